@@ -1,0 +1,411 @@
+"""The pass that fills a token store: every clip through the encoder, once.
+
+Audio is decoded, resampled and cut by threads, the encoder runs compiled over all
+devices, and finished shards are written behind it. Nothing holds a whole split.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import pathlib
+import shutil
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Array, Float, Int
+
+from unmute_jax import parallel
+from unmute_jax.audio import pad_or_crop, resample
+from unmute_jax.caches import cache_dir
+from unmute_jax.errors import InputError
+from unmute_jax.progress import progress
+from unmute_jax.token_key import explain_miss, store_key, store_path
+from unmute_jax.token_store import (
+    CLIPS_PER_SHARD,
+    TokenStore,
+    TokenWriter,
+    clips_in,
+    disk_bytes,
+    finished_shards,
+    new_manifest,
+    read_manifest,
+    shard_rows,
+)
+from unmute_jax.tokens import inverse_norms, summarise
+
+# Shards that may wait for the disk before the pass waits too.
+WRITES_AHEAD = 2
+
+
+def embed(
+    encoder: Any,
+    dataset: Any,
+    split: str,
+    *,
+    root: str | pathlib.Path | None = None,
+    dtype: str = "bfloat16",
+    batch_size: int = 8,
+    mesh: Mesh | None = None,
+    explain: bool = False,
+    say: Callable[[str], None] = print,
+) -> TokenStore:
+    """The tokens of one split: read where they are on disk, otherwise made.
+
+    A pass that was interrupted goes on after its last finished shard. Which clips share
+    a batch or a shard never depends on devices: batch `i` holds the clips from
+    `i * batch_size` on, padded where the devices do not divide it.
+
+    Args:
+        encoder: What `load_encoder` gives.
+        dataset: What `load_dataset` gives.
+        split: One of `dataset.splits`.
+        root: Folder of all token stores; by default `cache_dir("tokens")`.
+        dtype: Type of the stored patches, "bfloat16" or "float32".
+        batch_size: Clips per step, over all devices.
+        mesh: Devices to use; all by default.
+        explain: Whether to say why no store on disk could be used.
+        say: Takes each line of news.
+
+    Raises:
+        InputError: The disk is too small, a clip gives non-finite tokens, or the store
+            on disk is damaged.
+    """
+    root = cache_dir("tokens") if root is None else pathlib.Path(root)
+    if jax.process_count() > 1:
+        raise InputError("tokens are made by one process: embed before a run on many")
+    manifest = _manifest(encoder, dataset, split, dtype)
+    path = store_path(root, manifest["key"])
+    found = read_manifest(path)
+    if found is not None and found["complete"]:
+        say(f"tokens of {dataset.name} {split}: read from {path}")
+        return TokenStore.open(path)
+    for line in explain_miss(root, manifest["key"]) if explain and not found else ():
+        say(line)
+    todo = _check_disk(path, manifest)
+    say(
+        f"tokens of {dataset.name} {split} by {encoder.name}: "
+        f"{manifest['clips']} clips, {_size(todo)} to write to {path}"
+    )
+    writer = TokenWriter(path, manifest)
+    mesh = parallel.make_mesh() if mesh is None else mesh
+    _fill(writer, encoder, dataset, split, batch_size, mesh, say)
+    return writer.finish()
+
+
+def estimate(
+    encoder: Any,
+    dataset: Any,
+    split: str,
+    *,
+    root: str | pathlib.Path | None = None,
+    dtype: str = "bfloat16",
+) -> dict[str, Any]:
+    """What `embed` would do, without doing any of it.
+
+    Returns:
+        `bytes` of the whole store on disk, number of `clips`, whether it `exists` in
+        full, how many clips are already done (`resumable`), and its `path`.
+    """
+    root = cache_dir("tokens") if root is None else pathlib.Path(root)
+    manifest = _manifest(encoder, dataset, split, dtype)
+    path = store_path(root, manifest["key"])
+    found = read_manifest(path)
+    return {
+        "bytes": disk_bytes(manifest),
+        "clips": manifest["clips"],
+        "exists": found is not None and found["complete"],
+        "resumable": clips_in(manifest, finished_shards(path)),
+        "path": path,
+    }
+
+
+def _manifest(encoder: Any, dataset: Any, split: str, dtype: str) -> dict[str, Any]:
+    key = store_key(encoder, dataset, split, dtype)
+    clips = dataset.splits[split]
+    if not clips:
+        raise InputError(f"split {split} of {dataset.name} has no clips")
+    t, f = encoder.grid(dataset.clip_seconds)
+    return new_manifest(
+        key,
+        clips=clips,
+        grid=(t, f, encoder.num_features),
+        classes=dataset.classes,
+        task=dataset.task,
+        data={
+            "source": dataset.source,
+            "licence": dataset.licence,
+            "citation": dataset.citation,
+            "notes": dataset.notes,
+        },
+        encoder={"description": encoder.description, "licence": encoder.licence},
+        geometry={
+            "seconds_per_step": encoder.geometry.seconds_per_step,
+            "frequency_edges_hz": encoder.geometry.frequency_edges_hz,
+        },
+    )
+
+
+def _check_disk(path: pathlib.Path, manifest: dict[str, Any]) -> int:
+    """Bytes still to be written; refuses a disk that cannot take them."""
+    done = clips_in(manifest, finished_shards(path))
+    todo = disk_bytes(manifest) * (manifest["clips"] - done) // manifest["clips"]
+    there = next(p for p in (path, *path.absolute().parents) if p.exists())
+    free = shutil.disk_usage(there).free
+    if todo > free:
+        raise InputError(
+            f"the tokens need {_size(todo)} but {there} has {_size(free)} free: make "
+            "room, or keep caches on another disk (UNMUTE_CACHE)"
+        )
+    return todo
+
+
+# The pass
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Consecutive clips, ready for the encoder."""
+
+    start: int
+    waveforms: Float[np.ndarray, "B S"]
+    lengths: Int[np.ndarray, "B"]
+    ids: list[str]
+    events: list[tuple]
+    labels: Any
+
+    def padded(self, width: int) -> tuple[np.ndarray, np.ndarray]:
+        """Waveforms and lengths of `width` rows; the last clip fills the rest."""
+        rows = np.minimum(np.arange(width), len(self.ids) - 1)
+        return self.waveforms[rows], self.lengths[rows]
+
+
+def _fill(
+    writer: TokenWriter,
+    encoder: Any,
+    dataset: Any,
+    split: str,
+    batch_size: int,
+    mesh: Mesh,
+    say: Callable[[str], None],
+) -> None:
+    """Makes the pending shards of `writer`."""
+    manifest, pending = writer.manifest, writer.pending()
+    clips, done = manifest["clips"], manifest["clips"] - clips_in(manifest, pending)
+    starts = _batch_starts(manifest, pending, batch_size)
+    width = -(-min(batch_size, clips) // mesh.size) * mesh.size
+    params = parallel.replicate(encoder.params, mesh)
+
+    def step(batch: _Batch) -> dict[str, Any]:
+        waveforms, lengths = parallel.shard(batch.padded(width), mesh)
+        return _encode(encoder.apply, manifest["dtype"], params, waveforms, lengths)
+
+    assembly = _Assembly(manifest, set(pending))
+    label = f"{dataset.name} {split}"
+    with (
+        _batches(encoder, dataset, split, starts, batch_size) as batches,
+        ThreadPoolExecutor(1) as pool,
+        progress(label, clips, unit="clips", done=done) as advance,
+    ):
+        writes: deque[Future] = deque()
+        clock = _Clock(len(starts), say)
+        for batch, out in _one_behind(batches, step):
+            rows = _checked(batch, out, manifest)
+            clock.tick(len(batch.ids))
+            for shard in assembly.add(batch, rows):
+                writes.append(pool.submit(writer.write, *shard))
+            while len(writes) > WRITES_AHEAD:
+                writes.popleft().result()
+            advance(len(batch.ids))
+        for write in writes:
+            write.result()
+
+
+def _batch_starts(
+    manifest: dict[str, Any], shards: list[int], batch_size: int
+) -> list[int]:
+    """First clips of the batches that touch these shards.
+
+    Batches are counted from the first clip of all, so that a resumed pass sees the same
+    ones; what it computes twice is less than one batch at each end.
+    """
+    touched = set()
+    for shard in shards:
+        rows = shard_rows(manifest, shard)
+        touched |= set(range(rows.start // batch_size, -(-rows.stop // batch_size)))
+    return [i * batch_size for i in sorted(touched)]
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _encode(
+    apply: Callable, dtype: str, params: Any, waveforms: Array, lengths: Array
+) -> dict[str, Any]:
+    """Everything the store keeps of a batch, and whether it is finite, per clip."""
+    with jax.default_matmul_precision("highest"):
+        tokens = apply(params, waveforms, lengths)
+    patches = tokens.patches
+    if dtype == "bfloat16":
+        # A bare cast may be skipped by the compiler where it goes back to float32 for
+        # the norms, which would then belong to tokens that nobody stored.
+        patches = jax.lax.reduce_precision(patches, exponent_bits=8, mantissa_bits=7)
+    summary = summarise(tokens)
+    finite = jnp.isfinite(patches).all((1, 2, 3)) & jnp.isfinite(summary.cls).all(1)
+    return {
+        "patches": patches.astype(dtype),
+        "inverse_norms": inverse_norms(patches),
+        "mask": tokens.mask,
+        "cls": summary.cls,
+        "mean": summary.mean,
+        "max": summary.max,
+        "std": summary.std,
+        "finite": finite,
+    }
+
+
+def _checked(
+    batch: _Batch, out: dict[str, np.ndarray], manifest: dict[str, Any]
+) -> dict[str, np.ndarray]:
+    """The rows of the real clips of a batch, once they are what was promised."""
+    rows = {name: x[: len(batch.ids)] for name, x in out.items()}
+    bad = np.flatnonzero(~rows.pop("finite"))
+    if len(bad):
+        raise InputError(
+            f"clip {batch.ids[bad[0]]!r} gives tokens that are not finite: check its "
+            "audio, and the weights of the encoder"
+        )
+    got, wanted = list(rows["patches"].shape[1:]), manifest["grid"]
+    if got != wanted:
+        raise InputError(f"the encoder gives a grid of {got} but announces {wanted}")
+    return {**rows, "labels": batch.labels}
+
+
+class _Assembly:
+    """Collects rows until a shard has all of them."""
+
+    def __init__(self, manifest: dict[str, Any], pending: set[int]):
+        self._manifest, self._pending = manifest, pending
+        self._parts: dict[int, list[tuple[dict, list]]] = {}
+
+    def add(
+        self, batch: _Batch, rows: dict[str, np.ndarray]
+    ) -> Iterator[tuple[int, dict[str, np.ndarray], list[dict]]]:
+        """The shards that this batch finishes, as `TokenWriter.write` takes them."""
+        start, stop = batch.start, batch.start + len(batch.ids)
+        first, last = start // CLIPS_PER_SHARD, (stop - 1) // CLIPS_PER_SHARD
+        for shard in range(first, last + 1):
+            if shard not in self._pending:
+                continue
+            whole = shard_rows(self._manifest, shard)
+            mine = slice(max(whole.start, start) - start, min(whole.stop, stop) - start)
+            named = zip(batch.ids[mine], batch.events[mine], strict=True)
+            clips = [{"id": i, "events": e} for i, e in named]
+            part = ({name: x[mine] for name, x in rows.items()}, clips)
+            self._parts.setdefault(shard, []).append(part)
+            if stop >= whole.stop:
+                yield shard, *_join(self._parts.pop(shard))
+
+
+def _join(parts: list[tuple[dict, list]]) -> tuple[dict[str, np.ndarray], list[dict]]:
+    rows = {n: np.concatenate([r[n] for r, _ in parts]) for n in parts[0][0]}
+    return rows, [clip for _, clips in parts for clip in clips]
+
+
+def _one_behind(
+    batches: Iterator[_Batch], step: Callable[[_Batch], dict[str, Array]]
+) -> Iterator[tuple[_Batch, dict[str, np.ndarray]]]:
+    """Results on the host, fetched while the device works on the next batch."""
+    before = None
+    for batch in batches:
+        now = batch, step(batch)
+        if before is not None:
+            yield before[0], jax.device_get(before[1])
+        before = now
+    if before is not None:
+        yield before[0], jax.device_get(before[1])
+
+
+@contextlib.contextmanager
+def _batches(
+    encoder: Any, dataset: Any, split: str, starts: list[int], batch_size: int
+) -> Iterator[Iterator[_Batch]]:
+    """The batches that begin at `starts`, made ahead by threads, in this order."""
+    import grain  # Half a second; only the pass needs it.
+
+    source = dataset.source_of(split)
+    samples = encoder.input_samples(dataset.clip_seconds)
+    clips = [
+        i for s in starts for i in range(s, min(s + batch_size, dataset.splits[split]))
+    ]
+
+    def prepare(index: int) -> tuple[int, Any, np.ndarray, int]:
+        clip = source[index]
+        waveform = resample(clip.waveform, dataset.sample_rate, encoder.sample_rate)
+        return index, clip, *pad_or_crop(waveform, samples)
+
+    def collate(items: Any) -> _Batch:
+        index, clips, waveforms, lengths = zip(*items, strict=True)
+        labels = np.zeros((len(clips), len(dataset.classes)), np.uint8)
+        for row, clip in zip(labels, clips, strict=True):
+            row[list(clip.labels)] = 1
+        return _Batch(
+            start=index[0],
+            waveforms=np.stack(waveforms).astype(np.float32),
+            lengths=np.asarray(lengths, np.int32),
+            ids=[clip.id for clip in clips],
+            events=[clip.events for clip in clips],
+            labels=labels,
+        )
+
+    reading = grain.ReadOptions(
+        num_threads=min(8, os.cpu_count() or 1), prefetch_buffer_size=2 * batch_size
+    )
+    items = grain.MapDataset.source(clips).map(prepare).to_iter_dataset(reading)
+    batches = iter(items.batch(batch_size, drop_remainder=False, batch_fn=collate))
+    try:
+        yield batches
+    finally:
+        batches.close()
+
+
+class _Clock:
+    """Says once how long the pass will take, from its first warm batch."""
+
+    def __init__(self, batches: int, say: Callable[[str], None]):
+        self._left, self._say = batches, say
+        self._before: float | None = None
+
+    def tick(self, clips: int) -> None:
+        """Called after every batch; the first one is slow, it was compiled."""
+        now = time.monotonic()
+        self._left -= 1
+        if self._before is not None and self._say is not None and self._left:
+            seconds = now - self._before
+            self._say(
+                f"about {_duration(self._left * seconds)} for the other "
+                f"{self._left} batches ({clips / seconds:.3g} clips/s)"
+            )
+            self._say = None
+        self._before = now
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _size(count: int) -> str:
+    for unit, size in (("GB", 10**9), ("MB", 10**6)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count / 1000:.1f} kB"

@@ -1,0 +1,123 @@
+"""Which tokens are these? The key of a token store, and why a store did not match.
+
+The key holds everything that changes the content: a store is read only where all of it
+agrees, so tokens of an older front end, of other weights or of a changed data set can
+never be taken for the wanted ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pathlib
+import re
+from typing import Any
+
+from unmute_jax.audio import RESAMPLER
+from unmute_jax.errors import unknown_name
+
+# Raised whenever the layout on disk, or what the pass computes, changes.
+FORMAT = 1
+DTYPES = ("bfloat16", "float32")
+MANIFEST = "manifest.json"
+
+
+def store_key(encoder: Any, dataset: Any, split: str, dtype: str = "bfloat16") -> dict:
+    """Everything that changes the tokens of one split, as plain JSON.
+
+    Args:
+        encoder: What `load_encoder` gives.
+        dataset: What `load_dataset` gives; its fingerprint covers ids, labels, events,
+            audio, and which unreadable clips were skipped.
+        split: A split of `dataset`.
+        dtype: "bfloat16" or "float32", the type the patches are stored in.
+
+    Raises:
+        InputError: No such split or type.
+    """
+    if dtype not in DTYPES:
+        raise unknown_name("token type", dtype, DTYPES)
+    if split not in dataset.splits:
+        raise unknown_name(f"split of {dataset.name}", split, dataset.splits)
+    have, want = dataset.sample_rate, encoder.sample_rate
+    return plain(
+        {
+            "format": FORMAT,
+            "dataset": dataset.name,
+            "split": split,
+            "fingerprint": dataset.fingerprint(split),
+            "encoder": encoder.identity(),
+            "resampling": "none" if have == want else f"{RESAMPLER} {have} -> {want}",
+            "input_samples": encoder.input_samples(dataset.clip_seconds),
+            "dtype": dtype,
+        }
+    )
+
+
+def store_path(root: str | pathlib.Path, key: dict) -> pathlib.Path:
+    """The folder of the tokens with this key: readable names, then a hash."""
+    digest = hashlib.sha256(_canonical(key).encode()).hexdigest()[:16]
+    names = (key["dataset"], key["split"], key["encoder"]["name"])
+    readable = "-".join(re.sub(r"[^A-Za-z0-9_+.]+", "_", name) for name in names)
+    return pathlib.Path(root) / f"{readable}-{digest}"
+
+
+def differences(old: dict, new: dict) -> list[str]:
+    """The fields in which two keys differ, as `field: old -> new`."""
+    before, after = _flat(old), _flat(new)
+    return [
+        f"{field}: {before.get(field, 'absent')} -> {after.get(field, 'absent')}"
+        for field in sorted(before | after)
+        if before.get(field) != after.get(field)
+    ]
+
+
+def explain_miss(root: str | pathlib.Path, key: dict) -> list[str]:
+    """Why no store under `root` has this key: what differs from the nearest ones.
+
+    Only stores of the same data set, split and encoder name are compared. There is one
+    line per differing field of each nearest store, or a single line when there is
+    nothing to compare with.
+    """
+    same = {}
+    for path in sorted(pathlib.Path(root).glob(f"*/{MANIFEST}")):
+        try:
+            other = json.loads(path.read_bytes())["key"]
+            alike = _subject(other) == _subject(key)
+        except (OSError, ValueError, LookupError, TypeError):
+            continue  # Not ours, or of a format that had no key.
+        if alike and other != key:
+            same[path.parent.name] = differences(other, key)
+    if not same:
+        dataset, split, encoder = _subject(key)
+        return [f"there are no tokens of {dataset} {split} by {encoder} under {root}"]
+    fewest = min(map(len, same.values()))
+    return [
+        f"{name} differs in {line}"
+        for name, lines in same.items()
+        if len(lines) == fewest
+        for line in lines
+    ]
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON gives it back (tuples become lists), fit to compare."""
+    return json.loads(_canonical(value))
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _subject(key: dict) -> tuple[str, str, str]:
+    return key["dataset"], key["split"], key["encoder"]["name"]
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, str]:
+    """Nested fields under dotted names; lists are compared whole."""
+    if not isinstance(value, dict):
+        return {prefix: json.dumps(value)}
+    flat = {}
+    for name, inner in value.items():
+        flat |= _flat(inner, f"{prefix}.{name}" if prefix else name)
+    return flat
