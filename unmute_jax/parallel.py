@@ -75,3 +75,17 @@ def shard(tree: Any, mesh: Mesh) -> Any:
     return jax.tree.map(
         lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), tree
     )
+
+
+def local_rows(tree: Any) -> Any:
+    """This process's share of host arrays that every process holds whole.
+
+    Rows are dealt out in blocks, in the order of the processes.
+    """
+    count, index = jax.process_count(), jax.process_index()
+
+    def share(x: np.ndarray) -> np.ndarray:
+        rows = len(x) // count
+        return x[index * rows : (index + 1) * rows]
+
+    return tree if count == 1 else jax.tree.map(share, tree)

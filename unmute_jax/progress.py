@@ -1,9 +1,9 @@
-"""Progress that a person can read: a bar on a terminal, a line now and then in a log."""
+"""Progress that a person can read: a bar on a terminal, lines in a log."""
 
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 from rich.console import Console
 from rich.progress import (
@@ -21,7 +21,7 @@ LINE_EVERY = 10.0
 @contextlib.contextmanager
 def progress(
     label: str, total: int, *, unit: str, done: int = 0
-) -> Iterator[Callable[[int], None]]:
+) -> Generator[Callable[[int], None]]:
     """Shows how a long thing goes; the value is a function that advances it.
 
     Args:
@@ -40,7 +40,7 @@ def progress(
 @contextlib.contextmanager
 def _bar(
     label: str, total: int, unit: str, done: int
-) -> Iterator[Callable[[int], None]]:
+) -> Generator[Callable[[int], None]]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

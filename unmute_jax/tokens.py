@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import flax.struct
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Shaped
 import numpy as np
+from jaxtyping import Array, Bool, Float, Shaped
 
 Arr = Array | np.ndarray
 
@@ -39,7 +41,7 @@ class Tokens:
         """The same tokens with their inverse norms beside them."""
         if self.inverse_norms is not None:
             return self
-        return self.replace(inverse_norms=inverse_norms(self.patches))
+        return dataclasses.replace(self, inverse_norms=inverse_norms(self.patches))
 
 
 @flax.struct.dataclass
@@ -59,7 +61,8 @@ class Summary:
 def inverse_norms(patches: Shaped[Arr, "*B D"]) -> Float[Array, "*B"]:
     """`1 / max(|x|, 1e-12)` over the last axis, in float32."""
     squares = jnp.square(jnp.asarray(patches).astype(jnp.float32))
-    return 1.0 / jnp.maximum(jnp.sqrt(squares.sum(-1)), NORM_EPS)
+    # max before sqrt: the other way round the gradient at a zero token is NaN.
+    return 1.0 / jnp.sqrt(jnp.maximum(squares.sum(-1), NORM_EPS**2))
 
 
 def summarise(tokens: Tokens) -> Summary:

@@ -1,0 +1,130 @@
+"""What all programs share: the command line, and errors of one line."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+import jax
+from absl import app, flags
+from ml_collections import ConfigDict, config_flags
+
+from unmute_jax.caches import cache_dir
+from unmute_jax.config import Experiment, default_config
+from unmute_jax.errors import InputError, unknown_name
+
+CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "The experiment: a file in configs/.", lock_config=True
+)
+WORKDIR = flags.DEFINE_string(
+    "workdir",
+    None,
+    "Where the run is written; by default runs/<named by the configuration>.",
+)
+
+
+def launch(main: Callable[[Experiment], None], about: str | None) -> None:
+    """Parses the command line, then runs `main`; ends the process.
+
+    Args:
+        main: Gets the experiment; other flags are read by whoever defined them.
+        about: Text for --help, usually the module's docstring.
+    """
+
+    def guarded(_: list[str]) -> None:
+        # Without a minimum the small programs of the probes would not be kept.
+        jax.config.update("jax_compilation_cache_dir", str(cache_dir("compiled")))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+        try:
+            main(Experiment.from_dict(_config().to_dict()))
+        except InputError as error:
+            _stop(str(error))
+        except KeyboardInterrupt:
+            print("stopped; the same command goes on from here", file=sys.stderr)
+            sys.exit(130)
+
+    app.run(guarded, flags_parser=lambda argv: _parse(argv, about or ""))
+
+
+def options(config: ConfigDict, prefix: str = "config") -> Iterator[tuple[str, Any]]:
+    """Every option and its value: `("config.optimizer.b1", 0.9)`."""
+    for key, value in config.items():
+        if isinstance(value, ConfigDict):
+            yield from options(value, f"{prefix}.{key}")
+        else:
+            yield f"{prefix}.{key}", value
+
+
+def _parse(argv: list[str], about: str) -> list[str]:
+    if any(a in ("--help", "-h", "-help") for a in argv):
+        _help(argv, about)
+        sys.exit(0)
+    _check_keys(argv)
+    try:
+        rest = flags.FLAGS(argv)
+    except flags.UnrecognizedFlagError as error:
+        known = [f"--{name}" for name in flags.FLAGS]
+        _stop(str(unknown_name("option", f"--{error.flagname}", known)))
+    except flags.IllegalFlagValueError as error:
+        _stop(_wrong_value(str(error)))
+    except (flags.Error, AttributeError, TypeError, ValueError) as error:
+        _stop(str(error).splitlines()[0])
+    if rest[1:]:
+        _stop(f"unexpected argument {rest[1]!r}: options are written --name=value")
+    return rest
+
+
+def _check_keys(argv: list[str]) -> None:
+    """A mistyped `--config.key`, or one without a config file, is named here."""
+    known = [name for name, _ in options(default_config())]
+    for argument in argv[1:]:
+        key = argument.lstrip("-").split("=", 1)[0]
+        if argument.startswith("--config.") and key not in known:
+            _stop(str(unknown_name("config key", key, known)))
+
+
+def _config() -> ConfigDict:
+    listing = sorted(p for p in pathlib.Path("configs").glob("[!_]*.py"))
+    path = config_flags.get_config_filename(flags.FLAGS["config"])
+    if not path:
+        files = ", ".join(map(str, listing))
+        raise InputError(f"say which experiment: --config FILE; there are {files}")
+    if not pathlib.Path(path.split(":")[0]).is_file():
+        raise unknown_name("config file", path, [str(p) for p in listing])
+    return CONFIG.value
+
+
+def _wrong_value(message: str) -> str:
+    """Absl's message, with the type that was wanted instead of Python's reason."""
+    found = re.match(r"flag --(config\.\S+?)=(.*?): ", message, re.DOTALL)
+    defaults = dict(options(default_config()))
+    if not found or found[1] not in defaults:
+        return message.splitlines()[0]
+    default = defaults[found[1]]
+    kind = (
+        "a number or word" if default is None else f"of type {type(default).__name__}"
+    )
+    return f"--{found[1]}={found[2]}: must be {kind} (default: {default})"
+
+
+def _help(argv: list[str], about: str) -> None:
+    print(about.strip(), end="\n\nOptions:\n")
+    module = flags.FLAGS.find_module_defining_flag("workdir")
+    for name in flags.FLAGS:
+        flag = flags.FLAGS[name]
+        ours = flags.FLAGS.find_module_defining_flag(name)
+        if ours in (module, argv[0], "__main__") or str(ours).startswith("experiments"):
+            default = "" if flag.default in (None, False) else f" [{flag.default}]"
+            print(f"  --{name}{default}\n      {flag.help}")
+    print("\nOptions of the experiment, with their defaults (config files change some;")
+    print("None: the default of the encoder, probe or data set it belongs to):")
+    for name, value in options(default_config()):
+        print(f"  --{name}={value}")
+
+
+def _stop(message: str) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,256 @@
+"""The settings of an experiment: frozen records, built from a config file.
+
+A config file (`configs/*.py`) returns `default_config()` with a few values changed; the
+command line changes more; `Experiment.from_dict` then turns the whole at once into
+records that cannot change and refuses unknown keys. A value of None means: the default
+of the encoder, the probe or the data set that the option belongs to.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ml_collections import ConfigDict, config_dict
+
+from unmute_jax.errors import InputError, unknown_name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audio:
+    """How recordings are read."""
+
+    # What an unreadable file does: "fail" stops, "skip" leaves it out and counts it.
+    on_bad: str = "fail"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetOptions:
+    """Options of the data sets; each takes those it knows."""
+
+    # Which fold is the test split, where there are folds; 0 runs all of them.
+    test_fold: int | None = None
+    # Sizes and seed of the mixture set.
+    train_clips: int | None = None
+    validation_clips: int | None = None
+    test_clips: int | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frontend:
+    """Options of an encoder's front end."""
+
+    # Named constants: "audioset" as in pre-training, "esc50" as in its fine-tuning, ...
+    recipe: str | None = None
+    target_frames: int | None = None
+    mean: float | None = None
+    std: float | None = None
+    # Whether padded time steps are masked; the paper lets them take part.
+    mask_padding: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderOptions:
+    """What a weight file cannot tell, and sizes of untrained encoders."""
+
+    num_heads: int | None = None
+    width: int | None = None
+    depth: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeOptions:
+    """Options of the probes; each takes those it knows."""
+
+    # The total number of prototypes is this times the number of classes.
+    prototypes_per_class: int | None = None
+    # What `linear` reads: "cls" or "mean".
+    input: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimizer:
+    """AdamW with a cosine schedule to zero (paper section 5)."""
+
+    # Trained side by side; validation chooses, so that no table compares rates.
+    learning_rates: tuple[float, ...] = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
+    weight_decay: float = 1e-4
+    b1: float = 0.9
+    b2: float = 0.999
+    eps: float = 1e-8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss:
+    """The training loss; the paper's constants are not known (paper section 4)."""
+
+    # "asymmetric", "bce" or "cross_entropy".
+    name: str = "asymmetric"
+    gamma_negative: float | None = None
+    gamma_positive: float | None = None
+    clip: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenOptions:
+    """How tokens are computed and kept."""
+
+    dtype: str = "bfloat16"
+    # Clips per step of the encoder.
+    batch_size: int = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """Everything that one run depends on."""
+
+    dataset: str = "esc_mix"
+    # Folder or archive of the user's own copy; empty: the cache, then the network.
+    data_dir: str = ""
+    encoder: str = "logmel"
+    # A weight file, "untrained", or empty for the published default.
+    weights: str = ""
+    # One or several names, separated by commas.
+    probes: str = "protobin"
+    epochs: int = 30
+    batch_size: int = 128
+    # Trainings of each probe that the final score is the mean of.
+    seeds: int = 5
+    # The first seed; also seeds the order of the clips.
+    seed: int = 0
+    # Epochs between two looks at the validation split.
+    eval_every: int = 1
+    # Which epoch is reported: the "last", or the "best" on the validation split.
+    report_epoch: str = "last"
+    # Train again on train + validation with the chosen rate before testing.
+    refit: bool = False
+    # Standardise a probe's input with statistics of the training split.
+    standardise: bool = False
+    # Devices to use; 0 takes all.
+    devices: int = 0
+    audio: Audio = field(default_factory=Audio)
+    dataset_options: DatasetOptions = field(default_factory=DatasetOptions)
+    frontend: Frontend = field(default_factory=Frontend)
+    encoder_options: EncoderOptions = field(default_factory=EncoderOptions)
+    probe_options: ProbeOptions = field(default_factory=ProbeOptions)
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    loss: Loss = field(default_factory=Loss)
+    tokens: TokenOptions = field(default_factory=TokenOptions)
+
+    def __post_init__(self):
+        positive = {"epochs": 1, "batch_size": 1, "seeds": 1, "eval_every": 1}
+        for name, least in positive.items():
+            if getattr(self, name) < least:
+                raise InputError(
+                    f"config.{name}={getattr(self, name)}: must be at least {least}"
+                )
+        _one_of("report_epoch", self.report_epoch, ("last", "best"))
+        _one_of("audio.on_bad", self.audio.on_bad, ("fail", "skip"))
+        _one_of("tokens.dtype", self.tokens.dtype, ("bfloat16", "float32"))
+        if not self.optimizer.learning_rates:
+            raise InputError("config.optimizer.learning_rates is empty: give one rate")
+        if self.refit and self.report_epoch == "best":
+            raise InputError(
+                "config.refit=True leaves no validation split to choose an epoch on: "
+                "use --config.report_epoch=last"
+            )
+
+    @property
+    def probe_names(self) -> tuple[str, ...]:
+        """The names in `probes`."""
+        return tuple(n.strip() for n in self.probes.split(",") if n.strip())
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Experiment:
+        """The records for a nested mapping; unknown keys are an `InputError`."""
+        return _build(cls, values, "config")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain nested values, ready for JSON."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
+    def digest(self) -> str:
+        """Eight characters that name this experiment; where it runs is left out."""
+        values = self.to_dict()
+        del values["devices"]
+        canonical = json.dumps(values, sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:8]
+
+    def default_workdir(self) -> str:
+        """The folder of the run, named by what it does."""
+        parts = (self.dataset, self.encoder, *self.probe_names, self.digest())
+        return "runs/" + "-".join(p.replace("/", "_") for p in parts)
+
+
+def default_config() -> Any:
+    """The default experiment as a locked `ConfigDict`, for config files to change."""
+    return _config_dict(Experiment())
+
+
+def options_of(record: Any) -> dict[str, Any]:
+    """The options of a record that somebody set (those that are not None)."""
+    values = dataclasses.asdict(record)
+    return {k: v for k, v in values.items() if v is not None}
+
+
+def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise unknown_name(f"config.{name}", value, known)
+
+
+def _config_dict(record: Any) -> ConfigDict:
+    hints = typing.get_type_hints(type(record))
+    values = ConfigDict()
+    for f in dataclasses.fields(record):
+        value = getattr(record, f.name)
+        if dataclasses.is_dataclass(value):
+            values[f.name] = _config_dict(value)
+        elif value is None:
+            values[f.name] = config_dict.placeholder(_plain_type(hints[f.name]))
+        else:
+            values[f.name] = value
+    return values.lock()
+
+
+def _plain_type(hint: Any) -> type:
+    """`int` for `int | None`."""
+    if isinstance(hint, types.UnionType):
+        return next(a for a in typing.get_args(hint) if a is not type(None))
+    return hint
+
+
+def _build(cls: type, values: Mapping[str, Any], where: str) -> Any:
+    hints = typing.get_type_hints(cls)
+    built = {}
+    for key, value in values.items():
+        if key not in hints:
+            raise unknown_name("config key", f"{where}.{key}", _keys(cls, where))
+        if dataclasses.is_dataclass(hints[key]):
+            built[key] = _build(hints[key], value, f"{where}.{key}")
+        else:
+            built[key] = _checked(value, hints[key], f"{where}.{key}")
+    return cls(**built)
+
+
+def _keys(cls: type, where: str) -> list[str]:
+    return [f"{where}.{f.name}" for f in dataclasses.fields(cls)]
+
+
+def _checked(value: Any, hint: Any, where: str) -> Any:
+    if typing.get_origin(hint) is tuple:
+        return tuple(float(v) for v in value)
+    if value is None and isinstance(hint, types.UnionType):
+        return None
+    wanted = _plain_type(hint)
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
+        raise InputError(f"{where}={value!r}: must be of type {wanted.__name__}")
+    return value

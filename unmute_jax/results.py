@@ -1,0 +1,190 @@
+"""One record per finished trial; tables are views of those records."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import pathlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from unmute_jax.errors import InputError
+from unmute_jax.files import write_atomically
+
+# What names a trial; the file of its record is called after their hash.
+KEY = ("experiment", "dataset", "encoder", "probe", "protocol", "seed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What one trial was and what it gave.
+
+    Attributes:
+        experiment: Digest of the configuration.
+        dataset: Its name; `source` says which copy.
+        encoder: Description of encoder and weights.
+        probe: Its name; `parameters` counts its trainable numbers.
+        protocol: Which splits trained, chose and tested.
+        metric: "mAP" or "accuracy"; all scores are shares of 1.
+        learning_rate: Chosen on the validation split, like `epoch`.
+        validation: The score that was compared.
+        test: The score of this trial on the test split, computed once.
+        per_class: Average precision per class; None without positives.
+        search: Every rate that was tried, with its validation score.
+        seconds: Training of the whole stack that this trial was part of.
+        settings: The configuration.
+        facts: Whatever else the numbers depend on (data, tokens, versions, device).
+        notes: What a reader of the table should know.
+    """
+
+    experiment: str
+    dataset: str
+    source: str
+    encoder: str
+    probe: str
+    protocol: str
+    seed: int
+    metric: str
+    parameters: int
+    learning_rate: float
+    weight_decay: float
+    epoch: int
+    validation: float
+    test: float
+    per_class: dict[str, float | None]
+    masked_classes: int
+    search: tuple[dict[str, float], ...]
+    seconds: float
+    settings: dict[str, Any]
+    facts: dict[str, Any]
+    notes: tuple[str, ...] = field(default=())
+
+    def file_name(self) -> str:
+        """`<hash of the key>.json`."""
+        return record_name(**{k: getattr(self, k) for k in KEY})
+
+
+def record_name(**key: str | int) -> str:
+    """The file name of the record with this key (all of `KEY`)."""
+    canonical = json.dumps(key, sort_keys=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16] + ".json"
+
+
+def write_record(folder: str | os.PathLike[str], record: Record) -> None:
+    """Writes `record` to its own file in `folder`, whole or not at all."""
+    text = json.dumps(dataclasses.asdict(record), indent=1)
+    write_atomically(pathlib.Path(folder) / record.file_name(), text + "\n")
+
+
+def read_record(path: str | os.PathLike[str]) -> Record:
+    """The record in one file."""
+    try:
+        values = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+        values["search"] = tuple(values["search"])
+        values["notes"] = tuple(values["notes"])
+        return Record(**values)
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not a result record ({error})") from error
+
+
+def read_records(folder: str | os.PathLike[str]) -> list[Record]:
+    """All records in `folder`, in the order of their keys."""
+    found = [read_record(p) for p in sorted(pathlib.Path(folder).glob("*.json"))]
+    return sorted(found, key=lambda r: tuple(str(getattr(r, k)) for k in KEY))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One probe in the table: its seeds and folds taken together.
+
+    `test_sd` is the standard deviation over seeds of the mean over folds.
+    """
+
+    probe: str
+    validation: float
+    test: float
+    test_sd: float
+    seeds: int
+    rates: tuple[float, ...]
+    seconds: float
+    parameters: int
+    notes: tuple[str, ...]
+
+
+def rows(records: Iterable[Record], order: Sequence[str]) -> list[Row]:
+    """One row per probe, in `order`."""
+    by_probe: dict[str, list[Record]] = {}
+    for record in records:
+        by_probe.setdefault(record.probe, []).append(record)
+    return [_row(name, by_probe[name]) for name in order if name in by_probe]
+
+
+def _row(probe: str, records: list[Record]) -> Row:
+    seeds = sorted({r.seed for r in records})
+    per_seed = [np.mean([r.test for r in records if r.seed == s]) for s in seeds]
+    stacks = {(r.protocol, r.seconds) for r in records}
+    return Row(
+        probe=probe,
+        validation=float(np.mean([r.validation for r in records])),
+        test=float(np.mean(per_seed)),
+        test_sd=float(np.std(per_seed, ddof=1)) if len(seeds) > 1 else math.nan,
+        seeds=len(seeds),
+        rates=tuple(sorted({r.learning_rate for r in records})),
+        seconds=sum(s for _, s in stacks),
+        parameters=records[0].parameters,
+        notes=tuple(dict.fromkeys(n for r in records for n in r.notes)),
+    )
+
+
+def table(records: Sequence[Record], order: Sequence[str]) -> Table:
+    """The table a person reads: scores in points of 100."""
+    metric = records[0].metric
+    made = Table(title=title(records), title_justify="left", caption_justify="left")
+    made.add_column("probe")
+    for name in (f"validation {metric}", f"test {metric}", "learning rate"):
+        made.add_column(name, justify="right")
+    made.add_column("time", justify="right")
+    made.add_column("parameters", justify="right")
+    notes: dict[str, None] = {}
+    for row in rows(records, order):
+        spread = "" if math.isnan(row.test_sd) else f" ± {100 * row.test_sd:.2f}"
+        made.add_row(
+            row.probe,
+            f"{100 * row.validation:.2f}",
+            f"{100 * row.test:.2f}{spread}",
+            ", ".join(f"{r:g}" for r in row.rates),
+            f"{row.seconds:.1f} s",
+            f"{row.parameters:,}",
+        )
+        notes.update(dict.fromkeys(row.notes))
+    made.caption = "\n".join(notes) or None
+    return made
+
+
+def title(records: Sequence[Record]) -> str:
+    """What the numbers of a table have in common."""
+    first = records[0]
+    protocols = sorted({r.protocol for r in records})
+    seeds = len({r.seed for r in records})
+    settings = first.settings
+    parts = [
+        f"{first.dataset} ({first.source})",
+        first.encoder,
+        ", ".join(protocols),
+        f"{seeds} seed{'s' * (seeds > 1)}",
+        f"{settings['epochs']} epochs of batch {settings['batch_size']}",
+        f"{settings['loss']['name']} loss",
+        f"{settings['report_epoch']} epoch",
+    ]
+    if settings["refit"]:
+        parts.append("refit on train + validation")
+    if settings["standardise"]:
+        parts.append("standardised inputs")
+    return " · ".join(parts)

@@ -1,0 +1,1 @@
+"""From tokens to scores: steps, loop, selection, run state."""

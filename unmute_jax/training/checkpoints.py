@@ -1,0 +1,95 @@
+"""Run state on disk: the latest epoch and the best one, through orbax."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import pathlib
+from types import TracebackType
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
+
+History = list[dict[str, Any]]
+
+
+class Checkpoints:
+    """The checkpoints of one stack of trials. Use as a context manager.
+
+    Two steps are kept: the latest, to go on from, and the best by validation score.
+    With `best_fn` and `max_to_keep` alone orbax would keep the best two, and a stopped
+    run would go on from the wrong step; so the policy names both.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]):
+        """Opens (or begins) the checkpoints in `folder`."""
+        # orbax tells every step of its work at INFO through absl.
+        logging.getLogger("absl").setLevel(logging.WARNING)
+        policies = checkpoint_managers
+        self._manager = ocp.CheckpointManager(
+            pathlib.Path(folder).absolute(),
+            options=ocp.CheckpointManagerOptions(
+                best_fn=_score,
+                best_mode="max",
+                preservation_policy=policies.AnyPreservationPolicy(
+                    [
+                        policies.LatestN(1),
+                        policies.BestN(get_metric_fn=_score, n=1),
+                    ]
+                ),
+            ),
+        )
+
+    def __enter__(self) -> Checkpoints:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._manager.close()
+
+    def save(self, step: int, state: Any, history: History, score: float) -> None:
+        """Writes step `step` in the background; a score of NaN is never the best."""
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(state),
+                history=ocp.args.JsonSave({"evaluations": history}),
+            ),
+            metrics={"score": -math.inf if math.isnan(score) else score},
+        )
+
+    def latest(self, like: Any) -> tuple[int, Any, History] | None:
+        """Step, state and history to go on from; None where nothing was written.
+
+        Args:
+            like: A state of the same structure, shapes, types and placement.
+        """
+        return self._restore(self._manager.latest_step(), like)
+
+    def best(self, like: Any) -> tuple[int, Any, History] | None:
+        """The same for the step with the best validation score."""
+        return self._restore(self._manager.best_step(), like)
+
+    def _restore(self, step: int | None, like: Any) -> tuple[int, Any, History] | None:
+        if step is None:
+            return None
+        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        restored = self._manager.restore(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardRestore(abstract),
+                history=ocp.args.JsonRestore(),
+            ),
+        )
+        return step, restored["state"], restored["history"]["evaluations"]
+
+
+def _score(metrics: dict[str, float]) -> float:
+    return metrics["score"]

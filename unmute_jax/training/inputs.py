@@ -1,0 +1,153 @@
+"""Batches of what a probe reads, in an order that depends on nothing but the seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import flax.struct
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Float, Int
+
+from unmute_jax import parallel
+from unmute_jax.token_store import TokenStore
+from unmute_jax.tokens import Summary, Tokens
+from unmute_jax.training.standardise import Standardiser
+
+# Batches read ahead of the step that uses them.
+PREFETCH = 2
+
+
+@flax.struct.dataclass
+class Batch:
+    """`B` examples; padding rows repeat the first clip and have weight zero."""
+
+    inputs: Tokens | Summary
+    targets: Float[Any, "B C"]
+    weight: Float[Any, "B"]
+
+
+class Inputs:
+    """The clips of some splits, as one kind of probe reads them.
+
+    Tokens are held in memory where they fit in half of what is free; otherwise each
+    batch is read from the store.
+    """
+
+    def __init__(
+        self,
+        stores: Sequence[TokenStore],
+        reads: str,
+        standardiser: Standardiser | None = None,
+    ):
+        """Joins `stores` in order; `reads` is "tokens" or "summary"."""
+        self.labels = np.concatenate([s.labels for s in stores]).astype(np.float32)
+        self.ids = [i for s in stores for i in s.ids]
+        self._starts = np.cumsum([0, *(s.n for s in stores)])
+        self._stores = stores
+        self._prepare = standardiser.apply if standardiser else lambda x: x
+        if reads == "summary":
+            self._held = self._prepare(_join([s.summary() for s in stores]))
+        elif _fits(sum(s.nbytes for s in stores)):
+            self._held = _join([self._prepare(s.load()) for s in stores])
+        else:
+            self._held = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def read(self, rows: Int[np.ndarray, "B"]) -> Tokens | Summary:
+        """What the probe reads of the clips `rows`, as host arrays."""
+        if self._held is not None:
+            return jax.tree.map(lambda x: x[rows], self._held)
+        parts, places = [], []
+        for k, store in enumerate(self._stores):
+            low, high = self._starts[k], self._starts[k + 1]
+            (place,) = np.nonzero((rows >= low) & (rows < high))
+            if len(place):
+                parts.append(store.read(rows[place] - low))
+                places.append(place)
+        back = np.argsort(np.concatenate(places))
+        return jax.tree.map(lambda x: x[back], self._prepare(_join(parts)))
+
+
+def epoch_order(seed: int, epoch: int, n: int) -> Int[np.ndarray, "n"]:
+    """The order of the clips: a function of (seed, epoch) and of nothing else."""
+    stream = np.random.SeedSequence([seed, epoch])
+    return np.random.Generator(np.random.PCG64(stream)).permutation(n)
+
+
+def steps_per_epoch(n: int, batch_size: int) -> int:
+    """Batches in an epoch, the ragged last one included."""
+    return -(-n // batch_size)
+
+
+def training_rows(
+    n: int, batch_size: int, seed: int, start: int, stop: int
+) -> Iterator[Int[np.ndarray, "B"]]:
+    """The rows of each step from `start` to `stop`; an epoch may end in a short one."""
+    per_epoch = steps_per_epoch(n, batch_size)
+    order, shown = np.empty(0, np.int64), -1
+    for step in range(start, stop):
+        epoch, i = divmod(step, per_epoch)
+        if epoch != shown:
+            order, shown = epoch_order(seed, epoch, n), epoch
+        yield order[i * batch_size : (i + 1) * batch_size]
+
+
+def rows_in_order(n: int, batch_size: int) -> Iterator[Int[np.ndarray, "B"]]:
+    """All rows once, in their own order."""
+    for start in range(0, n, batch_size):
+        yield np.arange(start, min(start + batch_size, n))
+
+
+def batches(
+    inputs: Inputs, rows: Iterator[np.ndarray], batch_size: int, mesh: Mesh
+) -> Iterator[Batch]:
+    """Batches on the devices of `mesh`, read ahead by a thread.
+
+    Every batch has the same shape: `batch_size` rounded up to a multiple of the number
+    of devices, so that nothing is compiled twice.
+    """
+    width = -(-batch_size // mesh.size) * mesh.size
+
+    def make(chosen: np.ndarray) -> Batch:
+        padded = np.concatenate([chosen, np.repeat(chosen[:1], width - len(chosen))])
+        weight = (np.arange(width) < len(chosen)).astype(np.float32)
+        batch = Batch(inputs.read(padded), inputs.labels[padded], weight)
+        return parallel.shard(parallel.local_rows(batch), mesh)
+
+    with ThreadPoolExecutor(1) as pool:
+        ahead = []
+        for chosen in rows:
+            ahead.append(pool.submit(make, chosen))
+            if len(ahead) > PREFETCH:
+                yield ahead.pop(0).result()
+        for future in ahead:
+            yield future.result()
+
+
+def _join(parts: list[Any]) -> Any:
+    if len(parts) == 1:
+        return parts[0]
+    return jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
+
+
+def _fits(nbytes: int) -> bool:
+    return nbytes < 0.5 * available_memory()
+
+
+def available_memory() -> int:
+    """Bytes of memory that are free for use, as the operating system sees it."""
+    try:
+        with open("/proc/meminfo") as lines:
+            for line in lines:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    # Where nobody can tell (macOS), assume a small machine.
+    return 8 * 1024**3

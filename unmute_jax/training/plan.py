@@ -1,0 +1,190 @@
+"""What a run would do, in words, before it does any of it."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from unmute_jax import parallel
+from unmute_jax.embedding import estimate
+from unmute_jax.tokens import Summary, Tokens
+from unmute_jax.training import trials
+from unmute_jax.training.experiment import Materials, finished, seeds_of
+from unmute_jax.training.inputs import Batch, steps_per_epoch
+from unmute_jax.training.workdir import Workdir
+
+
+def describe(materials: Materials, workdir: str | os.PathLike[str]) -> str:
+    """Data, tokens, training, reuse and time, one line each.
+
+    One batch of the encoder and one step of each probe are run on zeros to measure
+    them; nothing is written. Times are what this machine did a moment ago.
+    """
+    mesh = parallel.make_mesh(materials.settings.devices or None)
+    lines = [*_data(materials), *_tokens(materials, mesh)]
+    lines += _training(materials, workdir, mesh)
+    return "\n".join(lines)
+
+
+def _data(materials: Materials) -> list[str]:
+    d = materials.dataset
+    sizes = ", ".join(f"{s} {n}" for s, n in d.splits.items())
+    lines = [
+        f"data      {d.name} ({d.source}): {d.task}, {len(d.classes)} classes, "
+        f"clips of up to {d.clip_seconds:g} s: {sizes}",
+    ]
+    lines += [f"          {note}" for note in d.notes]
+    for p in materials.protocols:
+        lines.append(
+            f"protocol  {p.name}: train {'+'.join(p.train)}, validation "
+            f"{'+'.join(p.validation)}, test {'+'.join(p.test)}"
+        )
+    return lines
+
+
+def _tokens(materials: Materials, mesh: Mesh) -> list[str]:
+    settings, encoder = materials.settings, materials.encoder
+    t, f = encoder.grid(materials.dataset.clip_seconds)
+    lines = [
+        f"encoder   {encoder.description}: {t} x {f} tokens of {encoder.num_features}, "
+        f"stored as {settings.tokens.dtype}"
+    ]
+    splits = {
+        s: None for p in materials.protocols for s in (*p.train, *p.validation, *p.test)
+    }
+    missing = 0
+    for split in splits:
+        found = estimate(encoder, materials.dataset, split, dtype=settings.tokens.dtype)
+        missing += 0 if found["exists"] else found["clips"] - found["resumable"]
+        state = (
+            "will be reused"
+            if found["exists"]
+            else f"to be made ({found['resumable']} of {found['clips']} clips done)"
+        )
+        size = f"{found['bytes'] / 1e6:,.0f} MB"
+        lines.append(f"tokens    {split}: {found['clips']} clips, {size}, {state}")
+    if missing:
+        rate = _encoder_rate(materials, mesh)
+        lines.append(
+            f"          about {missing / rate:.0f} s to make them ({rate:.3g} clips/s)"
+        )
+    return lines
+
+
+def _encoder_rate(materials: Materials, mesh: Mesh) -> float:
+    """Clips per second of the warm encoder on zeros."""
+    encoder, size = materials.encoder, materials.settings.tokens.batch_size
+    width = -(-size // mesh.size) * mesh.size
+    samples = encoder.input_samples(materials.dataset.clip_seconds)
+    zeros = np.zeros((width, samples), np.float32), np.full(width, samples, np.int32)
+    waveforms, lengths = parallel.shard(zeros, mesh)
+    apply = jax.jit(encoder.apply)
+    with jax.default_matmul_precision("highest"):
+        params = parallel.replicate(encoder.params, mesh)
+        return width / _seconds(lambda: apply(params, waveforms, lengths))
+
+
+def _training(
+    materials: Materials, workdir: str | os.PathLike[str], mesh: Mesh
+) -> list[str]:
+    settings = materials.settings
+    rates, count = settings.optimizer.learning_rates, len(seeds_of(settings))
+    done = finished_probes(materials, workdir)
+    lines, total = [], 0.0
+    for name, probe in materials.probes.items():
+        step, size = _step_seconds(materials, probe, len(rates), mesh)
+        steps = [
+            settings.epochs
+            * steps_per_epoch(
+                sum(materials.dataset.splits[s] for s in p.train), settings.batch_size
+            )
+            for p in materials.protocols
+            if (name, p.name) not in done
+        ]
+        # The other seeds are a second, narrower stack.
+        passes = 1 + (count - 1) / len(rates) + settings.refit * count / len(rates)
+        seconds = sum(steps) * step * passes
+        total += seconds
+        lines.append(
+            f"training  {name}: {size:,} parameters, {len(rates)} learning rates, then "
+            f"{count} seeds, {sum(steps)} steps of {settings.batch_size} clips each: "
+            f"about {seconds:.0f} s"
+        )
+    lines += [f"          {n} on {p} is finished and reused" for n, p in sorted(done)]
+    where = os.fspath(workdir)
+    lines.append(f"in all    about {total:.0f} s of training; written to {where}/")
+    return lines
+
+
+def finished_probes(
+    materials: Materials, workdir: str | os.PathLike[str]
+) -> set[tuple[str, str]]:
+    """The (probe, protocol) pairs whose records are in `workdir`."""
+    results = Workdir.results_of(workdir)
+    return {
+        (name, p.name)
+        for name in materials.probes
+        for p in materials.protocols
+        if finished(materials, results, name, p)
+    }
+
+
+def _step_seconds(
+    materials: Materials, probe: Any, width: int, mesh: Mesh
+) -> tuple[float, int]:
+    """Seconds per step of `width` stacked trials on zeros; parameters of one."""
+    settings = materials.settings
+    batch = _zeros(materials, probe, mesh)
+    example = jax.tree.map(
+        lambda x: jnp.zeros((1, *x.shape[1:]), x.dtype), batch.inputs
+    )
+    stack = tuple(
+        trials.Trial(learning_rate=r, weight_decay=0.0, seed=0)
+        for r in settings.optimizer.learning_rates
+    )
+    state = trials.init_state(probe, example, stack, settings.optimizer)
+    size = trials.count_parameters(state.params)
+    state = parallel.replicate(state, mesh)
+    step = trials.make_step(probe, materials.loss, stack, 100, settings.optimizer, mesh)
+
+    def once() -> Any:
+        nonlocal state
+        state = step(state, batch)
+        return state.count
+
+    return _seconds(once), size
+
+
+def _zeros(materials: Materials, probe: nn.Module, mesh: Mesh) -> Batch:
+    settings = materials.settings
+    b = -(-settings.batch_size // mesh.size) * mesh.size
+    t, f = materials.encoder.grid(materials.dataset.clip_seconds)
+    d, c = materials.encoder.num_features, len(materials.dataset.classes)
+    vector = np.zeros((b, d), np.float32)
+    if probe.reads == "summary":
+        inputs = Summary(vector, vector, vector, vector)
+    else:
+        inputs = Tokens(
+            patches=np.zeros((b, t, f, d), jnp.dtype(settings.tokens.dtype)),
+            cls=vector,
+            mask=np.ones((b, t), bool),
+            inverse_norms=np.ones((b, t, f), np.float32),
+        )
+    batch = Batch(inputs, np.zeros((b, c), np.float32), np.ones(b, np.float32))
+    return parallel.shard(batch, mesh)
+
+
+def _seconds(call: Any, repeats: int = 2) -> float:
+    """Of one warm call."""
+    jax.block_until_ready(call())
+    start = time.monotonic()
+    for _ in range(repeats):
+        jax.block_until_ready(call())
+    return (time.monotonic() - start) / repeats

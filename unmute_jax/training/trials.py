@@ -1,0 +1,141 @@
+"""Many trainings of one probe as one program: trials stacked along a leading axis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+from jaxtyping import Array, Float
+
+from unmute_jax import config, parallel
+from unmute_jax.tokens import Summary, Tokens
+from unmute_jax.training.inputs import Batch
+
+Params = Any
+LossFn = Callable[[Array, Array], Array]
+Predict = Callable[[Params, Tokens | Summary], Array]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One training of one probe."""
+
+    learning_rate: float
+    weight_decay: float
+    seed: int
+
+
+@flax.struct.dataclass
+class State:
+    """`K` trials in training, every leaf with a leading axis of K (but the count).
+
+    Attributes:
+        params: Their parameters.
+        opt_state: Their optimiser state; it counts the steps.
+        loss_sum: `[K]`, the losses of this epoch's clips so far.
+        count: The number of those clips.
+    """
+
+    params: Params
+    opt_state: optax.OptState
+    loss_sum: Float[Array, "K"]
+    count: Float[Array, ""]
+
+
+def optimizer_for(
+    rate: Any, decay: Any, total_steps: int, settings: config.Optimizer
+) -> optax.GradientTransformation:
+    """AdamW whose rate falls from `rate` to zero along half a cosine.
+
+    `rate` and `decay` may be traced, so that one program serves many trials.
+    """
+
+    def schedule(count: Any) -> Any:
+        done = jnp.asarray(count, jnp.float32) / total_steps
+        return rate * 0.5 * (1.0 + jnp.cos(jnp.pi * done))
+
+    return optax.adamw(
+        schedule,
+        b1=settings.b1,
+        b2=settings.b2,
+        eps=settings.eps,
+        weight_decay=decay,
+    )
+
+
+def init_state(
+    probe: nn.Module,
+    example: Tokens | Summary,
+    trials: tuple[Trial, ...],
+    settings: config.Optimizer,
+) -> State:
+    """The first state: initial values depend on each trial's seed alone."""
+
+    def init(seed: Array) -> tuple[Params, optax.OptState]:
+        params = probe.init(jax.random.key(seed), example)["params"]
+        return params, optimizer_for(0.0, 0.0, 1, settings).init(params)
+
+    seeds = jnp.asarray([t.seed for t in trials], jnp.uint32)
+    # One trial after the other: a stacked draw would tie a trial to its neighbours.
+    made = [jax.jit(init)(seed) for seed in seeds]
+    params, opt_state = jax.tree.map(lambda *xs: jnp.stack(xs), *made)
+    zeros = jnp.zeros(len(trials), jnp.float32)
+    return State(params, opt_state, zeros, jnp.zeros((), jnp.float32))
+
+
+def make_step(
+    probe: nn.Module,
+    loss: LossFn,
+    trials: tuple[Trial, ...],
+    total_steps: int,
+    settings: config.Optimizer,
+    mesh: Mesh,
+) -> Callable[[State, Batch], State]:
+    """One step of all trials on one batch. The state given to it is donated."""
+    rates = jnp.asarray([t.learning_rate for t in trials], jnp.float32)
+    decays = jnp.asarray([t.weight_decay for t in trials], jnp.float32)
+
+    def loss_sum(params: Params, batch: Batch) -> Array:
+        logits: Any = probe.apply({"params": params}, batch.inputs)
+        return (loss(logits, batch.targets) * batch.weight).sum()
+
+    def update(
+        params: Params, grads: Params, opt_state: Any, rate: Array, decay: Array
+    ) -> tuple[Params, optax.OptState]:
+        optimizer = optimizer_for(rate, decay, total_steps, settings)
+        updates, opt_state = optimizer.update(grads, opt_state, params)
+        return optax.apply_updates(params, updates), opt_state
+
+    def step(state: State, batch: Batch) -> State:
+        grad = jax.vmap(jax.value_and_grad(loss_sum), in_axes=(0, None))
+        local = (*grad(state.params, batch), batch.weight.sum())
+        losses, grads, count = jax.lax.psum(local, parallel.BATCH)
+        grads = jax.tree.map(lambda g: g / count, grads)
+        params, opt_state = jax.vmap(update)(
+            state.params, grads, state.opt_state, rates, decays
+        )
+        return State(params, opt_state, state.loss_sum + losses, state.count + count)
+
+    return parallel.pmapped(step, mesh, in_axes=(None, 0), out_axes=None, donate=(0,))
+
+
+def make_predict(probe: nn.Module, mesh: Mesh) -> Predict:
+    """Logits `[B, K, C]` of all trials for a batch, whole on every device."""
+
+    def predict(params: Params, inputs: Tokens | Summary) -> Array:
+        apply = jax.vmap(lambda p: probe.apply({"params": p}, inputs), out_axes=1)
+        return jax.lax.all_gather(apply(params), parallel.BATCH, tiled=True)
+
+    return parallel.pmapped(predict, mesh, in_axes=(None, 0), out_axes=None)
+
+
+def count_parameters(params: Params) -> int:
+    """Trainable numbers of one trial of a stack."""
+    return sum(leaf.size // len(leaf) for leaf in jax.tree.leaves(params))
