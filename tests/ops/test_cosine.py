@@ -1,0 +1,257 @@
+"""The fused maximum of cosines against the plain formula and its autodiff."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from unmute_jax import parallel
+from unmute_jax.ops import max_cosine
+from unmute_jax.tokens import inverse_norms
+
+B, N, D, P, K = 5, 7, 16, 6, 3
+
+
+@pytest.fixture(params=[1 << 30, 2 * 4 * N * P, 1], ids=["whole", "ragged", "single"])
+def chunk(request, monkeypatch):
+    """All clips at once; two at a time, so that the last chunk is ragged; one."""
+    monkeypatch.setattr("unmute_jax.ops.cosine.chunk_bytes", lambda: request.param)
+
+
+def draw(seed=0, dtype=jnp.float32, binary=False, trials=()):
+    keys = jax.random.split(jax.random.key(seed), 4)
+    tokens = jax.random.normal(keys[0], (B, N, D)).astype(dtype)
+    mask = jax.random.bernoulli(keys[1], 0.7, (B, N)).at[:, 2].set(True)
+    bank = jax.random.normal(keys[2], (*trials, P, D))
+    if binary:
+        bank = jnp.where(bank >= 0, 1.0, -1.0)
+    weights = jax.random.normal(keys[3], (*trials, B, P))
+    return tokens, mask, bank, weights
+
+
+def plain(tokens, norms, mask, bank):
+    """The formula as one writes it; float32."""
+    tokens = tokens.astype(jnp.float32)
+    scores = jnp.einsum("bnd,pd->bnp", tokens, bank) * norms[:, :, None]
+    scores = scores / jnp.linalg.norm(bank, axis=-1)[None, None]
+    return jnp.where(mask[:, :, None], scores, -jnp.inf).max(1)
+
+
+def weighted(f, tokens, mask, bank, weights, **options):
+    return (f(tokens, inverse_norms(tokens), mask, bank, **options) * weights).sum()
+
+
+def assert_close(actual, expected, tolerance=1e-5):
+    def check(a, e):
+        np.testing.assert_allclose(a, e, rtol=tolerance, atol=tolerance)
+
+    jax.tree.map(check, actual, expected)
+
+
+@pytest.mark.usefixtures("chunk")
+@pytest.mark.parametrize("binary", [False, True])
+def test_equals_plain_formula_and_its_autodiff(binary):
+    tokens, mask, bank, weights = draw(binary=binary)
+    norms = inverse_norms(tokens)
+    np.testing.assert_allclose(
+        max_cosine(tokens, norms, mask, bank, binary=binary),
+        plain(tokens, norms, mask, bank),
+        atol=1e-6,
+    )
+    args = (tokens, mask, bank, weights)
+    assert_close(
+        jax.grad(functools.partial(weighted, max_cosine), (0, 2))(*args),
+        jax.grad(functools.partial(weighted, plain), (0, 2))(*args),
+    )
+
+
+def test_gradients_in_one_argument_only():
+    tokens, mask, bank, weights = draw()
+    norms = inverse_norms(tokens)
+
+    def loss(f, tokens, norms, bank):
+        return (f(tokens, norms, mask, bank) * weights).sum()
+
+    for argument in range(3):
+        actual, expected = (
+            jax.grad(functools.partial(loss, f), argument)(tokens, norms, bank)
+            for f in (max_cosine, plain)
+        )
+        assert_close(actual, expected)
+
+
+def test_the_first_of_equal_maxima_takes_the_gradient():
+    tokens, mask, bank, weights = draw()
+    tokens = jnp.broadcast_to(tokens[:, :1], tokens.shape)
+    mask = mask.at[:, 0].set(False).at[:, 1].set(True)
+    g = jax.grad(functools.partial(weighted, max_cosine))(tokens, mask, bank, weights)
+    assert (g[:, 1] != 0).any()
+    assert (g.at[:, 1].set(0.0) == 0).all()
+
+
+def test_masked_positions_never_win_whatever_they_hold():
+    tokens, mask, bank, weights = draw()
+    args = (tokens, mask, bank, weights)
+    expected = jax.value_and_grad(functools.partial(weighted, max_cosine), 2)(*args)
+    for junk in (1e30, jnp.nan):
+        spoilt = jnp.where(mask[:, :, None], tokens, junk)
+        actual = jax.value_and_grad(functools.partial(weighted, max_cosine), 2)(
+            spoilt, *args[1:]
+        )
+        assert_close(actual, expected, 0)
+
+
+def test_a_clip_without_real_positions_scores_zero_and_learns_nothing():
+    tokens, mask, bank, weights = draw()
+    mask = mask.at[1].set(False)
+    value, (g_tokens, g_bank) = jax.value_and_grad(
+        functools.partial(weighted, max_cosine), (0, 2)
+    )(tokens, mask, bank, weights)
+    rest = jnp.array([0, 2, 3, 4])
+    expected, g_expected = jax.value_and_grad(
+        functools.partial(weighted, max_cosine), 2
+    )(tokens[rest], mask[rest], bank, weights[rest])
+    assert (max_cosine(tokens, inverse_norms(tokens), mask, bank)[1] == 0).all()
+    assert (g_tokens[1] == 0).all()
+    assert_close((value, g_bank), (expected, g_expected))
+
+
+def test_zero_tokens_and_zero_prototypes_give_finite_gradients():
+    tokens, mask, bank, weights = draw()
+    tokens, bank = tokens.at[0].set(0.0), bank.at[2].set(0.0)
+    value, grads = jax.value_and_grad(functools.partial(weighted, max_cosine), (0, 2))(
+        tokens, mask, bank, weights
+    )
+    assert all(np.isfinite(a).all() for a in jax.tree.leaves((value, grads)))
+
+
+def test_not_a_number_is_passed_on():
+    tokens, mask, bank, _ = draw()
+    tokens = tokens.at[1, 2].set(jnp.nan)
+    best = max_cosine(tokens, inverse_norms(tokens), mask, bank)
+    assert np.isnan(best[1]).all()
+    assert np.isfinite(best[jnp.array([0, 2, 3, 4])]).all()
+
+
+@pytest.mark.usefixtures("chunk")
+@pytest.mark.parametrize("binary", [False, True])
+def test_bfloat16_tokens_lose_nothing(binary):
+    tokens, mask, bank, weights = draw(dtype=jnp.bfloat16, binary=binary)
+    exact = tokens.astype(jnp.float32)
+    norms = inverse_norms(tokens)
+
+    def loss(tokens, bank):
+        best = max_cosine(tokens, norms, mask, bank, binary=binary)
+        assert best.dtype == jnp.float32
+        return (best * weights).sum()
+
+    assert_close(
+        jax.value_and_grad(loss, 1)(tokens, bank),
+        jax.value_and_grad(loss, 1)(exact, bank),
+        1e-6,
+    )
+
+
+@pytest.mark.usefixtures("chunk")
+@pytest.mark.parametrize("binary", [False, True])
+@pytest.mark.parametrize("order", ["vmap of grad", "grad of vmap"])
+@pytest.mark.parametrize("own_tokens", [False, True])
+@pytest.mark.parametrize("wanted", [(2,), (0, 2)])
+def test_trials_by_vmap_equal_one_at_a_time(binary, order, own_tokens, wanted):
+    tokens, mask, bank, weights = draw(binary=binary, trials=(K,))
+    if own_tokens:
+        tokens = jnp.stack([tokens, 2 * tokens[::-1], -tokens])
+    axes = (0 if own_tokens else None, None, 0, 0)
+    one = functools.partial(weighted, max_cosine, binary=binary)
+    shape = (K, B, N, D)
+    each = [
+        jax.grad(one, (0, 2))(t, mask, bank[k], weights[k])
+        for k, t in enumerate(tokens if own_tokens else [tokens] * K)
+    ]
+    expected = [jnp.stack(parts) for parts in zip(*each, strict=True)]
+    if order == "vmap of grad":
+        actual = jax.vmap(jax.grad(one, wanted), axes)(tokens, mask, bank, weights)
+    else:
+        many = jax.vmap(one, axes)
+        actual = jax.grad(lambda *a: many(*a).sum(), wanted)(
+            tokens, mask, bank, weights
+        )
+        if not own_tokens:  # all trials' gradients meet in the shared tokens
+            expected[0] = expected[0].sum(0)
+            shape = tokens.shape
+    expected = tuple(expected[i // 2] for i in wanted)
+    if 0 in wanted:
+        assert actual[0].shape == shape
+    assert_close(actual, expected)
+    jitted = jax.jit(jax.vmap(jax.grad(one, wanted), axes))
+    assert_close(
+        jitted(tokens, mask, bank, weights),
+        jax.vmap(jax.grad(one, wanted), axes)(tokens, mask, bank, weights),
+    )
+
+
+def test_nested_vmap_and_own_masks():
+    tokens, mask, bank, _ = draw(trials=(2, K))
+    masks = jnp.stack([mask, mask[::-1]]).at[:, :, 2].set(True)
+    norms = inverse_norms(tokens)
+    inner = jax.vmap(max_cosine, (None, None, None, 0))
+    shared = jax.vmap(inner, (None, None, None, 0))(tokens, norms, mask, bank)
+    own = jax.vmap(inner, (None, None, 0, 0))(tokens, norms, masks, bank)
+    for i, k in np.ndindex(2, K):
+        assert_close(shared[i, k], max_cosine(tokens, norms, mask, bank[i, k]))
+        assert_close(own[i, k], max_cosine(tokens, norms, masks[i], bank[i, k]))
+
+
+def test_shared_tokens_take_one_product_for_all_trials():
+    tokens, mask, bank, _ = draw(trials=(K,))
+    many = jax.vmap(max_cosine, (None, None, None, 0))
+    lowered = jax.jit(many).lower(tokens, inverse_norms(tokens), mask, bank)
+    products = [
+        line
+        for line in lowered.as_text().splitlines()
+        if "stablehlo.dot_general" in line
+    ]
+    assert len(products) == 1
+    assert f"{K * P}x{D}" in products[0] or f"{D}x{K * P}" in products[0]
+
+
+def test_mapped_over_devices_equals_one_device():
+    tokens, mask, bank, weights = draw()
+    tokens, mask, weights = tokens[:4], mask[:4], weights[:4]
+    grad = jax.value_and_grad(functools.partial(weighted, max_cosine), 2)
+
+    def step(bank, tokens, mask, weights):
+        return jax.lax.psum(grad(tokens, mask, bank, weights), parallel.BATCH)
+
+    mapped = parallel.pmapped(
+        step, parallel.make_mesh(2), in_axes=(None, 0, 0, 0), out_axes=None
+    )
+    assert_close(mapped(bank, tokens, mask, weights), grad(tokens, mask, bank, weights))
+
+
+@pytest.mark.parametrize("trials", [(), (2,)])
+def test_no_tensor_of_all_scores_in_training(trials):
+    b, n, d, p = 64, 128, 16, 64
+    abstract = functools.partial(jax.ShapeDtypeStruct, dtype=jnp.float32)
+
+    def loss(bank, tokens, norms, mask):
+        one = functools.partial(max_cosine, tokens, norms, mask)
+        return (jax.vmap(one) if trials else one)(bank).sum()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("unmute_jax.ops.cosine.chunk_bytes", lambda: 1 << 18)
+        compiled = (
+            jax.jit(jax.grad(loss))
+            .lower(
+                abstract((*trials, p, d)),
+                abstract((b, n, d)),
+                abstract((b, n)),
+                jax.ShapeDtypeStruct((b, n), bool),
+            )
+            .compile()
+        )
+    memory = compiled.memory_analysis().temp_size_in_bytes
+    scores = 4 * b * n * p * (trials or (1,))[0]
+    assert memory < scores / 2
