@@ -1,0 +1,119 @@
+"""Sizes, initial values and options of single probes."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from unmute_jax.errors import InputError
+from unmute_jax.probes import list_probes, make_probe
+from unmute_jax.tokens import Tokens, summarise
+
+
+def silence(features, clips=1):
+    return Tokens(
+        patches=jnp.zeros((clips, 1, 1, features)),
+        cls=jnp.zeros((clips, features)),
+        mask=jnp.ones((clips, 1), bool),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "count"),
+    [
+        ("linear", {}, 7_690),
+        ("linear", {"input": "mean"}, 7_690),
+        ("stats", {}, 23_050),
+        ("protobin", {}, 155_610),
+        ("protobin", {"prototypes_per_class": 1}, 7_790),
+    ],
+)
+def test_parameter_counts_are_the_papers(name, options, count):
+    probe = make_probe(name, num_classes=10, **options)
+    shapes = jax.eval_shape(probe.init, jax.random.key(0), silence(768))
+    assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == count
+
+
+def test_initial_values_are_the_papers(key):
+    probe = make_probe("protobin", num_classes=10)
+    params = probe.init(key, silence(64))["params"]
+    assert set(params) == {"prototypes", "classifier"}
+    assert params["prototypes"].shape == (200, 64)
+    np.testing.assert_allclose(params["prototypes"].std(), 0.02, rtol=0.05)
+    for leaf in jax.tree.leaves(params["classifier"]):
+        bound = 200**-0.5
+        assert np.abs(leaf).max() <= bound
+    np.testing.assert_allclose(
+        params["classifier"]["kernel"].std(), bound / 3**0.5, rtol=0.05
+    )
+    assert params["classifier"]["bias"].any()
+
+
+def test_linear_and_stats_read_their_statistics(key):
+    keys = jax.random.split(key, 2)
+    x = Tokens(
+        patches=jax.random.normal(keys[0], (3, 4, 2, 5)),
+        cls=jax.random.normal(keys[1], (3, 5)),
+        mask=jnp.array([[True, True, False, False]] * 3),
+    )
+    s = summarise(x)
+    features = {
+        ("linear", "cls"): s.cls,
+        ("linear", "mean"): s.mean,
+        ("stats", None): jnp.concatenate([s.mean, s.max, s.std], 1),
+    }
+    for (name, which), wanted in features.items():
+        probe = make_probe(name, num_classes=2, **({"input": which} if which else {}))
+        variables = probe.init(key, x)
+        layer = variables["params"]["classifier"]
+        expected = wanted @ layer["kernel"] + layer["bias"][None]
+        np.testing.assert_allclose(probe.apply(variables, x), expected, atol=1e-6)
+
+
+def test_a_sign_flips_only_when_a_prototype_crosses_zero(key):
+    x = Tokens(
+        patches=jax.random.normal(key, (2, 3, 2, 8)),
+        cls=jnp.zeros((2, 8)),
+        mask=jnp.ones((2, 3), bool),
+    )
+    probe = make_probe("protobin", num_classes=2, prototypes_per_class=2)
+    variables = probe.init(key, x)
+    scaled = jax.tree.map(lambda a: a, variables)
+    scaled["params"]["prototypes"] = 1e3 * scaled["params"]["prototypes"]
+    np.testing.assert_array_equal(probe.apply(variables, x), probe.apply(scaled, x))
+
+
+def test_registry_is_sorted_and_known():
+    assert list_probes() == sorted(list_probes())
+    assert {"linear", "stats", "protobin"} <= set(list_probes())
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("protobins", {}, "unknown probe 'protobins': did you mean 'protobin'?"),
+        (
+            "protobin",
+            {"prototype_per_class": 3},
+            "unknown option of probe 'protobin' 'prototype_per_class': did you mean "
+            "'prototypes_per_class'?",
+        ),
+        ("linear", {"input": "clss"}, "did you mean 'cls'?"),
+        ("linear", {"name": "x"}, "unknown option"),
+        (
+            "protobin",
+            {"prototypes_per_class": 0},
+            "prototypes_per_class must be a whole number of at least 1, not 0",
+        ),
+    ],
+)
+def test_mistakes_are_named(name, options, message):
+    with pytest.raises(InputError) as error:
+        make_probe(name, num_classes=4, **options)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("classes", [0, -1, True])
+def test_number_of_classes_must_be_positive(classes):
+    with pytest.raises(InputError, match="num_classes"):
+        make_probe("linear", num_classes=classes)

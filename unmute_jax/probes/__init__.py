@@ -1,0 +1,55 @@
+"""Probes by name."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from unmute_jax.errors import unknown_name
+from unmute_jax.probes.base import Probe
+from unmute_jax.probes.linear import Linear, Stats
+from unmute_jax.probes.prototypes import Protobin
+
+__all__ = ["Probe", "list_probes", "make_probe", "probe_options"]
+
+_PROBES: dict[str, type[Probe]] = {
+    "linear": Linear,
+    "protobin": Protobin,
+    "stats": Stats,
+}
+
+
+def list_probes() -> list[str]:
+    """The names that `make_probe` knows."""
+    return sorted(_PROBES)
+
+
+def make_probe(name: str, /, *, num_classes: int, **options: Any) -> Probe:
+    """The probe called `name`.
+
+        probe = make_probe("protobin", num_classes=50, prototypes_per_class=20)
+        variables = probe.init(key, tokens)
+        logits = probe.apply(variables, tokens)
+
+    Args:
+        name: One of `list_probes()`.
+        num_classes: Number of logits.
+        **options: The attributes of that probe's class.
+
+    Raises:
+        InputError: The probe or an option is unknown, or a value is out of range.
+    """
+    known = probe_options(name)
+    for option in options:
+        if option not in known:
+            raise unknown_name(f"option of probe {name!r}", option, known)
+    return _PROBES[name](num_classes=num_classes, **options)
+
+
+def probe_options(name: str) -> set[str]:
+    """The options that `make_probe(name, ...)` takes besides `num_classes`."""
+    if name not in _PROBES:
+        raise unknown_name("probe", name, _PROBES)
+    # flax adds `parent` and `name` to the fields of every module.
+    fields = {f.name for f in dataclasses.fields(_PROBES[name])}
+    return fields - {"parent", "name", "num_classes"}
