@@ -1,0 +1,1 @@
+"""Foreign weights: safe readers, key maps and the list of published files."""

@@ -1,0 +1,79 @@
+"""From named tensors in PyTorch's conventions to a tree of flax parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from unmute_jax.errors import InputError
+
+Shape = tuple[int, ...]
+_FLOATS = {"float16", "bfloat16", "float32", "float64"}
+
+
+def check_layout(
+    tensors: Mapping[str, np.ndarray], layout: Mapping[str, Shape], source: str
+) -> None:
+    """Refuses tensors that are not exactly those of `layout`.
+
+    Args:
+        tensors: What the file holds, after renaming.
+        layout: Name -> shape of what the network needs.
+        source: Of the tensors, for the message.
+
+    Raises:
+        InputError: One line that lists what is missing, what is left over and what has
+            another shape or is no floating-point tensor.
+    """
+    missing = [name for name in layout if name not in tensors]
+    extra = [name for name in tensors if name not in layout]
+    wrong = [
+        f"{name} is {list(tensors[name].shape)}, not {list(shape)}"
+        for name, shape in layout.items()
+        if name in tensors and tensors[name].shape != shape
+    ]
+    types = [
+        f"{name} is {tensors[name].dtype}"
+        for name in layout
+        if name in tensors and tensors[name].dtype.name not in _FLOATS
+    ]
+    complaints = {
+        "missing": missing,
+        "not expected": extra,
+        "of another shape": wrong,
+        "not floating point": types,
+    }
+    parts = [f"{what}: {_some(names)}" for what, names in complaints.items() if names]
+    if parts:
+        raise InputError(f"{source} does not fit the network; {'; '.join(parts)}")
+
+
+def _some(names: list[str], limit: int = 8) -> str:
+    rest = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + rest
+
+
+def flax_leaf(name: str, tensor: np.ndarray) -> tuple[str, np.ndarray]:
+    """The flax name and array of a PyTorch `weight` or `bias`.
+
+    One-dimensional weights are the scale of a LayerNorm; others are linear maps or
+    convolutions `[out, in, ...]`, which become `[in * ..., out]`.
+    """
+    if name == "bias":
+        return "bias", tensor
+    if tensor.ndim == 1:
+        return "scale", tensor
+    return "kernel", tensor.reshape(tensor.shape[0], -1).T
+
+
+def nested(leaves: Iterable[tuple[tuple[str, ...], np.ndarray]]) -> dict[str, Any]:
+    """A tree of float32 arrays from (path, array) pairs."""
+    tree: dict[str, Any] = {}
+    for (*folders, leaf), array in leaves:
+        node = tree
+        for folder in folders:
+            node = node.setdefault(folder, {})
+        node[leaf] = np.ascontiguousarray(array, np.float32)
+    return tree
