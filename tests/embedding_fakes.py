@@ -1,58 +1,68 @@
-"""The least data set and encoder that the embedding pass accepts; also a program.
+"""A data set of noise and an encoder that is one matrix, for the embedding pass.
 
 `python -m tests.embedding_fakes ROOT DELAY` embeds the default data set, sleeping DELAY
 seconds per clip, so that a test can kill it on the way.
 """
 
+import dataclasses
 import hashlib
+import pathlib
 import sys
 import time
-from types import SimpleNamespace
+from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+from unmute_jax.datasets import Clip, Dataset, Protocol
+from unmute_jax.encoders import Encoder, Geometry
 from unmute_jax.tokens import Tokens
 
 RATE, T, F, D = 800, 5, 2, 6
+CLIPS = 150
 
 
-class FakeDataset:
-    """Noise; clip `i` has class `i % 3` and lasts from a half to one second."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FakeDataset(Dataset):
+    """Noise; clip `i` has class `i % 3` and lasts from a half to one second.
 
-    name, task, source = "fake/noise", "multi-label", "noise made on the spot"
-    licence, citation, notes = "CC0", "nobody", ("made up",)
-    classes = ("ash", "birch", "cedar")
-    sample_rate, clip_seconds = RATE, 1.0
+    The clip `bad` has a sample that is not a number; `opened` collects which clips
+    were read.
+    """
 
-    def __init__(self, clips=150, *, delay=0.0, seed=0, bad=None):
-        self.splits = {"train": clips, "empty": 0}
-        self.seed, self.delay, self.bad = seed, delay, bad
+    seed: int = 0
+    delay: float = 0.0
+    bad: int | None = None
+    opened: list[int] = dataclasses.field(default_factory=list)
 
     def fingerprint(self, split):
+        self._known(split)
         text = f"{self.seed} {self.splits[split]} {self.bad}"
         return hashlib.sha256(text.encode()).hexdigest()
 
     def source_of(self, split):
-        return _Source(self, self.splits[split])
+        return FakeSource(self, self.splits[split])
 
 
-class _Source:
-    def __init__(self, dataset, clips):
-        self._dataset, self._clips = dataset, clips
+@dataclasses.dataclass(frozen=True)
+class FakeSource(Sequence):
+    dataset: FakeDataset
+    length: int
 
     def __len__(self):
-        return self._clips
+        return self.length
 
     def __getitem__(self, i):
-        if not 0 <= i < self._clips:
+        if not 0 <= i < self.length:
             raise IndexError(i)
-        time.sleep(self._dataset.delay)
-        rng = np.random.default_rng([self._dataset.seed, i])
+        self.dataset.opened.append(i)
+        time.sleep(self.dataset.delay)
+        rng = np.random.default_rng([self.dataset.seed, i])
         waveform = rng.standard_normal(RATE // 2 + 7 * i % (RATE // 2), np.float32)
-        if i == self._dataset.bad:
+        if i == self.dataset.bad:
             waveform[3] = np.nan
-        return SimpleNamespace(
+        return Clip(
             id=f"clip {i}",
             waveform=waveform,
             labels=(i % 3,),
@@ -60,46 +70,73 @@ class _Source:
         )
 
 
-class FakeEncoder:
-    """A random linear map of the samples of each token; masks steps beyond the clip."""
+def fake_dataset(clips=CLIPS, **changes):
+    facts = {
+        "name": "fake/noise",
+        "source": "noise made on the spot",
+        "task": "multi-label",
+        "classes": ("ash", "birch", "cedar"),
+        "sample_rate": RATE,
+        "clip_seconds": 1.0,
+        "licence": "CC0",
+        "citation": "nobody",
+        "notes": ("made up",),
+        "splits": {"train": clips, "empty": 0},
+        "fingerprints": {},
+        "folder": pathlib.Path("nowhere"),
+        "all_protocols": (
+            Protocol(name="none", train=("train",), validation=(), test=()),
+        ),
+    }
+    return FakeDataset(**{**facts, **changes})
 
-    name, version, sample_rate = "fake+", 1, RATE
-    description, licence, num_features = "random projection", "Apache-2.0", D
-    geometry = SimpleNamespace(
-        seconds_per_step=0.2, frequency_edges_hz=((0.0, 200.0), (200.0, 400.0))
-    )
 
-    def __init__(self, seed=0, *, masks=True):
-        self.seed, self.masks = seed, masks
-        kernel = np.random.default_rng(seed).standard_normal((RATE // T // F, D))
-        self.params = {"kernel": kernel.astype(np.float32)}
+class FakeEncoder(Encoder):
+    """A random linear map of the samples of each token."""
 
-    def identity(self):
-        return {
-            "name": self.name,
-            "version": self.version,
-            "weights": f"untrained, seed {self.seed}",
-            "front_end": {"masks": self.masks, "bands": (1, 2)},
-        }
+    version = 1
+    sample_rate, num_features, frames_per_step, min_samples = RATE, D, 1, 1
+    geometry = Geometry(0.2, ((0.0, 200.0), (200.0, 400.0)))
+    announced = (T, F)
+
+    def details(self):
+        return {"front_end": {"bands": (1, 2)}}
 
     def input_samples(self, clip_seconds):
         return round(clip_seconds * self.sample_rate)
 
     def grid(self, clip_seconds):
-        return T, F
+        return self.announced
 
-    def apply(self, params, waveform, lengths):
-        x = waveform.reshape(len(waveform), T, F, -1)
-        patches = jnp.einsum("btfs,sd->btfd", x, params["kernel"])
-        mask = jnp.arange(T)[None] * (RATE // T) < lengths[:, None]
-        if not self.masks:
-            mask = jnp.ones_like(mask)
+    def real_frames(self, lengths):
+        return jnp.asarray(lengths) * T // RATE
+
+    def spectrogram(self, params, waveform, lengths):
+        return jnp.asarray(waveform).reshape(len(waveform), T * F, -1)
+
+    def tokens(self, params, spectrogram, real, *, all_layers):
+        x = jnp.einsum("bns,sd->bnd", spectrogram, params["kernel"])
+        patches = x.reshape(len(x), T, F, D)
+        mask = self.step_mask(real, (len(x), T))
         return Tokens(patches=patches, cls=patches[:, 0, 0] * 2.0, mask=mask)
+
+
+def fake_encoder(seed=0, **changes):
+    kernel = np.random.default_rng(seed).standard_normal((RATE // T // F, D))
+    facts = {
+        "name": "fake+",
+        "description": "random projection",
+        "licence": "Apache-2.0",
+        "weights": f"untrained, seed {seed}",
+        "params": {"kernel": kernel.astype(np.float32)},
+        "mask_padding": True,
+    }
+    return FakeEncoder(**{**facts, **changes})
 
 
 if __name__ == "__main__":
     from unmute_jax.embedding import embed
 
-    embed(
-        FakeEncoder(), FakeDataset(delay=float(sys.argv[2])), "train", root=sys.argv[1]
-    )
+    jax.config.update("jax_num_cpu_devices", 2)
+    dataset = fake_dataset(delay=float(sys.argv[2]))
+    embed(fake_encoder(), dataset, "train", root=sys.argv[1])

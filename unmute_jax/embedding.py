@@ -13,7 +13,7 @@ import pathlib
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -27,13 +27,17 @@ from jaxtyping import Array, Float, Int
 from unmute_jax import parallel
 from unmute_jax.audio import pad_or_crop, resample
 from unmute_jax.caches import cache_dir
+from unmute_jax.datasets import Clip, Dataset
+from unmute_jax.encoders import Encoder
 from unmute_jax.errors import InputError
 from unmute_jax.progress import progress
 from unmute_jax.token_key import explain_miss, store_key, store_path
 from unmute_jax.token_store import (
     CLIPS_PER_SHARD,
+    SUMMARY,
     TokenStore,
     TokenWriter,
+    check_same,
     clips_in,
     disk_bytes,
     finished_shards,
@@ -48,8 +52,8 @@ WRITES_AHEAD = 2
 
 
 def embed(
-    encoder: Any,
-    dataset: Any,
+    encoder: Encoder,
+    dataset: Dataset,
     split: str,
     *,
     root: str | pathlib.Path | None = None,
@@ -66,8 +70,8 @@ def embed(
     `i * batch_size` on, padded where the devices do not divide it.
 
     Args:
-        encoder: What `load_encoder` gives.
-        dataset: What `load_dataset` gives.
+        encoder: Frozen; its params are replicated over the devices.
+        dataset: Its clips are read in their order.
         split: One of `dataset.splits`.
         root: Folder of all token stores; by default `cache_dir("tokens")`.
         dtype: Type of the stored patches, "bfloat16" or "float32".
@@ -86,11 +90,14 @@ def embed(
     manifest = _manifest(encoder, dataset, split, dtype)
     path = store_path(root, manifest["key"])
     found = read_manifest(path)
-    if found is not None and found["complete"]:
-        say(f"tokens of {dataset.name} {split}: read from {path}")
-        return TokenStore.open(path)
-    for line in explain_miss(root, manifest["key"]) if explain and not found else ():
-        say(line)
+    if found is not None:
+        check_same(path, found, manifest)
+        if found["complete"]:
+            say(f"tokens of {dataset.name} {split}: read from {path}")
+            return TokenStore.open(path)
+    elif explain:
+        for line in explain_miss(root, manifest["key"]):
+            say(line)
     todo = _check_disk(path, manifest)
     say(
         f"tokens of {dataset.name} {split} by {encoder.name}: "
@@ -103,8 +110,8 @@ def embed(
 
 
 def estimate(
-    encoder: Any,
-    dataset: Any,
+    encoder: Encoder,
+    dataset: Dataset,
     split: str,
     *,
     root: str | pathlib.Path | None = None,
@@ -129,7 +136,9 @@ def estimate(
     }
 
 
-def _manifest(encoder: Any, dataset: Any, split: str, dtype: str) -> dict[str, Any]:
+def _manifest(
+    encoder: Encoder, dataset: Dataset, split: str, dtype: str
+) -> dict[str, Any]:
     key = store_key(encoder, dataset, split, dtype)
     clips = dataset.splits[split]
     if not clips:
@@ -191,8 +200,8 @@ class _Batch:
 
 def _fill(
     writer: TokenWriter,
-    encoder: Any,
-    dataset: Any,
+    encoder: Encoder,
+    dataset: Dataset,
     split: str,
     batch_size: int,
     mesh: Mesh,
@@ -204,10 +213,10 @@ def _fill(
     starts = _batch_starts(manifest, pending, batch_size)
     width = -(-min(batch_size, clips) // mesh.size) * mesh.size
     params = parallel.replicate(encoder.params, mesh)
+    encode = _compiled(encoder, manifest["dtype"])
 
-    def step(batch: _Batch) -> dict[str, Any]:
-        waveforms, lengths = parallel.shard(batch.padded(width), mesh)
-        return _encode(encoder.apply, manifest["dtype"], params, waveforms, lengths)
+    def step(batch: _Batch) -> dict[str, Array]:
+        return encode(params, *parallel.shard(batch.padded(width), mesh))
 
     assembly = _Assembly(manifest, set(pending))
     label = f"{dataset.name} {split}"
@@ -245,14 +254,19 @@ def _batch_starts(
     return [i * batch_size for i in sorted(touched)]
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+# The next split uses the same program. Were more than one kept, no encoder that was
+# ever used would be freed.
+@functools.lru_cache(maxsize=1)
+def _compiled(encoder: Encoder, dtype: str) -> Callable[..., dict[str, Array]]:
+    return jax.jit(functools.partial(_encode, encoder.apply, dtype))
+
+
 def _encode(
     apply: Callable, dtype: str, params: Any, waveforms: Array, lengths: Array
 ) -> dict[str, Any]:
     """Everything the store keeps of a batch, and whether it is finite, per clip."""
-    with jax.default_matmul_precision("highest"):
-        tokens = apply(params, waveforms, lengths)
-    patches = tokens.patches
+    tokens = apply(params, waveforms, lengths)
+    patches = jnp.asarray(tokens.patches)
     if dtype == "bfloat16":
         # A bare cast may be skipped by the compiler where it goes back to float32 for
         # the norms, which would then belong to tokens that nobody stored.
@@ -263,10 +277,7 @@ def _encode(
         "patches": patches.astype(dtype),
         "inverse_norms": inverse_norms(patches),
         "mask": tokens.mask,
-        "cls": summary.cls,
-        "mean": summary.mean,
-        "max": summary.max,
-        "std": summary.std,
+        **{name: getattr(summary, name) for name in SUMMARY},
         "finite": finite,
     }
 
@@ -335,8 +346,8 @@ def _one_behind(
 
 @contextlib.contextmanager
 def _batches(
-    encoder: Any, dataset: Any, split: str, starts: list[int], batch_size: int
-) -> Iterator[Iterator[_Batch]]:
+    encoder: Encoder, dataset: Dataset, split: str, starts: list[int], batch_size: int
+) -> Generator[Iterator[_Batch], None, None]:
     """The batches that begin at `starts`, made ahead by threads, in this order."""
     import grain  # Half a second; only the pass needs it.
 
@@ -346,7 +357,7 @@ def _batches(
         i for s in starts for i in range(s, min(s + batch_size, dataset.splits[split]))
     ]
 
-    def prepare(index: int) -> tuple[int, Any, np.ndarray, int]:
+    def prepare(index: int) -> tuple[int, Clip, np.ndarray, int]:
         clip = source[index]
         waveform = resample(clip.waveform, dataset.sample_rate, encoder.sample_rate)
         return index, clip, *pad_or_crop(waveform, samples)
@@ -358,7 +369,7 @@ def _batches(
             row[list(clip.labels)] = 1
         return _Batch(
             start=index[0],
-            waveforms=np.stack(waveforms).astype(np.float32),
+            waveforms=np.stack(waveforms),
             lengths=np.asarray(lengths, np.int32),
             ids=[clip.id for clip in clips],
             events=[clip.events for clip in clips],
@@ -382,18 +393,18 @@ class _Clock:
     def __init__(self, batches: int, say: Callable[[str], None]):
         self._left, self._say = batches, say
         self._before: float | None = None
+        self._said = False
 
     def tick(self, clips: int) -> None:
         """Called after every batch; the first one is slow, it was compiled."""
         now = time.monotonic()
         self._left -= 1
-        if self._before is not None and self._say is not None and self._left:
-            seconds = now - self._before
+        if self._before is not None and not self._said:
+            self._said, seconds = True, now - self._before
             self._say(
                 f"about {_duration(self._left * seconds)} for the other "
                 f"{self._left} batches ({clips / seconds:.3g} clips/s)"
             )
-            self._say = None
         self._before = now
 
 

@@ -14,6 +14,8 @@ import re
 from typing import Any
 
 from unmute_jax.audio import RESAMPLER
+from unmute_jax.datasets import Dataset
+from unmute_jax.encoders import Encoder
 from unmute_jax.errors import unknown_name
 
 # Raised whenever the layout on disk, or what the pass computes, changes.
@@ -22,13 +24,15 @@ DTYPES = ("bfloat16", "float32")
 MANIFEST = "manifest.json"
 
 
-def store_key(encoder: Any, dataset: Any, split: str, dtype: str = "bfloat16") -> dict:
+def store_key(
+    encoder: Encoder, dataset: Dataset, split: str, dtype: str = "bfloat16"
+) -> dict:
     """Everything that changes the tokens of one split, as plain JSON.
 
     Args:
-        encoder: What `load_encoder` gives.
-        dataset: What `load_dataset` gives; its fingerprint covers ids, labels, events,
-            audio, and which unreadable clips were skipped.
+        encoder: Its identity covers weights, sizes and front end.
+        dataset: Its fingerprint covers ids, labels, events, audio, and so which
+            unreadable clips were skipped.
         split: A split of `dataset`.
         dtype: "bfloat16" or "float32", the type the patches are stored in.
 
@@ -37,8 +41,6 @@ def store_key(encoder: Any, dataset: Any, split: str, dtype: str = "bfloat16") -
     """
     if dtype not in DTYPES:
         raise unknown_name("token type", dtype, DTYPES)
-    if split not in dataset.splits:
-        raise unknown_name(f"split of {dataset.name}", split, dataset.splits)
     have, want = dataset.sample_rate, encoder.sample_rate
     return plain(
         {

@@ -20,10 +20,12 @@ and nothing more, and damage is found instead of read.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import pathlib
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -241,8 +243,8 @@ class TokenWriter:
         found = read_manifest(self.path)
         if found is None:
             self._put(MANIFEST, manifest)
-        elif any(found.get(k) != manifest[k] for k in ("key", "clips", "grid")):
-            raise InputError(f"{path} holds other tokens: delete it and embed again")
+        else:
+            check_same(self.path, found, manifest)
         try:
             self._arrays = open_arrays(self.path, manifest, create=True)
         except ValueError as error:
@@ -262,6 +264,9 @@ class TokenWriter:
             shard: Its index.
             rows: Per array of the store, the rows of all clips of the shard.
             clips: Per clip: "id" and "events".
+
+        Raises:
+            InputError: The disk does not take it.
         """
         where = shard_rows(self.manifest, shard)
         self._put(f"clips/{shard}", clips)
@@ -271,20 +276,41 @@ class TokenWriter:
         self._write("patches", where, rows["patches"])
 
     def finish(self) -> TokenStore:
-        """Marks the store as complete; all shards must be there."""
+        """Marks the store as complete.
+
+        Raises:
+            RuntimeError: Some shards have not been written.
+        """
+        if pending := self.pending():
+            raise RuntimeError(f"shards {pending} of {self.path} are not written")
         self.manifest = {**self.manifest, "complete": True}
         self._put(MANIFEST, self.manifest)
         return TokenStore.open(self.path)
 
     def _write(self, name: str, where: slice, rows: np.ndarray) -> None:
         # Without the transaction every chunk would be written into the shard by itself.
-        with ts.Transaction() as transaction:
+        with self._disk_errors(), ts.Transaction() as transaction:
             self._arrays[name].with_transaction(transaction)[where] = rows
 
     def _put(self, name: str, value: Any) -> None:
         # Written beside, synced and renamed by tensorstore: the old or the new, whole.
         text = json.dumps(value, indent=1 if name == MANIFEST else None)
-        self._folder.write(name, text.encode()).result()
+        with self._disk_errors():
+            self._folder.write(name, text.encode()).result()
+
+    @contextlib.contextmanager
+    def _disk_errors(self) -> Generator[None, None, None]:
+        """Turns a refusal of the operating system into a line for a person."""
+        try:
+            yield
+        except ValueError as error:
+            refusal = re.search(r": ([^:]+) \[os_error_code", str(error))
+            if refusal is None:
+                raise
+            raise InputError(
+                f"cannot write tokens to {self.path} ({refusal[1]}): once that is "
+                "mended, embed again, it goes on where it stopped"
+            ) from error
 
 
 def new_manifest(
@@ -374,6 +400,21 @@ def read_manifest(path: pathlib.Path) -> dict[str, Any] | None:
         return json.loads(text.value)
     except ValueError as error:
         raise damaged(path, error) from error
+
+
+def check_same(path: pathlib.Path, found: dict, wanted: dict) -> None:
+    """Refuses a folder that was made for other tokens than its name says.
+
+    Raises:
+        InputError: Naming what differs.
+    """
+    fields = ("key", "clips", "grid", "classes")
+    lines = differences(*({f: m.get(f) for f in fields} for m in (found, wanted)))
+    if lines:
+        raise InputError(
+            f"token store {path} holds other tokens than its name says "
+            f"({'; '.join(lines)}): delete the folder and embed again"
+        )
 
 
 def open_arrays(

@@ -1,0 +1,303 @@
+"""The pass: what it stores, what it refuses, and that it can be cut off anywhere."""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import pytest
+
+from tests.embedding_fakes import (
+    CLIPS,
+    D,
+    F,
+    FakeEncoder,
+    FakeSource,
+    T,
+    fake_dataset,
+    fake_encoder,
+)
+from unmute_jax import parallel
+from unmute_jax.audio import pad_or_crop
+from unmute_jax.embedding import embed, estimate
+from unmute_jax.errors import InputError
+from unmute_jax.token_store import CLIPS_PER_SHARD, TokenStore, store_key, store_path
+from unmute_jax.tokens import NORM_EPS, summarise
+
+ENCODER, DATASET = fake_encoder(), fake_dataset()
+
+
+def run(root, encoder=ENCODER, dataset=DATASET, **options):
+    return embed(encoder, dataset, "train", root=root, say=lambda _: None, **options)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="module")
+def direct():
+    """Tokens of all clips from one plain call of the encoder."""
+    clips = [DATASET.source_of("train")[i] for i in range(CLIPS)]
+    waveforms, lengths = zip(
+        *(pad_or_crop(c.waveform, 800) for c in clips), strict=True
+    )
+    return jax.device_get(
+        ENCODER.apply(ENCODER.params, np.stack(waveforms), np.int32(lengths))
+    )
+
+
+def files(path):
+    """Everything a store consists of, byte for byte."""
+    return {
+        str(p.relative_to(path)): p.read_bytes()
+        for p in sorted(path.rglob("*"))
+        if p.is_file() and p.suffix != ".__lock"
+    }
+
+
+# What is stored
+
+
+def test_patches_are_rounded_once(store, direct):
+    stored = np.asarray(store.load().patches).astype(np.float32)
+    np.testing.assert_allclose(stored, direct.patches, rtol=2.0**-8)
+    wider = run(store.path.parent, dtype="float32").load().patches
+    np.testing.assert_allclose(wider, direct.patches, rtol=1e-6, atol=1e-6)
+    np.testing.assert_array_equal(store.load().patches, wider.astype(store.dtype))
+
+
+def test_inverse_norms_are_those_of_the_stored_patches(store):
+    tokens = store.load()
+    norms = np.linalg.norm(tokens.patches.astype(np.float64), axis=-1)
+    wanted = 1 / np.maximum(norms, NORM_EPS)
+    np.testing.assert_allclose(tokens.inverse_norms, wanted, rtol=1e-6)
+
+
+def test_summary_is_of_the_unrounded_patches_under_the_mask(store, direct):
+    wanted = summarise(direct)
+    assert not direct.mask.all()
+    assert store.mask.dtype == bool
+    np.testing.assert_array_equal(store.mask, direct.mask)
+    for name in ("cls", "mean", "max", "std"):
+        got = getattr(store.summary(), name)
+        np.testing.assert_allclose(got, getattr(wanted, name), rtol=1e-5, atol=1e-6)
+
+
+def test_clips_keep_the_order_of_the_data_set(store):
+    source = DATASET.source_of("train")
+    assert store.n == CLIPS
+    assert store.ids == [source[i].id for i in range(CLIPS)]
+    assert store.events == [source[i].events for i in range(CLIPS)]
+    np.testing.assert_array_equal(store.labels.argmax(1), np.arange(CLIPS) % 3)
+    np.testing.assert_array_equal(store.labels.sum(1), 1)
+
+
+def test_manifest_says_what_the_tokens_are(store):
+    assert store.key == store_key(ENCODER, DATASET, "train")
+    about = store.manifest
+    assert about["encoder"]["description"] == "random projection"
+    assert about["data"]["licence"] == "CC0"
+    assert about["geometry"]["seconds_per_step"] == 0.2
+    store.check_encoder(ENCODER.identity())
+
+
+def test_audio_is_resampled_to_the_rate_of_the_encoder(tmp_path):
+    slow = fake_dataset(3, sample_rate=400)
+    tokens = run(tmp_path, dataset=slow).load()
+    # Half a second at 800 Hz is a second at 400 Hz: every step is real now.
+    assert tokens.mask.all()
+
+
+@pytest.mark.parametrize(
+    ("clips", "batch_size"), [(CLIPS, 7), (5, 8), (1, 1), (70, 100)]
+)
+def test_ragged_batches_give_the_same_tokens(tmp_path, store, clips, batch_size):
+    ragged = run(
+        tmp_path, dataset=fake_dataset(clips), batch_size=batch_size, dtype="float32"
+    )
+    assert ragged.ids == store.ids[:clips]
+    whole = run(store.path.parent, dtype="float32").read(range(clips))
+    np.testing.assert_allclose(ragged.load().patches, whole.patches, atol=1e-6)
+
+
+def test_devices_change_neither_tokens_nor_shards(tmp_path):
+    stores = [
+        run(
+            tmp_path / str(n), mesh=parallel.make_mesh(n), dtype="float32", batch_size=7
+        )
+        for n in (1, 2)
+    ]
+    assert jax.device_count() > 1
+    one, two = (s.load() for s in stores)
+    np.testing.assert_allclose(one.patches, two.patches, atol=1e-6)
+    np.testing.assert_allclose(one.cls, two.cls, atol=1e-6)
+    one, two = (files(s.path) for s in stores)
+    assert {n: len(x) for n, x in one.items()} == {n: len(x) for n, x in two.items()}
+
+
+# Found again, or not
+
+
+def test_a_finished_store_is_read_and_not_made_again(store):
+    dataset, said = fake_dataset(), []
+    again = embed(ENCODER, dataset, "train", root=store.path.parent, say=said.append)
+    assert again.path == store.path
+    assert dataset.opened == []
+    assert said == [f"tokens of fake/noise train: read from {store.path}"]
+
+
+def test_another_encoder_gets_tokens_of_its_own(tmp_path):
+    small = fake_dataset(5)
+    first = run(tmp_path, dataset=small)
+    said = []
+    second = embed(
+        fake_encoder(1), small, "train", root=tmp_path, explain=True, say=said.append
+    )
+    assert second.path != first.path
+    assert said[0].endswith(
+        'encoder.weights: "untrained, seed 0" -> "untrained, seed 1"'
+    )
+    assert not np.array_equal(first.load().patches, second.load().patches)
+
+
+def test_a_finished_folder_with_another_key_is_not_read(tmp_path):
+    small = fake_dataset(5)
+    path = run(tmp_path, dataset=small).path
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest["key"]["encoder"]["version"] = 0
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match=r"encoder.version: 0 -> 1"):
+        run(tmp_path, dataset=small)
+
+
+def test_cache_folder_is_the_default(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNMUTE_CACHE", str(tmp_path))
+    assert run(None, dataset=fake_dataset(2)).path.parent == tmp_path / "tokens"
+
+
+# Before it begins
+
+
+def test_estimate_foretells_the_bytes(tmp_path):
+    before = estimate(ENCODER, DATASET, "train", root=tmp_path)
+    assert not before["path"].exists()
+    assert (before["clips"], before["exists"], before["resumable"]) == (CLIPS, False, 0)
+    path = run(tmp_path).path
+    after = estimate(ENCODER, DATASET, "train", root=tmp_path)
+    assert (after["exists"], after["resumable"], after["path"]) == (True, CLIPS, path)
+    arrays = sum(len(x) for name, x in files(path).items() if "/c/" in name)
+    assert before["bytes"] == pytest.approx(arrays, rel=0.3)
+    patches = sum(len(x) for name, x in files(path).items() if name[:7] == "patches")
+    assert patches == pytest.approx(CLIPS * T * F * D * 2, rel=0.3)
+
+
+def test_a_full_disk_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+    asked = []
+
+    def usage(path):
+        asked.append(path)
+        return SimpleNamespace(free=10_000)
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    with pytest.raises(InputError, match=r"need 6\d\.\d kB but .* has 10.0 kB free"):
+        run(tmp_path / "not" / "yet")
+    assert asked == [tmp_path]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_split_without_clips_is_refused(tmp_path):
+    with pytest.raises(InputError, match="split empty of fake/noise has no clips"):
+        embed(ENCODER, DATASET, "empty", root=tmp_path)
+
+
+# When it goes wrong
+
+
+def test_tokens_that_are_not_finite_name_the_clip(tmp_path):
+    with pytest.raises(InputError, match="'clip 71' gives tokens that are not finite"):
+        run(tmp_path, dataset=fake_dataset(CLIPS, bad=71))
+    assert estimate(ENCODER, fake_dataset(CLIPS, bad=71), "train", root=tmp_path)[
+        "resumable"
+    ] in (0, CLIPS_PER_SHARD)
+
+
+def test_an_encoder_with_another_grid_than_it_says_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(FakeEncoder, "announced", (T + 1, F))
+    with pytest.raises(InputError, match=r"\[5, 2, 6\] but announces \[6, 2, 6\]"):
+        run(tmp_path)
+
+
+def test_an_error_of_a_clip_reaches_the_caller(tmp_path, monkeypatch):
+    def broken(self, i):
+        raise InputError(f"clip {i}: is cut short")
+
+    monkeypatch.setattr(FakeSource, "__getitem__", broken)
+    with pytest.raises(InputError, match="clip 0: is cut short"):
+        run(tmp_path)
+
+
+@pytest.mark.parametrize("batch_size", [7, 64, 100])
+def test_a_resumed_pass_makes_the_missing_shard_alone(tmp_path, batch_size):
+    path = run(tmp_path, batch_size=batch_size).path
+    whole = files(path)
+    manifest = json.loads(whole["manifest.json"])
+    (path / "manifest.json").write_text(json.dumps(manifest | {"complete": False}))
+    (path / "patches/c/1/0/0/0").unlink()
+    dataset = fake_dataset()
+    done = estimate(ENCODER, dataset, "train", root=tmp_path)["resumable"]
+    assert done == CLIPS - CLIPS_PER_SHARD
+    run(tmp_path, dataset=dataset, batch_size=batch_size)
+    assert files(path) == whole
+    first, last = 64 // batch_size * batch_size, -(-128 // batch_size) * batch_size
+    assert sorted(dataset.opened) == list(range(first, min(last, CLIPS)))
+
+
+def program(root, delay):
+    """The same pass in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.embedding_fakes", str(root), str(delay)],
+        cwd=pathlib.Path(__file__).parent.parent,
+        stdout=subprocess.DEVNULL,
+    )
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    root = tmp_path_factory.mktemp("uninterrupted")
+    assert program(root, 0).wait() == 0
+    return files(folder(root))
+
+
+def folder(root):
+    return store_path(root, store_key(ENCODER, DATASET, "train"))
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_killed_anywhere_it_goes_on_to_the_same_bytes(tmp_path, uninterrupted, seed):
+    rng, path = np.random.default_rng(seed), folder(tmp_path)
+    for beginning, wait in (("manifest.json", 1.0), ("patches/c/1/0/0/0", 0.1)):
+        killed = program(tmp_path, 0.02)
+        wait_for((path / beginning).exists)
+        time.sleep(rng.uniform(0, wait))
+        os.kill(killed.pid, signal.SIGKILL)
+        killed.wait()
+        with pytest.raises(InputError, match="unfinished"):
+            TokenStore.open(path)
+    assert program(tmp_path, 0).wait() == 0
+    assert files(path) == uninterrupted
