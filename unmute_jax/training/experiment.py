@@ -19,6 +19,7 @@ from unmute_jax.datasets import Dataset, Protocol, load_dataset
 from unmute_jax.embedding import embed
 from unmute_jax.encoders import Encoder, load_encoder
 from unmute_jax.errors import InputError, unknown_name
+from unmute_jax.token_key import plain
 from unmute_jax.token_store import TokenStore
 from unmute_jax.training import loop, selection, trials
 from unmute_jax.training.inputs import Inputs
@@ -43,7 +44,7 @@ class Materials:
 def prepare(settings: Experiment) -> Materials:
     """Opens data set, encoder, probes and loss; everything wrong shows here."""
     options = options_of(settings.dataset_options)
-    test_fold = options.pop("test_fold", 1)
+    test_fold = options.pop("test_fold", None)
     loss = options_of(settings.loss)
     made_loss = losses.make_loss(loss.pop("name"), **loss)
     check_probes(settings)
@@ -342,7 +343,7 @@ def _facts(materials: Materials, data: ProtocolData, mesh: Mesh) -> dict:
             s: materials.dataset.fingerprint(s)
             for s in (*p.train, *p.validation, *p.test)
         },
-        "encoder": materials.encoder.identity(),
+        "encoder": plain(materials.encoder.identity()),
         "devices": f"{mesh.size} x {device.device_kind}",
         "versions": {
             name: importlib.metadata.version(name)

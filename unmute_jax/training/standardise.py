@@ -25,7 +25,7 @@ class Standardiser:
     """Means and standard deviations over the training clips.
 
     Attributes:
-        summary_mean: Per statistic `[D]`; likewise `summary_sd`.
+        summary_mean: Per statistic `[1, D]`; likewise `summary_sd`.
         token_mean: `[D]` over all real tokens; likewise `token_sd`.
     """
 
@@ -44,8 +44,10 @@ class Standardiser:
         mean = (share * joined.mean).sum(0)
         square = (share * (np.square(joined.std) + np.square(joined.mean))).sum(0)
         return cls(
-            summary_mean=_over(lambda x: x.mean(0), joined),
-            summary_sd=_over(lambda x: np.maximum(x.std(0), LEAST_SD), joined),
+            summary_mean=_over(lambda x: x.mean(0, keepdims=True), joined),
+            summary_sd=_over(
+                lambda x: np.maximum(x.std(0, keepdims=True), LEAST_SD), joined
+            ),
             token_mean=mean,
             token_sd=np.maximum(np.sqrt(np.maximum(square - mean**2, 0)), LEAST_SD),
         )

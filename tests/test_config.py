@@ -1,0 +1,55 @@
+import pytest
+
+from unmute_jax.config import Experiment, default_config, options_of
+from unmute_jax.errors import InputError
+
+
+def changed(**values):
+    config = default_config()
+    for key, value in values.items():
+        config[key] = value
+    return Experiment.from_dict(config.to_dict())
+
+
+def test_the_default_config_is_the_default_experiment():
+    assert Experiment.from_dict(default_config().to_dict()) == Experiment()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"epoch": 3}, "did you mean 'config.epochs'"),
+        ({"optimizer": {"lr": 1.0}}, "config.optimizer.lr"),
+        ({"epochs": 2.5}, "config.epochs=2.5: must be of type int"),
+        ({"refit": 1}, "config.refit=1: must be of type bool"),
+        ({"epochs": 0}, "config.epochs=0: must be at least 1"),
+        ({"report_epoch": "lust"}, "did you mean 'last'"),
+        ({"audio": {"on_bad": "stop"}}, "config.audio.on_bad"),
+        ({"tokens": {"dtype": "float16"}}, "float32"),
+        ({"optimizer": {"learning_rates": ()}}, "learning_rates is empty"),
+        ({"refit": True, "report_epoch": "best"}, "no validation split"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_that_names_it(values, message):
+    with pytest.raises(InputError, match=message) as caught:
+        Experiment.from_dict(values)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_folder_of_a_run_is_named_by_what_changes_its_numbers():
+    assert changed(devices=3).default_workdir() == changed().default_workdir()
+    folders = {changed(seed=s).default_workdir() for s in range(3)}
+    assert len(folders) == 3
+    assert changed().default_workdir().startswith("runs/esc_mix-logmel-protobin-")
+
+
+def test_options_that_nobody_set_are_left_to_their_owner():
+    assert options_of(Experiment().frontend) == {}
+    config = default_config()
+    config.frontend.target_frames = 512
+    settings = Experiment.from_dict(config.to_dict())
+    assert options_of(settings.frontend) == {"target_frames": 512}
+
+
+def test_several_probes_are_separated_by_commas():
+    assert changed(probes="linear, protobin,").probe_names == ("linear", "protobin")

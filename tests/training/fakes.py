@@ -1,0 +1,84 @@
+"""A small learnable task: three tones, two of which may sound in a clip."""
+
+import dataclasses
+
+import numpy as np
+
+from tests.embedding_fakes import RATE, FakeDataset, fake_dataset, fake_encoder
+from unmute_jax import losses, probes
+from unmute_jax.config import Experiment, Optimizer
+from unmute_jax.datasets import Clip, Protocol
+from unmute_jax.embedding import embed
+from unmute_jax.training.experiment import Materials
+
+SIZES = {"train": 50, "validation": 21, "test": 22}
+PROTOCOL = Protocol(
+    name="official split", train=("train",), validation=("validation",), test=("test",)
+)
+
+
+class Tones(FakeDataset):
+    """Clip `i` of a split holds the tones of its classes in a little noise."""
+
+    def fingerprint(self, split):
+        return f"tones {split} {self.splits[split]} {self.task}"
+
+    def source_of(self, split):
+        salt = sorted(SIZES).index(split)
+        return [self._clip(salt, i) for i in range(self.splits[split])]
+
+    def _clip(self, salt, i):
+        rng = np.random.default_rng([salt, i])
+        count = 1 if self.task == "single-label" else int(rng.integers(1, 3))
+        labels = tuple(sorted(int(c) for c in rng.permutation(3)[:count]))
+        time = np.arange(RATE) / RATE
+        waveform = 0.3 * rng.standard_normal(RATE)
+        for c in labels:
+            waveform += np.sin(2 * np.pi * (5 + 3 * c) * time)
+        return Clip(
+            id=f"{salt}-{i}",
+            waveform=waveform.astype(np.float32),
+            labels=labels,
+            events=tuple((c, 0.0, 1.0) for c in labels),
+        )
+
+
+def tones(**changes):
+    """The data set."""
+    facts = {"name": "fake/tones", "splits": SIZES, "all_protocols": (PROTOCOL,)}
+    plain = fake_dataset(**{**facts, **changes})
+    fields = [f.name for f in dataclasses.fields(plain)]
+    return Tones(**{name: getattr(plain, name) for name in fields})
+
+
+def settings(**changes):
+    """A quick experiment."""
+    defaults = {
+        "dataset": "fake/tones",
+        "encoder": "fake+",
+        "probes": "linear,protobin",
+        "epochs": 4,
+        "batch_size": 16,
+        "seeds": 2,
+        "optimizer": Optimizer(learning_rates=(0.01, 0.1)),
+    }
+    return Experiment(**{**defaults, **changes})
+
+
+def materials(chosen=None, **kinds):
+    """What `experiment.prepare` gives, made of fakes."""
+    chosen = chosen or settings()
+    dataset, encoder = tones(**kinds), fake_encoder()
+    return Materials(
+        settings=chosen,
+        dataset=dataset,
+        encoder=encoder,
+        protocols=dataset.protocols(),
+        probes={n: probes.make_probe(n, num_classes=3) for n in chosen.probe_names},
+        loss=losses.make_loss(chosen.loss.name),
+    )
+
+
+def store(split="train", dataset=None):
+    """The token store of one split."""
+    return embed(fake_encoder(), dataset or tones(), split, say=lambda line: None)

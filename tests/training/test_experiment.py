@@ -1,0 +1,170 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from tests.training.fakes import materials, settings
+from unmute_jax import plots, results
+from unmute_jax.errors import InputError
+from unmute_jax.training import experiment, plan
+from unmute_jax.training.workdir import Workdir
+
+
+def run(folder, made=None, **changes):
+    made = made or materials(settings(**changes))
+    workdir = Workdir(folder, made.settings)
+    return experiment.run(made, workdir, say=lambda line: None), workdir
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("run"))
+
+
+def test_every_probe_and_seed_leaves_a_record(finished):
+    records, workdir = finished
+    assert [(r.probe, r.seed) for r in records] == [
+        ("linear", 0),
+        ("linear", 1),
+        ("protobin", 0),
+        ("protobin", 1),
+    ]
+    assert results.read_records(workdir.results) == sorted(
+        records, key=lambda r: (r.probe, r.seed)
+    )
+    first = records[0]
+    assert first.metric == "mAP"
+    assert set(first.per_class) == {"ash", "birch", "cedar"}
+    assert first.test == pytest.approx(np.mean(list(first.per_class.values())))
+    assert [x["learning_rate"] for x in first.search] == [0.01, 0.1]
+    best = max(first.search, key=lambda x: x["validation"])
+    assert first.learning_rate == best["learning_rate"]
+    assert first.validation == best["validation"]
+
+
+def test_a_second_run_reads_the_records_and_trains_nothing(finished, monkeypatch):
+    records, workdir = finished
+    monkeypatch.setattr(experiment.loop, "train", None)
+    again, _ = run(workdir.path)
+    assert again == records
+
+
+def test_the_lines_of_the_metrics_are_whole(finished):
+    _, workdir = finished
+    text = (workdir.path / "metrics.jsonl").read_text()
+    lines = [json.loads(x) for x in text.splitlines()]
+    # Per probe: two rates searched, one seed repeated, four epochs each.
+    assert len(lines) == 2 * (2 + 1) * 4
+    keys = {
+        (x["probe"], x["stage"], x["seed"], x["learning_rate"], x["epoch"])
+        for x in lines
+    }
+    assert len(keys) == len(lines)
+
+
+def test_another_configuration_does_not_enter_the_folder(finished):
+    _, workdir = finished
+    with pytest.raises(InputError, match=r"config\.epochs: there 4, here 5"):
+        Workdir(workdir.path, settings(epochs=5))
+    Workdir(workdir.path, settings(devices=1))
+
+
+def test_pictures_and_table_can_be_made(finished, tmp_path):
+    records, workdir = finished
+    names = ("linear", "protobin")
+    plots.training_curves(tmp_path / "a.png", workdir.metrics, records, names)
+    plots.per_class_bars(tmp_path / "b.png", records, names)
+    for picture in ("a.png", "b.png"):
+        assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
+    rows = results.rows(records, names)
+    assert [r.probe for r in rows] == list(names)
+    tests = [r.test for r in records if r.probe == "linear"]
+    assert rows[0].test == pytest.approx(np.mean(tests))
+    assert rows[0].test_sd == pytest.approx(np.std(tests, ddof=1))
+
+
+def test_the_held_out_split_is_read_after_everything_was_chosen(tmp_path, monkeypatch):
+    made = materials(settings(probes="linear"))
+    order = []
+    for name in ("choose", "score_held_out"):
+        function = getattr(experiment.selection, name)
+
+        def noting(*args, name=name, function=function):
+            order.append(name)
+            return function(*args)
+
+        monkeypatch.setattr(experiment.selection, name, noting)
+    held_out = experiment.ProtocolData.held_out
+
+    def reading(self, reads):
+        order.append("read")
+        return held_out(self, reads)
+
+    monkeypatch.setattr(experiment.ProtocolData, "held_out", reading)
+    run(tmp_path, made)
+    assert order == ["choose", "read", "score_held_out", "score_held_out"]
+
+
+def test_a_refit_trains_on_both_splits_with_the_chosen_rate(tmp_path, monkeypatch):
+    sizes = []
+    train = experiment.loop.train
+
+    def noting(task, probe, stack, *rest):
+        seen = None if task.validation is None else len(task.validation)
+        sizes.append((len(task.train), seen, len(stack)))
+        return train(task, probe, stack, *rest)
+
+    monkeypatch.setattr(experiment.loop, "train", noting)
+    records, _ = run(tmp_path, probes="linear", refit=True)
+    assert sizes == [(50, 21, 2), (50, 21, 1), (71, None, 2)]
+    assert records[0].settings["refit"] is True
+
+
+def test_single_label_tasks_report_accuracy(tmp_path):
+    made = materials(settings(probes="stats", epochs=20), task="single-label")
+    records, _ = run(tmp_path, made)
+    assert {r.metric for r in records} == {"accuracy"}
+    assert all(round(r.test * 22, 6) == int(round(r.test * 22, 6)) for r in records)
+
+
+def test_folds_are_averaged_before_the_spread_over_seeds_is_taken():
+    def record(fold, seed, test):
+        return results.Record(
+            experiment="e", dataset="d", source="s", encoder="x", probe="linear",
+            protocol=f"fold {fold}", seed=seed, metric="mAP", parameters=1,
+            learning_rate=0.1, weight_decay=0.0, epoch=1, validation=test, test=test,
+            per_class={}, masked_classes=0, search=(), seconds=2.0, settings={},
+            facts={},
+        )  # fmt: skip
+
+    made = [record(1, 0, 0.2), record(2, 0, 0.8), record(1, 1, 0.4), record(2, 1, 0.8)]
+    (row,) = results.rows(made, ["linear"])
+    assert row.test == pytest.approx(0.55)
+    assert row.test_sd == pytest.approx(np.std([0.5, 0.6], ddof=1))
+    assert row.seconds == 4.0
+
+
+def test_a_damaged_record_is_named(tmp_path):
+    (tmp_path / "x.json").write_text("{")
+    with pytest.raises(InputError, match=r"x\.json: not a result record"):
+        results.read_records(tmp_path)
+
+
+def test_the_plan_tells_sizes_and_reuse_and_writes_nothing(finished, tmp_path):
+    _, workdir = finished
+    made = materials()
+    text = plan.describe(made, tmp_path / "new")
+    assert "train: 50 clips" in text
+    assert "will be reused" in text
+    assert "is finished" not in text
+    assert not (tmp_path / "new").exists()
+    assert "linear on official split is finished" in plan.describe(made, workdir.path)
+
+
+def test_wrong_probes_and_options_are_found_before_anything_is_loaded():
+    with pytest.raises(InputError, match="protobin"):
+        experiment.check_probes(settings(probes="protobim"))
+    options = dataclasses.replace(settings().probe_options, prototypes_per_class=3)
+    with pytest.raises(InputError, match="prototypes_per_class"):
+        experiment.check_probes(settings(probes="linear", probe_options=options))

@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+
+from tests.training.fakes import store
+from unmute_jax import parallel
+from unmute_jax.training import inputs as inp
+from unmute_jax.training.standardise import Standardiser
+
+
+def test_an_epoch_is_a_permutation_that_depends_on_seed_and_epoch_alone():
+    orders = [inp.epoch_order(s, e, 100) for s, e in ((0, 0), (0, 1), (1, 0))]
+    for order in orders:
+        assert sorted(order) == list(range(100))
+    assert len({tuple(o) for o in orders}) == 3
+    np.testing.assert_array_equal(orders[1], inp.epoch_order(0, 1, 100))
+
+
+def test_rows_can_be_taken_up_at_any_step():
+    whole = list(inp.training_rows(10, 4, seed=3, start=0, stop=7))
+    assert [len(r) for r in whole] == [4, 4, 2, 4, 4, 2, 4]
+    for start in range(7):
+        rest = list(inp.training_rows(10, 4, seed=3, start=start, stop=7))
+        for ours, theirs in zip(rest, whole[start:], strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("reads", ["tokens", "summary"])
+def test_batches_keep_their_shape_and_weigh_padding_with_zero(reads):
+    clips = inp.Inputs([store("validation")], reads)
+    mesh = parallel.make_mesh(2)
+    made = list(inp.batches(clips, inp.rows_in_order(21, 9), 9, mesh))
+    assert [b.targets.shape for b in made] == [(10, 3)] * 3
+    assert [float(b.weight.sum()) for b in made] == [9, 9, 3]
+    np.testing.assert_array_equal(made[1].targets[:9], clips.labels[9:18])
+
+
+def test_splits_are_joined_in_order_and_read_the_same_from_disk(monkeypatch):
+    stores = [store("train"), store("validation")]
+    held = inp.Inputs(stores, "tokens")
+    monkeypatch.setattr(inp, "available_memory", lambda: 0)
+    streamed = inp.Inputs(stores, "tokens")
+    rows = np.asarray([60, 3, 49, 50, 3])
+    for name in ("patches", "inverse_norms", "cls", "mask"):
+        ours = getattr(streamed.read(rows), name)
+        np.testing.assert_array_equal(ours, getattr(held.read(rows), name))
+    np.testing.assert_array_equal(held.read(rows).cls[0], stores[1].load().cls[10])
+    assert held.ids[60] == stores[1].ids[10]
+
+
+def test_standardised_inputs_have_mean_zero_and_sd_one_over_real_tokens():
+    train = store("train")
+    fitted = Standardiser.fit([train])
+    vectors = inp.Inputs([train], "summary", fitted).read(np.arange(50))
+    for name in ("cls", "mean", "max", "std"):
+        x = getattr(vectors, name)
+        np.testing.assert_allclose(x.mean(0), 0, atol=1e-5)
+        np.testing.assert_allclose(x.std(0), 1, atol=1e-5)
+    tokens = inp.Inputs([train], "tokens", fitted).read(np.arange(50))
+    real = np.asarray(tokens.patches, np.float32)[np.asarray(tokens.mask)]
+    real = real.reshape(-1, real.shape[-1])
+    # The patches are stored in bfloat16, their statistics were taken before.
+    np.testing.assert_allclose(real.mean(0), 0, atol=0.01)
+    np.testing.assert_allclose(real.std(0), 1, atol=0.01)
+    norms = np.linalg.norm(np.asarray(tokens.patches, np.float32), axis=-1)
+    np.testing.assert_allclose(tokens.inverse_norms * norms, 1, rtol=1e-5)
+
+
+def test_standardising_uses_the_training_split_for_every_split():
+    fitted = Standardiser.fit([store("train")])
+    theirs = inp.Inputs([store("test")], "summary", fitted).read(np.arange(22)).mean
+    raw = store("test").summary().mean
+    wanted = (raw - fitted.summary_mean.mean) / fitted.summary_sd.mean
+    np.testing.assert_allclose(theirs, wanted, rtol=1e-6)

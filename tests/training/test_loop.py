@@ -1,0 +1,114 @@
+import jax
+import numpy as np
+import pytest
+
+from tests.training.fakes import settings, store
+from unmute_jax import losses, parallel, probes
+from unmute_jax.training import inputs as inp
+from unmute_jax.training import loop
+from unmute_jax.training.trials import Trial
+
+STACK = tuple(Trial(learning_rate=r, weight_decay=0.0, seed=0) for r in (0.03, 0.1))
+
+
+class Stopped(Exception):
+    """Stands for a kill."""
+
+
+def train(folder, *, log=lambda history: None, refit=False, **changes):
+    chosen = settings(**changes)
+    probe = probes.make_probe("protobin", num_classes=3)
+    task = loop.Task(
+        name="test",
+        kind="multi-label",
+        train=inp.Inputs([store("train")], "tokens"),
+        validation=None if refit else inp.Inputs([store("validation")], "tokens"),
+    )
+    loss = losses.make_loss("asymmetric")
+    mesh = parallel.make_mesh(1)
+    return loop.train(task, probe, STACK, loss, chosen, mesh, folder, log)
+
+
+def assert_equal(ours, theirs):
+    for a, b in zip(
+        jax.tree.leaves(ours.params), jax.tree.leaves(theirs.params), strict=True
+    ):
+        np.testing.assert_array_equal(a, b)
+    assert ours.history == theirs.history
+
+
+def test_training_lowers_the_loss_and_raises_the_score(tmp_path):
+    history = train(tmp_path, epochs=8).history
+    assert history[-1]["loss"][0] < 0.7 * history[0]["loss"][0]
+    assert history[-1]["validation"][1] > 0.8
+    assert [entry["epoch"] for entry in history] == list(range(1, 9))
+
+
+@pytest.mark.parametrize("save_every", [300.0, 0.0])
+def test_a_stopped_run_ends_like_an_undisturbed_one(tmp_path, monkeypatch, save_every):
+    undisturbed = train(tmp_path / "a")
+    # 0.0: a state is also written after every step in the middle of an epoch.
+    monkeypatch.setattr(loop, "SAVE_EVERY", save_every)
+    for stop_after in (1, 3):
+
+        def stop(history, stop_after=stop_after):
+            if len(history) == stop_after:
+                raise Stopped
+
+        with pytest.raises(Stopped):
+            train(tmp_path / "b", log=stop)
+    assert_equal(train(tmp_path / "b"), undisturbed)
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path):
+    first = train(tmp_path)
+    again = train(tmp_path)
+    assert_equal(again, first)
+
+
+def test_the_best_epoch_is_kept_beside_the_latest(tmp_path):
+    # A rate this high spoils what the first epochs found.
+    stops = []
+
+    def remember(history):
+        stops.append(max(history[-1]["validation"]))
+
+    best = train(tmp_path, epochs=6, report_epoch="best", log=remember)
+    epoch, scores = best.scores.reported("best")
+    assert scores.max() == max(stops)
+    assert epoch == best.scores.epochs[int(np.argmax(stops))]
+    again = train(tmp_path, epochs=6, report_epoch="best")
+    assert_equal(again, best)
+    if epoch != 6:
+        last = train(tmp_path, epochs=6)
+        assert not np.array_equal(last.params["prototypes"], best.params["prototypes"])
+
+
+def test_validation_is_looked_at_as_often_as_asked_and_at_the_end(tmp_path):
+    history = train(tmp_path, epochs=5, eval_every=2).history
+    assert [entry["epoch"] for entry in history] == [2, 4, 5]
+
+
+def test_a_refit_looks_at_no_validation_split(tmp_path):
+    trained = train(tmp_path, refit=True)
+    assert trained.scores is None
+    assert "validation" not in trained.history[-1]
+
+
+def test_logits_keep_the_order_of_the_clips_on_any_device_count(tmp_path):
+    trained = train(tmp_path, epochs=1)
+    clips = inp.Inputs([store("test")], "tokens")
+    probe = probes.make_probe("protobin", num_classes=3)
+    made = [
+        loop.logits(
+            probe,
+            parallel.replicate(jax.device_get(trained.params), parallel.make_mesh(n)),
+            clips,
+            size,
+            parallel.make_mesh(n),
+        )
+        for n, size in ((1, 22), (1, 5), (2, 5))
+    ]
+    assert made[0].shape == (22, 2, 3)
+    for other in made[1:]:
+        np.testing.assert_allclose(other, made[0], atol=1e-5)
