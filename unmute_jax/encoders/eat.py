@@ -22,6 +22,8 @@ from unmute_jax.frontends import KaldiFbank, fit_frames, kaldi_fbank, real_frame
 from unmute_jax.tokens import Arr, Tokens
 from unmute_jax.weights import eat as weights_eat
 from unmute_jax.weights.eat import BANDS, PATCH, Sizes
+from unmute_jax.weights.files import read_weights
+from unmute_jax.weights.published import find_weights
 
 FBANK = KaldiFbank()
 EPSILON = 1e-6
@@ -262,29 +264,68 @@ def load(
     given = {"target_frames": target_frames, "mean": mean, "std": std}
     overrides = {key: value for key, value in given.items() if value is not None}
     if untrained_seed is None:
-        raise NotImplementedError
-    sizes = weights_eat.base_sizes(width=width or 768, depth=depth or 12)
-    tensors = weights_eat.untrained(sizes, untrained_seed)
-    weights = description = f"untrained (seed {untrained_seed})"
+        if width or depth:
+            raise InputError("width and depth are for untrained weights only")
+        made = _read(name, source, num_heads)
+    else:
+        made = _untrained(width or 768, depth or 12, num_heads, untrained_seed)
     return EatEncoder(
         name=name,
-        description=f"{_size_name(name, sizes)}, {description}",
+        description=f"{_size_name(name, made.network.sizes)}, {made.origin}",
         licence="MIT",
-        weights=weights,
-        params=jax.device_put(weights_eat.to_params(tensors, sizes, weights)),
+        weights=made.identity,
+        params=jax.device_put(made.params),
         mask_padding=mask_padding,
-        network=EatNetwork(sizes=sizes, num_heads=_heads(sizes.width, num_heads)),
+        network=made.network,
         input=dataclasses.replace(RECIPES[recipe], **overrides),
     )
 
 
-def _heads(width: int, num_heads: int | None) -> int:
-    heads = num_heads or width // HEAD_WIDTH
-    if heads < 1 or width % heads:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Weights:
+    """A network and parameters that fit it; where they are from."""
+
+    network: EatNetwork
+    params: Params
+    origin: str
+    identity: str
+
+
+def _read(
+    name: str, source: str | os.PathLike[str] | None, num_heads: int | None
+) -> _Weights:
+    file = read_weights(find_weights(name, source))
+    tensors = weights_eat.canonical(file.content, str(file.path))
+    sizes = weights_eat.read_sizes(tensors, str(file.path))
+    num_heads = num_heads or weights_eat.read_num_heads(file.content)
+    training = "pre-trained" if sizes.classes is None else "fine-tuned"
+    return _Weights(
+        network=_network(sizes, num_heads),
+        params=weights_eat.to_params(tensors, sizes, str(file.path)),
+        origin=f"{training}, {file.path.name}",
+        identity=f"sha256:{file.sha256}",
+    )
+
+
+def _untrained(width: int, depth: int, num_heads: int | None, seed: int) -> _Weights:
+    sizes = weights_eat.base_sizes(width=width, depth=depth)
+    tensors = weights_eat.untrained(sizes, seed)
+    origin = f"untrained (seed {seed})"
+    return _Weights(
+        network=_network(sizes, num_heads),
+        params=weights_eat.to_params(tensors, sizes, origin),
+        origin=origin,
+        identity=origin,
+    )
+
+
+def _network(sizes: Sizes, num_heads: int | None) -> EatNetwork:
+    heads = num_heads or sizes.width // HEAD_WIDTH
+    if heads < 1 or sizes.width % heads:
         raise InputError(
-            f"width {width} cannot be split into {heads} heads: give num_heads"
+            f"width {sizes.width} cannot be split into {heads} heads: give num_heads"
         )
-    return heads
+    return EatNetwork(sizes=sizes, num_heads=heads)
 
 
 def _size_name(name: str, sizes: Sizes) -> str:

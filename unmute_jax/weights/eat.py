@@ -18,6 +18,7 @@ import numpy as np
 
 from unmute_jax.errors import InputError
 from unmute_jax.weights.mapping import Shape, check_layout, flax_leaf, nested
+from unmute_jax.weights.unpickle import lookup
 
 PATCH = 16
 BANDS = 8  # patches over the 128 mel bins
@@ -72,18 +73,44 @@ def layout(sizes: Sizes) -> dict[str, Shape]:
     return shapes
 
 
-def canonical(tensors: Mapping[str, Any]) -> dict[str, Any]:
-    """The tensors of any of the four layouts under their canonical names."""
-    names = [name for name in tensors if name != "_ema"]
-    inner = all(name.startswith("model.") for name in names)
-    renamed = {}
-    for name in names:
-        short = name.removeprefix("model.") if inner else name
+def canonical(content: Any, source: str) -> dict[str, np.ndarray]:
+    """The tensors of a file in any of the four layouts, under their canonical names.
+
+    Args:
+        content: Of a `weights.files.WeightsFile`.
+        source: Of the content, for the message.
+
+    Raises:
+        InputError: The file holds no state dict of tensors.
+    """
+    tensors = content.get("model") if isinstance(content, dict) else None
+    if not isinstance(tensors, dict):
+        keys = list(content) if isinstance(content, dict) else type(content).__name__
+        raise InputError(f"{source} holds no weights under 'model'; it holds {keys}")
+    renamed: dict[str, np.ndarray] = {}
+    for name, tensor in tensors.items():
+        short = name.removeprefix("model.")
         short = short.replace(f"{_MODALITY}context_encoder.norm.", "pre_norm.")
         short = short.removeprefix(_MODALITY)
-        if not short.startswith("decoder."):
-            renamed[short] = tensors[name]
+        if short == "_ema" or short.startswith("decoder."):
+            continue
+        if not isinstance(tensor, np.ndarray):
+            raise InputError(f"{source}: {name} is no tensor but {tensor!r:.60}")
+        if short in renamed:
+            raise InputError(f"{source} holds {short} twice, once as {name}")
+        renamed[short] = tensor
     return renamed
+
+
+def read_num_heads(content: Any) -> int | None:
+    """The number of heads that a file states; tensor shapes do not tell it."""
+    pretrained = ("cfg", "model", "num_heads")
+    finetuned = ("cfg", "model", "pretrained_model_args", "model", "num_heads")
+    for path in (finetuned, pretrained, ("config", "num_heads")):
+        heads = lookup(content, *path)
+        if isinstance(heads, int):
+            return heads
+    return None
 
 
 def read_sizes(tensors: Mapping[str, np.ndarray], source: str) -> Sizes:
