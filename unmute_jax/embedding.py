@@ -376,8 +376,9 @@ def _batches(
             labels=labels,
         )
 
+    threads = min(16, os.cpu_count() or 1)
     reading = grain.ReadOptions(
-        num_threads=min(8, os.cpu_count() or 1), prefetch_buffer_size=2 * batch_size
+        num_threads=threads, prefetch_buffer_size=max(threads, 2 * batch_size)
     )
     items = grain.MapDataset.source(clips).map(prepare).to_iter_dataset(reading)
     batches = iter(items.batch(batch_size, drop_remainder=False, batch_fn=collate))
@@ -399,7 +400,7 @@ class _Clock:
         """Called after every batch; the first one is slow, it was compiled."""
         now = time.monotonic()
         self._left -= 1
-        if self._before is not None and not self._said:
+        if self._before is not None and self._left and not self._said:
             self._said, seconds = True, now - self._before
             self._say(
                 f"about {_duration(self._left * seconds)} for the other "

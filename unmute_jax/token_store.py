@@ -11,11 +11,12 @@ A store is a folder of zarr3 arrays written through tensorstore:
     labels             [n, C] uint8
     clips/0, 1, ...    ids and events of one shard, JSON
 
-`CLIPS_PER_SHARD` clips in a row share a shard, whoever writes them and on however many
-devices. A shard is written whole or not at all, its patches last: a shard whose patches
-are there is finished, and that is all a resumed pass needs to know. Inside a shard
-every clip is its own chunk with a CRC-32C, so that shuffled reads fetch what they need
-and nothing more, and damage is found instead of read.
+`CLIPS_PER_SHARD` clips in a row share a shard, that is one file per array, whoever
+writes them and on however many devices. A file is written whole or not at all, the
+patches last: a shard whose patches are there is finished, and that is all a resumed
+pass needs to know. Among the patches every clip is its own chunk, so that shuffled
+reads fetch what they need and nothing more. All chunks carry a CRC-32C: damage is
+found, not read.
 """
 
 from __future__ import annotations
@@ -57,11 +58,12 @@ __all__ = [
 
 # Part of the format: which clips share a shard must not depend on anything else.
 CLIPS_PER_SHARD = 64
-# Read at random, clip by clip; the other arrays are only ever read whole.
-BY_CLIP = ("patches", "inverse_norms", "mask", "cls")
+TOKENS = ("patches", "inverse_norms", "mask", "cls")
 SUMMARY = ("cls", "mean", "max", "std")
 # Holds shard indices (1 KiB each), so that a shuffled read does not fetch them again.
 CACHE_BYTES = 32 * 2**20
+# In a sharded file: the place of a chunk, and the checksum of a chunk or of the index.
+_PLACE_BYTES, _CRC_BYTES = 16, 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,17 +140,17 @@ class TokenStore:
     def nbytes(self) -> int:
         """Bytes of memory that `load` takes."""
         shapes = layout(self.manifest)
-        return sum(_nbytes(*shapes[name]) for name in BY_CLIP)
+        return sum(_nbytes(*shapes[name]) for name in TOKENS)
 
     @functools.cached_property
     def labels(self) -> UInt8[np.ndarray, "n C"]:
         """One where the class is in the clip, else zero."""
-        return self._whole("labels")["labels"]
+        return self._fetch("labels")["labels"]
 
-    @functools.cached_property
+    @property
     def mask(self) -> Bool[np.ndarray, "n T"]:
         """True for real time steps."""
-        return self._whole("mask")["mask"]
+        return self._held["mask"]
 
     @property
     def ids(self) -> list[str]:
@@ -162,16 +164,17 @@ class TokenStore:
 
     def summary(self) -> Summary:
         """Fixed statistics of all clips, each `[n, D]` float32, without the patches."""
-        return Summary(**self._whole(*SUMMARY))
+        return Summary(**self._fetch(*SUMMARY))
 
     def load(self) -> Tokens:
         """All tokens as arrays in memory; `nbytes` says beforehand how much."""
-        return Tokens(**self._whole(*BY_CLIP))
+        return Tokens(**self._fetch(*TOKENS))
 
     def read(self, indices: Int[np.ndarray, "B"] | Sequence[int]) -> Tokens:
         """The tokens of some clips, in the given order; patches in their stored type.
 
-        May be called from many threads.
+        May be called from many threads. What is small beside the patches is held in
+        memory from the first call on.
 
         Raises:
             IndexError: An index is not in `[0, n)`.
@@ -180,7 +183,8 @@ class TokenStore:
         rows = np.asarray(indices, np.int64)
         if rows.size and not (0 <= rows.min() and rows.max() < self.n):
             raise IndexError(f"clips {rows.min()}..{rows.max()} of {self.n}")
-        return Tokens(**self._fetch(BY_CLIP, rows))
+        held = {name: x[rows] for name, x in self._held.items()}
+        return Tokens(**self._fetch("patches", rows=rows), **held)
 
     def check_encoder(self, identity: dict[str, Any]) -> None:
         """Refuses an encoder other than the one these tokens came from.
@@ -195,13 +199,14 @@ class TokenStore:
                 + "; ".join(lines)
             )
 
-    def _whole(self, *names: str) -> dict[str, np.ndarray]:
-        return self._fetch(names, slice(None))
+    @functools.cached_property
+    def _held(self) -> dict[str, np.ndarray]:
+        return self._fetch(*(name for name in TOKENS if name != "patches"))
 
     def _fetch(
-        self, names: Sequence[str], rows: slice | np.ndarray
+        self, *names: str, rows: slice | np.ndarray = slice(None)
     ) -> dict[str, np.ndarray]:
-        """Rows of several arrays, read at once."""
+        """Rows of some arrays, all of them by default, read at once."""
         try:
             # The reads of a batch are sent when it closes, joined where they touch.
             with ts.Batch() as batch:
@@ -343,11 +348,16 @@ def layout(manifest: dict[str, Any]) -> dict[str, tuple[tuple[int, ...], str]]:
 
 
 def disk_bytes(manifest: dict[str, Any]) -> int:
-    """Bytes that the arrays of a finished store take on disk, checksums included."""
-    chunk = 16 + 4  # Its place in the index of the shard, and its checksum.
-    return sum(
-        _nbytes(*a) + manifest["clips"] * chunk for a in layout(manifest).values()
-    )
+    """Bytes that the arrays of a finished store take on disk."""
+    shards, total = num_shards(manifest), 0
+    for name, (shape, dtype) in layout(manifest).items():
+        clip = _nbytes(shape[1:], dtype)
+        if name == "patches":
+            index = CLIPS_PER_SHARD * _PLACE_BYTES + _CRC_BYTES
+            total += manifest["clips"] * (clip + _CRC_BYTES) + shards * index
+        else:
+            total += shards * (CLIPS_PER_SHARD * clip + _CRC_BYTES)
+    return total
 
 
 def num_shards(manifest: dict[str, Any]) -> int:
@@ -456,13 +466,14 @@ def _folder(path: pathlib.Path) -> ts.KvStore:
 def _spec(
     path: pathlib.Path, name: str, shape: tuple[int, ...], dtype: str
 ) -> dict[str, Any]:
-    plain_bytes = {"name": "bytes", "configuration": {"endian": "little"}}
-    checked = [plain_bytes, {"name": "crc32c"}]
-    inner = {
-        "chunk_shape": [1 if name in BY_CLIP else CLIPS_PER_SHARD, *shape[1:]],
+    little_endian = {"name": "bytes", "configuration": {"endian": "little"}}
+    checked = [little_endian, {"name": "crc32c"}]
+    by_clip = {
+        "chunk_shape": [1, *shape[1:]],
         "codecs": checked,
         "index_codecs": checked,
     }
+    sharded = [{"name": "sharding_indexed", "configuration": by_clip}]
     shard = {"chunk_shape": [CLIPS_PER_SHARD, *shape[1:]]}
     return {
         "driver": "zarr3",
@@ -476,7 +487,7 @@ def _spec(
             "shape": list(shape),
             "data_type": dtype,
             "chunk_grid": {"name": "regular", "configuration": shard},
-            "codecs": [{"name": "sharding_indexed", "configuration": inner}],
+            "codecs": sharded if name == "patches" else checked,
             "fill_value": False if dtype == "bool" else 0,
         },
     }
