@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 import jax
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from unmute_jax.caches import cache_dir
@@ -35,6 +35,8 @@ def launch(main: Callable[[Experiment], None], about: str | None) -> None:
     """
 
     def guarded(_: list[str]) -> None:
+        # Libraries tell every step of their work at INFO.
+        logging.set_verbosity(logging.WARNING)
         # Without a minimum the small programs of the probes would not be kept.
         jax.config.update("jax_compilation_cache_dir", str(cache_dir("compiled")))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
@@ -88,7 +90,8 @@ def _check_keys(argv: list[str]) -> None:
 
 def _config() -> ConfigDict:
     listing = sorted(p for p in pathlib.Path("configs").glob("[!_]*.py"))
-    path = config_flags.get_config_filename(flags.FLAGS["config"])
+    flag = flags.FLAGS["config"]
+    path = config_flags.get_config_filename(flag) if flag.present else None
     if not path:
         files = ", ".join(map(str, listing))
         raise InputError(f"say which experiment: --config FILE; there are {files}")

@@ -245,7 +245,12 @@ def _keys(cls: type, where: str) -> list[str]:
 
 def _checked(value: Any, hint: Any, where: str) -> Any:
     if typing.get_origin(hint) is tuple:
-        return tuple(float(v) for v in value)
+        try:
+            return tuple(float(v) for v in value)
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"{where}={value!r}: must be numbers separated by commas"
+            ) from error
     if value is None and isinstance(hint, types.UnionType):
         return None
     wanted = _plain_type(hint)

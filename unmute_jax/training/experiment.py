@@ -48,19 +48,21 @@ def prepare(settings: Experiment) -> Materials:
     loss = options_of(settings.loss)
     made_loss = losses.make_loss(loss.pop("name"), **loss)
     check_probes(settings)
-    dataset = load_dataset(
-        settings.dataset,
-        data_dir=settings.data_dir or None,
-        on_bad=settings.audio.on_bad,
-        **options,
-    )
     untrained = settings.weights == "untrained"
-    encoder = load_encoder(
-        settings.encoder,
-        None if untrained else settings.weights or None,
-        weights="untrained" if untrained else None,
-        **options_of(settings.encoder_options),
-        **options_of(settings.frontend),
+    encoder, dataset = _both(
+        lambda: load_encoder(
+            settings.encoder,
+            None if untrained else settings.weights or None,
+            weights="untrained" if untrained else None,
+            **options_of(settings.encoder_options),
+            **options_of(settings.frontend),
+        ),
+        lambda: load_dataset(
+            settings.dataset,
+            data_dir=settings.data_dir or None,
+            on_bad=settings.audio.on_bad,
+            **options,
+        ),
     )
     return Materials(
         settings=settings,
@@ -70,6 +72,24 @@ def prepare(settings: Experiment) -> Materials:
         probes=make_probes(settings, len(dataset.classes)),
         loss=made_loss,
     )
+
+
+def _both(
+    make_encoder: Callable[[], Encoder], make_dataset: Callable[[], Dataset]
+) -> tuple[Encoder, Dataset]:
+    """Opens both; where both are missing, one message says so of both."""
+    problems, encoder, dataset = [], None, None
+    try:
+        encoder = make_encoder()
+    except InputError as error:
+        problems.append(str(error))
+    try:
+        dataset = make_dataset()
+    except InputError as error:
+        problems.append(str(error))
+    if encoder is None or dataset is None:
+        raise InputError("\n".join(problems))
+    return encoder, dataset
 
 
 def check_probes(settings: Experiment) -> None:

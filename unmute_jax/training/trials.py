@@ -100,6 +100,18 @@ def make_step(
     mesh: Mesh,
 ) -> Callable[[State, Batch], State]:
     """One step of all trials on one batch. The state given to it is donated."""
+    step = device_step(probe, loss, trials, total_steps, settings)
+    return parallel.pmapped(step, mesh, in_axes=(None, 0), out_axes=None, donate=(0,))
+
+
+def device_step(
+    probe: nn.Module,
+    loss: LossFn,
+    trials: tuple[Trial, ...],
+    total_steps: int,
+    settings: config.Optimizer,
+) -> Callable[[State, Batch], State]:
+    """The step as one device sees it: its rows of the batch, sums over all devices."""
     rates = jnp.asarray([t.learning_rate for t in trials], jnp.float32)
     decays = jnp.asarray([t.weight_decay for t in trials], jnp.float32)
 
@@ -126,7 +138,7 @@ def make_step(
         )
         return State(params, opt_state, state.loss_sum + losses, state.count + count)
 
-    return parallel.pmapped(step, mesh, in_axes=(None, 0), out_axes=None, donate=(0,))
+    return step
 
 
 def make_predict(probe: nn.Module, mesh: Mesh) -> Predict:

@@ -1,0 +1,119 @@
+"""Shows that the number of devices changes no number beyond rounding.
+
+python -m experiments.check_devices --config configs/quickstart.py
+
+Trains each probe on 1, 2 and 8 virtual CPU devices: the largest relative difference of
+any parameter after 20 steps, and the final test scores. The same step is mapped with
+`jax.pmap` as well.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+from jax.sharding import Mesh
+
+from experiments import cli
+from unmute_jax import parallel
+from unmute_jax.config import Experiment
+from unmute_jax.embedding import embed
+from unmute_jax.training import experiment, loop, selection, trials
+from unmute_jax.training import inputs as inp
+
+DEVICES = flags.DEFINE_multi_integer("virtual_devices", [1, 2, 8], "Numbers to try.")
+STEPS = flags.DEFINE_integer("steps", 20, "Steps before parameters are compared.")
+
+jax.config.update("jax_num_cpu_devices", 8)
+
+
+def main(settings: Experiment) -> None:
+    """Trains and prints one line per probe and number of devices."""
+    made = experiment.prepare(settings)
+    protocol = made.protocols[0]
+    splits = (*protocol.train, *protocol.validation, *protocol.test)
+    stores = {s: embed(made.encoder, made.dataset, s) for s in splits}
+    data = experiment.ProtocolData(protocol, stores, settings.standardise)
+    first = DEVICES.value[0]
+    for name, probe in made.probes.items():
+        train, _ = data.development(probe.reads)
+        held_out = data.held_out(probe.reads)
+        wanted = None
+        for count in DEVICES.value:
+            mesh = parallel.make_mesh(count)
+            early = _train(made, probe, train, mesh, STEPS.value)
+            full = settings.epochs * inp.steps_per_epoch(
+                len(train), settings.batch_size
+            )
+            late = _train(made, probe, train, mesh, full)
+            logits = loop.logits(probe, late, held_out, settings.batch_size, mesh)
+            scores = selection.score(logits, held_out.labels, made.dataset.task)
+            if wanted is None:
+                wanted = early, scores
+            print(
+                f"{name}: {count} devices: after {STEPS.value} steps "
+                f"{_relative(early, wanted[0]):.1e} from {first} device, final scores "
+                f"differ by at most {np.abs(scores - wanted[1]).max():.1e}",
+                flush=True,
+            )
+        mapped = _train(made, probe, train, parallel.make_mesh(2), STEPS.value, True)
+        ours = _train(made, probe, train, parallel.make_mesh(2), STEPS.value)
+        print(f"{name}: jax.pmap on 2 devices: {_relative(mapped, ours):.1e} from ours")
+
+
+def _train(
+    made: experiment.Materials,
+    probe: Any,
+    train: inp.Inputs,
+    mesh: Mesh,
+    steps: int,
+    use_pmap: bool = False,
+) -> Any:
+    """Parameters after `steps` steps of all learning rates."""
+    settings = made.settings
+    stack = tuple(
+        trials.Trial(
+            learning_rate=r,
+            weight_decay=settings.optimizer.weight_decay,
+            seed=settings.seed,
+        )
+        for r in settings.optimizer.learning_rates
+    )
+    example = jax.tree.map(jnp.asarray, train.read(np.arange(1)))
+    state = trials.init_state(probe, example, stack, settings.optimizer)
+    state = parallel.replicate(state, mesh)
+    rest = (probe, made.loss, stack, steps, settings.optimizer)
+    if use_pmap:
+        one = trials.device_step(*rest)
+        mapped = jax.pmap(one, parallel.BATCH, in_axes=(None, 0), out_axes=None)
+
+        def step(state: trials.State, batch: inp.Batch) -> trials.State:
+            rows = jax.tree.map(
+                lambda x: np.asarray(x).reshape(mesh.size, -1, *x.shape[1:]), batch
+            )
+            return mapped(state, rows)
+
+    else:
+        step = trials.make_step(*rest, mesh)
+    size = settings.batch_size
+    rows = inp.training_rows(len(train), size, settings.seed, 0, steps)
+    for batch in inp.batches(train, rows, size, mesh):
+        # Virtual devices can hang when many steps are in flight.
+        state = jax.block_until_ready(step(state, batch))
+    return jax.device_get(state.params)
+
+
+def _relative(a: Any, b: Any) -> float:
+    """Largest difference within a leaf and trial, relative to its largest value."""
+    worst = 0.0
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        axes = tuple(range(1, x.ndim))
+        worst = max(worst, float((abs(x - y).max(axes) / abs(y).max(axes)).max()))
+    return worst
+
+
+if __name__ == "__main__":
+    cli.launch(main, __doc__)
