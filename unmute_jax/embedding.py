@@ -6,46 +6,40 @@ devices, and finished shards are written behind it. Nothing holds a whole split.
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import os
 import pathlib
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array
 
 from unmute_jax import parallel
-from unmute_jax.audio import pad_or_crop, resample
 from unmute_jax.caches import cache_dir
-from unmute_jax.datasets import Clip, Dataset
+from unmute_jax.datasets import Dataset
 from unmute_jax.encoders import Encoder
 from unmute_jax.errors import InputError
 from unmute_jax.progress import progress
-from unmute_jax.token_key import explain_miss, store_key, store_path
-from unmute_jax.token_store import (
+from unmute_jax.token_format import (
     CLIPS_PER_SHARD,
     SUMMARY,
-    TokenStore,
-    TokenWriter,
+    Layout,
     check_same,
-    clips_in,
-    disk_bytes,
     finished_shards,
     new_manifest,
     read_manifest,
-    shard_rows,
 )
+from unmute_jax.token_key import explain_miss, store_key, store_path
+from unmute_jax.token_store import TokenStore, TokenWriter
 from unmute_jax.tokens import inverse_norms, summarise
+from unmute_jax.waveform_batches import WaveformBatch, waveform_batches
 
 # Shards that may wait for the disk before the pass waits too.
 WRITES_AHEAD = 2
@@ -98,7 +92,7 @@ def embed(
     elif explain:
         for line in explain_miss(root, manifest["key"]):
             say(line)
-    todo = _check_disk(path, manifest)
+    todo = _check_disk(path, Layout.of(manifest))
     say(
         f"tokens of {dataset.name} {split} by {encoder.name}: "
         f"{manifest['clips']} clips, {_size(todo)} to write to {path}"
@@ -125,13 +119,13 @@ def estimate(
     """
     root = cache_dir("tokens") if root is None else pathlib.Path(root)
     manifest = _manifest(encoder, dataset, split, dtype)
-    path = store_path(root, manifest["key"])
+    layout, path = Layout.of(manifest), store_path(root, manifest["key"])
     found = read_manifest(path)
     return {
-        "bytes": disk_bytes(manifest),
-        "clips": manifest["clips"],
+        "bytes": layout.disk_bytes,
+        "clips": layout.clips,
         "exists": found is not None and found["complete"],
-        "resumable": clips_in(manifest, finished_shards(path)),
+        "resumable": layout.clips_in(finished_shards(path)),
         "path": path,
     }
 
@@ -164,10 +158,10 @@ def _manifest(
     )
 
 
-def _check_disk(path: pathlib.Path, manifest: dict[str, Any]) -> int:
+def _check_disk(path: pathlib.Path, layout: Layout) -> int:
     """Bytes still to be written; refuses a disk that cannot take them."""
-    done = clips_in(manifest, finished_shards(path))
-    todo = disk_bytes(manifest) * (manifest["clips"] - done) // manifest["clips"]
+    done = layout.clips_in(finished_shards(path))
+    todo = layout.disk_bytes * (layout.clips - done) // layout.clips
     there = next(p for p in (path, *path.absolute().parents) if p.exists())
     free = shutil.disk_usage(there).free
     if todo > free:
@@ -181,23 +175,6 @@ def _check_disk(path: pathlib.Path, manifest: dict[str, Any]) -> int:
 # The pass
 
 
-@dataclass(frozen=True)
-class _Batch:
-    """Consecutive clips, ready for the encoder."""
-
-    start: int
-    waveforms: Float[np.ndarray, "B S"]
-    lengths: Int[np.ndarray, "B"]
-    ids: list[str]
-    events: list[tuple]
-    labels: Any
-
-    def padded(self, width: int) -> tuple[np.ndarray, np.ndarray]:
-        """Waveforms and lengths of `width` rows; the last clip fills the rest."""
-        rows = np.minimum(np.arange(width), len(self.ids) - 1)
-        return self.waveforms[rows], self.lengths[rows]
-
-
 def _fill(
     writer: TokenWriter,
     encoder: Encoder,
@@ -208,40 +185,38 @@ def _fill(
     say: Callable[[str], None],
 ) -> None:
     """Makes the pending shards of `writer`."""
-    manifest, pending = writer.manifest, writer.pending()
-    clips, done = manifest["clips"], manifest["clips"] - clips_in(manifest, pending)
-    starts = _batch_starts(manifest, pending, batch_size)
-    width = -(-min(batch_size, clips) // mesh.size) * mesh.size
+    layout, pending = writer.layout, writer.pending()
+    done = layout.clips - layout.clips_in(pending)
+    starts = _batch_starts(layout, pending, batch_size)
+    width = -(-batch_size // mesh.size) * mesh.size
     params = parallel.replicate(encoder.params, mesh)
-    encode = _compiled(encoder, manifest["dtype"])
+    encode = _compiled(encoder, layout.dtype)
 
-    def step(batch: _Batch) -> dict[str, Array]:
+    def step(batch: WaveformBatch) -> dict[str, Array]:
         return encode(params, *parallel.shard(batch.padded(width), mesh))
 
-    assembly = _Assembly(manifest, set(pending))
+    assembly = _Assembly(layout, pending)
     label = f"{dataset.name} {split}"
     with (
-        _batches(encoder, dataset, split, starts, batch_size) as batches,
+        waveform_batches(encoder, dataset, split, starts, batch_size) as batches,
         ThreadPoolExecutor(1) as pool,
-        progress(label, clips, unit="clips", done=done) as advance,
+        progress(label, layout.clips, unit="clips", done=done) as advance,
     ):
         writes: deque[Future] = deque()
         clock = _Clock(len(starts), say)
         for batch, out in _one_behind(batches, step):
-            rows = _checked(batch, out, manifest)
-            clock.tick(len(batch.ids))
+            rows = _checked(batch, out, layout)
+            clock.tick(len(batch.clips))
             for shard in assembly.add(batch, rows):
                 writes.append(pool.submit(writer.write, *shard))
             while len(writes) > WRITES_AHEAD:
                 writes.popleft().result()
-            advance(len(batch.ids))
+            advance(len(batch.clips))
         for write in writes:
             write.result()
 
 
-def _batch_starts(
-    manifest: dict[str, Any], shards: list[int], batch_size: int
-) -> list[int]:
+def _batch_starts(layout: Layout, shards: list[int], batch_size: int) -> list[int]:
     """First clips of the batches that touch these shards.
 
     Batches are counted from the first clip of all, so that a resumed pass sees the same
@@ -249,7 +224,7 @@ def _batch_starts(
     """
     touched = set()
     for shard in shards:
-        rows = shard_rows(manifest, shard)
+        rows = layout.rows(shard)
         touched |= set(range(rows.start // batch_size, -(-rows.stop // batch_size)))
     return [i * batch_size for i in sorted(touched)]
 
@@ -283,43 +258,41 @@ def _encode(
 
 
 def _checked(
-    batch: _Batch, out: dict[str, np.ndarray], manifest: dict[str, Any]
+    batch: WaveformBatch, out: dict[str, np.ndarray], layout: Layout
 ) -> dict[str, np.ndarray]:
     """The rows of the real clips of a batch, once they are what was promised."""
-    rows = {name: x[: len(batch.ids)] for name, x in out.items()}
+    rows = {name: x[: len(batch.clips)] for name, x in out.items()}
     bad = np.flatnonzero(~rows.pop("finite"))
     if len(bad):
         raise InputError(
-            f"clip {batch.ids[bad[0]]!r} gives tokens that are not finite: check its "
-            "audio, and the weights of the encoder"
+            f"clip {batch.clips[bad[0]]['id']!r} gives tokens that are not finite: "
+            "check its audio, and the weights of the encoder"
         )
-    got, wanted = list(rows["patches"].shape[1:]), manifest["grid"]
-    if got != wanted:
-        raise InputError(f"the encoder gives a grid of {got} but announces {wanted}")
+    got = rows["patches"].shape[1:]
+    if got != layout.grid:
+        raise InputError(f"the encoder gives a grid {got} but announces {layout.grid}")
     return {**rows, "labels": batch.labels}
 
 
 class _Assembly:
     """Collects rows until a shard has all of them."""
 
-    def __init__(self, manifest: dict[str, Any], pending: set[int]):
-        self._manifest, self._pending = manifest, pending
+    def __init__(self, layout: Layout, pending: list[int]):
+        self._layout, self._pending = layout, set(pending)
         self._parts: dict[int, list[tuple[dict, list]]] = {}
 
     def add(
-        self, batch: _Batch, rows: dict[str, np.ndarray]
+        self, batch: WaveformBatch, rows: dict[str, np.ndarray]
     ) -> Iterator[tuple[int, dict[str, np.ndarray], list[dict]]]:
         """The shards that this batch finishes, as `TokenWriter.write` takes them."""
-        start, stop = batch.start, batch.start + len(batch.ids)
+        start, stop = batch.start, batch.start + len(batch.clips)
         first, last = start // CLIPS_PER_SHARD, (stop - 1) // CLIPS_PER_SHARD
         for shard in range(first, last + 1):
             if shard not in self._pending:
                 continue
-            whole = shard_rows(self._manifest, shard)
+            whole = self._layout.rows(shard)
             mine = slice(max(whole.start, start) - start, min(whole.stop, stop) - start)
-            named = zip(batch.ids[mine], batch.events[mine], strict=True)
-            clips = [{"id": i, "events": e} for i, e in named]
-            part = ({name: x[mine] for name, x in rows.items()}, clips)
+            part = ({name: x[mine] for name, x in rows.items()}, batch.clips[mine])
             self._parts.setdefault(shard, []).append(part)
             if stop >= whole.stop:
                 yield shard, *_join(self._parts.pop(shard))
@@ -331,8 +304,8 @@ def _join(parts: list[tuple[dict, list]]) -> tuple[dict[str, np.ndarray], list[d
 
 
 def _one_behind(
-    batches: Iterator[_Batch], step: Callable[[_Batch], dict[str, Array]]
-) -> Iterator[tuple[_Batch, dict[str, np.ndarray]]]:
+    batches: Iterator[WaveformBatch], step: Callable[[WaveformBatch], dict[str, Array]]
+) -> Iterator[tuple[WaveformBatch, dict[str, np.ndarray]]]:
     """Results on the host, fetched while the device works on the next batch."""
     before = None
     for batch in batches:
@@ -342,50 +315,6 @@ def _one_behind(
         before = now
     if before is not None:
         yield before[0], jax.device_get(before[1])
-
-
-@contextlib.contextmanager
-def _batches(
-    encoder: Encoder, dataset: Dataset, split: str, starts: list[int], batch_size: int
-) -> Generator[Iterator[_Batch], None, None]:
-    """The batches that begin at `starts`, made ahead by threads, in this order."""
-    import grain  # Half a second; only the pass needs it.
-
-    source = dataset.source_of(split)
-    samples = encoder.input_samples(dataset.clip_seconds)
-    clips = [
-        i for s in starts for i in range(s, min(s + batch_size, dataset.splits[split]))
-    ]
-
-    def prepare(index: int) -> tuple[int, Clip, np.ndarray, int]:
-        clip = source[index]
-        waveform = resample(clip.waveform, dataset.sample_rate, encoder.sample_rate)
-        return index, clip, *pad_or_crop(waveform, samples)
-
-    def collate(items: Any) -> _Batch:
-        index, clips, waveforms, lengths = zip(*items, strict=True)
-        labels = np.zeros((len(clips), len(dataset.classes)), np.uint8)
-        for row, clip in zip(labels, clips, strict=True):
-            row[list(clip.labels)] = 1
-        return _Batch(
-            start=index[0],
-            waveforms=np.stack(waveforms),
-            lengths=np.asarray(lengths, np.int32),
-            ids=[clip.id for clip in clips],
-            events=[clip.events for clip in clips],
-            labels=labels,
-        )
-
-    threads = min(16, os.cpu_count() or 1)
-    reading = grain.ReadOptions(
-        num_threads=threads, prefetch_buffer_size=max(threads, 2 * batch_size)
-    )
-    items = grain.MapDataset.source(clips).map(prepare).to_iter_dataset(reading)
-    batches = iter(items.batch(batch_size, drop_remainder=False, batch_fn=collate))
-    try:
-        yield batches
-    finally:
-        batches.close()
 
 
 class _Clock:
@@ -402,10 +331,8 @@ class _Clock:
         self._left -= 1
         if self._before is not None and self._left and not self._said:
             self._said, seconds = True, now - self._before
-            self._say(
-                f"about {_duration(self._left * seconds)} for the other "
-                f"{self._left} batches ({clips / seconds:.3g} clips/s)"
-            )
+            left = _duration(self._left * seconds)
+            self._say(f"about {left} to go, at {clips / seconds:.3g} clips/s")
         self._before = now
 
 

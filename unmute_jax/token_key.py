@@ -22,6 +22,8 @@ from unmute_jax.errors import unknown_name
 FORMAT = 1
 DTYPES = ("bfloat16", "float32")
 MANIFEST = "manifest.json"
+# Characters of a value that are shown where two keys differ.
+SHOWN = 72
 
 
 def store_key(
@@ -68,7 +70,7 @@ def differences(old: dict, new: dict) -> list[str]:
     """The fields in which two keys differ, as `field: old -> new`."""
     before, after = _flat(old), _flat(new)
     return [
-        f"{field}: {before.get(field, 'absent')} -> {after.get(field, 'absent')}"
+        f"{field}: {_short(before.get(field))} -> {_short(after.get(field))}"
         for field in sorted(before | after)
         if before.get(field) != after.get(field)
     ]
@@ -113,6 +115,13 @@ def _canonical(value: Any) -> str:
 
 def _subject(key: dict) -> tuple[str, str, str]:
     return key["dataset"], key["split"], key["encoder"]["name"]
+
+
+def _short(text: str | None) -> str:
+    """Keeps a long list from filling the screen."""
+    if text is None:
+        return "absent"
+    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, str]:

@@ -1,32 +1,15 @@
-"""Token maps on disk: written once, read at random, checked on every read.
+"""Token maps kept on disk: made once, read at random, checked on every read.
 
-A store is a folder of zarr3 arrays written through tensorstore:
-
-    manifest.json      key, layout, classes, licence, geometry; complete when true
-    patches            [n, T, F, D] bfloat16 or float32
-    inverse_norms      [n, T, F] float32, of the stored (rounded) patches
-    mask               [n, T] bool
-    cls                [n, D] float32
-    mean, max, std     [n, D] float32, computed before the patches were rounded
-    labels             [n, C] uint8
-    clips/0, 1, ...    ids and events of one shard, JSON
-
-`CLIPS_PER_SHARD` clips in a row share a shard, that is one file per array, whoever
-writes them and on however many devices. A file is written whole or not at all, the
-patches last: a shard whose patches are there is finished, and that is all a resumed
-pass needs to know. Among the patches every clip is its own chunk, so that shuffled
-reads fetch what they need and nothing more. All chunks carry a CRC-32C: damage is
-found, not read.
+`embedding.embed` fills a store; `token_format` says how it lies on disk, `token_key`
+what it is found by.
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
 import pathlib
-import re
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +18,19 @@ import tensorstore as ts
 from jaxtyping import Bool, Int, UInt8
 
 from unmute_jax.errors import InputError
+from unmute_jax.token_format import (
+    SUMMARY,
+    TOKENS,
+    Layout,
+    check_same,
+    clear_errors,
+    damaged,
+    finished_shards,
+    folder,
+    missing_files,
+    open_arrays,
+    read_manifest,
+)
 from unmute_jax.token_key import (
     FORMAT,
     MANIFEST,
@@ -46,24 +42,7 @@ from unmute_jax.token_key import (
 )
 from unmute_jax.tokens import Summary, Tokens
 
-__all__ = [
-    "CLIPS_PER_SHARD",
-    "TokenStore",
-    "TokenWriter",
-    "explain_miss",
-    "layout",
-    "store_key",
-    "store_path",
-]
-
-# Part of the format: which clips share a shard must not depend on anything else.
-CLIPS_PER_SHARD = 64
-TOKENS = ("patches", "inverse_norms", "mask", "cls")
-SUMMARY = ("cls", "mean", "max", "std")
-# Holds shard indices (1 KiB each), so that a shuffled read does not fetch them again.
-CACHE_BYTES = 32 * 2**20
-# In a sharded file: the place of a chunk, and the checksum of a chunk or of the index.
-_PLACE_BYTES, _CRC_BYTES = 16, 4
+__all__ = ["TokenStore", "TokenWriter", "explain_miss", "store_key", "store_path"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,32 +73,41 @@ class TokenStore:
                 f"token store {path} has format {manifest.get('format')}, this program "
                 f"reads format {FORMAT}: embed again"
             )
+        layout = Layout.of(manifest)
         if not manifest["complete"]:
-            done, shards = len(finished_shards(path)), num_shards(manifest)
+            done = layout.clips_in(finished_shards(path))
             raise InputError(
-                f"token store {path} is unfinished ({done} of {shards} shards): "
+                f"token store {path} is unfinished ({done} of {layout.clips} clips): "
                 "embed again, it goes on where it stopped"
             )
-        missing = _missing_files(path, manifest)
-        if missing:
+        if missing := missing_files(path, layout):
             raise damaged(path, f"{missing[0]} is missing")
         return cls(path, manifest)
+
+    @functools.cached_property
+    def layout(self) -> Layout:
+        """Sizes of the store."""
+        return Layout.of(self.manifest)
 
     @property
     def n(self) -> int:
         """Number of clips."""
-        return self.manifest["clips"]
+        return self.layout.clips
 
     @property
     def grid(self) -> tuple[int, int, int]:
         """(T, F, D): time steps, frequency bands, features."""
-        t, f, d = self.manifest["grid"]
-        return t, f, d
+        return self.layout.grid
 
     @property
     def dtype(self) -> np.dtype:
         """The type of the stored patches."""
-        return ts.dtype(self.manifest["dtype"]).numpy_dtype
+        return ts.dtype(self.layout.dtype).numpy_dtype
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that `load` takes."""
+        return self.layout.token_bytes
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -135,12 +123,6 @@ class TokenStore:
     def encoder_identity(self) -> dict[str, Any]:
         """`identity()` of the encoder that made the tokens."""
         return self.key["encoder"]
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of memory that `load` takes."""
-        shapes = layout(self.manifest)
-        return sum(_nbytes(*shapes[name]) for name in TOKENS)
 
     @functools.cached_property
     def labels(self) -> UInt8[np.ndarray, "n C"]:
@@ -207,27 +189,22 @@ class TokenStore:
         self, *names: str, rows: slice | np.ndarray = slice(None)
     ) -> dict[str, np.ndarray]:
         """Rows of some arrays, all of them by default, read at once."""
-        try:
-            # The reads of a batch are sent when it closes, joined where they touch.
-            with ts.Batch() as batch:
-                reads = {n: self._arrays[n][rows].read(batch=batch) for n in names}
+        # The reads of a batch are sent when it closes, joined where they touch.
+        with clear_errors(self.path), ts.Batch() as batch:
+            reads = {n: self._arrays[n][rows].read(batch=batch) for n in names}
+        with clear_errors(self.path):
             return {name: future.result() for name, future in reads.items()}
-        except ValueError as error:
-            raise damaged(self.path, error) from error
 
     @functools.cached_property
     def _arrays(self) -> dict[str, ts.TensorStore]:
-        return open_arrays(self.path, self.manifest)
+        return open_arrays(self.path, self.layout)
 
     @functools.cached_property
     def _clips(self) -> list[dict[str, Any]]:
-        folder = _folder(self.path)
-        names = [f"clips/{s}" for s in range(num_shards(self.manifest))]
-        parts = [future.result().value for future in [folder.read(n) for n in names]]
-        try:
-            return [clip for part in parts for clip in json.loads(part)]
-        except ValueError as error:
-            raise damaged(self.path, error) from error
+        files = folder(self.path)
+        reads = [files.read(f"clips/{shard}") for shard in self.layout.shards]
+        with clear_errors(self.path):
+            return [clip for r in reads for clip in json.loads(r.result().value)]
 
 
 class TokenWriter:
@@ -238,27 +215,23 @@ class TokenWriter:
 
         Args:
             path: The folder.
-            manifest: Of `new_manifest`; not yet complete.
+            manifest: Of `new_manifest`.
 
         Raises:
-            InputError: The folder holds something else.
+            InputError: The folder holds something else, or cannot be written.
         """
         self.path, self.manifest = pathlib.Path(path), manifest
-        self._folder = _folder(self.path)
+        self.layout = Layout.of(manifest)
         found = read_manifest(self.path)
         if found is None:
             self._put(MANIFEST, manifest)
         else:
             check_same(self.path, found, manifest)
-        try:
-            self._arrays = open_arrays(self.path, manifest, create=True)
-        except ValueError as error:
-            raise damaged(self.path, error) from error
+        self._arrays = open_arrays(self.path, self.layout, create=True)
 
     def pending(self) -> list[int]:
         """The shards that are not finished, in order."""
-        done = finished_shards(self.path)
-        return [s for s in range(num_shards(self.manifest)) if s not in done]
+        return sorted(set(self.layout.shards) - finished_shards(self.path))
 
     def write(
         self, shard: int, rows: dict[str, np.ndarray], clips: list[dict[str, Any]]
@@ -273,12 +246,12 @@ class TokenWriter:
         Raises:
             InputError: The disk does not take it.
         """
-        where = shard_rows(self.manifest, shard)
+        where = self.layout.rows(shard)
         self._put(f"clips/{shard}", clips)
-        for name in rows:
-            if name != "patches":
-                self._write(name, where, rows[name])
-        self._write("patches", where, rows["patches"])
+        for name in sorted(rows, key=lambda name: name == "patches"):  # Patches last.
+            # Without the transaction, each chunk would be written into the file alone.
+            with clear_errors(self.path), ts.Transaction() as transaction:
+                self._arrays[name].with_transaction(transaction)[where] = rows[name]
 
     def finish(self) -> TokenStore:
         """Marks the store as complete.
@@ -288,210 +261,10 @@ class TokenWriter:
         """
         if pending := self.pending():
             raise RuntimeError(f"shards {pending} of {self.path} are not written")
-        self.manifest = {**self.manifest, "complete": True}
-        self._put(MANIFEST, self.manifest)
+        self._put(MANIFEST, {**self.manifest, "complete": True})
         return TokenStore.open(self.path)
 
-    def _write(self, name: str, where: slice, rows: np.ndarray) -> None:
-        # Without the transaction every chunk would be written into the shard by itself.
-        with self._disk_errors(), ts.Transaction() as transaction:
-            self._arrays[name].with_transaction(transaction)[where] = rows
-
     def _put(self, name: str, value: Any) -> None:
-        # Written beside, synced and renamed by tensorstore: the old or the new, whole.
         text = json.dumps(value, indent=1 if name == MANIFEST else None)
-        with self._disk_errors():
-            self._folder.write(name, text.encode()).result()
-
-    @contextlib.contextmanager
-    def _disk_errors(self) -> Generator[None, None, None]:
-        """Turns a refusal of the operating system into a line for a person."""
-        try:
-            yield
-        except ValueError as error:
-            refusal = re.search(r": ([^:]+) \[os_error_code", str(error))
-            if refusal is None:
-                raise
-            raise InputError(
-                f"cannot write tokens to {self.path} ({refusal[1]}): once that is "
-                "mended, embed again, it goes on where it stopped"
-            ) from error
-
-
-def new_manifest(
-    key: dict, *, clips: int, grid: Sequence[int], classes: Sequence[str], **about: Any
-) -> dict[str, Any]:
-    """The manifest of a store that is about to be filled.
-
-    Args:
-        key: Of `store_key`.
-        clips: Number of clips.
-        grid: (T, F, D).
-        classes: Names of the label columns.
-        about: What a reader may want to know besides (licence, geometry, ...).
-    """
-    fixed = {"format": FORMAT, "complete": False, "key": key, "dtype": key["dtype"]}
-    sizes = {"clips": clips, "grid": list(grid), "classes": list(classes)}
-    return plain({**fixed, **sizes, **about})
-
-
-def layout(manifest: dict[str, Any]) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Shape and type of every array of a store."""
-    n, (t, f, d), c = manifest["clips"], manifest["grid"], len(manifest["classes"])
-    return {
-        "patches": ((n, t, f, d), manifest["dtype"]),
-        "inverse_norms": ((n, t, f), "float32"),
-        "mask": ((n, t), "bool"),
-        **{name: ((n, d), "float32") for name in SUMMARY},
-        "labels": ((n, c), "uint8"),
-    }
-
-
-def disk_bytes(manifest: dict[str, Any]) -> int:
-    """Bytes that the arrays of a finished store take on disk."""
-    shards, total = num_shards(manifest), 0
-    for name, (shape, dtype) in layout(manifest).items():
-        clip = _nbytes(shape[1:], dtype)
-        if name == "patches":
-            index = CLIPS_PER_SHARD * _PLACE_BYTES + _CRC_BYTES
-            total += manifest["clips"] * (clip + _CRC_BYTES) + shards * index
-        else:
-            total += shards * (CLIPS_PER_SHARD * clip + _CRC_BYTES)
-    return total
-
-
-def num_shards(manifest: dict[str, Any]) -> int:
-    """Number of shards of a store, the ragged last one included."""
-    return -(-manifest["clips"] // CLIPS_PER_SHARD)
-
-
-def shard_rows(manifest: dict[str, Any], shard: int) -> slice:
-    """The clips of one shard."""
-    start = shard * CLIPS_PER_SHARD
-    return slice(start, min(start + CLIPS_PER_SHARD, manifest["clips"]))
-
-
-def clips_in(manifest: dict[str, Any], shards: Iterable[int]) -> int:
-    """Number of clips in these shards."""
-    rows = [shard_rows(manifest, shard) for shard in shards]
-    return sum(r.stop - r.start for r in rows)
-
-
-def finished_shards(path: pathlib.Path) -> set[int]:
-    """Indices of the shards that are wholly on disk."""
-    prefix = "patches/c/"
-    inside = ts.KvStore.KeyRange(prefix, prefix[:-1] + "0")  # "0" comes after "/".
-    names = _folder(path).list(inside, strip_prefix_length=len(prefix)).result()
-    return {int(name.split(b"/")[0]) for name in names}
-
-
-def _missing_files(path: pathlib.Path, manifest: dict[str, Any]) -> list[str]:
-    """Files that should be there; what is missing would be read as zeros."""
-    wanted = [
-        f"{name}/c/{shard}" + "/0" * (len(shape) - 1)
-        for name, (shape, _) in layout(manifest).items()
-        for shard in range(num_shards(manifest))
-    ]
-    wanted += [f"clips/{shard}" for shard in range(num_shards(manifest))]
-    there = {name.decode() for name in _folder(path).list().result()}
-    return [name for name in wanted if name not in there]
-
-
-def read_manifest(path: pathlib.Path) -> dict[str, Any] | None:
-    """What the manifest at `path` says, or None where there is none.
-
-    Raises:
-        InputError: It cannot be read.
-    """
-    text = _folder(path).read(MANIFEST).result()
-    if text.state != "value":
-        return None
-    try:
-        return json.loads(text.value)
-    except ValueError as error:
-        raise damaged(path, error) from error
-
-
-def check_same(path: pathlib.Path, found: dict, wanted: dict) -> None:
-    """Refuses a folder that was made for other tokens than its name says.
-
-    Raises:
-        InputError: Naming what differs.
-    """
-    fields = ("key", "clips", "grid", "classes")
-    lines = differences(*({f: m.get(f) for f in fields} for m in (found, wanted)))
-    if lines:
-        raise InputError(
-            f"token store {path} holds other tokens than its name says "
-            f"({'; '.join(lines)}): delete the folder and embed again"
-        )
-
-
-def open_arrays(
-    path: pathlib.Path, manifest: dict[str, Any], *, create: bool = False
-) -> dict[str, ts.TensorStore]:
-    """The arrays of a store, for reading or (`create`) for writing."""
-    context = ts.Context({"cache_pool": {"total_bytes_limit": CACHE_BYTES}})
-    opening = {
-        name: ts.open(
-            _spec(path, name, *array),
-            context=context,
-            create=create,
-            open=True,
-            read=not create,
-            write=create,
-        )
-        for name, array in layout(manifest).items()
-    }
-    return {name: future.result() for name, future in opening.items()}
-
-
-def damaged(path: pathlib.Path, why: object) -> InputError:
-    """The error for a store whose bytes are not those that were written."""
-    first = str(why).splitlines()[0][:300]
-    return InputError(
-        f"token store {path} is damaged ({first}): delete the folder and embed again"
-    )
-
-
-def _kvstore(path: pathlib.Path, name: str = "") -> dict[str, Any]:
-    """Where bytes are kept; the one place to teach about other kinds of storage."""
-    return {"driver": "file", "path": f"{path.absolute() / name}/"}
-
-
-def _folder(path: pathlib.Path) -> ts.KvStore:
-    return ts.KvStore.open(_kvstore(path)).result()
-
-
-def _spec(
-    path: pathlib.Path, name: str, shape: tuple[int, ...], dtype: str
-) -> dict[str, Any]:
-    little_endian = {"name": "bytes", "configuration": {"endian": "little"}}
-    checked = [little_endian, {"name": "crc32c"}]
-    by_clip = {
-        "chunk_shape": [1, *shape[1:]],
-        "codecs": checked,
-        "index_codecs": checked,
-    }
-    sharded = [{"name": "sharding_indexed", "configuration": by_clip}]
-    shard = {"chunk_shape": [CLIPS_PER_SHARD, *shape[1:]]}
-    return {
-        "driver": "zarr3",
-        "kvstore": _kvstore(path, name),
-        # Silence may be all zeros; without this its shard would not be written.
-        "store_data_equal_to_fill_value": True,
-        # A finished store never changes: what was cached stays valid.
-        "recheck_cached_data": "open",
-        "recheck_cached_metadata": "open",
-        "metadata": {
-            "shape": list(shape),
-            "data_type": dtype,
-            "chunk_grid": {"name": "regular", "configuration": shard},
-            "codecs": sharded if name == "patches" else checked,
-            "fill_value": False if dtype == "bool" else 0,
-        },
-    }
-
-
-def _nbytes(shape: tuple[int, ...], dtype: str) -> int:
-    return int(np.prod(shape, dtype=np.int64)) * ts.dtype(dtype).numpy_dtype.itemsize
+        with clear_errors(self.path):
+            folder(self.path).write(name, text.encode()).result()
