@@ -125,12 +125,13 @@ def test_tokens_of_silence_are_stored_too(tmp_path, rows):
 # Unfinished and damaged stores
 
 
-def test_a_shard_is_done_only_with_its_patches(tmp_path, rows):
+@pytest.mark.parametrize("broken", Layout.of(manifest()).arrays)
+def test_a_shard_is_done_only_with_all_its_arrays(tmp_path, rows, broken):
     writer = TokenWriter(tmp_path, manifest())
     write(writer, 1, rows)
     where = writer.layout.rows(0)
     part = {k: x[where] for k, x in rows.items()}
-    part["patches"] = part["patches"][:, :-1]  # The write stops at the patches.
+    part[broken] = part[broken][:, :-1]  # The write stops there.
     with pytest.raises(ValueError, match="mismatch"):
         writer.write(0, part, clips()[where])
     assert TokenWriter(tmp_path, manifest()).pending() == [0, 2]
