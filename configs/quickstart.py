@@ -5,7 +5,8 @@
 Each clip of `esc_mix` mixes one to nine sounds of ESC-10 in ten seconds; the probes
 name the sounds that are in it. `logmel` cuts the log-mel spectrogram into patches and
 learns nothing, so the pooling alone makes the difference. `stats` is the baseline that
-every table should carry: mean, maximum and standard deviation, then one linear layer.
+every table should carry: mean, maximum and standard deviation over time, then one
+linear layer.
 """
 
 from unmute_jax.config import default_config
@@ -17,5 +18,6 @@ def get_config():
     config.dataset = "esc_mix"
     config.encoder = "logmel"
     config.probes = "linear,protobin,stats"
+    config.probe_options.per_band = True
     config.eval_every = 3
     return config

@@ -73,6 +73,8 @@ class ProbeOptions:
     prototypes_per_class: int | None = None
     # What `linear` reads: "cls" or "mean".
     input: str | None = None
+    # Whether `stats` keeps the frequency bands apart.
+    per_band: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -85,6 +85,7 @@ def per_class_bars(
     axis.set_yticks(y, [names[i].replace("_", " ") for i in order])
     axis.invert_yaxis()
     axis.set(xlabel="average precision on the test split (%)", xlim=(0, 100))
+    axis.set_axisbelow(True)
     axis.grid(axis="x", alpha=0.3)
     figure.legend(
         *axis.get_legend_handles_labels(),

@@ -31,6 +31,7 @@ class Record:
         dataset: Its name; `source` says which copy.
         encoder: Description of encoder and weights.
         probe: Its name; `parameters` counts its trainable numbers.
+        probe_options: Those that the configuration set.
         protocol: Which splits trained, chose and tested.
         metric: "mAP" or "accuracy"; all scores are shares of 1.
         learning_rate: Chosen on the validation split, like `epoch`.
@@ -49,6 +50,7 @@ class Record:
     source: str
     encoder: str
     probe: str
+    probe_options: dict[str, Any]
     protocol: str
     seed: int
     metric: str
@@ -108,6 +110,7 @@ class Row:
     """
 
     probe: str
+    options: dict[str, Any]
     validation: float
     test: float
     test_sd: float
@@ -132,6 +135,7 @@ def _row(probe: str, records: list[Record]) -> Row:
     stacks = {(r.protocol, r.seconds) for r in records}
     return Row(
         probe=probe,
+        options=records[0].probe_options,
         validation=float(np.mean([r.validation for r in records])),
         test=float(np.mean(per_seed)),
         test_sd=float(np.std(per_seed, ddof=1)) if len(seeds) > 1 else math.nan,
@@ -156,7 +160,7 @@ def table(records: Sequence[Record], order: Sequence[str]) -> Table:
     for row in rows(records, order):
         spread = "" if math.isnan(row.test_sd) else f" ± {100 * row.test_sd:.2f}"
         made.add_row(
-            row.probe,
+            " ".join([row.probe, *(f"{k}={v}" for k, v in row.options.items())]),
             f"{100 * row.validation:.2f}",
             f"{100 * row.test:.2f}{spread}",
             ", ".join(f"{r:g}" for r in row.rates),

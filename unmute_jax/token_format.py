@@ -8,6 +8,7 @@ A store is a folder of zarr3 arrays, written and read through tensorstore:
     mask               [n, T] bool
     cls                [n, D] float32
     mean, max, std     [n, D] float32, computed before the patches were rounded
+    band_mean, ...     [n, F, D] float32, the same within each frequency band
     labels             [n, C] uint8
     clips/0, 1, ...    ids and events of the clips of one shard, JSON
 
@@ -38,7 +39,9 @@ from unmute_jax.token_key import FORMAT, MANIFEST, differences, plain
 # Part of the format: which clips share a shard must not depend on anything else.
 CLIPS_PER_SHARD = 64
 TOKENS = ("patches", "inverse_norms", "mask", "cls")
-SUMMARY = ("cls", "mean", "max", "std")
+VECTORS = ("cls", "mean", "max", "std")
+BANDS = ("band_mean", "band_max", "band_std")
+SUMMARY = VECTORS + BANDS
 # Holds shard indices (1 KiB each), so that a shuffled read does not fetch them again.
 CACHE_BYTES = 32 * 2**20
 # In a sharded file: the place of a chunk, and the checksum of a chunk or of the index.
@@ -80,7 +83,8 @@ class Layout:
             "patches": ((n, t, f, d), self.dtype),
             "inverse_norms": ((n, t, f), "float32"),
             "mask": ((n, t), "bool"),
-            **{name: ((n, d), "float32") for name in SUMMARY},
+            **{name: ((n, d), "float32") for name in VECTORS},
+            **{name: ((n, f, d), "float32") for name in BANDS},
             "labels": ((n, self.classes), "uint8"),
         }
 

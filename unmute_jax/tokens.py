@@ -46,16 +46,25 @@ class Tokens:
 
 @flax.struct.dataclass
 class Summary:
-    """Fixed statistics of the tokens of `B` clips, each `[B, D]` float32.
+    """Fixed statistics of the tokens of `B` clips, in float32.
 
-    Mean, max and std run over the real positions (time steps with a true mask, all
-    bands). Probes that read nothing else never touch the tokens.
+    Probes that read nothing else never touch the tokens. Masked time steps enter none
+    of them.
+
+    Attributes:
+        cls: `[B, D]`, the class token.
+        mean: `[B, D]`, over all positions; likewise `max` and `std`.
+        band_mean: `[B, F, D]`, over time within each frequency band; likewise
+            `band_max` and `band_std`.
     """
 
     cls: Float[Arr, "B D"]
     mean: Float[Arr, "B D"]
     max: Float[Arr, "B D"]
     std: Float[Arr, "B D"]
+    band_mean: Float[Arr, "B F D"]
+    band_max: Float[Arr, "B F D"]
+    band_std: Float[Arr, "B F D"]
 
 
 def inverse_norms(patches: Shaped[Arr, "*B D"]) -> Float[Array, "*B"]:
@@ -66,18 +75,34 @@ def inverse_norms(patches: Shaped[Arr, "*B D"]) -> Float[Array, "*B"]:
 
 
 def summarise(tokens: Tokens) -> Summary:
-    """The statistics of `tokens`; masked time steps enter none of them."""
+    """The statistics of `tokens`; a clip without any real time step has zeros."""
     x = jnp.asarray(tokens.patches).astype(jnp.float32)
-    b, t, f, d = x.shape
-    x = x.reshape(b, t * f, d)
-    real = jnp.repeat(jnp.asarray(tokens.mask), f, axis=1)[:, :, None]
-    count = jnp.maximum(real.sum(1), 1).astype(jnp.float32)
-    mean = jnp.where(real, x, 0.0).sum(1) / count
-    spread = jnp.where(real, jnp.square(x - mean[:, None]), 0.0).sum(1) / count
-    peak = jnp.where(real, x, -jnp.inf).max(1)
+    mean, peak, std = _statistics(x, jnp.asarray(tokens.mask), (1, 2))
+    band_mean, band_peak, band_std = _statistics(x, jnp.asarray(tokens.mask), (1,))
     return Summary(
         cls=jnp.asarray(tokens.cls).astype(jnp.float32),
         mean=mean,
-        max=jnp.where(real.any(1), peak, 0.0),
-        std=jnp.sqrt(spread),
+        max=peak,
+        std=std,
+        band_mean=band_mean,
+        band_max=band_peak,
+        band_std=band_std,
+    )
+
+
+def _statistics(
+    x: Array, mask: Array, axes: tuple[int, ...]
+) -> tuple[Array, Array, Array]:
+    """Mean, maximum and standard deviation of `[B, T, F, D]` over `axes`."""
+    real = mask[:, :, None, None]
+    weight = jnp.broadcast_to(real, (*x.shape[:3], 1)).astype(jnp.float32)
+    count = jnp.maximum(weight.sum(axes, keepdims=True), 1.0)
+    mean = jnp.where(real, x, 0.0).sum(axes, keepdims=True) / count
+    # Two passes: the mean of squares would lose small deviations from a large mean.
+    square = jnp.where(real, jnp.square(x - mean), 0.0).sum(axes, keepdims=True)
+    peak = jnp.where(real, x, -jnp.inf).max(axes)
+    return (
+        mean.squeeze(axes),
+        jnp.where(jnp.isfinite(peak), peak, 0.0),
+        jnp.sqrt((square / count).squeeze(axes)),
     )

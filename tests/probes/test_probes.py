@@ -57,13 +57,15 @@ def test_linear_and_stats_read_their_statistics(key):
         mask=jnp.array([[True, True, False, False]] * 3),
     )
     s = summarise(x)
-    features = {
-        ("linear", "cls"): s.cls,
-        ("linear", "mean"): s.mean,
-        ("stats", None): jnp.concatenate([s.mean, s.max, s.std], 1),
-    }
-    for (name, which), wanted in features.items():
-        probe = make_probe(name, num_classes=2, **({"input": which} if which else {}))
+    bands = [s.band_mean, s.band_max, s.band_std]
+    features = [
+        ("linear", {"input": "cls"}, s.cls),
+        ("linear", {"input": "mean"}, s.mean),
+        ("stats", {}, jnp.concatenate([s.mean, s.max, s.std], 1)),
+        ("stats", {"per_band": True}, jnp.stack(bands, 1).reshape(3, -1)),
+    ]
+    for name, options, wanted in features:
+        probe = make_probe(name, num_classes=2, **options)
         variables = probe.init(key, x)
         layer = variables["params"]["classifier"]
         expected = wanted @ layer["kernel"] + layer["bias"][None]

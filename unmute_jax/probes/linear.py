@@ -42,14 +42,24 @@ class Stats(Probe):
     """One affine map of the mean, maximum and standard deviation of the tokens.
 
     Not in the paper: how far fixed statistics go without a learned pooling.
+
+    Attributes:
+        per_band: Take the statistics over time within each frequency band, and join the
+            bands: with tokens of the plain spectrogram this is the baseline of log-mel
+            statistics.
     """
 
     reads: ClassVar = "summary"
 
+    per_band: bool = False
+
     @nn.compact
     def __call__(self, x: Tokens | Summary) -> Float[Array, "B C"]:
         """Logits."""
-        summary = as_summary(x)
+        s = as_summary(x)
+        parts = (s.mean, s.max, s.std)
+        if self.per_band:
+            parts = (s.band_mean, s.band_max, s.band_std)
         return self.classify(
-            jnp.concatenate([summary.mean, summary.max, summary.std], axis=-1)
+            jnp.concatenate([p.reshape(len(p), -1) for p in parts], axis=-1)
         )

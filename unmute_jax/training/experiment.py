@@ -305,6 +305,11 @@ def _run_probe(
         record = results.Record(
             **_key(materials, name, protocol, seed),
             source=materials.dataset.source,
+            probe_options={
+                k: v
+                for k, v in options_of(settings.probe_options).items()
+                if k in probes.probe_options(name)
+            },
             metric=selection.metric_name(materials.dataset.task),
             parameters=trials.count_parameters(params),
             learning_rate=best,

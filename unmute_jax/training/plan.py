@@ -169,7 +169,8 @@ def _zeros(materials: Materials, probe: nn.Module, mesh: Mesh) -> Batch:
     d, c = materials.encoder.num_features, len(materials.dataset.classes)
     vector = np.zeros((b, d), np.float32)
     if probe.reads == "summary":
-        inputs = Summary(vector, vector, vector, vector)
+        bands = np.zeros((b, f, d), np.float32)
+        inputs = Summary(*[vector] * 4, *[bands] * 3)
     else:
         inputs = Tokens(
             patches=np.zeros((b, t, f, d), jnp.dtype(settings.tokens.dtype)),

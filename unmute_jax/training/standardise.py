@@ -74,7 +74,7 @@ class Standardiser:
 
 
 def _over(function: Callable[..., np.ndarray], *summaries: Summary) -> Summary:
-    names = ("cls", "mean", "max", "std")
+    names = [f.name for f in dataclasses.fields(Summary)]
     return Summary(
         **{n: function(*(np.asarray(getattr(s, n)) for s in summaries)) for n in names}
     )

@@ -1,0 +1,43 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from unmute_jax.tokens import Tokens, summarise
+
+
+@pytest.fixture
+def tokens():
+    rng = np.random.default_rng(0)
+    return Tokens(
+        patches=(rng.standard_normal((3, 5, 2, 4)) + 100).astype(np.float32),
+        cls=rng.standard_normal((3, 4)).astype(np.float32),
+        mask=np.asarray([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [0, 0, 0, 0, 0]], bool),
+    )
+
+
+def test_statistics_are_those_of_the_real_positions(tokens):
+    s = summarise(tokens)
+    for i, steps in ((0, 5), (1, 2)):
+        real = tokens.patches[i, :steps].astype(np.float64)
+        flat = real.reshape(-1, 4)
+        np.testing.assert_allclose(s.mean[i], flat.mean(0), rtol=1e-6)
+        np.testing.assert_allclose(s.max[i], flat.max(0))
+        np.testing.assert_allclose(s.std[i], flat.std(0), rtol=1e-4)
+        np.testing.assert_allclose(s.band_mean[i], real.mean(0), rtol=1e-6)
+        np.testing.assert_allclose(s.band_max[i], real.max(0))
+        np.testing.assert_allclose(s.band_std[i], real.std(0), rtol=1e-4)
+    np.testing.assert_array_equal(s.cls, tokens.cls)
+
+
+def test_a_clip_without_real_steps_has_zeros(tokens):
+    s = summarise(tokens)
+    for x in (s.mean, s.max, s.std, s.band_mean, s.band_max, s.band_std):
+        np.testing.assert_array_equal(x[2], 0)
+
+
+def test_inverse_norms_are_guarded_at_zero(tokens):
+    held = Tokens(jnp.zeros((1, 1, 1, 4)), jnp.zeros((1, 4)), jnp.ones((1, 1), bool))
+    np.testing.assert_allclose(held.with_inverse_norms().inverse_norms, 1e12)
+    norms = np.linalg.norm(tokens.patches, axis=-1)
+    ours = tokens.with_inverse_norms().inverse_norms
+    np.testing.assert_allclose(ours, 1 / norms, rtol=1e-6)
