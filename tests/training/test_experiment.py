@@ -131,7 +131,8 @@ def test_single_label_tasks_report_accuracy(tmp_path):
 def test_folds_are_averaged_before_the_spread_over_seeds_is_taken():
     def record(fold, seed, test):
         return results.Record(
-            experiment="e", dataset="d", source="s", encoder="x", probe="linear", probe_options={},
+            experiment="e", dataset="d", source="s", encoder="x", probe="linear",
+            probe_options={},
             protocol=f"fold {fold}", seed=seed, metric="mAP", parameters=1,
             learning_rate=0.1, weight_decay=0.0, epoch=1, validation=test, test=test,
             per_class={}, masked_classes=0, search=(), seconds=2.0, settings={},
