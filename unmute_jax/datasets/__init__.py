@@ -1,0 +1,88 @@
+"""Data sets: one builder each, prepared once, read by index."""
+
+import importlib
+import inspect
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from unmute_jax.datasets.dataset import Clip, ClipSource, Dataset, Protocol
+from unmute_jax.errors import InputError, unknown_name
+
+__all__ = [
+    "Clip",
+    "ClipSource",
+    "Dataset",
+    "Protocol",
+    "list_datasets",
+    "load_dataset",
+]
+
+# Name -> (module, function that makes the builder). A module is imported when one of
+# its data sets is loaded, because TFDS takes half a second.
+_BUILDERS = {
+    "esc10": ("esc50", "esc10"),
+    "esc50": ("esc50", "esc50"),
+    "esc50/esc10": ("esc50", "esc10"),
+    "esc_mix": ("esc_mix", "esc_mix"),
+}
+
+
+def list_datasets() -> list[str]:
+    """The names `load_dataset` knows (`esc50/esc10` and `esc10` are the same)."""
+    return sorted(_BUILDERS)
+
+
+def load_dataset(
+    name: str,
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    on_bad: str = "fail",
+    **options: Any,
+) -> Dataset:
+    """Finds a data set, prepares it if that was not done before, and opens it.
+
+    What is prepared lies in the cache (`unmute_jax.caches`) under a hash of all that
+    determines its content; the next call with the same arguments only opens it.
+
+    Args:
+        name: See `list_datasets`.
+        data_dir: Where the original files are, in the layout in which they are
+            published: a folder, its parent, or the archive. By default they are looked
+            for in the cache; what happens then is up to the data set.
+        on_bad: A clip that cannot be read stops the preparation ("fail") or is left
+            out and counted in the notes ("skip").
+        **options: Of this data set.
+
+    Raises:
+        InputError: An unknown name or option, files that are not there, or a bad clip.
+    """
+    if name not in _BUILDERS:
+        raise unknown_name("dataset", name, _BUILDERS)
+    if on_bad not in ("fail", "skip"):
+        raise unknown_name("on_bad", on_bad, ("fail", "skip"))
+    module, function = _BUILDERS[name]
+    make = getattr(importlib.import_module(f"unmute_jax.datasets.{module}"), function)
+    _check_options(name, make, options)
+    return make(data_dir=data_dir, on_bad=on_bad, **options).dataset()
+
+
+def _check_options(
+    name: str, make: Callable[..., Any], options: Mapping[str, Any]
+) -> None:
+    """Compares the options with the keyword-only parameters of a builder's maker."""
+    known = {
+        key: type(parameter.default)
+        for key, parameter in inspect.signature(make).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+    for key, value in options.items():
+        if not known:
+            raise InputError(f"dataset {name!r} has no options, {key!r} was given")
+        if key not in known:
+            raise unknown_name(f"option of dataset {name!r}", key, known)
+        if not isinstance(value, known[key]):
+            raise InputError(
+                f"option {key!r} of dataset {name!r} is {value!r}, "
+                f"not of type {known[key].__name__}"
+            )

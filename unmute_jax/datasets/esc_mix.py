@@ -1,0 +1,135 @@
+"""ESC-mix: a multi-label set of ten classes, mixed from the clips of ESC-10.
+
+Ten-second mixtures (see `mixing`) with known events. Sources come from folds 1 to 3 for
+training, fold 4 for validation and fold 5 for test, so no recording is in two splits.
+By default they are the embedded clips, so it needs no download.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import tensorflow_datasets as tfds
+
+from unmute_jax.datasets import esc50, mixing
+from unmute_jax.datasets.base import ClipBuilder, OnBad, Recording
+from unmute_jax.datasets.dataset import Protocol
+from unmute_jax.errors import InputError
+
+FOLDS = {"train": (1, 2, 3), "validation": (4,), "test": (5,)}
+
+
+class Entry(NamedTuple):
+    """One mixture."""
+
+    id: str
+    mixer: mixing.Mixer
+    number: int
+
+
+class EscMix(ClipBuilder):
+    """Mixtures of the clips of a copy of ESC-10."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    dataset_name = "esc_mix"
+    task = "multi-label"
+    sample_rate = mixing.SAMPLE_RATE
+    licence = "CC BY 3.0 (mixtures of ESC-10)"
+    citation = esc50.CITATION
+    protocols = (
+        Protocol(
+            name="fixed", train=("train",), validation=("validation",), test=("test",)
+        ),
+    )
+
+    def __init__(
+        self, copy: esc50.Copy, *, clips: dict[str, int], seed: int, on_bad: OnBad
+    ):
+        self._copy = copy
+        self._clips = clips
+        self._seed = seed
+        self.classes = copy.classes
+        self.source = f"mixed from {copy.source}, seed {seed}"
+        self.notes = copy.notes
+        super().__init__(on_bad=on_bad)
+
+    def identity(self) -> dict[str, Any]:
+        """See `ClipBuilder`."""
+        return {"clips": self._clips, "seed": self._seed, **self._copy.identity()}
+
+    def entries(self) -> Mapping[str, Sequence[Entry]]:
+        """The indices of each split."""
+        if self.on_bad == "fail":
+            self._copy.check_complete()
+        return {
+            split: [
+                Entry(f"{split}-{number:05d}", mixer, number)
+                for number in range(self._clips[split])
+            ]
+            for split, mixer in self.mixers().items()
+        }
+
+    def record(self, entry: Entry) -> Recording:
+        """Makes a mixture."""
+        mixture = entry.mixer.mix(entry.number)
+        return Recording(
+            id=entry.id,
+            waveform=mixture.waveform,
+            labels=mixture.labels,
+            events=mixture.events,
+            digest=mixture.digest,
+        )
+
+    def mixers(self) -> dict[str, mixing.Mixer]:
+        """One for each split, from its own folds."""
+        mixers: dict[str, mixing.Mixer] = {}
+        for number, (split, folds) in enumerate(FOLDS.items()):
+            rows = [row for fold in folds for row in self._copy.in_fold(fold)]
+            sounds = [self.attempt(self._sound, row) for row in rows]
+            mixers[split] = mixing.Mixer(
+                [sound for sound in sounds if sound is not None],
+                classes=len(self.classes),
+                seed=self._seed,
+                split=number,
+            )
+        return mixers
+
+    def _sound(self, row: esc50.Row) -> mixing.Sound:
+        x, _, digest = self._copy.read(row, mixing.SAMPLE_RATE)
+        x = mixing.trim(x)
+        if not len(x):
+            raise InputError(f"{row.filename}: is silent")
+        return mixing.Sound(
+            label=self._copy.targets.index(row.target), waveform=x, digest=digest
+        )
+
+
+def esc_mix(
+    data_dir: str | os.PathLike[str] | None = None,
+    on_bad: OnBad = "fail",
+    *,
+    train_clips: int = 1000,
+    validation_clips: int = 400,
+    test_clips: int = 400,
+    seed: int = 0,
+) -> ClipBuilder:
+    """Mixtures of the embedded clips, or of the copy of ESC-50 or ESC-10 in `data_dir`.
+
+    A clip is a function of seed, split and index: asking for more clips changes none.
+
+    Args:
+        data_dir: See `load_dataset`.
+        on_bad: For sources; a mixture itself cannot be bad.
+        train_clips: Size of the split.
+        validation_clips: Likewise.
+        test_clips: Likewise.
+        seed: Another seed gives other mixtures of the same sources.
+    """
+    clips = {"train": train_clips, "validation": validation_clips, "test": test_clips}
+    for split, count in clips.items():
+        if count < 1:
+            raise InputError(f"esc_mix: {split}_clips is {count}, not 1 or more")
+    if seed < 0:
+        raise InputError(f"esc_mix: seed is {seed}, not 0 or more")
+    copy = esc50.esc10_copy(esc50.given(data_dir))
+    return EscMix(copy, clips=clips, seed=seed, on_bad=on_bad)
