@@ -102,6 +102,16 @@ def test_esc10_is_the_subset_with_labels_of_its_own(miniature):
     assert dataset.licence == "CC BY 3.0"
 
 
+def test_only_a_whole_copy_of_wavs_is_called_official(miniature, monkeypatch):
+    monkeypatch.setattr(esc50, "CLIPS_PER_CLASS", 5)
+    dataset = load_dataset("esc10", data_dir=miniature.root)
+    assert (dataset.source, dataset.notes) == ("official ESC-10", ())
+    miniature.edit_csv("2-2010-A-10.wav,2,10,rain,True,2010,A\n", "")
+    dataset = load_dataset("esc10", data_dir=miniature.root)
+    assert dataset.source == "ESC-10 copy (.wav)"
+    assert dataset.notes == ("49 of the official 50 clips",)
+
+
 def test_the_embedded_sample():
     dataset = load_dataset("esc10")
     assert "sample" in dataset.source

@@ -86,8 +86,7 @@ class ClipBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     citation: str
     notes: tuple[str, ...] = ()
 
-    # Nothing is downloaded through TFDS; it would look for checksums beside our code
-    # with a package that it does not install.
+    # Nothing is downloaded through TFDS, so there are no checksums for it to look for.
     url_infos = None
 
     def __init__(self, *, on_bad: OnBad, config: str | None = None):
