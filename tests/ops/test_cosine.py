@@ -43,6 +43,13 @@ def weighted(f, tokens, mask, bank, weights, **options):
     return (f(tokens, inverse_norms(tokens), mask, bank, **options) * weights).sum()
 
 
+def graded(f, wanted=2, **options):
+    """The weighted sum and its gradient in the tokens (0) or the prototypes (2)."""
+    return jax.jit(
+        jax.value_and_grad(functools.partial(weighted, f, **options), wanted)
+    )
+
+
 def assert_close(actual, expected, tolerance=1e-5):
     def check(a, e):
         np.testing.assert_allclose(a, e, rtol=tolerance, atol=tolerance)
@@ -60,10 +67,9 @@ def test_equals_plain_formula_and_its_autodiff(binary):
         plain(tokens, norms, mask, bank),
         atol=1e-6,
     )
-    args = (tokens, mask, bank, weights)
     assert_close(
-        jax.grad(functools.partial(weighted, max_cosine), (0, 2))(*args),
-        jax.grad(functools.partial(weighted, plain), (0, 2))(*args),
+        graded(max_cosine, (0, 2), binary=binary)(tokens, mask, bank, weights),
+        graded(plain, (0, 2))(tokens, mask, bank, weights),
     )
 
 
@@ -76,7 +82,7 @@ def test_gradients_in_one_argument_only():
 
     for argument in range(3):
         actual, expected = (
-            jax.grad(functools.partial(loss, f), argument)(tokens, norms, bank)
+            jax.jit(jax.grad(functools.partial(loss, f), argument))(tokens, norms, bank)
             for f in (max_cosine, plain)
         )
         assert_close(actual, expected)
@@ -86,33 +92,28 @@ def test_the_first_of_equal_maxima_takes_the_gradient():
     tokens, mask, bank, weights = draw()
     tokens = jnp.broadcast_to(tokens[:, :1], tokens.shape)
     mask = mask.at[:, 0].set(False).at[:, 1].set(True)
-    g = jax.grad(functools.partial(weighted, max_cosine))(tokens, mask, bank, weights)
+    _, g = graded(max_cosine, 0)(tokens, mask, bank, weights)
     assert (g[:, 1] != 0).any()
     assert (g.at[:, 1].set(0.0) == 0).all()
 
 
 def test_masked_positions_never_win_whatever_they_hold():
     tokens, mask, bank, weights = draw()
-    args = (tokens, mask, bank, weights)
-    expected = jax.value_and_grad(functools.partial(weighted, max_cosine), 2)(*args)
+    compute = graded(max_cosine)
+    expected = compute(tokens, mask, bank, weights)
     for junk in (1e30, jnp.nan):
         spoilt = jnp.where(mask[:, :, None], tokens, junk)
-        actual = jax.value_and_grad(functools.partial(weighted, max_cosine), 2)(
-            spoilt, *args[1:]
-        )
-        assert_close(actual, expected, 0)
+        assert_close(compute(spoilt, mask, bank, weights), expected, 0)
 
 
 def test_a_clip_without_real_positions_scores_zero_and_learns_nothing():
     tokens, mask, bank, weights = draw()
     mask = mask.at[1].set(False)
-    value, (g_tokens, g_bank) = jax.value_and_grad(
-        functools.partial(weighted, max_cosine), (0, 2)
-    )(tokens, mask, bank, weights)
+    value, (g_tokens, g_bank) = graded(max_cosine, (0, 2))(tokens, mask, bank, weights)
     rest = jnp.array([0, 2, 3, 4])
-    expected, g_expected = jax.value_and_grad(
-        functools.partial(weighted, max_cosine), 2
-    )(tokens[rest], mask[rest], bank, weights[rest])
+    expected, g_expected = graded(max_cosine)(
+        tokens[rest], mask[rest], bank, weights[rest]
+    )
     assert (max_cosine(tokens, inverse_norms(tokens), mask, bank)[1] == 0).all()
     assert (g_tokens[1] == 0).all()
     assert_close((value, g_bank), (expected, g_expected))
@@ -121,10 +122,8 @@ def test_a_clip_without_real_positions_scores_zero_and_learns_nothing():
 def test_zero_tokens_and_zero_prototypes_give_finite_gradients():
     tokens, mask, bank, weights = draw()
     tokens, bank = tokens.at[0].set(0.0), bank.at[2].set(0.0)
-    value, grads = jax.value_and_grad(functools.partial(weighted, max_cosine), (0, 2))(
-        tokens, mask, bank, weights
-    )
-    assert all(np.isfinite(a).all() for a in jax.tree.leaves((value, grads)))
+    results = graded(max_cosine, (0, 2))(tokens, mask, bank, weights)
+    assert all(np.isfinite(a).all() for a in jax.tree.leaves(results))
 
 
 def test_not_a_number_is_passed_on():
@@ -147,61 +146,47 @@ def test_bfloat16_tokens_lose_nothing(binary):
         assert best.dtype == jnp.float32
         return (best * weights).sum()
 
-    assert_close(
-        jax.value_and_grad(loss, 1)(tokens, bank),
-        jax.value_and_grad(loss, 1)(exact, bank),
-        1e-6,
-    )
+    compute = jax.jit(jax.value_and_grad(loss, 1))
+    assert_close(compute(tokens, bank), compute(exact, bank), 1e-6)
 
 
-@pytest.mark.usefixtures("chunk")
-@pytest.mark.parametrize("binary", [False, True])
 @pytest.mark.parametrize("order", ["vmap of grad", "grad of vmap"])
 @pytest.mark.parametrize("own_tokens", [False, True])
-@pytest.mark.parametrize("wanted", [(2,), (0, 2)])
-def test_trials_by_vmap_equal_one_at_a_time(binary, order, own_tokens, wanted):
-    tokens, mask, bank, weights = draw(binary=binary, trials=(K,))
+def test_trials_by_vmap_equal_one_at_a_time(order, own_tokens):
+    tokens, mask, bank, weights = draw(binary=True, trials=(K,))
     if own_tokens:
         tokens = jnp.stack([tokens, 2 * tokens[::-1], -tokens])
     axes = (0 if own_tokens else None, None, 0, 0)
-    one = functools.partial(weighted, max_cosine, binary=binary)
-    shape = (K, B, N, D)
+    one = functools.partial(weighted, max_cosine, binary=True)
+    alone = jax.jit(jax.grad(one, (0, 2)))
     each = [
-        jax.grad(one, (0, 2))(t, mask, bank[k], weights[k])
+        alone(t, mask, bank[k], weights[k])
         for k, t in enumerate(tokens if own_tokens else [tokens] * K)
     ]
     expected = [jnp.stack(parts) for parts in zip(*each, strict=True)]
-    if order == "vmap of grad":
-        actual = jax.vmap(jax.grad(one, wanted), axes)(tokens, mask, bank, weights)
-    else:
-        many = jax.vmap(one, axes)
-        actual = jax.grad(lambda *a: many(*a).sum(), wanted)(
-            tokens, mask, bank, weights
-        )
-        if not own_tokens:  # all trials' gradients meet in the shared tokens
-            expected[0] = expected[0].sum(0)
-            shape = tokens.shape
-    expected = tuple(expected[i // 2] for i in wanted)
-    if 0 in wanted:
-        assert actual[0].shape == shape
-    assert_close(actual, expected)
-    jitted = jax.jit(jax.vmap(jax.grad(one, wanted), axes))
-    assert_close(
-        jitted(tokens, mask, bank, weights),
-        jax.vmap(jax.grad(one, wanted), axes)(tokens, mask, bank, weights),
-    )
+
+    def many(wanted):
+        if order == "vmap of grad":
+            return jax.jit(jax.vmap(jax.grad(one, wanted), axes))
+        return jax.jit(jax.grad(lambda *a: jax.vmap(one, axes)(*a).sum(), wanted))
+
+    if order == "grad of vmap" and not own_tokens:
+        expected[0] = expected[0].sum(0)  # all trials meet in the shared tokens
+    assert_close(many((0, 2))(tokens, mask, bank, weights), tuple(expected))
+    assert_close(many(2)(tokens, mask, bank, weights), expected[1])
 
 
 def test_nested_vmap_and_own_masks():
     tokens, mask, bank, _ = draw(trials=(2, K))
     masks = jnp.stack([mask, mask[::-1]]).at[:, :, 2].set(True)
     norms = inverse_norms(tokens)
-    inner = jax.vmap(max_cosine, (None, None, None, 0))
+    one = jax.jit(max_cosine)
+    inner = jax.vmap(one, (None, None, None, 0))
     shared = jax.vmap(inner, (None, None, None, 0))(tokens, norms, mask, bank)
     own = jax.vmap(inner, (None, None, 0, 0))(tokens, norms, masks, bank)
     for i, k in np.ndindex(2, K):
-        assert_close(shared[i, k], max_cosine(tokens, norms, mask, bank[i, k]))
-        assert_close(own[i, k], max_cosine(tokens, norms, masks[i], bank[i, k]))
+        assert_close(shared[i, k], one(tokens, norms, mask, bank[i, k]))
+        assert_close(own[i, k], one(tokens, norms, masks[i], bank[i, k]))
 
 
 def test_shared_tokens_take_one_product_for_all_trials():
@@ -220,38 +205,48 @@ def test_shared_tokens_take_one_product_for_all_trials():
 def test_mapped_over_devices_equals_one_device():
     tokens, mask, bank, weights = draw()
     tokens, mask, weights = tokens[:4], mask[:4], weights[:4]
-    grad = jax.value_and_grad(functools.partial(weighted, max_cosine), 2)
 
     def step(bank, tokens, mask, weights):
-        return jax.lax.psum(grad(tokens, mask, bank, weights), parallel.BATCH)
+        local = graded(max_cosine)(tokens, mask, bank, weights)
+        return jax.lax.psum(local, parallel.BATCH)
 
     mapped = parallel.pmapped(
         step, parallel.make_mesh(2), in_axes=(None, 0, 0, 0), out_axes=None
     )
-    assert_close(mapped(bank, tokens, mask, weights), grad(tokens, mask, bank, weights))
+    expected = graded(max_cosine)(tokens, mask, bank, weights)
+    assert_close(mapped(bank, tokens, mask, weights), expected)
+
+
+def temporary_bytes(f, *shapes):
+    """Of the compiled `f`, which scores 16 KiB at a time; (shape, dtype) each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("unmute_jax.ops.cosine.chunk_bytes", lambda: 1 << 14)
+        lowered = jax.jit(f).lower(*(jax.ShapeDtypeStruct(*s) for s in shapes))
+    return lowered.compile().memory_analysis().temp_size_in_bytes
 
 
 @pytest.mark.parametrize("trials", [(), (2,)])
 def test_no_tensor_of_all_scores_in_training(trials):
     b, n, d, p = 64, 128, 16, 64
-    abstract = functools.partial(jax.ShapeDtypeStruct, dtype=jnp.float32)
 
     def loss(bank, tokens, norms, mask):
         one = functools.partial(max_cosine, tokens, norms, mask)
         return (jax.vmap(one) if trials else one)(bank).sum()
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("unmute_jax.ops.cosine.chunk_bytes", lambda: 1 << 18)
-        compiled = (
-            jax.jit(jax.grad(loss))
-            .lower(
-                abstract((*trials, p, d)),
-                abstract((b, n, d)),
-                abstract((b, n)),
-                jax.ShapeDtypeStruct((b, n), bool),
-            )
-            .compile()
-        )
-    memory = compiled.memory_analysis().temp_size_in_bytes
-    scores = 4 * b * n * p * (trials or (1,))[0]
-    assert memory < scores / 2
+    shapes = (*trials, p, d), (b, n, d), (b, n), (b, n)
+    dtypes = jnp.float32, jnp.float32, jnp.float32, bool
+    memory = temporary_bytes(jax.grad(loss), *zip(shapes, dtypes, strict=True))
+    assert memory < b * n * p  # the scores of one trial would take 4 times as much
+
+
+def test_bfloat16_tokens_are_never_widened_as_a_whole():
+    b, n, d, p = 64, 128, 256, 8
+
+    def loss(bank, bits, norms, mask):
+        tokens = jax.lax.bitcast_convert_type(bits, jnp.bfloat16)
+        return max_cosine(tokens, norms, mask, bank, binary=True).sum()
+
+    shapes = (p, d), (b, n, d), (b, n), (b, n)
+    dtypes = jnp.float32, jnp.uint16, jnp.float32, bool
+    memory = temporary_bytes(jax.grad(loss), *zip(shapes, dtypes, strict=True))
+    assert memory < b * n * d  # half of what the tokens themselves take

@@ -53,9 +53,8 @@ def test_protobin_equals_the_reference(path):
         logits = probe.apply({"params": params}, tokens_from(x))
         return jnp.square(logits).sum(), logits
 
-    (_, logits), (g, gin) = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(
-        params, jnp.asarray(case["in.tokens"])
-    )
+    compute = jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))
+    (_, logits), (g, gin) = compute(params, jnp.asarray(case["in.tokens"]))
     np.testing.assert_allclose(logits, case["out"], atol=2e-5)
     # A gradient's small entries are sums of large ones: compare with the largest.
     for actual, expected in [

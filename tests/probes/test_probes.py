@@ -36,7 +36,7 @@ def test_parameter_counts_are_the_papers(name, options, count):
 
 def test_initial_values_are_the_papers(key):
     probe = make_probe("protobin", num_classes=10)
-    params = probe.init(key, silence(64))["params"]
+    params = jax.jit(probe.init)(key, silence(64))["params"]
     assert set(params) == {"prototypes", "classifier"}
     assert params["prototypes"].shape == (200, 64)
     np.testing.assert_allclose(params["prototypes"].std(), 0.02, rtol=0.05)
@@ -66,7 +66,7 @@ def test_linear_and_stats_read_their_statistics(key):
     ]
     for name, options, wanted in features:
         probe = make_probe(name, num_classes=2, **options)
-        variables = probe.init(key, x)
+        variables = jax.jit(probe.init)(key, x)
         layer = variables["params"]["classifier"]
         expected = wanted @ layer["kernel"] + layer["bias"][None]
         np.testing.assert_allclose(probe.apply(variables, x), expected, atol=1e-6)
@@ -79,7 +79,7 @@ def test_a_sign_flips_only_when_a_prototype_crosses_zero(key):
         mask=jnp.ones((2, 3), bool),
     )
     probe = make_probe("protobin", num_classes=2, prototypes_per_class=2)
-    variables = probe.init(key, x)
+    variables = jax.jit(probe.init)(key, x)
     scaled = jax.tree.map(lambda a: a, variables)
     scaled["params"]["prototypes"] = 1e3 * scaled["params"]["prototypes"]
     np.testing.assert_array_equal(probe.apply(variables, x), probe.apply(scaled, x))
