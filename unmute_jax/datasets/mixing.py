@@ -169,8 +169,11 @@ def _onset(rng: np.random.Generator, law: int) -> float:
 
 
 def _brownian(rng: np.random.Generator) -> np.ndarray:
-    """Noise with amplitudes in proportion to 1/f: a random walk around zero."""
-    walk = np.cumsum(rng.standard_normal(_SAMPLES))
+    """Noise with amplitudes in proportion to 1/f: a random walk around zero.
+
+    The spectrum asks of the steps that they be white, so the quickest ones will do.
+    """
+    walk = np.cumsum(rng.random(_SAMPLES) - 0.5)
     walk -= walk.mean()
     walk *= 10 ** (NOISE_DBFS / 20) / _rms(walk)
     return walk.astype(np.float32)
