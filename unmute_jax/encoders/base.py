@@ -42,6 +42,8 @@ class Encoder(abc.ABC):
 
     Attributes:
         version: Raised whenever the numbers change for the same input and weights.
+        sample_rate: Of the waveforms, in Hz.
+        min_samples: The shortest clip with at least one real frame.
         name: As in the registry.
         description: For people: which weights these are.
         licence: Of the weights.
@@ -52,6 +54,8 @@ class Encoder(abc.ABC):
     """
 
     version: ClassVar[int]
+    sample_rate: ClassVar[int]
+    min_samples: ClassVar[int]
 
     name: str
     description: str
@@ -61,11 +65,6 @@ class Encoder(abc.ABC):
     mask_padding: bool = False
 
     # Facts -------------------------------------------------------------------
-
-    @property
-    @abc.abstractmethod
-    def sample_rate(self) -> int:
-        """Of the waveforms it takes, in Hz."""
 
     @property
     @abc.abstractmethod
@@ -81,11 +80,6 @@ class Encoder(abc.ABC):
     @abc.abstractmethod
     def frames_per_step(self) -> int:
         """Frames from one time step to the next."""
-
-    @property
-    @abc.abstractmethod
-    def min_samples(self) -> int:
-        """The shortest clip with at least one real frame."""
 
     @abc.abstractmethod
     def details(self) -> dict[str, Any]:

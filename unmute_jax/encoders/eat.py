@@ -121,14 +121,11 @@ class EatEncoder(Encoder):
     """
 
     version: ClassVar[int] = 1
+    sample_rate: ClassVar[int] = FBANK.sample_rate
+    min_samples: ClassVar[int] = FBANK.frame_length
 
     network: EatNetwork
     input: Input
-
-    @property
-    def sample_rate(self) -> int:
-        """16 kHz."""
-        return FBANK.sample_rate
 
     @property
     def num_features(self) -> int:
@@ -149,11 +146,6 @@ class EatEncoder(Encoder):
     def frames_per_step(self) -> int:
         """16."""
         return PATCH
-
-    @property
-    def min_samples(self) -> int:
-        """One frame."""
-        return FBANK.frame_length
 
     def details(self) -> dict[str, Any]:
         """Sizes, heads and front end."""
@@ -263,6 +255,11 @@ def load(
         raise unknown_name(f"recipe of encoder {name!r}", recipe, RECIPES)
     given = {"target_frames": target_frames, "mean": mean, "std": std}
     overrides = {key: value for key, value in given.items() if value is not None}
+    wanted = dataclasses.replace(RECIPES[recipe], **overrides)
+    if wanted.target_frames < PATCH:
+        raise InputError(
+            f"target_frames must be at least {PATCH}, not {wanted.target_frames}"
+        )
     if untrained_seed is None:
         if width or depth:
             raise InputError("width and depth are for untrained weights only")
@@ -277,7 +274,7 @@ def load(
         params=jax.device_put(made.params),
         mask_padding=mask_padding,
         network=made.network,
-        input=dataclasses.replace(RECIPES[recipe], **overrides),
+        input=wanted,
     )
 
 
@@ -332,4 +329,6 @@ def _size_name(name: str, sizes: Sizes) -> str:
     """EAT-base, EAT-large, or width x depth where there is no name."""
     known = {(768, 12): "base", (1024, 24): "large"}
     default = f"{sizes.width}x{sizes.depth}"
-    return f"{name.upper()}-{known.get((sizes.width, sizes.depth), default)}"
+    return (
+        f"{name.rstrip('+').upper()}-{known.get((sizes.width, sizes.depth), default)}"
+    )

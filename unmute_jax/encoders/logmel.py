@@ -39,14 +39,11 @@ class LogmelEncoder(Encoder):
     """
 
     version: ClassVar[int] = 1
+    sample_rate: ClassVar[int] = FBANK.sample_rate
+    min_samples: ClassVar[int] = FBANK.frame_length
 
     stride_time: int
     stride_mel: int
-
-    @property
-    def sample_rate(self) -> int:
-        """16 kHz."""
-        return FBANK.sample_rate
 
     @property
     def num_features(self) -> int:
@@ -68,11 +65,6 @@ class LogmelEncoder(Encoder):
     def frames_per_step(self) -> int:
         """The stride in time."""
         return self.stride_time
-
-    @property
-    def min_samples(self) -> int:
-        """One frame."""
-        return FBANK.frame_length
 
     def details(self) -> dict[str, Any]:
         """Strides, constants and filter bank."""

@@ -179,7 +179,6 @@ def fetch(url: str, target: pathlib.Path) -> None:
         OSError: The server cannot be reached or refuses (`urllib.error.URLError`), or
             the connection broke.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.part")
     have = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"})
@@ -194,6 +193,7 @@ def fetch(url: str, target: pathlib.Path) -> None:
     with response:
         resumed = response.status == http.client.PARTIAL_CONTENT
         left = response.headers["Content-Length"]
+        part.parent.mkdir(parents=True, exist_ok=True)
         with part.open("ab" if resumed else "wb") as out:
             begin = out.tell()
             shutil.copyfileobj(response, out)

@@ -11,7 +11,7 @@ import mmap
 import os
 import struct
 import zipfile
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -42,15 +42,15 @@ def read_torch(path: str | os.PathLike[str]) -> Any:
         raise InputError(f"{path} {' '.join(str(error).split())}") from error
 
 
-def _read(file: BinaryIO) -> Any:
-    start = file.read(16)
-    file.seek(0)
-    if start.startswith(b"PK\x03\x04"):
-        return _read_zip(file)
-    if start.startswith(b"\x80"):
-        return _read_legacy(file)
-    if not start:
+def _read(file: io.BufferedReader) -> Any:
+    if not os.fstat(file.fileno()).st_size:
         raise InputError("is empty")
+    content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    start = content[:16]
+    if start.startswith(b"PK\x03\x04"):
+        return _read_zip(file, np.frombuffer(content, np.uint8))
+    if start.startswith(b"\x80"):
+        return _read_legacy(content)
     if start.lstrip()[:1] == b"<":
         raise InputError("is a web page: the download gave a page, not the weights")
     raise InputError("is no file of torch.save")
@@ -59,7 +59,7 @@ def _read(file: BinaryIO) -> Any:
 # The zip format --------------------------------------------------------------
 
 
-def _read_zip(file: BinaryIO) -> Any:
+def _read_zip(file: io.BufferedReader, content: np.ndarray) -> Any:
     try:
         members = {info.filename: info for info in zipfile.ZipFile(file).infolist()}
     except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
@@ -68,9 +68,6 @@ def _read_zip(file: BinaryIO) -> Any:
     if len(roots) != 1:
         raise InputError("is a zip file, but not one of torch.save: no data.pkl in it")
     (root,) = roots
-    content = np.frombuffer(
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8
-    )
     if f"{root}byteorder" in members:
         order = _member(content, members[f"{root}byteorder"]).tobytes()
         if order != b"little":
@@ -107,9 +104,8 @@ def _member(content: np.ndarray, info: zipfile.ZipInfo) -> np.ndarray:
 # The format before PyTorch 1.6 -----------------------------------------------
 
 
-def _read_legacy(file: BinaryIO) -> Any:
+def _read_legacy(content: mmap.mmap) -> Any:
     """Four pickles, a list of storage keys, then per key a count and the bytes."""
-    size = os.fstat(file.fileno()).st_size
     storages: dict[str, Storage] = {}
 
     def storage(pid: Any) -> Storage:
@@ -117,29 +113,29 @@ def _read_legacy(file: BinaryIO) -> Any:
         # The bytes come behind the object: until then the tensors view zeros.
         if key not in storages:
             claimed = sum(known.data.size for known in storages.values())
-            if claimed + count * dtype.itemsize > size:
+            if claimed + count * dtype.itemsize > len(content):
                 raise InputError("is truncated: its tensors are larger than the file")
             data = np.zeros(count * dtype.itemsize, np.uint8)
             storages[key] = Storage(dtype, data)
         return storages[key]
 
-    if unpickle(file, storage) != _MAGIC or unpickle(file, storage) != _PROTOCOL:
+    if unpickle(content, storage) != _MAGIC or unpickle(content, storage) != _PROTOCOL:
         raise InputError("is a pickle, but not one of torch.save")
-    system = unpickle(file, storage)
+    system = unpickle(content, storage)
     if isinstance(system, dict) and system.get("little_endian") is False:
         raise InputError("holds numbers in big order")
-    content = unpickle(file, storage)
-    keys = unpickle(file, storage)
+    saved = unpickle(content, storage)
+    keys = unpickle(content, storage)
     if not isinstance(keys, list) or sorted(map(str, keys)) != sorted(storages):
         raise InputError("is damaged: its list of tensors does not match them")
     for key in keys:
         dtype, data = storages[key].dtype, storages[key].data
-        count = int.from_bytes(file.read(8), "little")
-        raw = file.read(data.size) if count * dtype.itemsize == data.size else b""
-        if len(raw) != data.size:
+        count = int.from_bytes(content.read(8), "little")
+        raw = content.read(data.size)
+        if count * dtype.itemsize != data.size or len(raw) != data.size:
             raise InputError(f"is truncated inside storage {key}")
         data[:] = np.frombuffer(raw, np.uint8)
-    return content
+    return saved
 
 
 def _storage_id(pid: Any) -> tuple[np.dtype, str, int]:

@@ -7,12 +7,11 @@ library that could act (`os.system`, `builtins.eval`) refuses the whole file.
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import pickle
 import sys
 from collections.abc import Callable
-from typing import Any, BinaryIO, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import ml_dtypes
 import numpy as np
@@ -57,8 +56,28 @@ _DATA_NAMES = {
 _OLD_MODULES = {"__builtin__": "builtins", "copy_reg": "copyreg"}
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Storage:
+@runtime_checkable
+class Stream(Protocol):
+    """A source of bytes."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most `size` bytes."""
+        ...
+
+    def readline(self) -> bytes:
+        """The bytes up to the next line break."""
+        ...
+
+
+class _Fixed:
+    """What a pickle may hold but not change."""
+
+    def __setstate__(self, state: Any) -> None:
+        raise InputError("tries to change what reads it: refused")
+
+
+@dataclasses.dataclass(frozen=True)
+class Storage(_Fixed):
     """The bytes that one or several tensors view.
 
     Attributes:
@@ -70,8 +89,8 @@ class Storage:
     data: np.ndarray
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class StorageType:
+@dataclasses.dataclass(frozen=True)
+class StorageType(_Fixed):
     """What a name like `torch.FloatStorage` stands for."""
 
     dtype: np.dtype
@@ -137,7 +156,7 @@ def lookup(value: Any, *path: str) -> Any:
     return value
 
 
-def unpickle(stream: BinaryIO, storage: Callable[[Any], Storage]) -> Any:
+def unpickle(stream: Stream, storage: Callable[[Any], Storage]) -> Any:
     """The next pickled object of `stream`.
 
     Args:
@@ -156,13 +175,15 @@ def unpickle(stream: BinaryIO, storage: Callable[[Any], Storage]) -> Any:
         raise InputError(f"is truncated or damaged ({error})") from error
 
 
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, stream: BinaryIO, storage: Callable[[Any], Storage]) -> None:
+# The unpickler written in Python: the one in C makes room for whatever a number in the
+# file asks for.
+class _Unpickler(pickle._Unpickler):  # pyright: ignore[reportPrivateUsage]
+    def __init__(self, stream: Stream, storage: Callable[[Any], Storage]) -> None:
         super().__init__(stream)
         self._storage = storage
         self._records: dict[str, type[Record]] = {}
 
-    def find_class(self, module: str, name: str, /) -> Any:
+    def find_class(self, module: str, name: str) -> Any:
         dotted = f"{_OLD_MODULES.get(module, module)}.{name}"
         if dotted in _TABLE:
             return _TABLE[dotted]
@@ -175,21 +196,28 @@ class _Unpickler(pickle.Unpickler):
             dotted, type("Record", (Record,), {"name": dotted})
         )
 
-    def persistent_load(self, pid: Any, /) -> Storage:
+    def persistent_load(self, pid: Any) -> Storage:
         return self._storage(pid)
 
 
 # What the names of the table do ----------------------------------------------
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Call:
-    """A callable that a pickle can call but not change."""
+@dataclasses.dataclass(frozen=True)
+class _Call(_Fixed):
+    """A function that a pickle may call."""
 
     function: Callable[..., Any]
 
     def __call__(self, *args: Any) -> Any:
         return self.function(*args)
+
+
+class _OrderedDict(dict[Any, Any]):
+    """A dict (they keep their order) without the attributes a pickle may set."""
+
+    def __setstate__(self, state: Any) -> None:
+        pass
 
 
 def _tensor(
@@ -268,7 +296,7 @@ def _device(kind: str, index: int | None = None) -> str:
 
 
 _TABLE: dict[str, Any] = {
-    "collections.OrderedDict": collections.OrderedDict,
+    "collections.OrderedDict": _OrderedDict,
     "_codecs.encode": _Call(_encode),
     "numpy.dtype": _Call(_Dtype),
     "torch.Size": _Call(_size),

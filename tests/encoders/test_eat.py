@@ -1,0 +1,212 @@
+"""EAT stage by stage, and what it says of itself."""
+
+import dataclasses
+import json
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from tests import golden
+from unmute_jax.encoders import load_encoder
+from unmute_jax.encoders.eat import EatNetwork
+from unmute_jax.errors import InputError
+from unmute_jax.weights import eat as weights
+
+ATOL, RTOL = 2e-4, 1e-4
+TINY = {"width": 16, "depth": 2, "num_heads": 2}
+
+
+@pytest.fixture(scope="module")
+def arrays():
+    return golden.read(golden.ENCODERS / "eat_tiny.npz")
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return load_encoder("eat", golden.ENCODERS / "eat_tiny.pt")
+
+
+@pytest.fixture(scope="module")
+def lengths(arrays):
+    names = [re.fullmatch(r"input_(\d+)", name) for name in arrays]
+    return [match[1] for match in names if match]
+
+
+def close(got, want):
+    np.testing.assert_allclose(got, want, atol=ATOL, rtol=RTOL)
+
+
+def test_every_stage_equals_the_reference(arrays, encoder, lengths):
+    assert lengths
+    variables = {"params": encoder.params}
+    for length in lengths:
+        x = jnp.asarray(arrays[f"input_{length}"][:, 0])
+        close(
+            encoder.network.apply(variables, x, method="embed"),
+            arrays[f"pre_norm_in_{length}"],
+        )
+        _, state = encoder.network.apply(
+            variables, x, capture_intermediates=True, mutable=["intermediates"]
+        )
+
+        def out(*path, stages=state["intermediates"]):
+            node = stages
+            for name in path:
+                node = node[name]
+            return node["__call__"][0]
+
+        embedded = out("patch_embed")
+        b, t, f, d = embedded.shape
+        close(embedded.reshape(b, t * f, d), arrays[f"patch_embed_{length}"])
+        close(out("pre_norm"), arrays[f"pre_norm_out_{length}"])
+        close(out("blocks_0", "attn"), arrays[f"attn_0_{length}"])
+        for k in range(encoder.network.sizes.depth):
+            close(out(f"blocks_{k}", "mlp"), arrays[f"ffn_{k}_{length}"])
+            close(out(f"blocks_{k}"), arrays[f"block_{k}_{length}"])
+
+
+def test_all_layers_are_the_block_outputs(arrays, encoder, lengths):
+    for length in lengths:
+        tokens = encoder.encode(arrays[f"input_{length}"][:, 0], all_layers=True)
+        b, l, t, f, d = tokens.layers.shape
+        assert l == encoder.network.sizes.depth
+        for k in range(l):
+            want = arrays[f"block_{k}_{length}"]
+            close(tokens.layers[:, k].reshape(b, t * f, d), want[:, 1:])
+            close(tokens.layer_cls[:, k], want[:, 0])
+
+
+def test_another_epsilon_would_show(arrays, encoder, lengths):
+    network = dataclasses.replace(encoder.network, epsilon=1e-5)
+    wrong = dataclasses.replace(encoder, network=network)
+    for length in lengths:
+        tokens = wrong.encode(arrays[f"input_{length}"][:, 0])
+        assert np.abs(tokens.cls - arrays[f"cls_{length}"]).max() > 10 * ATOL
+
+
+def test_the_front_end_pads_before_it_normalises(arrays, lengths):
+    encoder = load_encoder("eat", weights="untrained", **TINY)
+    for length in lengths:
+        shift, scale = encoder.input.mean, 2 * encoder.input.std
+        want = (arrays[f"mel_raw_{length}"] - shift) / scale
+        np.testing.assert_allclose(arrays[f"input_{length}"][:, 0], want, atol=1e-6)
+    padded = encoder.frontend(np.zeros((1, 400), np.float32))[0, -1]
+    np.testing.assert_allclose(padded, 0.467061, atol=1e-6)
+
+
+def test_stored_positions_are_used_and_ours_are_the_exact_ones(arrays, encoder):
+    stored, exact = arrays["positions_stored"][0], arrays["positions_exact"][0]
+    np.testing.assert_array_equal(encoder.params["positions"], stored)
+    np.testing.assert_allclose(weights.position_table(*exact.shape), exact, atol=2e-6)
+    assert np.abs(stored - exact).max() > 1e-4
+
+
+def test_parameters_have_the_shapes_of_the_network():
+    sizes = weights.Sizes(width=16, depth=2, hidden=24, positions=64, classes=5)
+    params = weights.to_params(weights.untrained(sizes, 0), sizes, "untrained")
+    network = EatNetwork(sizes=sizes, num_heads=2)
+    x = jax.ShapeDtypeStruct((1, 32, 128), np.float32)
+
+    def init(x):
+        def both(module, x):
+            return module.classify(module(x)[-1][:, 0])
+
+        return network.init(jax.random.key(0), x, method=both)["params"]
+
+    want = jax.tree.map(lambda leaf: leaf.shape, jax.eval_shape(init, x))
+    assert jax.tree.map(lambda leaf: leaf.shape, params) == want
+
+
+MANIFEST = json.loads((golden.ENCODERS / "eat_base_manifest.json").read_text())
+LAYOUTS = {
+    "fairseq_pretrained": None,
+    "huggingface_pretrained": None,
+    "fairseq_finetuned_AS2M": 527,
+    "huggingface_finetuned_AS2M": 527,
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_full_size_layout_fits_with_nothing_left(layout):
+    # Zeros without memory: every element is the same one.
+    zero = np.zeros((), np.float32)
+    tensors = {k: np.broadcast_to(zero, v) for k, v in MANIFEST[layout].items()}
+    if layout == "fairseq_pretrained":
+        tensors["_ema"] = {"blocks.0.norm1.bias": zero}
+    found = weights.canonical({"model": tensors}, layout)
+    sizes = weights.read_sizes(found, layout)
+    assert weights.layout(sizes) == {k: v.shape for k, v in found.items()}
+    assert (sizes.width, sizes.depth, sizes.positions) == (768, 12, 6144)
+    assert sizes.classes == LAYOUTS[layout]
+    count = sum(v.size for v in found.values())
+    counts = MANIFEST["parameter_counts"]
+    full, tuned = counts["inference_incl_positions"], counts["fairseq_finetuned"]
+    assert count == (full if sizes.classes is None else tuned)
+
+
+def test_the_teacher_is_not_read(encoder):
+    student = load_encoder("eat", golden.ENCODERS / "eat_tiny_hf.safetensors")
+    jax.tree.map(np.testing.assert_array_equal, encoder.params, student.params)
+
+
+def test_a_file_that_does_not_fit_is_refused_in_one_line(tmp_path):
+    file = golden.ENCODERS / "eat_tiny_hf.safetensors"
+    tensors = safetensors.numpy.load_file(file)
+    del tensors["model.blocks.1.norm1.weight"]
+    tensors["model.blocks.0.attn.qkv.bias"] = np.zeros(7, np.float32)
+    tensors["model.blocks.0.mlp.fc2.bias"] = np.zeros(48, np.int32)
+    tensors["model.surprise"] = np.zeros(3, np.float32)
+    broken = tmp_path / "broken.safetensors"
+    safetensors.numpy.save_file(tensors, broken)
+    with pytest.raises(InputError) as caught:
+        load_encoder("eat", broken, num_heads=4)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "broken.safetensors does not fit" in message
+    assert "missing: blocks.1.norm1.weight" in message
+    assert "not expected: surprise" in message
+    assert "blocks.0.attn.qkv.bias is [7], not [144]" in message
+    assert "blocks.0.mlp.fc2.bias is int32" in message
+
+
+def test_half_precision_files_load(tmp_path):
+    file = golden.ENCODERS / "eat_tiny_hf.safetensors"
+    tensors = safetensors.numpy.load_file(file)
+    halves = {k: v.astype(np.float16) for k, v in tensors.items()}
+    safetensors.numpy.save_file(halves, tmp_path / "model.safetensors")
+    encoder = load_encoder("eat", tmp_path, num_heads=4)
+    leaves = jax.tree.leaves(encoder.params)
+    assert {leaf.dtype for leaf in leaves} == {np.dtype(np.float32)}
+
+
+def test_wrong_calls_are_refused(encoder):
+    with pytest.raises(InputError, match="width 48 cannot be split into 5 heads"):
+        load_encoder("eat", golden.ENCODERS / "eat_tiny.pt", num_heads=5)
+    with pytest.raises(InputError, match="untrained weights only"):
+        load_encoder("eat", golden.ENCODERS / "eat_tiny.pt", width=48)
+    with pytest.raises(InputError, match="did you mean 'esc50'"):
+        load_encoder("eat", weights="untrained", recipe="esc-50", **TINY)
+    too_long = encoder.network.sizes.positions // 8 * 16 + 16
+    with pytest.raises(InputError, match=f"got {too_long} of 128"):
+        encoder.encode(np.zeros((1, too_long, 128), np.float32))
+    with pytest.raises(InputError, match="no classification head"):
+        encoder.logits(encoder.encode(np.zeros((1, 16, 128), np.float32)))
+    with pytest.raises(InputError, match="target_frames must be at least 16, not 8"):
+        load_encoder("eat", weights="untrained", target_frames=8, **TINY)
+
+
+def test_recipes_and_overrides_set_the_input():
+    five = load_encoder("eat", weights="untrained", recipe="esc50", mean=-5.0, **TINY)
+    assert five.grid(10.0) == (32, 8)
+    assert five.input_samples(1.0) == 160 * 511 + 400
+    assert (five.input.mean, five.input.std) == (-5.0, 5.359)
+
+
+def test_base_is_what_untrained_means_by_default():
+    sizes = weights.base_sizes(width=768, depth=12)
+    want = {k: tuple(v) for k, v in MANIFEST["huggingface_pretrained"].items()}
+    assert {f"model.{k}": v for k, v in weights.layout(sizes).items()} == want

@@ -1,0 +1,145 @@
+"""Finding and fetching published weights, from a server of the test."""
+
+import http.server
+import threading
+
+import jax
+import numpy as np
+import pytest
+
+from tests import golden
+from unmute_jax.caches import VARIABLE, cache_dir
+from unmute_jax.encoders import list_encoders, load_encoder
+from unmute_jax.errors import InputError
+from unmute_jax.weights.published import ENDPOINT_VARIABLE, PUBLISHED, fetch
+
+WEIGHTS = (golden.ENCODERS / "eat_tiny_hf.safetensors").read_bytes()
+CONFIG = (golden.ENCODERS / "eat_tiny_hf_config.json").read_bytes()
+REPOSITORY = "/worstchan/EAT-base_epoch30_pretrain/resolve/main"
+
+
+class Server(http.server.BaseHTTPRequestHandler):
+    """Serves `files`, with ranges; breaks off after `limit` bytes of an answer."""
+
+    files: dict[str, bytes]
+    limit: int | None
+    asked: list[tuple[str, str]]
+
+    def do_GET(self):
+        wanted = self.headers["Range"]
+        self.asked.append((self.path.rpartition("/")[2], wanted))
+        content = self.files.get(self.path)
+        start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+        if content is None:
+            return self.send_error(404)
+        if start >= len(content):
+            return self.send_error(416)
+        self.send_response(206)
+        self.send_header("Content-Length", str(len(content) - start))
+        self.end_headers()
+        self.wfile.write(content[start:][: self.limit])
+        return None
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch, tmp_path):
+    """The handler class of a running server that stands in for Hugging Face."""
+    files = {
+        f"{REPOSITORY}/model.safetensors": WEIGHTS,
+        f"{REPOSITORY}/config.json": CONFIG,
+    }
+    handler = type("Handler", (Server,), {"files": files, "limit": None, "asked": []})
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "cache"))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        thread = threading.Thread(target=running.serve_forever, args=[0.01])
+        thread.start()
+        handler.url = f"http://127.0.0.1:{running.server_port}"
+        monkeypatch.setenv(ENDPOINT_VARIABLE, handler.url)
+        yield handler
+        running.shutdown()
+        thread.join()
+
+
+def test_the_default_is_fetched_once_and_then_read_from_the_cache(server):
+    want = load_encoder("eat", golden.ENCODERS / "eat_tiny_hf.safetensors")
+    for _ in range(2):
+        got = load_encoder("eat")
+        jax.tree.map(np.testing.assert_array_equal, got.params, want.params)
+        assert got.identity() == want.identity()
+    assert [name for name, _ in server.asked] == ["config.json", "model.safetensors"]
+
+
+def test_a_broken_download_goes_on_where_it_stopped(server, tmp_path):
+    server.limit = 100_000
+    target = tmp_path / "new" / "model.safetensors"
+    url = f"{server.url}{REPOSITORY}/model.safetensors"
+    with pytest.raises(OSError, match="connection broke"):
+        fetch(url, target)
+    assert not target.exists()
+    server.limit = None
+    fetch(url, target)
+    assert target.read_bytes() == WEIGHTS
+    assert [asked for _, asked in server.asked] == ["bytes=0-", "bytes=100000-"]
+    assert [file.name for file in target.parent.iterdir()] == [target.name]
+
+
+def test_a_part_that_is_longer_than_the_file_is_dropped(server, tmp_path):
+    target = tmp_path / "model.safetensors"
+    target.with_name("model.safetensors.part").write_bytes(WEIGHTS + b"more")
+    fetch(f"{server.url}{REPOSITORY}/model.safetensors", target)
+    assert target.read_bytes() == WEIGHTS
+
+
+def test_without_a_network_the_error_says_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    monkeypatch.setenv(ENDPOINT_VARIABLE, "http://127.0.0.1:9")
+    with pytest.raises(InputError) as caught:
+        load_encoder("eat")
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in (
+        "EAT-base_epoch30_pretrain",
+        "https://huggingface.co/worstchan/EAT-base_epoch30_pretrain",
+        "https://drive.google.com/uc?id=19hfzLgHCkyqTOYmHt8dqVa9nm-weBq4f",
+        str(cache_dir("weights") / "EAT-base_epoch30_pt.pt"),
+        'weights="untrained"',
+        "configs/quickstart.py",
+    ):
+        assert part in message
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_not_on_hugging_face_is_asked_for(server):
+    with pytest.raises(InputError, match=r"not on Hugging Face; .*1F07zN8N54r"):
+        load_encoder("eat", "EAT-base_epoch10_finetune_AS2M")
+    with pytest.raises(InputError, match="fetching failed: Not Found"):
+        load_encoder("eat+")
+    assert server.asked == [("config.json", "bytes=0-")]
+
+
+def test_files_fetched_by_hand_are_found(monkeypatch, tmp_path):
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    room = cache_dir("weights")
+    room.mkdir()
+    for name, source in {
+        "EAT-base_epoch30_pt.pt": None,
+        "EAT-base_epoch10_finetune_AS2M.pt": "EAT-base_epoch10_finetune_AS2M",
+    }.items():
+        (room / name).write_bytes((golden.ENCODERS / "eat_tiny.pt").read_bytes())
+        assert name in load_encoder("eat", source).description
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"no weights file .*nothing\.pt"):
+        load_encoder("eat", tmp_path / "nothing.pt")
+
+
+def test_every_default_belongs_to_an_encoder():
+    defaults = [entry.default_of for entry in PUBLISHED if entry.default_of]
+    assert len(defaults) == len(set(defaults))
+    assert set(defaults) <= set(list_encoders())
+    assert all(entry.licence for entry in PUBLISHED)
+    assert {len(entry.drive_id) for entry in PUBLISHED} == {33}

@@ -1,0 +1,279 @@
+"""The torch-free reader: exact values, and hostile or broken files."""
+
+import contextlib
+import io
+import json
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+
+from tests import golden
+from unmute_jax.errors import InputError
+from unmute_jax.weights.torch_file import read_torch
+from unmute_jax.weights.unpickle import Record, lookup
+
+
+def found(pattern):
+    files = sorted(golden.TORCH_FILES.glob(pattern))
+    if not files:
+        raise FileNotFoundError(f"no {pattern} in {golden.TORCH_FILES}")
+    return [pytest.param(file, id=file.name) for file in files]
+
+
+GOOD, HOSTILE = found("sample_*.pt"), found("malicious_*.pt")
+
+
+@pytest.fixture(scope="module")
+def values():
+    return golden.read(golden.TORCH_FILES / "expected.npz")
+
+
+@pytest.fixture(scope="module")
+def facts():
+    return json.loads((golden.TORCH_FILES / "expected.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("file", GOOD)
+def test_every_tensor_is_exact(file, values, facts):
+    model = read_torch(file)["model"]
+    assert list(model) == facts["model_key_order"]
+    for name, got in model.items():
+        want = values[f"model/{name}"]
+        bits = values.get(f"model/{name}__bf16_bits")
+        assert got.shape == want.shape
+        if bits is not None:
+            assert got.dtype.name == "bfloat16"
+            np.testing.assert_array_equal(got.view(np.uint16), bits)
+        else:
+            assert got.dtype == want.dtype
+            assert got.tobytes() == want.tobytes()
+
+
+@pytest.mark.parametrize("file", GOOD)
+def test_views_keep_their_strides_and_share_their_storage(file, facts):
+    model = read_torch(file)["model"]
+    for name, strides in facts["strides_in_file"].items():
+        if model[name].size:
+            want = [step * model[name].itemsize for step in strides]
+            assert list(model[name].strides) == want, name
+    for first, *others in facts["shares_storage"]:
+        for other in others:
+            assert np.shares_memory(model[first], model[other])
+    assert not np.shares_memory(model["base"], model["strided"])
+
+
+@pytest.mark.parametrize("file", GOOD)
+def test_everything_else_is_plain_data(file, values, facts):
+    content = read_torch(file)
+    args = content["args"].state
+    assert {**args, "betas": list(args["betas"])} == facts["args"]
+    assert content["args"].name == "argparse.Namespace"
+    assert isinstance(content["cfg"], Record)
+    for path in (("model", "embed_dim"), ("task", "target_length")):
+        want = facts["cfg_content"][path[0]][path[1]]
+        assert lookup(content["cfg"], *path) == want
+    for name in ("epoch", "best", "history", "unicode"):
+        assert content[name] == facts[name]
+    assert content["size"] == (2, 3)
+    assert content["dtype"] == "float16"
+    assert content["device"] == ("cuda:0" if "cuda" in file.name else "cpu")
+    assert content["bytes"] == b"\x00\x01\xff"
+    np.testing.assert_array_equal(content["numpy_array"], values["numpy_array"])
+    for i, tensor in enumerate(content["tuple_of_tensors"]):
+        np.testing.assert_array_equal(tensor, values[f"tuple/{i}"])
+
+
+@pytest.mark.parametrize("file", HOSTILE)
+def test_hostile_files_are_refused_and_run_nothing(file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"asks to run \w+\.\w+") as caught:
+        read_torch(file)
+    assert str(caught.value).startswith(str(file))
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("file", GOOD)
+def test_a_file_cut_anywhere_is_refused_in_one_line(file, tmp_path):
+    content = file.read_bytes()
+    cut = tmp_path / "cut.pt"
+    for size in range(0, len(content) - 1, 301):
+        cut.write_bytes(content[:size])
+        with pytest.raises(InputError) as caught:
+            read_torch(cut)
+        assert "\n" not in str(caught.value)
+        assert str(cut) in str(caught.value)
+
+
+@pytest.mark.parametrize("file", GOOD)
+def test_damaged_bytes_never_do_more_than_refuse(file, tmp_path):
+    rng = np.random.default_rng(0)
+    damaged = tmp_path / "damaged.pt"
+    for _ in range(50):
+        content = bytearray(file.read_bytes())
+        for _ in range(4):
+            content[rng.integers(len(content))] = rng.integers(256)
+        damaged.write_bytes(content)
+        with contextlib.suppress(InputError):
+            read_torch(damaged)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"<!DOCTYPE html><html>", "is a web page"),
+        (b"hello there", "is no file of torch.save"),
+        (pickle.dumps([1, 2]), "is a pickle, but not one of torch.save"),
+    ],
+)
+def test_other_files_are_told_apart(content, message, tmp_path):
+    file = tmp_path / "weights.pt"
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        read_torch(file)
+
+
+def test_zip_files_without_weights_are_told_apart(tmp_path):
+    file = tmp_path / "weights.pt"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("readme.txt", "hello")
+    with pytest.raises(InputError, match=r"not one of torch\.save"):
+        read_torch(file)
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps({}, 2))
+    with pytest.raises(InputError, match="compressed"):
+        read_torch(file)
+    with pytest.raises(InputError, match="No such file"):
+        read_torch(tmp_path / "missing.pt")
+
+
+class Global:
+    """Pickles as a reference to a name that need not exist."""
+
+    def __init__(self, module, name):
+        self.module, self.name = module, name
+
+
+class Call:
+    """Pickles as a call."""
+
+    def __init__(self, function, *args):
+        self.function, self.args = function, args
+
+
+class Build:
+    """Pickles as an object whose state is then set."""
+
+    def __init__(self, target, state):
+        self.target, self.state = target, state
+
+
+class Stored:
+    """Pickles as a persistent id."""
+
+    def __init__(self, *pid):
+        self.pid = pid
+
+
+class Pickler(pickle._Pickler):
+    """Writes what a hostile file could hold."""
+
+    def save(self, obj, *args, **kwargs):
+        if isinstance(obj, Global):
+            self.write(f"c{obj.module}\n{obj.name}\n".encode())
+        elif isinstance(obj, Call):
+            self.save(obj.function)
+            self.save(obj.args)
+            self.write(pickle.REDUCE)
+        elif isinstance(obj, Build):
+            self.save(obj.target)
+            self.save(obj.state)
+            self.write(pickle.BUILD)
+        else:
+            super().save(obj, *args, **kwargs)
+
+    def persistent_id(self, obj):
+        return obj.pid if isinstance(obj, Stored) else None
+
+
+def torch_zip(path, content, storage=b""):
+    """A file of `torch.save` with one storage of float32."""
+    pickled = io.BytesIO()
+    Pickler(pickled, 2).dump(content)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", pickled.getvalue())
+        archive.writestr("archive/data/0", storage)
+    return path
+
+
+def tensor(offset, size, stride, count=4):
+    pid = ("storage", Global("torch", "FloatStorage"), "0", "cpu", count)
+    rebuild = Global("torch._utils", "_rebuild_tensor_v2")
+    return Call(rebuild, Stored(*pid), offset, size, stride, False, None)
+
+
+def test_tensors_stay_inside_their_storage(tmp_path):
+    four = np.arange(4, dtype=np.float32).tobytes()
+    file = tmp_path / "weights.pt"
+    good = read_torch(torch_zip(file, {"x": tensor(1, (3,), (1,))}, four))
+    assert good["x"].tolist() == [1, 2, 3]
+    outside = [(2, (3,), (1,)), (0, (5,), (1,)), (0, (2, 2), (3, 1)), (9, (1,), (1,))]
+    for offset, size, stride in outside:
+        torch_zip(file, {"x": tensor(offset, size, stride)}, four)
+        with pytest.raises(InputError, match="reaches beyond its 16 bytes"):
+            read_torch(file)
+    for offset, size, stride in [(-1, (1,), (1,)), (3, (2,), (-1,)), (0, (-1,), (1,))]:
+        torch_zip(file, {"x": tensor(offset, size, stride)}, four)
+        with pytest.raises(InputError, match="impossible shape"):
+            read_torch(file)
+    torch_zip(file, {"x": tensor(0, (1,), (1,), count=5)}, four)
+    with pytest.raises(InputError, match="truncated"):
+        read_torch(file)
+
+
+@pytest.mark.parametrize(
+    "name", ["os.system", "subprocess.Popen", "builtins.getattr", "__builtin__.exec"]
+)
+def test_names_that_act_refuse_the_file(name, tmp_path):
+    module, _, attribute = name.rpartition(".")
+    file = torch_zip(tmp_path / "weights.pt", [Global(module, attribute)])
+    with pytest.raises(InputError, match=f"asks to run .*{attribute}"):
+        read_torch(file)
+
+
+def test_calls_of_unknown_names_are_kept_not_made(tmp_path):
+    call = Call(Global("some.package", "make"), 1, "two")
+    content = read_torch(torch_zip(tmp_path / "weights.pt", {"x": call}))
+    assert content["x"].name == "some.package.make"
+    assert content["x"].args == (1, "two")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "torch._utils._rebuild_tensor_v2",
+        "torch.FloatStorage",
+        "torch.float16",
+        "collections.OrderedDict",
+        "argparse.Namespace",
+        "some.package.Thing",
+    ],
+)
+@pytest.mark.parametrize("state", [{"function": 1}, (None, {"function": 1}), ["x"]])
+def test_a_file_cannot_change_its_reader(name, state, tmp_path):
+    module, _, attribute = name.rpartition(".")
+    content = [Build(Global(module, attribute), state)]
+    file = torch_zip(tmp_path / "weights.pt", content)
+    with pytest.raises(InputError):
+        read_torch(file)
+    for good in GOOD:
+        assert list(read_torch(*good.values)["model"])
+
+
+def test_attributes_set_on_a_state_dict_are_dropped(tmp_path):
+    empty = Call(Global("collections", "OrderedDict"))
+    file = torch_zip(tmp_path / "weights.pt", Build(empty, {"items": "no method"}))
+    assert list(read_torch(file).items()) == []
