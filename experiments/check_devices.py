@@ -97,7 +97,11 @@ def _train(
             return mapped(state, rows)
 
     else:
-        step = trials.make_step(*rest, mesh)
+        ours = trials.make_step(*rest, mesh)
+
+        def step(state: trials.State, batch: inp.Batch) -> trials.State:
+            return ours(state, batch)
+
     size = settings.batch_size
     rows = inp.training_rows(len(train), size, settings.seed, 0, steps)
     for batch in inp.batches(train, rows, size, mesh):

@@ -82,7 +82,7 @@ class Optimizer:
     """AdamW with a cosine schedule to zero (paper section 5)."""
 
     # Trained side by side; validation chooses, so that no table compares rates.
-    learning_rates: tuple[float, ...] = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
+    learning_rates: tuple[float, ...] = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
     weight_decay: float = 1e-4
     b1: float = 0.9
     b2: float = 0.999

@@ -163,9 +163,15 @@ def test_the_plan_tells_sizes_and_reuse_and_writes_nothing(finished, tmp_path):
     assert "linear on official split is finished" in plan.describe(made, workdir.path)
 
 
-def test_wrong_probes_and_options_are_found_before_anything_is_loaded():
+def test_a_wrong_probe_is_found_before_anything_is_loaded():
     with pytest.raises(InputError, match="protobin"):
         experiment.check_probes(settings(probes="protobim"))
+    with pytest.raises(InputError, match=r"config\.probes is empty"):
+        experiment.check_probes(settings(probes=" , "))
+
+
+def test_an_option_goes_to_the_probes_that_know_it():
     options = dataclasses.replace(settings().probe_options, prototypes_per_class=3)
-    with pytest.raises(InputError, match="prototypes_per_class"):
-        experiment.check_probes(settings(probes="linear", probe_options=options))
+    made = experiment.make_probes(settings(probe_options=options), 7)
+    assert made["protobin"].prototypes_per_class == 3
+    assert made["linear"].num_classes == 7

@@ -18,7 +18,7 @@ from unmute_jax.config import Experiment, options_of
 from unmute_jax.datasets import Dataset, Protocol, load_dataset
 from unmute_jax.embedding import embed
 from unmute_jax.encoders import Encoder, load_encoder
-from unmute_jax.errors import InputError, unknown_name
+from unmute_jax.errors import InputError
 from unmute_jax.token_key import plain
 from unmute_jax.token_store import TokenStore
 from unmute_jax.training import loop, selection, trials
@@ -101,24 +101,15 @@ def check_probes(settings: Experiment) -> None:
 
 
 def make_probes(settings: Experiment, num_classes: int) -> dict[str, nn.Module]:
-    """The probes by name; an option goes to every probe that knows it."""
+    """The probes by name; an option goes to those of them that know it."""
     given = options_of(settings.probe_options)
-    known = {n: probes.probe_options(n) for n in settings.probe_names}
-    for option in given:
-        if not any(option in names for names in known.values()):
-            everything = {o for names in known.values() for o in names}
-            raise unknown_name(
-                f"option of {' or '.join(known)}",
-                f"probe_options.{option}",
-                [f"probe_options.{o}" for o in everything],
-            )
     return {
         name: probes.make_probe(
             name,
             num_classes=num_classes,
-            **{o: v for o, v in given.items() if o in names},
+            **{o: v for o, v in given.items() if o in probes.probe_options(name)},
         )
-        for name, names in known.items()
+        for name in settings.probe_names
     }
 
 
