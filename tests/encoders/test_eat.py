@@ -101,7 +101,9 @@ def test_the_front_end_pads_before_it_normalises(arrays, lengths):
 def test_stored_positions_are_used_and_ours_are_the_exact_ones(arrays, encoder):
     stored, exact = arrays["positions_stored"][0], arrays["positions_exact"][0]
     np.testing.assert_array_equal(encoder.params["positions"], stored)
-    np.testing.assert_allclose(weights.position_table(*exact.shape), exact, atol=2e-6)
+    # The reference rounds the angles to float32 before it takes their sines.
+    atol = np.spacing(np.float32(len(exact) / 8))
+    np.testing.assert_allclose(weights.position_table(*exact.shape), exact, atol=atol)
     assert np.abs(stored - exact).max() > 1e-4
 
 
@@ -157,8 +159,9 @@ def test_a_file_that_does_not_fit_is_refused_in_one_line(tmp_path):
     file = golden.ENCODERS / "eat_tiny_hf.safetensors"
     tensors = safetensors.numpy.load_file(file)
     del tensors["model.blocks.1.norm1.weight"]
+    wide = tensors["model.blocks.0.attn.qkv.bias"].size
     tensors["model.blocks.0.attn.qkv.bias"] = np.zeros(7, np.float32)
-    tensors["model.blocks.0.mlp.fc2.bias"] = np.zeros(48, np.int32)
+    tensors["model.blocks.0.mlp.fc2.bias"] = np.zeros(wide // 3, np.int32)
     tensors["model.surprise"] = np.zeros(3, np.float32)
     broken = tmp_path / "broken.safetensors"
     safetensors.numpy.save_file(tensors, broken)
@@ -169,7 +172,7 @@ def test_a_file_that_does_not_fit_is_refused_in_one_line(tmp_path):
     assert "broken.safetensors does not fit" in message
     assert "missing: blocks.1.norm1.weight" in message
     assert "not expected: surprise" in message
-    assert "blocks.0.attn.qkv.bias is [7], not [144]" in message
+    assert f"blocks.0.attn.qkv.bias is [7], not [{wide}]" in message
     assert "blocks.0.mlp.fc2.bias is int32" in message
 
 
@@ -184,7 +187,7 @@ def test_half_precision_files_load(tmp_path):
 
 
 def test_wrong_calls_are_refused(encoder):
-    with pytest.raises(InputError, match="width 48 cannot be split into 5 heads"):
+    with pytest.raises(InputError, match=r"width \d+ cannot be split into 5 heads"):
         load_encoder("eat", golden.ENCODERS / "eat_tiny.pt", num_heads=5)
     with pytest.raises(InputError, match="untrained weights only"):
         load_encoder("eat", golden.ENCODERS / "eat_tiny.pt", width=48)
