@@ -2,7 +2,7 @@
 
 python -m experiments.measure_bands --output unmute_jax/encoders/logmel_bands.json
 
-Mean and standard deviation of each band of the log-mel spectrogram over the training
+Centre and standard deviation of each band of the log-mel spectrogram over the training
 mixtures of `esc_mix`. The file is part of the package, so that the encoder depends on
 nothing but itself; whoever replaces it raises the encoder's version.
 """
@@ -21,11 +21,15 @@ from unmute_jax.frontends import KaldiFbank, kaldi_fbank
 OUTPUT = flags.DEFINE_string("output", None, "The file to write.", required=True)
 
 HOW = (
-    "Mean and standard deviation of each log-mel band over all frames of the 1,000 "
-    "training clips of esc_mix (16 kHz, mixed from ESC-10 folds 1-3), by "
-    "experiments/measure_bands.py. Band 3 covers no bin of the transform and never "
-    "varies; its deviation is set to 1."
+    "Standard deviation of each log-mel band over all frames of the 1,000 training "
+    "clips of esc_mix (16 kHz, mixed from ESC-10 folds 1-3), and its mean plus half of "
+    "that deviation; by experiments/measure_bands.py. Band 3 covers no bin of the "
+    "transform and never varies; its deviation is set to 1."
 )
+# Zero lies above the mean, in deviations: patches of the background then point one way
+# and patches of a sound another, and a cosine can tell them apart. On the validation
+# clips it lifted protobin by 3.4 points and cost linear 1.6.
+OFFSET = 0.5
 # Smaller than any band that varies.
 LEAST_SD = 1e-3
 
@@ -44,6 +48,7 @@ def main(_: list[str]) -> None:
         squares += np.square(frames).sum(0)
     mean = total / count
     std = np.sqrt(np.maximum(squares / count - np.square(mean), 0.0))
+    mean += OFFSET * std
     std = np.where(std < LEAST_SD, 1.0, std)
     measured = {
         "how": HOW,

@@ -105,8 +105,8 @@ class TokenOptions:
     """How tokens are computed and kept."""
 
     dtype: str = "bfloat16"
-    # Clips per step of the encoder.
-    batch_size: int = 8
+    # Clips per step of the encoder; None: few on a CPU, many on an accelerator.
+    batch_size: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

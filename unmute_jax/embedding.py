@@ -52,7 +52,7 @@ def embed(
     *,
     root: str | pathlib.Path | None = None,
     dtype: str = "bfloat16",
-    batch_size: int = 8,
+    batch_size: int | None = None,
     mesh: Mesh | None = None,
     explain: bool = False,
     say: Callable[[str], None] = print,
@@ -69,7 +69,8 @@ def embed(
         split: One of `dataset.splits`.
         root: Folder of all token stores; by default `cache_dir("tokens")`.
         dtype: Type of the stored patches, "bfloat16" or "float32".
-        batch_size: Clips per step, over all devices.
+        batch_size: Clips per step, over all devices; by default that of
+            `default_batch_size`.
         mesh: Devices to use; all by default.
         explain: Whether to say why no store on disk could be used.
         say: Takes each line of news.
@@ -99,8 +100,18 @@ def embed(
     )
     writer = TokenWriter(path, manifest)
     mesh = parallel.make_mesh() if mesh is None else mesh
-    _fill(writer, encoder, dataset, split, batch_size, mesh, say)
+    size = batch_size or default_batch_size()
+    _fill(writer, encoder, dataset, split, size, mesh, say)
     return writer.finish()
+
+
+def default_batch_size() -> int:
+    """Clips per step where nobody says: what a cache holds, or what fills a device.
+
+    It depends on the kind of device alone, never on how many there are. On two CPU
+    cores EAT-base took 0.89 s per clip in twos, 0.99 s in fours and 1.11 s in eights.
+    """
+    return 2 if jax.default_backend() == "cpu" else 32
 
 
 def estimate(

@@ -31,7 +31,8 @@ class LogmelEncoder(Encoder):
 
     The filter bank is that of EAT. Every mel band is standardised with constants of the
     package (`logmel_bands.json` says how they were made). Frames beyond the end of a
-    clip are zero, the mean of each band. `cls` is the mean of the patches.
+    clip are zero, so that patches of them match nothing. `cls` is the mean of the
+    patches.
 
     Attributes:
         stride_time: Frames from one patch to the next; under 16, they overlap.

@@ -13,7 +13,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from unmute_jax import parallel
-from unmute_jax.embedding import estimate
+from unmute_jax.embedding import default_batch_size, estimate
 from unmute_jax.tokens import Summary, Tokens
 from unmute_jax.training import trials
 from unmute_jax.training.experiment import Materials, finished, seeds_of
@@ -80,7 +80,8 @@ def _tokens(materials: Materials, mesh: Mesh) -> list[str]:
 
 def _encoder_rate(materials: Materials, mesh: Mesh) -> float:
     """Clips per second of the warm encoder on zeros."""
-    encoder, size = materials.encoder, materials.settings.tokens.batch_size
+    encoder = materials.encoder
+    size = materials.settings.tokens.batch_size or default_batch_size()
     width = -(-size // mesh.size) * mesh.size
     samples = encoder.input_samples(materials.dataset.clip_seconds)
     zeros = np.zeros((width, samples), np.float32), np.full(width, samples, np.int32)
