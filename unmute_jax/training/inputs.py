@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import flax.struct
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float, Int
@@ -23,11 +25,35 @@ PREFETCH = 2
 
 @flax.struct.dataclass
 class Batch:
-    """`B` examples; padding rows repeat the first clip and have weight zero."""
+    """`B` examples; padding rows repeat the first clip and have weight zero.
 
-    inputs: Tokens | Summary
+    `packed` is what the probe reads, as `pack` makes it and `unpack` takes it.
+    """
+
+    packed: Tokens | Summary
     targets: Float[Any, "B C"]
     weight: Float[Any, "B"]
+
+
+def pack(inputs: Tokens | Summary) -> Tokens | Summary:
+    """`inputs` as they travel to the device: bfloat16 patches as 16-bit integers.
+
+    XLA's CPU backend has no bfloat16 slices and would widen all patches to float32
+    before it cuts a chunk of them; integers it takes as they are, where they come in
+    as integers. Elsewhere it makes no difference.
+    """
+    if isinstance(inputs, Tokens) and inputs.patches.dtype == jnp.bfloat16:
+        view = np.asarray(inputs.patches).view(np.uint16)
+        return dataclasses.replace(inputs, patches=view)
+    return inputs
+
+
+def unpack(inputs: Tokens | Summary) -> Tokens | Summary:
+    """The way back, inside a compiled function."""
+    if isinstance(inputs, Tokens) and inputs.patches.dtype == jnp.uint16:
+        patches = jax.lax.bitcast_convert_type(inputs.patches, jnp.bfloat16)
+        return dataclasses.replace(inputs, patches=patches)
+    return inputs
 
 
 class Inputs:
@@ -117,7 +143,7 @@ def batches(
     def make(chosen: np.ndarray) -> Batch:
         padded = np.concatenate([chosen, np.repeat(chosen[:1], width - len(chosen))])
         weight = (np.arange(width) < len(chosen)).astype(np.float32)
-        batch = Batch(inputs.read(padded), inputs.labels[padded], weight)
+        batch = Batch(pack(inputs.read(padded)), inputs.labels[padded], weight)
         return parallel.shard(parallel.local_rows(batch), mesh)
 
     with ThreadPoolExecutor(1) as pool:

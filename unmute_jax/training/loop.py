@@ -162,7 +162,7 @@ def _predict_all(
     stream = inp.batches(clips, iter(rows), size, mesh)
     # Every batch may end in padding rows, where the devices do not divide `size`.
     parts = [
-        np.asarray(predict(params, batch.inputs))[: len(real)]
+        np.asarray(predict(params, batch.packed))[: len(real)]
         for real, batch in zip(rows, stream, strict=True)
     ]
     return np.concatenate(parts)

@@ -6,7 +6,6 @@ import os
 import time
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,7 +16,7 @@ from unmute_jax.embedding import default_batch_size, estimate
 from unmute_jax.tokens import Summary, Tokens
 from unmute_jax.training import trials
 from unmute_jax.training.experiment import Materials, finished, seeds_of
-from unmute_jax.training.inputs import Batch, steps_per_epoch
+from unmute_jax.training.inputs import Batch, pack, steps_per_epoch
 from unmute_jax.training.workdir import Workdir
 
 
@@ -100,7 +99,7 @@ def _training(
     done = finished_probes(materials, workdir)
     lines, total = [], 0.0
     for name, probe in materials.probes.items():
-        step, size = _step_seconds(materials, probe, len(rates), mesh)
+        step, size = _step_seconds(materials, probe, mesh)
         steps = [
             settings.epochs
             * steps_per_epoch(
@@ -137,23 +136,22 @@ def finished_probes(
     }
 
 
-def _step_seconds(
-    materials: Materials, probe: Any, width: int, mesh: Mesh
-) -> tuple[float, int]:
-    """Seconds per step of `width` stacked trials on zeros; parameters of one."""
+def _step_seconds(materials: Materials, probe: Any, mesh: Mesh) -> tuple[float, int]:
+    """Seconds per step of the stacked rates on zeros; parameters of one trial."""
     settings = materials.settings
-    batch = _zeros(materials, probe, mesh)
-    example = jax.tree.map(
-        lambda x: jnp.zeros((1, *x.shape[1:]), x.dtype), batch.inputs
-    )
     stack = tuple(
         trials.Trial(learning_rate=r, weight_decay=0.0, seed=0)
         for r in settings.optimizer.learning_rates
     )
+    example = jax.tree.map(jnp.asarray, _zeros(materials, probe, 1))
     state = trials.init_state(probe, example, stack, settings.optimizer)
     size = trials.count_parameters(state.params)
     state = parallel.replicate(state, mesh)
     step = trials.make_step(probe, materials.loss, stack, 100, settings.optimizer, mesh)
+    b = -(-settings.batch_size // mesh.size) * mesh.size
+    targets = np.zeros((b, len(materials.dataset.classes)), np.float32)
+    packed = pack(_zeros(materials, probe, b))
+    batch = parallel.shard(Batch(packed, targets, np.ones(b, np.float32)), mesh)
 
     def once() -> Any:
         nonlocal state
@@ -163,24 +161,20 @@ def _step_seconds(
     return _seconds(once), size
 
 
-def _zeros(materials: Materials, probe: nn.Module, mesh: Mesh) -> Batch:
-    settings = materials.settings
-    b = -(-settings.batch_size // mesh.size) * mesh.size
+def _zeros(materials: Materials, probe: Any, b: int) -> Tokens | Summary:
+    """What the probe reads of `b` clips, all zero."""
     t, f = materials.encoder.grid(materials.dataset.clip_seconds)
-    d, c = materials.encoder.num_features, len(materials.dataset.classes)
+    d = materials.encoder.num_features
     vector = np.zeros((b, d), np.float32)
     if probe.reads == "summary":
         bands = np.zeros((b, f, d), np.float32)
-        inputs = Summary(*[vector] * 4, *[bands] * 3)
-    else:
-        inputs = Tokens(
-            patches=np.zeros((b, t, f, d), jnp.dtype(settings.tokens.dtype)),
-            cls=vector,
-            mask=np.ones((b, t), bool),
-            inverse_norms=np.ones((b, t, f), np.float32),
-        )
-    batch = Batch(inputs, np.zeros((b, c), np.float32), np.ones(b, np.float32))
-    return parallel.shard(batch, mesh)
+        return Summary(*[vector] * 4, *[bands] * 3)
+    return Tokens(
+        patches=np.zeros((b, t, f, d), jnp.dtype(materials.settings.tokens.dtype)),
+        cls=vector,
+        mask=np.ones((b, t), bool),
+        inverse_norms=np.ones((b, t, f), np.float32),
+    )
 
 
 def _seconds(call: Any, repeats: int = 2) -> float:

@@ -16,7 +16,7 @@ from jaxtyping import Array
 
 from unmute_jax import config, parallel
 from unmute_jax.tokens import Summary, Tokens
-from unmute_jax.training.inputs import Batch
+from unmute_jax.training.inputs import Batch, unpack
 
 Params = Any
 LossFn = Callable[[Array, Array], Array]
@@ -116,7 +116,7 @@ def device_step(
     decays = jnp.asarray([t.weight_decay for t in trials], jnp.float32)
 
     def loss_sum(params: Params, batch: Batch) -> Array:
-        logits: Any = probe.apply({"params": params}, batch.inputs)
+        logits: Any = probe.apply({"params": params}, unpack(batch.packed))
         return (loss(logits, batch.targets) * batch.weight).sum()
 
     def update(
@@ -142,9 +142,10 @@ def device_step(
 
 
 def make_predict(probe: nn.Module, mesh: Mesh) -> Predict:
-    """Logits `[B, K, C]` of all trials for a batch, whole on every device."""
+    """Logits `[B, K, C]` of all trials for packed inputs, whole on every device."""
 
-    def predict(params: Params, inputs: Tokens | Summary) -> Array:
+    def predict(params: Params, packed: Tokens | Summary) -> Array:
+        inputs = unpack(packed)
         apply = jax.vmap(lambda p: probe.apply({"params": p}, inputs), out_axes=1)
         return jax.lax.all_gather(apply(params), parallel.BATCH, tiled=True)
 
