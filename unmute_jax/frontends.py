@@ -125,6 +125,14 @@ def frame_mask(real: Int[Arr, "B"], frames: int) -> Bool[Array, "B {frames}"]:
     return jnp.arange(frames)[None, :] < jnp.asarray(real)[:, None]
 
 
+def silence_behind(
+    waveform: Float[Arr, "B S"], lengths: Int[Arr, "B"]
+) -> Float[Array, "B S"]:
+    """Zeros from `lengths` on: for front ends that see the padding as silence."""
+    waveform = jnp.asarray(waveform)
+    return jnp.where(frame_mask(lengths, waveform.shape[1]), waveform, 0.0)
+
+
 def real_frames(lengths: Int[Arr, "B"], options: KaldiFbank) -> Int[Array, "B"]:
     """Complete frames within the first `lengths` samples of each clip."""
     starts = jnp.asarray(lengths) - options.frame_length

@@ -32,6 +32,15 @@ class Geometry:
     frequency_edges_hz: tuple[tuple[float, float], ...]
 
 
+def mean_token(
+    patches: Float[Arr, "B T F D"], mask: Bool[Arr, "B T"]
+) -> Float[Array, "B D"]:
+    """Mean over the time steps in `mask`: what stands in for a missing class token."""
+    counted = jnp.asarray(mask)[:, :, None, None]
+    count = jnp.maximum(patches.shape[2] * mask.sum(1), 1).astype(jnp.float32)
+    return jnp.where(counted, patches, 0.0).sum((1, 2)) / count[:, None]
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Encoder(abc.ABC):
     """A frozen encoder: calling it turns waveforms into `Tokens`.

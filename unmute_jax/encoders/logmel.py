@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from unmute_jax.encoders.base import Encoder, Geometry, Params
+from unmute_jax.encoders.base import Encoder, Geometry, Params, mean_token
 from unmute_jax.errors import InputError
 from unmute_jax.frontends import KaldiFbank, fit_frames, kaldi_fbank, real_frames
 from unmute_jax.tokens import Arr, Tokens
@@ -130,9 +130,7 @@ class LogmelEncoder(Encoder):
         b, t, _, f, _ = cells.shape
         patches = cells.swapaxes(2, 3).reshape(b, t, f, PATCH * PATCH)
         mask = self.step_mask(real, (b, t))
-        counted = mask[:, :, None, None]
-        count = jnp.maximum(f * mask.sum(1), 1).astype(jnp.float32)
-        cls = jnp.where(counted, patches, 0.0).sum((1, 2)) / count[:, None]
+        cls = mean_token(patches, mask)
         return Tokens(
             patches=patches,
             cls=cls,

@@ -17,7 +17,18 @@ from typing import Any
 import numpy as np
 
 from unmute_jax.errors import InputError
-from unmute_jax.weights.mapping import Shape, check_layout, flax_leaf, nested
+from unmute_jax.weights.mapping import (
+    Shape,
+    check_layout,
+    check_tensor,
+    flax_leaf,
+    linear_shapes,
+    nested,
+    norm_shapes,
+    size_of,
+    state_dict,
+    vit_block_shapes,
+)
 from unmute_jax.weights.unpickle import lookup
 
 PATCH = 16
@@ -59,17 +70,12 @@ def layout(sizes: Sizes) -> dict[str, Shape]:
         "local_encoder.proj.weight": (d, 1, PATCH, PATCH),
         "local_encoder.proj.bias": (d,),
         "fixed_positional_encoder.positions": (1, sizes.positions, d),
-        **_norm("pre_norm", d),
+        **norm_shapes("pre_norm", d),
     }
     for i in range(sizes.depth):
-        block = f"blocks.{i}"
-        shapes |= _norm(f"{block}.norm1", d) | _norm(f"{block}.norm2", d)
-        shapes |= _linear(f"{block}.attn.qkv", d, 3 * d)
-        shapes |= _linear(f"{block}.attn.proj", d, d)
-        shapes |= _linear(f"{block}.mlp.fc1", d, hidden)
-        shapes |= _linear(f"{block}.mlp.fc2", hidden, d)
+        shapes |= vit_block_shapes(f"blocks.{i}", d, hidden)
     if sizes.classes is not None:
-        shapes |= _norm("fc_norm", d) | _linear("head", d, sizes.classes)
+        shapes |= norm_shapes("fc_norm", d) | linear_shapes("head", d, sizes.classes)
     return shapes
 
 
@@ -83,22 +89,16 @@ def canonical(content: Any, source: str) -> dict[str, np.ndarray]:
     Raises:
         InputError: The file holds no state dict of tensors.
     """
-    tensors = content.get("model") if isinstance(content, dict) else None
-    if not isinstance(tensors, dict):
-        keys = list(content) if isinstance(content, dict) else type(content).__name__
-        raise InputError(f"{source} holds no weights under 'model'; it holds {keys}")
     renamed: dict[str, np.ndarray] = {}
-    for name, tensor in tensors.items():
+    for name, tensor in state_dict(content, source).items():
         short = name.removeprefix("model.")
         short = short.replace(f"{_MODALITY}context_encoder.norm.", "pre_norm.")
         short = short.removeprefix(_MODALITY)
         if short == "_ema" or short.startswith("decoder."):
             continue
-        if not isinstance(tensor, np.ndarray):
-            raise InputError(f"{source}: {name} is no tensor but {tensor!r:.60}")
         if short in renamed:
             raise InputError(f"{source} holds {short} twice, once as {name}")
-        renamed[short] = tensor
+        renamed[short] = check_tensor(name, tensor, source)
     return renamed
 
 
@@ -121,12 +121,7 @@ def read_sizes(tensors: Mapping[str, np.ndarray], source: str) -> Sizes:
     """
 
     def size(name: str, axis: int) -> int:
-        if name not in tensors or tensors[name].ndim <= axis:
-            raise InputError(
-                f"{source} holds no EAT encoder: tensor {name} is missing or "
-                f"misshapen; it holds {', '.join(list(tensors)[:4]) or 'nothing'}, ..."
-            )
-        return tensors[name].shape[axis]
+        return size_of(tensors, name, axis, source)
 
     blocks = [int(m[1]) for name in tensors if (m := _BLOCK.match(name))]
     return Sizes(
@@ -199,11 +194,3 @@ def _leaf(name: str, tensor: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
     *folders, last = name.split(".")
     leaf, array = flax_leaf(last, tensor)
     return (*folders, leaf), array
-
-
-def _norm(name: str, width: int) -> dict[str, Shape]:
-    return {f"{name}.weight": (width,), f"{name}.bias": (width,)}
-
-
-def _linear(name: str, inputs: int, outputs: int) -> dict[str, Shape]:
-    return {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}

@@ -13,6 +13,68 @@ Shape = tuple[int, ...]
 _FLOATS = {"float16", "bfloat16", "float32", "float64"}
 
 
+def norm_shapes(name: str, width: int) -> dict[str, Shape]:
+    """The tensors of a LayerNorm."""
+    return {f"{name}.weight": (width,), f"{name}.bias": (width,)}
+
+
+def linear_shapes(name: str, inputs: int, outputs: int) -> dict[str, Shape]:
+    """The tensors of a linear map with bias."""
+    return {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
+
+
+def vit_block_shapes(block: str, width: int, hidden: int) -> dict[str, Shape]:
+    """The tensors of a transformer block under the names of timm."""
+    return {
+        **norm_shapes(f"{block}.norm1", width),
+        **norm_shapes(f"{block}.norm2", width),
+        **linear_shapes(f"{block}.attn.qkv", width, 3 * width),
+        **linear_shapes(f"{block}.attn.proj", width, width),
+        **linear_shapes(f"{block}.mlp.fc1", width, hidden),
+        **linear_shapes(f"{block}.mlp.fc2", hidden, width),
+    }
+
+
+def state_dict(content: Any, source: str) -> dict[str, Any]:
+    """What lies under "model" in the content of a weights file.
+
+    Raises:
+        InputError: Nothing that could be a state dict does.
+    """
+    found = content.get("model") if isinstance(content, dict) else None
+    if not isinstance(found, dict):
+        keys = list(content) if isinstance(content, dict) else type(content).__name__
+        raise InputError(f"{source} holds no weights under 'model'; it holds {keys}")
+    return found
+
+
+def check_tensor(name: str, value: Any, source: str) -> np.ndarray:
+    """`value` itself.
+
+    Raises:
+        InputError: It is no tensor.
+    """
+    if not isinstance(value, np.ndarray):
+        raise InputError(f"{source}: {name} is no tensor but {value!r:.60}")
+    return value
+
+
+def size_of(
+    tensors: Mapping[str, np.ndarray], name: str, axis: int, source: str
+) -> int:
+    """Length of an axis of a tensor that tells a size of the network.
+
+    Raises:
+        InputError: The tensor is missing or has too few axes.
+    """
+    if name not in tensors or tensors[name].ndim <= axis:
+        raise InputError(
+            f"{source} holds another network: tensor {name} is missing or misshapen; "
+            f"it holds {', '.join(list(tensors)[:4]) or 'nothing'}, ..."
+        )
+    return tensors[name].shape[axis]
+
+
 def check_layout(
     tensors: Mapping[str, np.ndarray], layout: Mapping[str, Shape], source: str
 ) -> None:
