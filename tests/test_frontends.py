@@ -8,7 +8,7 @@ import pytest
 
 from tests import golden
 from unmute_jax.encoders import load_encoder
-from unmute_jax.encoders.eat import FBANK
+from unmute_jax.encoders.vit_encoder import FBANK
 from unmute_jax.frontends import (
     LOG_FLOOR,
     KaldiFbank,

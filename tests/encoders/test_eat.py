@@ -123,7 +123,10 @@ def test_parameters_have_the_shapes_of_the_network():
     assert jax.tree.map(lambda leaf: leaf.shape, params) == want
 
 
-MANIFEST = json.loads((golden.ENCODERS / "eat_base_manifest.json").read_text())
+def manifest(encoder):
+    return json.loads((golden.ENCODERS / f"{encoder}_base_manifest.json").read_text())
+
+
 LAYOUTS = {
     "fairseq_pretrained": None,
     "huggingface_pretrained": None,
@@ -132,11 +135,14 @@ LAYOUTS = {
 }
 
 
+@pytest.mark.parametrize("encoder", ["eat", "sslam"])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_the_full_size_layout_fits_with_nothing_left(layout):
+def test_the_full_size_layout_fits_with_nothing_left(layout, encoder):
     # Zeros without memory: every element is the same one.
     zero = np.zeros((), np.float32)
-    tensors = {k: np.broadcast_to(zero, v) for k, v in MANIFEST[layout].items()}
+    tensors = {
+        k: np.broadcast_to(zero, v) for k, v in manifest(encoder)[layout].items()
+    }
     if layout == "fairseq_pretrained":
         tensors["_ema"] = {"blocks.0.norm1.bias": zero}
     found = weights.canonical({"model": tensors}, layout)
@@ -145,7 +151,7 @@ def test_the_full_size_layout_fits_with_nothing_left(layout):
     assert (sizes.width, sizes.depth, sizes.positions) == (768, 12, 6144)
     assert sizes.classes == LAYOUTS[layout]
     count = sum(v.size for v in found.values())
-    counts = MANIFEST["parameter_counts"]
+    counts = manifest(encoder)["parameter_counts"]
     full, tuned = counts["inference_incl_positions"], counts["fairseq_finetuned"]
     assert count == (full if sizes.classes is None else tuned)
 
@@ -211,5 +217,5 @@ def test_recipes_and_overrides_set_the_input():
 
 def test_base_is_what_untrained_means_by_default():
     sizes = weights.base_sizes(width=768, depth=12)
-    want = {k: tuple(v) for k, v in MANIFEST["huggingface_pretrained"].items()}
+    want = {k: tuple(v) for k, v in manifest("eat")["huggingface_pretrained"].items()}
     assert {f"model.{k}": v for k, v in weights.layout(sizes).items()} == want

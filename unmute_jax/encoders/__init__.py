@@ -12,7 +12,13 @@ __all__ = ["Encoder", "Geometry", "list_encoders", "load_encoder"]
 
 # Registry name -> module with `load(name, source, ...)`. A "+" marks the supervised
 # variant: the same network, other published weights.
-_FILES = {"eat": "eat", "eat+": "eat", "logmel": "logmel"}
+_FILES = {
+    "eat": "eat",
+    "eat+": "eat",
+    "logmel": "logmel",
+    "sslam": "sslam",
+    "sslam+": "sslam",
+}
 
 
 def list_encoders() -> list[str]:

@@ -9,52 +9,19 @@ Source: github.com/cwx-worst-one/EAT, commit 06c1c34 (MIT).
 
 from __future__ import annotations
 
-import dataclasses
-import re
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from unmute_jax.errors import InputError
-from unmute_jax.weights.mapping import (
-    Shape,
-    check_layout,
-    check_tensor,
-    flax_leaf,
-    linear_shapes,
-    nested,
-    norm_shapes,
-    size_of,
-    state_dict,
-    vit_block_shapes,
-)
+from unmute_jax.weights import vit
+from unmute_jax.weights.mapping import Shape, norm_shapes, state_dict
 from unmute_jax.weights.unpickle import lookup
-
-PATCH = 16
-BANDS = 8  # patches over the 128 mel bins
+from unmute_jax.weights.vit import BANDS, PATCH, Sizes
 
 _MODALITY = "modality_encoders.IMAGE."  # The audio encoder, in spite of its name.
-_BLOCK = re.compile(r"blocks\.(\d+)\.")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Sizes:
-    """What tensor shapes tell about a network.
-
-    Attributes:
-        width: D.
-        depth: Number of blocks.
-        hidden: Width inside the MLPs.
-        positions: Rows of the position table, 8 per time step.
-        classes: Outputs of the head; None without one.
-    """
-
-    width: int
-    depth: int
-    hidden: int
-    positions: int
-    classes: int | None = None
+_CLS = "extra_tokens"
+_POSITIONS = "fixed_positional_encoder.positions"
 
 
 def base_sizes(*, width: int, depth: int) -> Sizes:
@@ -64,19 +31,16 @@ def base_sizes(*, width: int, depth: int) -> Sizes:
 
 def layout(sizes: Sizes) -> dict[str, Shape]:
     """Name -> shape of every tensor that a network of these sizes needs."""
-    d, hidden = sizes.width, sizes.hidden
-    shapes: dict[str, Shape] = {
-        "extra_tokens": (1, 1, d),
+    d = sizes.width
+    return {
+        _CLS: (1, 1, d),
         "local_encoder.proj.weight": (d, 1, PATCH, PATCH),
         "local_encoder.proj.bias": (d,),
-        "fixed_positional_encoder.positions": (1, sizes.positions, d),
+        _POSITIONS: (1, sizes.positions, d),
         **norm_shapes("pre_norm", d),
+        **vit.block_shapes(sizes),
+        **vit.head_shapes(sizes),
     }
-    for i in range(sizes.depth):
-        shapes |= vit_block_shapes(f"blocks.{i}", d, hidden)
-    if sizes.classes is not None:
-        shapes |= norm_shapes("fc_norm", d) | linear_shapes("head", d, sizes.classes)
-    return shapes
 
 
 def canonical(content: Any, source: str) -> dict[str, np.ndarray]:
@@ -89,17 +53,14 @@ def canonical(content: Any, source: str) -> dict[str, np.ndarray]:
     Raises:
         InputError: The file holds no state dict of tensors.
     """
-    renamed: dict[str, np.ndarray] = {}
-    for name, tensor in state_dict(content, source).items():
-        short = name.removeprefix("model.")
-        short = short.replace(f"{_MODALITY}context_encoder.norm.", "pre_norm.")
-        short = short.removeprefix(_MODALITY)
-        if short == "_ema" or short.startswith("decoder."):
-            continue
-        if short in renamed:
-            raise InputError(f"{source} holds {short} twice, once as {name}")
-        renamed[short] = check_tensor(name, tensor, source)
-    return renamed
+    return vit.renamed(state_dict(content, source), _rename, source)
+
+
+def _rename(name: str) -> str | None:
+    name = name.removeprefix("model.")
+    name = name.replace(f"{_MODALITY}context_encoder.norm.", "pre_norm.")
+    name = name.removeprefix(_MODALITY)
+    return None if name == "_ema" or name.startswith("decoder.") else name
 
 
 def read_num_heads(content: Any) -> int | None:
@@ -119,18 +80,7 @@ def read_sizes(tensors: Mapping[str, np.ndarray], source: str) -> Sizes:
     Raises:
         InputError: A tensor that tells a size is missing or has too few axes.
     """
-
-    def size(name: str, axis: int) -> int:
-        return size_of(tensors, name, axis, source)
-
-    blocks = [int(m[1]) for name in tensors if (m := _BLOCK.match(name))]
-    return Sizes(
-        width=size("extra_tokens", 2),
-        depth=max(blocks, default=-1) + 1,
-        hidden=size("blocks.0.mlp.fc1.weight", 0),
-        positions=size("fixed_positional_encoder.positions", 1),
-        classes=size("head.weight", 0) if "head.weight" in tensors else None,
-    )
+    return vit.read_sizes(tensors, source, cls=_CLS, positions=_POSITIONS)
 
 
 def untrained(sizes: Sizes, seed: int) -> dict[str, np.ndarray]:
@@ -145,17 +95,11 @@ def untrained(sizes: Sizes, seed: int) -> dict[str, np.ndarray]:
 
 
 def _draw(name: str, shape: Shape, rng: np.random.Generator) -> np.ndarray:
-    if name == "fixed_positional_encoder.positions":
+    if name == _POSITIONS:
         return position_table(shape[1], shape[2])[None]
-    if name == "extra_tokens":
+    if name == _CLS:
         return rng.standard_normal(shape, np.float32)
-    if name == "local_encoder.proj.weight":
-        bound = np.sqrt(6 / (shape[0] + PATCH * PATCH))
-        return rng.uniform(-bound, bound, shape).astype(np.float32)
-    if len(shape) == 1:
-        fill = np.zeros if name.endswith(".bias") else np.ones
-        return fill(shape, np.float32)
-    return np.float32(0.02) * rng.standard_normal(shape, np.float32)
+    return vit.draw(name, shape, rng)
 
 
 def position_table(rows: int, width: int) -> np.ndarray:
@@ -164,13 +108,8 @@ def position_table(rows: int, width: int) -> np.ndarray:
     The first half of the channels holds the frequency index. Published files store this
     table rounded through float16: theirs is read, never recomputed.
     """
-    if width % 4:
-        raise InputError(f"the position table needs a width of 4 n, not {width}")
     t, f = np.divmod(np.arange(rows), BANDS)
-    omega = 10000.0 ** -(np.arange(width // 4) / (width // 4))
-    angles = [np.outer(f, omega), np.outer(t, omega)]
-    waves = [wave(angle) for angle in angles for wave in (np.sin, np.cos)]
-    return np.concatenate(waves, axis=1).astype(np.float32)
+    return vit.sine_table((f, t), width)
 
 
 def to_params(
@@ -181,16 +120,4 @@ def to_params(
     Raises:
         InputError: The tensors are not exactly those of `layout(sizes)`.
     """
-    check_layout(tensors, layout(sizes), source)
-    return nested(_leaf(name, np.asarray(tensor)) for name, tensor in tensors.items())
-
-
-def _leaf(name: str, tensor: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
-    if name == "extra_tokens":
-        return ("cls",), tensor[0, 0]
-    if name == "fixed_positional_encoder.positions":
-        return ("positions",), tensor[0]
-    name = _BLOCK.sub(r"blocks_\1.", name).replace("local_encoder.proj", "patch_embed")
-    *folders, last = name.split(".")
-    leaf, array = flax_leaf(last, tensor)
-    return (*folders, leaf), array
+    return vit.to_params(tensors, layout(sizes), source)

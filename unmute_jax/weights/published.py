@@ -32,6 +32,7 @@ class Published:
         licence: Of the weights.
         drive_id: On Google Drive: a fairseq file, to be fetched by hand.
         drive_name: What that file is called there, where this is known.
+        drive_is_folder: Whether `drive_id` is of the folder that holds the file.
         hub: Repository on Hugging Face with `model.safetensors` and `config.json`.
         megabytes: Size of `model.safetensors`.
     """
@@ -42,6 +43,7 @@ class Published:
     licence: str
     drive_id: str
     drive_name: str | None = None
+    drive_is_folder: bool = False
     hub: str | None = None
     megabytes: int | None = None
 
@@ -99,6 +101,29 @@ PUBLISHED = (
     ),
     _eat("EAT-base_epoch10_finetune_AS2M", "1F07zN8N54rXU-szvKUlYaCFMCepc4wHR"),
     _eat("EAT-base_epoch10_finetune_AS20K", "1fRX_Mgj4sHxV2F6AVfoqXObfgzFMnHRA"),
+    # The README of github.com/ta012/SSLAM, commit 0a3c0ff.
+    Published(
+        name="SSLAM_pretrain",
+        encoders=("sslam", "sslam+"),
+        default_of="sslam",
+        licence="MIT",
+        drive_id="1aA65-qQCHSCrkiDeLGUtn1PiEjJi5HS8",
+        drive_name="SSLAM_Pretrained/checkpoint_last.pt",
+        drive_is_folder=True,
+        hub="ta012/SSLAM_pretrain",
+        megabytes=360,
+    ),
+    Published(
+        name="SSLAM_AS2M_Finetuned",
+        encoders=("sslam", "sslam+"),
+        default_of="sslam+",
+        licence="MIT",
+        drive_id="1Yy38IyksON5RJFNM7gzeQoAOSPnEIKp2",
+        drive_name="SSLAM_AS2M_Finetuned/checkpoint_best.pt",
+        drive_is_folder=True,
+        hub="ta012/SSLAM_AS2M_Finetuned",
+        megabytes=362,
+    ),
 )
 
 
@@ -161,7 +186,8 @@ def _by_hand(entry: Published, why: str) -> str:
             f"model.safetensors and config.json from https://huggingface.co/{entry.hub}"
             f" into {room / entry.name}"
         )
-    drive = f"https://drive.google.com/uc?id={entry.drive_id}"
+    kind = "drive/folders/" if entry.drive_is_folder else "uc?id="
+    drive = f"https://drive.google.com/{kind}{entry.drive_id}"
     ways.append(f"{drive} as {room / (entry.drive_name or f'{entry.name}.pt')}")
     return (
         f"the weights {entry.name} are not in the cache and {why}; download "

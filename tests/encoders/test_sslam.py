@@ -1,0 +1,63 @@
+"""SSLAM: the network of EAT with its own weights, sizes and list of files."""
+
+import re
+
+import numpy as np
+import pytest
+
+from tests import golden
+from unmute_jax.caches import VARIABLE
+from unmute_jax.encoders import load_encoder
+from unmute_jax.errors import InputError
+
+ATOL, RTOL = 2e-4, 1e-4
+TINY = {"width": 16, "depth": 2, "num_heads": 2}
+
+
+def test_all_layers_are_the_block_outputs():
+    arrays = golden.read(golden.ENCODERS / "sslam_tiny.npz")
+    encoder = load_encoder("sslam", golden.ENCODERS / "sslam_tiny_hf.safetensors")
+    lengths = [m[1] for name in arrays if (m := re.fullmatch(r"input_(\d+)", name))]
+    assert lengths
+    for length in lengths:
+        tokens = encoder.encode(arrays[f"input_{length}"][:, 0], all_layers=True)
+        b, l, t, f, d = tokens.layers.shape
+        assert f"block_{l - 1}_{length}" in arrays
+        assert f"block_{l}_{length}" not in arrays
+        for k in range(l):
+            got = np.concatenate(
+                [
+                    tokens.layer_cls[:, k, None],
+                    tokens.layers[:, k].reshape(b, t * f, d),
+                ],
+                axis=1,
+            )
+            want = arrays[f"block_{k}_{length}"]
+            np.testing.assert_allclose(got, want, atol=ATOL, rtol=RTOL)
+
+
+def test_spass_has_its_own_constants():
+    encoder = load_encoder("sslam", weights="untrained", recipe="spass", **TINY)
+    assert (encoder.input.mean, encoder.input.std) == (-5.275, 3.268)
+    assert encoder.grid(10.0) == (64, 8)
+    with pytest.raises(InputError, match="recipe of encoder 'eat'"):
+        load_encoder("eat", weights="untrained", recipe="spass", **TINY)
+
+
+def test_it_is_not_taken_for_eat():
+    encoder = load_encoder("sslam", golden.ENCODERS / "sslam_tiny_hf.safetensors")
+    sizes = encoder.network.sizes
+    assert encoder.description.startswith(f"SSLAM-{sizes.width}x{sizes.depth}, pre-")
+    assert encoder.identity()["name"] == "sslam"
+
+
+def test_pre_trained_and_fine_tuned_weights_are_asked_for_by_name(
+    monkeypatch, tmp_path
+):
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    folders = "https://drive.google.com/drive/folders"
+    with pytest.raises(InputError, match=f"SSLAM_pretrain .*{folders}/1aA65-"):
+        load_encoder("sslam")
+    with pytest.raises(InputError, match=f"SSLAM_AS2M_Finetuned .*{folders}/1Yy38I"):
+        load_encoder("sslam+")

@@ -1,0 +1,24 @@
+"""SSLAM (ICLR 2025, OpenReview odU59TxdiB): the network of EAT, other weights.
+
+It goes on from EAT-base with mixed spectrograms; nothing of that is in the encoder. The
+inference code of github.com/ta012/SSLAM, commit 0a3c0ff (MIT), equals that of EAT; the
+published weights are under the same licence.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+from unmute_jax.encoders import eat
+from unmute_jax.encoders.vit_encoder import Input
+from unmute_jax.encoders.vit_family import load as load_family
+
+# SPASS is the data of the polyphonic evaluation.
+SPASS = Input(target_frames=1024, mean=-5.275, std=3.268)
+
+FAMILY = dataclasses.replace(
+    eat.FAMILY, title="SSLAM", recipes={**eat.RECIPES, "spass": SPASS}
+)
+
+load = functools.partial(load_family, FAMILY)
