@@ -178,9 +178,11 @@ def title(records: Sequence[Record]) -> str:
     protocols = sorted({r.protocol for r in records})
     seeds = len({r.seed for r in records})
     settings = first.settings
+    # Clip length and constants of the front end, where the encoder has a choice.
+    given = first.facts["encoder"].get("input", {})
     parts = [
         f"{first.dataset} ({first.source})",
-        first.encoder,
+        ", ".join([first.encoder, *(f"{k} {v}" for k, v in given.items())]),
         ", ".join(protocols),
         f"{seeds} seed{'s' * (seeds > 1)}",
         f"{settings['epochs']} epochs of batch {settings['batch_size']}",
