@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from unmute_jax import parallel
-from unmute_jax.ops import max_cosine
+from unmute_jax.ops import max_cosine, max_product
 from unmute_jax.tokens import inverse_norms
 
 B, N, D, P, K = 5, 7, 16, 6, 3
@@ -71,6 +71,15 @@ def test_equals_plain_formula_and_its_autodiff(binary):
         graded(max_cosine, (0, 2), binary=binary)(tokens, mask, bank, weights),
         graded(plain, (0, 2))(tokens, mask, bank, weights),
     )
+
+
+def test_products_with_ones_own_scale_follow_the_plain_formula():
+    tokens, mask, bank, _ = draw()
+    scale = 1 + jnp.arange(B * N, dtype=jnp.float32).reshape(B, N)
+    scores = jnp.einsum("bnd,pd->bnp", tokens, bank) * scale[:, :, None]
+    expected = jnp.where(mask[:, :, None], scores, -jnp.inf).max(1)
+    actual = max_product(tokens, scale, mask, bank)
+    np.testing.assert_allclose(actual, expected, rtol=1e-5)
 
 
 def test_gradients_in_one_argument_only():

@@ -2,11 +2,15 @@
 
 import os
 import pathlib
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from unmute_jax.tokens import Tokens
+
+Case = dict[str, np.ndarray]
 
 FOLDER = pathlib.Path(
     os.environ.get("UNMUTE_FIXTURES", pathlib.Path(__file__).parents[1] / "data")
@@ -21,7 +25,7 @@ def cases(pattern: str) -> list[pathlib.Path]:
     return found
 
 
-def read(path: pathlib.Path) -> dict[str, np.ndarray]:
+def read(path: pathlib.Path) -> Case:
     """The arrays of one case."""
     with np.load(path, allow_pickle=False) as arrays:
         return dict(arrays)
@@ -33,3 +37,82 @@ def tokens_from(x: np.ndarray, cls: np.ndarray | None = None) -> Tokens:
     b, t, *_ = patches.shape
     cls = patches.mean((1, 2)) if cls is None else jnp.asarray(cls)
     return Tokens(patches=patches, cls=cls, mask=jnp.ones((b, t), bool))
+
+
+def layers_from(patches: Any = None, cls: Any = None) -> Tokens:
+    """Tokens with layers from the reference's `[L, B, D, T, F]`, `[L, B, D]`."""
+    if patches is None:
+        patches = jnp.zeros((*cls.shape, 1, 1))
+    layers = jnp.moveaxis(jnp.moveaxis(patches, 0, 1), 2, -1)
+    layer_cls = layers.mean((2, 3)) if cls is None else jnp.moveaxis(cls, 0, 1)
+    return Tokens(
+        patches=layers[:, -1],
+        cls=layer_cls[:, -1],
+        mask=jnp.ones((len(layers), layers.shape[2]), bool),
+        layers=layers,
+        layer_cls=layer_cls,
+    )
+
+
+def affine(case: Case, layer: str) -> dict[str, np.ndarray]:
+    """A linear layer of the reference as one of ours."""
+    return {"kernel": case[f"{layer}.weight"].T, "bias": case[f"{layer}.bias"]}
+
+
+def norm(case: Case, layer: str) -> dict[str, np.ndarray]:
+    """A LayerNorm of the reference as one of ours."""
+    return {"scale": case[f"{layer}.weight"], "bias": case[f"{layer}.bias"]}
+
+
+def identity_head(width: int) -> dict[str, np.ndarray]:
+    """A classifier that passes the pooled vector on as logits."""
+    return {"kernel": np.eye(width), "bias": np.zeros(width)}
+
+
+def as_float32(tree):
+    return jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), tree)
+
+
+def assert_gradient(actual, expected, name=""):
+    """At the tolerance of the reference values.
+
+    A gradient's small entries are sums of large ones: they are held to the largest.
+    """
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(
+        actual, expected, rtol=1e-4, atol=1e-5 * scale, err_msg=name
+    )
+
+
+def check_case(probe, case, to_params, inputs, to_tokens, collections=None):
+    """Holds logits and gradients of `probe` against a case.
+
+    Args:
+        probe: The module.
+        case: The arrays.
+        to_params: From (case, kind) to parameters; kind "w" for values, "g" for
+            gradients; those that are not in the case may be missing there.
+        inputs: Names of the arrays `in.*` that `to_tokens` takes.
+        to_tokens: From those arrays to `Tokens`.
+        collections: Further variables.
+    """
+    params = as_float32(to_params(case, "w"))
+
+    def loss(params, *x):
+        variables = {"params": params, **(collections or {})}
+        logits, changed = probe.apply(
+            variables, to_tokens(*x), mutable=list(collections or ())
+        )
+        return jnp.square(logits).sum(), (logits, changed)
+
+    x = [jnp.asarray(case[f"in.{name}"]) for name in inputs]
+    compute = jax.jit(jax.value_and_grad(loss, argnums=range(1 + len(x)), has_aux=True))
+    (_, (logits, changed)), (g, *gin) = compute(params, *x)
+    np.testing.assert_allclose(logits, case["out"], atol=2e-5)
+    expected = dict(jax.tree.leaves_with_path(to_params(case, "g")))
+    for path, leaf in jax.tree.leaves_with_path(g):
+        if path in expected:
+            assert_gradient(leaf, expected[path], jax.tree_util.keystr(path))
+    for name, leaf in zip(inputs, gin, strict=True):
+        assert_gradient(leaf, case[f"gin.{name}"], name)
+    return changed

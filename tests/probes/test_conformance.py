@@ -1,5 +1,7 @@
 """What every probe of the registry promises."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,24 +12,44 @@ from unmute_jax.errors import InputError
 from unmute_jax.probes import list_probes, make_probe
 from unmute_jax.tokens import Tokens, summarise
 
-B, T, F, D, C = 4, 5, 3, 8, 3
+# The width is a multiple of all numbers of heads and queries.
+B, L, T, F, D, C = 4, 2, 5, 3, 96, 3
 
 every_probe = pytest.mark.parametrize("name", list_probes())
 
 
 def draw(seed=0, clips=B):
-    keys = jax.random.split(jax.random.key(seed), 2)
-    patches = jax.random.normal(keys[0], (clips, T, F, D))
+    keys = jax.random.split(jax.random.key(seed), 4)
     steps = jnp.arange(T)[None] < jnp.array([T, 2, 4, 1])[:clips, None]
     return Tokens(
-        patches=patches, cls=jax.random.normal(keys[1], (clips, D)), mask=steps
+        patches=jax.random.normal(keys[0], (clips, T, F, D)),
+        cls=jax.random.normal(keys[1], (clips, D)),
+        mask=steps,
+        layers=jax.random.normal(keys[2], (clips, L, T, F, D)),
+        layer_cls=jax.random.normal(keys[3], (clips, L, D)),
     )
+
+
+def spoil(x, junk):
+    """`x` with `junk` in all masked steps."""
+    real = x.mask[:, :, None, None]
+    return x.replace(
+        patches=jnp.where(real, x.patches, junk),
+        layers=jnp.where(real[:, None], x.layers, junk),
+    )
+
+
+@functools.cache
+def compiled(name):
+    """`apply` and `init`, compiled once for all tests."""
+    probe = make_probe(name, num_classes=C)
+    return jax.jit(probe.apply), jax.jit(probe.init)
 
 
 def start(name, x):
     """The compiled probe and its first variables."""
-    probe = make_probe(name, num_classes=C)
-    return jax.jit(probe.apply), jax.jit(probe.init)(jax.random.key(1), x)
+    apply, init = compiled(name)
+    return apply, init(jax.random.key(1), x)
 
 
 @every_probe
@@ -44,12 +66,13 @@ def test_logits_are_float32_and_finite(name):
 @every_probe
 def test_initial_values_follow_the_key(name):
     x = draw()
-    probe = make_probe(name, num_classes=C)
-    init = jax.jit(probe.init)
+    _, init = compiled(name)
     one, same, other = (init(jax.random.key(k), x) for k in (1, 1, 2))
     jax.tree.map(np.testing.assert_array_equal, one, same)
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
-        assert (a != b).any()
+        constant = a.size > 1 and a.min() == a.max()  # the scale of a norm, say
+        assert constant or (a != b).any()
+    assert any(a.min() != a.max() for a in jax.tree.leaves(one))
 
 
 @every_probe
@@ -58,8 +81,7 @@ def test_masked_steps_have_no_influence(name):
     apply, variables = start(name, x)
     expected = apply(variables, x)
     for junk in (7.0, 1e20):
-        patches = jnp.where(x.mask[:, :, None, None], x.patches, junk)
-        actual = apply(variables, x.replace(patches=patches))
+        actual = apply(variables, spoil(x, junk))
         np.testing.assert_allclose(actual, expected, atol=1e-6)
 
 
@@ -76,7 +98,11 @@ def test_a_clip_does_not_depend_on_its_batch(name):
 @every_probe
 def test_gradients_are_finite_even_for_silent_clips(name):
     x = draw()
-    x = x.replace(patches=x.patches.at[0].set(0.0), mask=x.mask.at[1].set(False))
+    x = x.replace(
+        patches=x.patches.at[0].set(0.0),
+        layers=x.layers.at[0].set(0.0),
+        mask=x.mask.at[1].set(False),
+    )
     apply, variables = start(name, x)
     grads = jax.grad(lambda v: jnp.square(apply(v, x)).sum())(variables)
     assert all(np.isfinite(g).all() for g in jax.tree.leaves(grads))
@@ -88,7 +114,15 @@ def test_reads_what_it_says(name):
     x = draw()
     apply, variables = start(name, x)
     expected = apply(variables, x)
-    if make_probe(name, num_classes=C).reads == "summary":
+    reads = make_probe(name, num_classes=C).reads
+    if reads != "layers":
+        last = x.replace(layers=None, layer_cls=None)
+        np.testing.assert_allclose(apply(variables, last), expected, atol=1e-6)
+    else:
+        for part in ("layers", "layer_cls"):
+            with pytest.raises(InputError, match="all_layers"):
+                apply(variables, x.replace(**{part: None}))
+    if reads == "summary":
         actual = apply(variables, summarise(x))
         np.testing.assert_allclose(actual, expected, atol=1e-6)
     else:
@@ -101,9 +135,13 @@ def test_reads_what_it_says(name):
 @every_probe
 def test_bfloat16_tokens_are_accepted(name):
     x = draw()
-    x = x.replace(patches=x.patches.astype(jnp.bfloat16))
+    x = x.replace(
+        patches=x.patches.astype(jnp.bfloat16), layers=x.layers.astype(jnp.bfloat16)
+    )
     apply, variables = start(name, x)
-    exact = x.replace(patches=x.patches.astype(jnp.float32))
+    exact = x.replace(
+        patches=x.patches.astype(jnp.float32), layers=x.layers.astype(jnp.float32)
+    )
     actual = apply(variables, x)
     assert actual.dtype == jnp.float32
     np.testing.assert_allclose(actual, apply(variables, exact), atol=1e-6)
@@ -124,7 +162,6 @@ def test_trials_and_devices_change_nothing(name):
         out_axes=0,
     )
     np.testing.assert_allclose(mapped(trials, x).swapaxes(0, 1), together, atol=1e-6)
-    apply = jax.jit(probe.apply)
     for i in range(2):
-        alone = apply(jax.tree.map(lambda a: a[i], trials), x)  # noqa: B023
+        alone = compiled(name)[0](jax.tree.map(lambda a: a[i], trials), x)  # noqa: B023
         np.testing.assert_allclose(alone, together[i], atol=1e-6)

@@ -6,7 +6,15 @@ import numpy as np
 import optax
 import pytest
 
-from tests.probes.golden import cases, read, tokens_from
+from tests.probes.golden import (
+    affine,
+    as_float32,
+    cases,
+    check_case,
+    norm,
+    read,
+    tokens_from,
+)
 from unmute_jax.losses import make_loss
 from unmute_jax.probes import make_probe
 from unmute_jax.probes.prototypes import best_matches, sign
@@ -14,24 +22,21 @@ from unmute_jax.probes.prototypes import best_matches, sign
 ids = lambda path: path.stem  # noqa: E731
 
 
+def vectors(case, kind):
+    """Prototypes `[P, D, 1, 1]` as `[P, D]`."""
+    x = case[f"{kind}.prototype_vectors"]
+    return x.reshape(x.shape[:2])
+
+
 def protobin_params(case, kind):
-    vectors = case[f"{kind}.prototype_vectors"]
     return {
-        "prototypes": vectors.reshape(vectors.shape[:2]).astype(np.float32),
-        "classifier": {
-            "kernel": case[f"{kind}.fc.weight"].T.astype(np.float32),
-            "bias": case[f"{kind}.fc.bias"].astype(np.float32),
-        },
+        "prototypes": vectors(case, kind),
+        "classifier": affine(case, f"{kind}.fc"),
     }
 
 
 def linear_params(case, kind):
-    return {
-        "classifier": {
-            "kernel": case[f"{kind}.weight"].T.astype(np.float32),
-            "bias": case[f"{kind}.bias"].astype(np.float32),
-        }
-    }
+    return {"classifier": affine(case, kind)}
 
 
 def assert_trees_close(actual, expected, **tolerance):
@@ -40,40 +45,47 @@ def assert_trees_close(actual, expected, **tolerance):
     )
 
 
+@pytest.mark.parametrize("path", cases("bat_linear_[cg][la][sp]*.npz"), ids=ids)
+def test_normalised_linear_equals_the_reference(path):
+    case = read(path)
+
+    def params(case, kind):
+        return {
+            "norm": norm(case, f"{kind}.ln"),
+            "classifier": affine(case, f"{kind}.fc"),
+        }
+
+    (given,) = (name for name in ("cls_tokens", "patch_tokens") if f"in.{name}" in case)
+    last = {
+        "cls_tokens": lambda x: tokens_from(jnp.zeros((*x.shape[1:], 1, 1)), x[-1]),
+        "patch_tokens": lambda x: tokens_from(x[-1]),
+    }
+    probe = make_probe(
+        "linear",
+        num_classes=len(case["w.fc.bias"]),
+        normalise=True,
+        input="cls" if given == "cls_tokens" else "mean",
+    )
+    check_case(probe, case, params, [given], last[given])
+
+
 @pytest.mark.parametrize("path", cases("bat_protobin_[ce][ld][ig]*.npz"), ids=ids)
 def test_protobin_equals_the_reference(path):
     case = read(path)
-    params = jax.tree.map(jnp.asarray, protobin_params(case, "w"))
     classes, p = case["w.fc.weight"].shape
     probe = make_probe(
         "protobin", num_classes=classes, prototypes_per_class=p // classes
     )
-
-    def loss(params, x):
-        logits = probe.apply({"params": params}, tokens_from(x))
-        return jnp.square(logits).sum(), logits
-
-    compute = jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))
-    (_, logits), (g, gin) = compute(params, jnp.asarray(case["in.tokens"]))
-    np.testing.assert_allclose(logits, case["out"], atol=2e-5)
-    # A gradient's small entries are sums of large ones: compare with the largest.
-    for actual, expected in [
-        *zip(
-            jax.tree.leaves(g), jax.tree.leaves(protobin_params(case, "g")), strict=True
-        ),
-        (gin, case["gin.tokens"]),
-    ]:
-        scale = np.abs(expected).max()
-        np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5 * scale)
+    check_case(probe, case, protobin_params, ["tokens"], tokens_from)
 
 
 @pytest.mark.parametrize("path", cases("bat_protobin_*.npz"), ids=ids)
 def test_sign_and_similarities_equal_the_reference(path):
     case = read(path)
-    vectors = jnp.asarray(case["w.prototype_vectors"])[..., 0, 0]
-    np.testing.assert_array_equal(sign(vectors), case["mid.proto_sign"][..., 0, 0])
+    bank = sign(jnp.asarray(vectors(case, "w")))
+    np.testing.assert_array_equal(bank, case["mid.proto_sign"][..., 0, 0])
     tokens = tokens_from(case["in.tokens"]).with_inverse_norms()
-    best = best_matches(tokens, sign(vectors), binary=True)
+    best = best_matches(tokens, bank, binary=True)
     np.testing.assert_allclose(best, case["mid.sim"].max((2, 3)), atol=2e-6)
 
 
@@ -116,7 +128,7 @@ def test_training_equals_the_reference(name, path, to_params):
             updates, state = optimizer.update(grads, state, params)
         return optax.apply_updates(params, updates), state, value, logits
 
-    params = jax.tree.map(jnp.asarray, to_params(case, "w0"))
+    params = as_float32(to_params(case, "w0"))
     state = optimizer.init(params)
     losses = []
     for _ in range(int(steps)):

@@ -23,6 +23,9 @@ def silence(features, clips=1):
     [
         ("linear", {}, 7_690),
         ("linear", {"input": "mean"}, 7_690),
+        ("mlp", {}, 598_282),
+        ("linearc", {}, 15_370),
+        ("linpre", {}, 7_690),
         ("stats", {}, 23_050),
         ("protobin", {}, 155_610),
         ("protobin", {"prototypes_per_class": 1}, 7_790),
@@ -49,18 +52,27 @@ def test_initial_values_are_the_papers(key):
     assert params["classifier"]["bias"].any()
 
 
-def test_linear_and_stats_read_their_statistics(key):
+def draw(key):
+    """Three clips of which two of four steps are real."""
     keys = jax.random.split(key, 2)
-    x = Tokens(
+    return Tokens(
         patches=jax.random.normal(keys[0], (3, 4, 2, 5)),
         cls=jax.random.normal(keys[1], (3, 5)),
         mask=jnp.array([[True, True, False, False]] * 3),
     )
+
+
+def test_affine_maps_read_their_statistics(key):
+    x = draw(key)
     s = summarise(x)
     bands = [s.band_mean, s.band_max, s.band_std]
+    by_band = s.band_mean.reshape(3, -1)
     features = [
         ("linear", {"input": "cls"}, s.cls),
         ("linear", {"input": "mean"}, s.mean),
+        ("linearc", {}, jnp.concatenate([s.cls, s.mean], 1)),
+        ("linearc", {"input": "bands"}, by_band),
+        ("linpre", {"reading": "bands"}, by_band),
         ("stats", {}, jnp.concatenate([s.mean, s.max, s.std], 1)),
         ("stats", {"per_band": True}, jnp.stack(bands, 1).reshape(3, -1)),
     ]
@@ -70,6 +82,47 @@ def test_linear_and_stats_read_their_statistics(key):
         layer = variables["params"]["classifier"]
         expected = wanted @ layer["kernel"] + layer["bias"][None]
         np.testing.assert_allclose(probe.apply(variables, x), expected, atol=1e-6)
+
+
+def test_mlp_is_an_affine_map_of_hidden_layers(key):
+    x = draw(key)
+    probe = make_probe(
+        "mlp", num_classes=2, input="mean", hidden_layers=2, width=7, activation="tanh"
+    )
+    variables = jax.jit(probe.init)(key, x)
+    params = jax.tree.map(np.asarray, variables["params"])
+    h = np.asarray(summarise(x).mean)
+    assert set(params) == {"hidden_0", "hidden_1", "classifier"}
+    for name in ("hidden_0", "hidden_1"):
+        h = np.tanh(h @ params[name]["kernel"] + params[name]["bias"])
+    expected = h @ params["classifier"]["kernel"] + params["classifier"]["bias"]
+    np.testing.assert_allclose(probe.apply(variables, x), expected, atol=1e-6)
+
+
+def test_linpre_is_the_largest_logit_of_a_token(key):
+    x = draw(key)
+    probe = make_probe("linpre", num_classes=2)
+    variables = jax.jit(probe.init)(key, x)
+    layer = variables["params"]
+    logits = x.patches[:, :2] @ layer["kernel"] + layer["bias"][None, None, None]
+    np.testing.assert_allclose(probe.apply(variables, x), logits.max((1, 2)), atol=1e-6)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "max"])
+def test_conv_sees_zeros_where_steps_are_masked(key, pooling):
+    x = draw(key)
+    probe = make_probe("conv", num_classes=2, width=6, pooling=pooling)
+    variables = jax.jit(probe.init)(key, x)
+    params = jax.tree.map(np.asarray, variables["params"])
+    layer, head = params["conv"], params["classifier"]
+    padded = np.pad(x.patches[:, :2], ((0, 0), (1, 1), (1, 1), (0, 0)))
+    h = np.zeros((3, 2, 2, 6))
+    for t, f in np.ndindex(2, 2):
+        window = padded[:, t : t + 3, f : f + 3]
+        h[:, t, f] = np.einsum("btfd,tfdx->bx", window, layer["kernel"])
+    pooled = getattr(np.maximum(h + layer["bias"], 0), pooling)((1, 2))
+    expected = pooled @ head["kernel"] + head["bias"]
+    np.testing.assert_allclose(probe.apply(variables, x), expected, atol=1e-6)
 
 
 def test_a_sign_flips_only_when_a_prototype_crosses_zero(key):
@@ -102,6 +155,13 @@ def test_registry_is_sorted_and_known():
         ),
         ("linear", {"input": "clss"}, "did you mean 'cls'?"),
         ("linear", {"name": "x"}, "unknown option"),
+        ("linear", {"training": True}, "unknown option"),
+        ("mlp", {"activation": "rel"}, "activation of Mlp 'rel': did you mean 'relu'"),
+        ("mlp", {"width": -1}, "Mlp: width must be a whole number of at least 1"),
+        ("linearc", {"input": "band"}, "did you mean 'bands'?"),
+        ("linpre", {"reading": "token"}, "did you mean 'token_max'?"),
+        ("conv", {"pooling": "avg"}, "known: max, mean"),
+        ("conv", {"kernel_size": 0}, "Conv: kernel_size must be"),
         (
             "protobin",
             {"prototypes_per_class": 0},

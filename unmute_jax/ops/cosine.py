@@ -56,10 +56,31 @@ def max_cosine(
     Returns:
         Float32 similarities in [-1, 1].
     """
-    best: Any = _max_scaled(binary, tokens, inverse_norms, mask, prototypes)
+    best = max_product(tokens, inverse_norms, mask, prototypes, binary=binary)
     # max before sqrt: the other way round the gradient at a zero vector is NaN.
     norms = jnp.sqrt(jnp.maximum(jnp.square(prototypes).sum(-1), NORM_EPS**2))
     return best / norms[None]
+
+
+def max_product(
+    tokens: Float[Array, "B N D"],
+    scale: Float[Array, "B N"],
+    mask: Bool[Array, "B N"],
+    vectors: Float[Array, "P D"],
+    *,
+    binary: bool = False,
+) -> Float[Array, "B P"]:
+    """`max_n scale_n * (token_n . vector_p)`: `max_cosine` with norms of one's own.
+
+    Args:
+        tokens: Raw tokens of any floating type.
+        scale: Positive, float32.
+        mask: True for real positions; a clip without any has 0 everywhere.
+        vectors: Float32.
+        binary: As for `max_cosine`.
+    """
+    best: Any = _max_scaled(binary, tokens, scale, mask, vectors)
+    return best
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))

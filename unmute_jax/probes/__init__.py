@@ -7,13 +7,18 @@ from typing import Any
 
 from unmute_jax.errors import unknown_name
 from unmute_jax.probes.base import Probe
-from unmute_jax.probes.linear import Linear, Stats
+from unmute_jax.probes.linear import Linear, LinearC, Mlp, Stats
 from unmute_jax.probes.prototypes import Protobin
+from unmute_jax.probes.token_maps import Conv, LinPre
 
 __all__ = ["Probe", "list_probes", "make_probe", "probe_options"]
 
 _PROBES: dict[str, type[Probe]] = {
+    "conv": Conv,
     "linear": Linear,
+    "linearc": LinearC,
+    "linpre": LinPre,
+    "mlp": Mlp,
     "protobin": Protobin,
     "stats": Stats,
 }
@@ -52,4 +57,4 @@ def probe_options(name: str) -> set[str]:
         raise unknown_name("probe", name, _PROBES)
     # flax adds `parent` and `name` to the fields of every module.
     fields = {f.name for f in dataclasses.fields(_PROBES[name])}
-    return fields - {"parent", "name", "num_classes"}
+    return fields - {"parent", "name", "num_classes", "training"}

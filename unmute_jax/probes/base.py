@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal, get_args
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
-from unmute_jax.errors import InputError
+from unmute_jax.errors import InputError, unknown_name
 from unmute_jax.tokens import Summary, Tokens, summarise
+
+# Guard of LayerNorm and BatchNorm in all the codes nearest to the paper; section 3.
+VARIANCE_EPS = 1e-6
+
+Initialiser = Callable[..., Array]
 
 
 class Probe(nn.Module):
     """A small network from the tokens of a frozen encoder to logits.
 
     Attributes:
-        reads: What `__call__` takes: the whole `Tokens`, or their `Summary` alone, so
-            that a pass over the tokens can be saved.
+        reads: What `__call__` takes: the whole `Tokens`; `Tokens` with all their
+            `layers`; or their `Summary` alone, so that a pass over the tokens can be
+            saved.
         num_classes: Number of logits.
+        training: Whether `__call__` is that of training, for the few options that make
+            a difference then: `probe.clone(training=True).apply(...)`.
     """
 
-    reads: ClassVar[Literal["tokens", "summary"]]
+    reads: ClassVar[Literal["tokens", "layers", "summary"]]
 
     num_classes: int
+    training: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -39,25 +50,77 @@ class Probe(nn.Module):
                     f"least 1, not {value!r}"
                 )
 
+    def check_choice(self, field: str, choices: Any) -> None:
+        """Raises InputError where an option is not one of the Literal `choices`."""
+        value = getattr(self, field)
+        if value not in get_args(choices):
+            raise unknown_name(
+                f"{field} of {type(self).__name__}", value, get_args(choices)
+            )
+
+    def check_divides(self, field: str, features: int, what: str) -> None:
+        """Raises InputError where `features` cannot be cut into that many parts."""
+        value = getattr(self, field)
+        if features % value:
+            raise InputError(
+                f"{type(self).__name__}: {field}={value} does not divide the "
+                f"{features} {what}"
+            )
+
+    def penalty(self, params: Any) -> Float[Array, ""]:
+        """What this probe adds to the loss of a batch: nothing, for most.
+
+        Args:
+            params: As in `variables["params"]`.
+        """
+        del params
+        return jnp.zeros(())
+
     def classify(self, features: Float[Array, "B X"]) -> Float[Array, "B C"]:
         """The last affine map; call it inside a compact `__call__`.
 
-        Weights and biases start as U(+-1/sqrt(fan_in)), PyTorch's default. The product
-        is small: full precision costs nothing, on any device.
+        The product is small: full precision costs nothing, on any device.
         """
-        bound = features.shape[-1] ** -0.5
+        return self.dense("classifier", features, self.num_classes)
 
-        def initialise(key: Array, shape: Any, dtype: Any) -> Array:
-            return jax.random.uniform(key, shape, dtype, -bound, bound)
-
-        dense = nn.Dense(
-            self.num_classes,
+    def dense(
+        self, name: str, x: Float[Array, "*S X"], features: int
+    ) -> Float[Array, "*S Y"]:
+        """An affine map; weights and biases start as PyTorch's do."""
+        initialise = uniform_init(x.shape[-1])
+        layer = nn.Dense(
+            features,
             kernel_init=initialise,
             bias_init=initialise,
             precision=jax.lax.Precision.HIGHEST,
-            name="classifier",
+            name=name,
         )
-        return dense(features)
+        return layer(x)
+
+    def matrix(self, name: str, rows: int, columns: int) -> Float[Array, "X Y"]:
+        """A linear map `x @ matrix` without bias; starts as PyTorch's do."""
+        return self.param(name, uniform_init(rows), (rows, columns))
+
+    def layer_norm(self, x: Float[Array, "*S X"]) -> Float[Array, "*S X"]:
+        """LayerNorm over the last axis, with scale and bias."""
+        # The fast variance is a difference of large numbers.
+        norm = nn.LayerNorm(VARIANCE_EPS, use_fast_variance=False, name="norm")
+        return norm(x)
+
+
+def uniform_init(fan_in: int) -> Initialiser:
+    """U(+-1/sqrt(fan_in)), PyTorch's default for weights and biases."""
+    bound = fan_in**-0.5
+
+    def initialise(key: Array, shape: Any, dtype: Any = jnp.float32) -> Array:
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return initialise
+
+
+def einsum(subscripts: str, *operands: Array) -> Array:
+    """`jnp.einsum` in full float32 on any device."""
+    return jnp.einsum(subscripts, *operands, precision=jax.lax.Precision.HIGHEST)
 
 
 def as_summary(x: Tokens | Summary) -> Summary:
@@ -70,3 +133,21 @@ def as_tokens(x: Tokens | Summary) -> Tokens:
     if isinstance(x, Summary):
         raise InputError("this probe reads tokens; a summary of them is not enough")
     return x.with_inverse_norms()
+
+
+def flat_mask(tokens: Tokens) -> Bool[Array, "B N"]:
+    """True for real positions, `N = T * F`, frequency fastest."""
+    return jnp.repeat(jnp.asarray(tokens.mask), tokens.patches.shape[2], axis=1)
+
+
+def real_positions(
+    tokens: Tokens,
+) -> tuple[Float[Array, "B N D"], Bool[Array, "B N"]]:
+    """The tokens as a float32 sequence, zero where they are not real; and the mask.
+
+    Zeros, because whatever stands there meets a weight of zero, and `0 * inf` is NaN.
+    """
+    b, t, f, d = tokens.patches.shape
+    mask = flat_mask(tokens)
+    patches = jnp.asarray(tokens.patches).reshape(b, t * f, d).astype(jnp.float32)
+    return jnp.where(mask[:, :, None], patches, 0.0), mask

@@ -10,7 +10,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from unmute_jax.ops import max_cosine
-from unmute_jax.probes.base import Probe, as_tokens
+from unmute_jax.probes.base import Probe, as_tokens, flat_mask
 from unmute_jax.tokens import Summary, Tokens
 
 
@@ -50,7 +50,7 @@ def best_matches(
     return max_cosine(
         jnp.asarray(tokens.patches).reshape(b, t * f, d),
         jnp.asarray(tokens.inverse_norms).reshape(b, t * f),
-        jnp.repeat(jnp.asarray(tokens.mask), f, axis=1),
+        flat_mask(tokens),
         prototypes,
         binary=binary,
     )
