@@ -13,7 +13,8 @@ from unmute_jax.errors import InputError
 
 # Small networks, where the default is a full-size one.
 _TINY_VIT = {"width": 16, "depth": 2, "num_heads": 2, "target_frames": 208}
-TINY = dict.fromkeys(["eat", "eat+", "sslam", "sslam+"], _TINY_VIT)
+_VITS = ["audiomae", "audiomae+", "eat", "eat+", "sslam", "sslam+"]
+TINY = dict.fromkeys(_VITS, _TINY_VIT)
 SECONDS, RATE = 2.0, 16000
 
 

@@ -13,6 +13,8 @@ __all__ = ["Encoder", "Geometry", "list_encoders", "load_encoder"]
 # Registry name -> module with `load(name, source, ...)`. A "+" marks the supervised
 # variant: the same network, other published weights.
 _FILES = {
+    "audiomae": "audiomae",
+    "audiomae+": "audiomae",
     "eat": "eat",
     "eat+": "eat",
     "logmel": "logmel",

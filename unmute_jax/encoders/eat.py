@@ -9,14 +9,13 @@ from __future__ import annotations
 import functools
 from typing import ClassVar
 
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from unmute_jax.encoders import vit
 from unmute_jax.encoders.vit_encoder import Input, VitEncoder
 from unmute_jax.encoders.vit_family import Family
 from unmute_jax.encoders.vit_family import load as load_family
-from unmute_jax.tokens import Tokens
+from unmute_jax.encoders.vit_network import VitNetwork
 from unmute_jax.weights import eat as checkpoints
 from unmute_jax.weights.vit import BANDS
 
@@ -28,7 +27,7 @@ RECIPES = {
 }
 
 
-class EatNetwork(vit.VitNetwork):
+class EatNetwork(VitNetwork):
     """The encoder: a LayerNorm in front of post-norm blocks, none behind them."""
 
     block = vit.PostNormBlock
@@ -64,10 +63,6 @@ class EatEncoder(VitEncoder):
     """EAT, or another encoder with its network, with one set of weights."""
 
     version: ClassVar[int] = 1
-
-    def summary(self, tokens: Tokens) -> Float[Array, "B D"]:
-        """The class token."""
-        return jnp.asarray(tokens.cls)
 
 
 FAMILY = Family(

@@ -1,4 +1,4 @@
-"""Vision transformers over spectrograms: parts that the encoders share.
+"""Transformer parts that the encoders share.
 
 Written for speed on a CPU as well: query, key and value come from one matrix product,
 and the heads are moved in front of the tokens before the two attention products.
@@ -6,18 +6,10 @@ and the heads are moved in front of the tokens before the two attention products
 
 from __future__ import annotations
 
-import abc
-from typing import ClassVar
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
-
-from unmute_jax.weights.vit import PATCH, Sizes
-
-# Of every LayerNorm in all of these networks.
-EPSILON = 1e-6
 
 
 def layer_norm(epsilon: float, name: str | None = None) -> nn.LayerNorm:
@@ -99,88 +91,3 @@ def patchify(
     t, f = frames // size, mels // size
     x = spectrogram[:, : t * size, : f * size].reshape(b, t, size, f, size)
     return x.transpose(0, 1, 3, 2, 4).reshape(b, t, f, size * size)
-
-
-class VitNetwork(nn.Module):
-    """Patch embedding, positions, blocks; of fine-tuned weights `fc_norm` and `head`.
-
-    Attributes:
-        sizes: Of the tensors.
-        num_heads: Attention heads.
-        epsilon: Of every LayerNorm.
-    """
-
-    sizes: Sizes
-    num_heads: int
-    epsilon: float = EPSILON
-
-    block: ClassVar[type[PreNormBlock | PostNormBlock]]
-
-    def setup(self) -> None:
-        """Parameters named as `weights.vit.to_params` names them."""
-        sizes = self.sizes
-        shape = (sizes.positions, sizes.width)
-        self.positions = self.param("positions", nn.initializers.zeros, shape)
-        self.cls = self.param("cls", nn.initializers.zeros, shape[1:])
-        self.patch_embed = nn.Dense(sizes.width)
-        self.blocks = [
-            self.block(self.num_heads, sizes.hidden, self.epsilon)
-            for _ in range(sizes.depth)
-        ]
-        if sizes.classes is not None:
-            self.fc_norm = layer_norm(self.epsilon)
-            self.head = nn.Dense(sizes.classes)
-
-    @property
-    @abc.abstractmethod
-    def max_steps(self) -> int | None:
-        """The most time steps that there are positions for; None: any number."""
-
-    @abc.abstractmethod
-    def embed(
-        self, spectrogram: Float[Array, "B frames mels"]
-    ) -> Float[Array, "B N D"]:
-        """Class token, then patch tokens, time-major, with their positions."""
-
-    def __call__(
-        self, spectrogram: Float[Array, "B frames mels"]
-    ) -> list[Float[Array, "B N D"]]:
-        """The output of every block, class token first."""
-        return self.run(self.embed(spectrogram))
-
-    def run(self, x: Float[Array, "B N D"]) -> list[Float[Array, "B N D"]]:
-        """The output of every block, given the input of the first."""
-        outputs = []
-        for block in self.blocks:
-            x = block(x)
-            outputs.append(x)
-        return outputs
-
-    def finish(self, x: Float[Array, "B N D"]) -> Float[Array, "B N D"]:
-        """From the output of the last block to the feature: here the same."""
-        return x
-
-    def encode(
-        self, spectrogram: Float[Array, "B frames mels"]
-    ) -> tuple[list[Float[Array, "B N D"]], Float[Array, "B N D"]]:
-        """The output of every block, and the feature."""
-        outputs = self(spectrogram)
-        return outputs, self.finish(outputs[-1])
-
-    def pool(self, summary: Float[Array, "B D"]) -> Float[Array, "B D"]:
-        """The input of the head."""
-        return self.fc_norm(summary)
-
-    def classify(self, summary: Float[Array, "B D"]) -> Float[Array, "B C"]:
-        """The head of a fine-tuned file; scores before the sigmoid."""
-        return self.head(self.pool(summary))
-
-    def patches(self, spectrogram: Float[Array, "B frames mels"]) -> Array:
-        """Embedded patches `[B, T * F, D]`, time-major, and without positions."""
-        x = self.patch_embed(patchify(spectrogram, PATCH))
-        return x.reshape(len(x), -1, self.sizes.width)
-
-    def behind_cls(self, cls: Float[Array, "D"], x: Float[Array, "B N D"]) -> Array:
-        """The same class token in front of the tokens of every clip."""
-        first = jnp.broadcast_to(cls, (len(x), 1, self.sizes.width))
-        return jnp.concatenate([first, x], axis=1)

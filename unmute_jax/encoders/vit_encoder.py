@@ -6,7 +6,6 @@ has its own constants, network and checkpoints: its `vit_family.Family`.
 
 from __future__ import annotations
 
-import abc
 import dataclasses
 from typing import Any, cast
 
@@ -15,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from unmute_jax.encoders.base import Encoder, Geometry, Params
-from unmute_jax.encoders.vit import VitNetwork
+from unmute_jax.encoders.vit_network import VitNetwork
 from unmute_jax.errors import InputError
 from unmute_jax.frontends import KaldiFbank, fit_frames, kaldi_fbank, real_frames
 from unmute_jax.tokens import Arr, Tokens
@@ -143,9 +142,9 @@ class VitEncoder(Encoder):
             layer_cls=jnp.stack([x[:, 0] for x in layers], 1) if all_layers else None,
         )
 
-    @abc.abstractmethod
     def summary(self, tokens: Tokens) -> Float[Array, "B D"]:
-        """What the head of fine-tuned weights reads, before `fc_norm`."""
+        """What the head of fine-tuned weights reads: the class token by default."""
+        return jnp.asarray(tokens.cls)
 
     def pooled(self, tokens: Tokens) -> Float[Array, "B D"]:
         """What the last linear map of fine-tuned weights reads.

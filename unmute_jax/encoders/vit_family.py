@@ -15,8 +15,8 @@ import jax
 import numpy as np
 
 from unmute_jax.encoders.base import Params
-from unmute_jax.encoders.vit import VitNetwork
 from unmute_jax.encoders.vit_encoder import Input, VitEncoder
+from unmute_jax.encoders.vit_network import VitNetwork
 from unmute_jax.errors import InputError, unknown_name
 from unmute_jax.weights.files import read_weights
 from unmute_jax.weights.published import find_weights

@@ -35,17 +35,28 @@ def vit_block_shapes(block: str, width: int, hidden: int) -> dict[str, Shape]:
     }
 
 
-def state_dict(content: Any, source: str) -> dict[str, Any]:
-    """What lies under "model" in the content of a weights file.
+def state_dict(
+    content: Any, source: str, *, key: str = "model", flat: bool = False
+) -> dict[str, Any]:
+    """What lies under `key` in the content of a weights file.
+
+    Args:
+        content: Of the file.
+        source: Of the content, for the message.
+        key: Where the state dict should be.
+        flat: Whether the content may itself be the state dict.
 
     Raises:
-        InputError: Nothing that could be a state dict does.
+        InputError: Nothing that could be a state dict is there.
     """
-    found = content.get("model") if isinstance(content, dict) else None
-    if not isinstance(found, dict):
-        keys = list(content) if isinstance(content, dict) else type(content).__name__
-        raise InputError(f"{source} holds no weights under 'model'; it holds {keys}")
-    return found
+    found = content.get(key) if isinstance(content, dict) else None
+    if isinstance(found, dict):
+        return found
+    if flat and isinstance(content, dict):
+        if any(isinstance(value, np.ndarray) for value in content.values()):
+            return content
+    keys = list(content) if isinstance(content, dict) else type(content).__name__
+    raise InputError(f"{source} holds no weights under {key!r}; it holds {keys}")
 
 
 def check_tensor(name: str, value: Any, source: str) -> np.ndarray:

@@ -124,6 +124,21 @@ PUBLISHED = (
         hub="ta012/SSLAM_AS2M_Finetuned",
         megabytes=362,
     ),
+    # The README of github.com/facebookresearch/AudioMAE, commit of 2023-05-13.
+    Published(
+        name="AudioMAE_AS2M_pretrained",
+        encoders=("audiomae", "audiomae+"),
+        default_of="audiomae",
+        licence="CC BY-NC 4.0",
+        drive_id="1ni_DV4dRf7GxM8k-Eirx71WP9Gg89wwu",
+    ),
+    Published(
+        name="AudioMAE_AS2M_finetuned",
+        encoders=("audiomae", "audiomae+"),
+        default_of="audiomae+",
+        licence="CC BY-NC 4.0",
+        drive_id="18EsFOyZYvBYHkJ7_n7JFFWbj6crz01gq",
+    ),
 )
 
 

@@ -140,6 +140,20 @@ def read_sizes(
     )
 
 
+def check_grid(sizes: Sizes, source: str) -> Sizes:
+    """`sizes` itself: one position for the class token, 8 for each time step.
+
+    Raises:
+        InputError: The position table has another number of rows.
+    """
+    if sizes.positions <= 1 or (sizes.positions - 1) % BANDS:
+        raise InputError(
+            f"{source} holds another network: pos_embed has {sizes.positions} rows, "
+            f"not 1 + {BANDS} n"
+        )
+    return sizes
+
+
 def to_params(
     tensors: Mapping[str, np.ndarray], shapes: Mapping[str, Shape], source: str
 ) -> dict[str, Any]:

@@ -1,0 +1,24 @@
+"""Comparing every block of a ViT with the reference."""
+
+import re
+
+import numpy as np
+
+
+def lengths(arrays):
+    """The numbers of frames of the inputs `x_...`; at least one."""
+    found = [m[1] for name in arrays if (m := re.fullmatch(r"x_(\d+)", name))]
+    assert found
+    return found
+
+
+def check_blocks(encoder, spectrogram, arrays, length, **tolerance):
+    """The arrays `block..._LENGTH` are the layers of the tokens, class token first."""
+    tokens = encoder.encode(spectrogram, all_layers=True)
+    b, l, t, f, d = tokens.layers.shape
+    assert {f"block{k}_{length}" in arrays for k in range(l)} == {True}
+    assert f"block{l}_{length}" not in arrays
+    patches = tokens.layers.reshape(b, l, t * f, d)
+    for k in range(l):
+        got = np.concatenate([tokens.layer_cls[:, k, None], patches[:, k]], axis=1)
+        np.testing.assert_allclose(got, arrays[f"block{k}_{length}"], **tolerance)

@@ -1,0 +1,84 @@
+"""Front ends of AudioMAE and ASiT against the reference."""
+
+import re
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests import golden
+from unmute_jax.encoders import load_encoder
+from unmute_jax.encoders.vit_encoder import FBANK
+from unmute_jax.frontends import LOG_FLOOR, fit_frames, kaldi_fbank, mel_banks
+
+ENCODERS = ["audiomae"]
+RECIPES = {
+    "audioset": "audioset",
+    "esc50": "esc50",
+    "speechcommands": "speech_commands",
+    None: "audioset",
+}
+FBANK_MAX, FBANK_MEAN = 1e-2, 1e-4
+
+
+@pytest.fixture(params=ENCODERS, scope="module")
+def name(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def arrays(name):
+    return golden.read(golden.ENCODERS / f"frontend_{name}.npz")
+
+
+def inputs(name, arrays):
+    """(waveform name, an encoder of the recipe, wanted input) of every input."""
+    found = [re.fullmatch(r"input_([^_]+)_(?:([^_]+)_)?(\d+)", k) for k in arrays]
+    matches = [match for match in found if match]
+    assert matches
+    for match in matches:
+        encoder = load_encoder(
+            name,
+            weights="untrained",
+            width=16,
+            depth=1,
+            num_heads=1,
+            recipe=RECIPES[match[2]],
+            target_frames=int(match[3]),
+        )
+        yield match[1], encoder, arrays[match[0]]
+
+
+def check(got, want, scale):
+    error = np.abs(np.asarray(got) - want)
+    assert error.max() <= FBANK_MAX * scale
+    assert error.mean() <= FBANK_MEAN * scale
+
+
+def test_log_mels_equal_the_reference(arrays):
+    names = [key.removeprefix("wav_") for key in arrays if key.startswith("wav_")]
+    assert names
+    for name in names:
+        got = kaldi_fbank(arrays[f"wav_{name}"][None], FBANK)[0]
+        check(got, arrays[f"fbank_{name}"], scale=1)
+        assert np.asarray(got).min() == np.float32(LOG_FLOOR)
+
+
+def test_network_inputs_equal_the_reference(name, arrays):
+    for waveform, encoder, want in inputs(name, arrays):
+        check(encoder.frontend(arrays[f"wav_{waveform}"][None])[0], want, scale=0.1)
+
+
+def test_padding_and_constants_are_exact(name, arrays):
+    for waveform, encoder, want in inputs(name, arrays):
+        fbank = jnp.asarray(arrays[f"fbank_{waveform}"])
+        fitted = fit_frames(fbank[None], np.array([len(fbank)]), len(want))[0]
+        got = (fitted - encoder.input.mean) / (2 * encoder.input.std)
+        # The reference divides in float32 as well, but may round once more or less.
+        np.testing.assert_allclose(got, want, rtol=0, atol=5e-7)
+
+
+def test_filters_equal_the_reference(arrays):
+    if "mel_banks" in arrays:
+        # The reference computes its slopes in float32.
+        np.testing.assert_allclose(mel_banks(FBANK), arrays["mel_banks"], atol=2e-5)

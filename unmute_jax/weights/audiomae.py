@@ -1,0 +1,86 @@
+"""The tensors of AudioMAE checkpoints, pre-trained and fine-tuned.
+
+The training scripts save `{"model": tensors, ...}`; copies for timm hold the tensors
+alone. The decoder of the pre-training is never read, nor are the embeddings that some
+checkpoints hold besides.
+
+Source: github.com/facebookresearch/AudioMAE, commit of 2023-05-13.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from unmute_jax.weights import vit
+from unmute_jax.weights.mapping import state_dict
+from unmute_jax.weights.vit import BANDS, Sizes
+
+_IGNORED = ("decoder_", "mask_token", "encoder_emb.")
+
+
+def canonical(content: Any, source: str) -> dict[str, np.ndarray]:
+    """The tensors of the encoder, under the names of timm.
+
+    Raises:
+        InputError: The file holds no state dict of tensors.
+    """
+    return vit.renamed(
+        state_dict(content, source, flat=True),
+        lambda name: None if name.startswith(_IGNORED) else name,
+        source,
+    )
+
+
+def read_num_heads(content: Any) -> None:
+    """The files do not say."""
+    del content
+
+
+def read_sizes(tensors: Mapping[str, np.ndarray], source: str) -> Sizes:
+    """The sizes of the network that canonical tensors belong to.
+
+    Raises:
+        InputError: A tensor that tells a size is missing or of an odd shape.
+    """
+    return vit.check_grid(vit.read_sizes(tensors, source), source)
+
+
+def base_sizes(*, width: int, depth: int) -> Sizes:
+    """Sizes in the proportions of AudioMAE-base, positions for 10.24 s."""
+    return Sizes(width=width, depth=depth, hidden=4 * width, positions=1 + 64 * BANDS)
+
+
+def untrained(sizes: Sizes, seed: int) -> dict[str, np.ndarray]:
+    """Random tensors and the fixed positions, the same on every device."""
+    rng = np.random.default_rng(seed)
+    shapes = vit.layout(sizes)
+    tensors = {name: vit.draw(name, shape, rng) for name, shape in shapes.items()}
+    table = position_table(sizes.positions - 1, sizes.width)
+    # The class token is nowhere.
+    tensors["pos_embed"] = np.pad(table, ((1, 0), (0, 0)))[None]
+    return tensors
+
+
+def position_table(rows: int, width: int) -> np.ndarray:
+    """The table of the reference, `[rows, width]` float32.
+
+    It was made for a grid of 8 x 64, while the tokens come as 64 x 8: its axes are not
+    time and frequency, but every token has a row of its own, and the weights were
+    trained with it.
+    """
+    row, column = np.divmod(np.arange(rows), rows // BANDS)
+    return vit.sine_table((column, row), width)
+
+
+def to_params(
+    tensors: Mapping[str, np.ndarray], sizes: Sizes, source: str
+) -> dict[str, Any]:
+    """Parameters of `encoders.audiomae.AudioMaeNetwork` from canonical tensors.
+
+    Raises:
+        InputError: The tensors are not exactly those of the layout.
+    """
+    return vit.to_params(tensors, vit.layout(sizes), source)
