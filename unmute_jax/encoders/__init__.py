@@ -15,6 +15,8 @@ __all__ = ["Encoder", "Geometry", "list_encoders", "load_encoder"]
 _FILES = {
     "audiomae": "audiomae",
     "audiomae+": "audiomae",
+    "beats": "beats",
+    "beats+": "beats",
     "eat": "eat",
     "eat+": "eat",
     "logmel": "logmel",

@@ -1,0 +1,159 @@
+"""The network of BEATs: gated relative positions, and a convolution of positions.
+
+Source: github.com/microsoft/unilm, folder beats, commit 158b811 (MIT).
+"""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from unmute_jax.encoders import vit
+from unmute_jax.weights.beats import GATES, PATCH, Sizes
+
+EPSILON = 1e-5
+
+
+class GatedAttention(nn.Module):
+    """Self-attention with a bias of relative positions that each query gates."""
+
+    num_heads: int
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "B N D"], bias: Float[Array, "H N N"]
+    ) -> Float[Array, "B N D"]:
+        """softmax(q k^T / sqrt(d) + gate bias) v, then the output projection.
+
+        The gate is a (b A - 1) + 2, where a and b are sigmoids of linear maps of the
+        query as it is, before any scaling, and A is a number per head.
+        """
+        b, n, d = x.shape
+        width = d // self.num_heads
+        qkv = nn.Dense(3 * d, name="qkv")(x).reshape(b, n, 3, self.num_heads, width)
+        q, k, v = jnp.transpose(qkv, (2, 0, 3, 1, 4))
+        gates = nn.Dense(GATES, name="gate")(q).reshape(b, -1, n, 2, GATES // 2)
+        inner, outer = jnp.moveaxis(jax.nn.sigmoid(gates.sum(-1)), -1, 0)
+        scale = self.param("gate_scale", nn.initializers.ones, (self.num_heads,))
+        gate = inner * (outer * scale[None, :, None] - 1.0) + 2.0
+        scores = jnp.einsum("bhqd,bhkd->bhqk", q * width**-0.5, k)
+        weights = jax.nn.softmax(scores + gate[..., None] * bias[None], axis=-1)
+        pooled = jnp.einsum("bhqk,bhkd->bhqd", weights, v)
+        return nn.Dense(d, name="proj")(pooled.swapaxes(1, 2).reshape(b, n, d))
+
+
+class BeatsBlock(nn.Module):
+    """A post-norm block whose residuals are scaled up by alpha (DeepNorm)."""
+
+    num_heads: int
+    hidden: int
+    alpha: float
+    epsilon: float
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "B N D"], bias: Float[Array, "H N N"]
+    ) -> Float[Array, "B N D"]:
+        """LN2(alpha u + MLP(u)), where u = LN1(alpha x + Attention(x))."""
+        attended = GatedAttention(self.num_heads, name="attn")(x, bias)
+        u = vit.layer_norm(self.epsilon, "norm1")(self.alpha * x + attended)
+        inner = vit.Mlp(self.hidden, name="mlp")(u)
+        return vit.layer_norm(self.epsilon, "norm2")(self.alpha * u + inner)
+
+
+class BeatsNetwork(nn.Module):
+    """The encoder; position enters as a convolution and as a bias of attention.
+
+    Both know the tokens as one sequence, frequency fastest.
+
+    Attributes:
+        sizes: Of the tensors.
+        epsilon: Of every LayerNorm.
+    """
+
+    sizes: Sizes
+    epsilon: float = EPSILON
+
+    def setup(self) -> None:
+        """Parameters named as `weights.beats.to_params` names them."""
+        sizes = self.sizes
+        self.patch_embed = nn.Dense(sizes.patch_width, use_bias=False)
+        self.patch_norm = vit.layer_norm(self.epsilon)
+        self.project = nn.Dense(sizes.width)
+        # An even kernel: the reference pads both ends alike and drops the last output.
+        before = sizes.kernel // 2
+        self.position_conv = nn.Conv(
+            sizes.width,
+            (sizes.kernel,),
+            padding=[(before, sizes.kernel - 1 - before)],
+            feature_group_count=sizes.groups,
+        )
+        self.norm = vit.layer_norm(self.epsilon)
+        self.relative_positions = self.param(
+            "relative_positions",
+            nn.initializers.zeros,
+            (sizes.buckets, sizes.num_heads),
+        )
+        alpha = (2 * sizes.depth) ** 0.25
+        self.blocks = [
+            BeatsBlock(sizes.num_heads, sizes.hidden, alpha, self.epsilon)
+            for _ in range(sizes.depth)
+        ]
+        if sizes.classes is not None:
+            self.head = nn.Dense(sizes.classes)
+
+    def embed(self, spectrogram: Float[Array, "B frames 128"]) -> Float[Array, "B N D"]:
+        """The input of the first block."""
+        patches = vit.patchify(spectrogram, PATCH)
+        b, t, f, pixels = patches.shape
+        x = self.patch_norm(self.patch_embed(patches.reshape(b, t * f, pixels)))
+        x = self.project(x)
+        return self.norm(x + nn.gelu(self.position_conv(x), approximate=False))
+
+    def position_bias(self, n: int) -> Float[Array, "H {n} {n}"]:
+        """The bias of every (query, key), the same in all blocks, before the gates."""
+        sizes = self.sizes
+        distances = np.arange(1 - n, n)
+        buckets = relative_buckets(distances, sizes.buckets, sizes.max_distance)
+        of_distance = self.relative_positions[buckets]
+        key, query = jnp.arange(n)[None, :], jnp.arange(n)[:, None]
+        return jnp.moveaxis(of_distance[key - query + n - 1], -1, 0)
+
+    def __call__(
+        self, spectrogram: Float[Array, "B frames 128"]
+    ) -> list[Float[Array, "B N D"]]:
+        """The output of every block; the last one is the feature."""
+        x = self.embed(spectrogram)
+        bias = self.position_bias(x.shape[1])
+        outputs = []
+        for block in self.blocks:
+            x = block(x, bias)
+            outputs.append(x)
+        return outputs
+
+    def classify(self, mean: Float[Array, "B D"]) -> Float[Array, "B C"]:
+        """The head of a fine-tuned file; scores before the sigmoid.
+
+        The reference averages the scores of the tokens, which is the same.
+        """
+        return self.head(mean)
+
+
+def relative_buckets(
+    distances: np.ndarray, num_buckets: int, max_distance: int
+) -> np.ndarray:
+    """The row of the table for each distance key - query, as T5 counts them.
+
+    Half of the rows are for keys behind the query. In each half the first half is for
+    exact distances, the rest spaced logarithmically up to `max_distance`.
+    """
+    half = num_buckets // 2
+    exact = half // 2
+    far = np.abs(distances)
+    octaves = np.log(np.maximum(far, 1) / exact) / np.log(max_distance / exact)
+    coarse = exact + np.trunc(octaves * (half - exact)).astype(np.int32)
+    bucket = np.where(far < exact, far, np.minimum(coarse, half - 1))
+    return (bucket + half * (distances > 0)).astype(np.int32)

@@ -1,0 +1,178 @@
+"""The list of published weights: which files there are, and where."""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Published:
+    """One set of published weights.
+
+    Attributes:
+        name: Of the set, and of its folder or file in the cache.
+        encoders: Registry names that may load it.
+        default_of: The one that loads it when no file is named.
+        licence: Of the weights.
+        hub: Repository on Hugging Face with `model.safetensors` and `config.json`.
+        url: Of a single file, a torch file.
+        sha256: Of the file at `url`, where it is known.
+        megabytes: Size of what is fetched.
+        drive_id: On Google Drive: a torch file, to be fetched by hand.
+        drive_name: What that file is called there, where this is known.
+        drive_is_folder: Whether `drive_id` is of the folder in `drive_name`.
+        page: Where people find it, when nothing of the above can be.
+        note: What else to know of it.
+    """
+
+    name: str
+    encoders: tuple[str, ...]
+    default_of: str | None = None
+    licence: str
+    hub: str | None = None
+    url: str | None = None
+    sha256: str | None = None
+    megabytes: int | None = None
+    drive_id: str | None = None
+    drive_name: str | None = None
+    drive_is_folder: bool = False
+    page: str | None = None
+    note: str | None = None
+
+
+def _eat(
+    name: str,
+    drive_id: str,
+    *,
+    default_of: str | None = None,
+    drive_name: str | None = None,
+    megabytes: int | None = None,
+) -> Published:
+    """A row of the README of github.com/cwx-worst-one/EAT, commit 06c1c34."""
+    return Published(
+        name=name,
+        encoders=("eat", "eat+"),
+        default_of=default_of,
+        licence="MIT",
+        hub=f"worstchan/{name}" if megabytes else None,
+        megabytes=megabytes,
+        drive_id=drive_id,
+        drive_name=drive_name,
+    )
+
+
+def _beats(
+    name: str,
+    *,
+    default_of: str | None = None,
+    copy: str | None = None,
+    sha256: str | None = None,
+) -> Published:
+    """A row of the README of github.com/microsoft/unilm/tree/master/beats."""
+    return Published(
+        name=name,
+        encoders=("beats", "beats+"),
+        default_of=default_of,
+        licence="MIT",
+        url=f"https://huggingface.co/{copy}/resolve/main/{name}.pt" if copy else None,
+        sha256=sha256,
+        megabytes=363 if "finetuned" in name else 361,
+        page="https://github.com/microsoft/unilm/tree/master/beats",
+        note="a copy by others: the links of the authors are often dead"
+        if copy
+        else None,
+    )
+
+
+PUBLISHED = (
+    _eat(
+        "EAT-base_epoch30_pretrain",
+        "19hfzLgHCkyqTOYmHt8dqVa9nm-weBq4f",
+        default_of="eat",
+        drive_name="EAT-base_epoch30_pt.pt",
+        megabytes=360,
+    ),
+    _eat(
+        "EAT-base_epoch30_finetune_AS2M",
+        "1aCYiQmoZv_Gh1FxnR-CCWpNAp6DIJzn6",
+        default_of="eat+",
+        drive_name="EAT-base_epoch30_ft.pt",
+        megabytes=362,
+    ),
+    _eat(
+        "EAT-large_epoch20_pretrain",
+        "1PEgriRvHsqrtLzlA478VemX7Q0ZGl889",
+        megabytes=1235,
+    ),
+    _eat(
+        "EAT-large_epoch20_finetune_AS2M",
+        "1b_f_nQAdjM1B6u72OFUtFiUu-4yM2shd",
+        megabytes=1238,
+    ),
+    _eat(
+        "EAT-base_epoch10_pretrain",
+        "10pklbY_fKraQUIBizSg1kv4lJXNWxpxl",
+        drive_name="EAT-base_epoch10_pt.pt",
+    ),
+    _eat("EAT-base_epoch10_finetune_AS2M", "1F07zN8N54rXU-szvKUlYaCFMCepc4wHR"),
+    _eat("EAT-base_epoch10_finetune_AS20K", "1fRX_Mgj4sHxV2F6AVfoqXObfgzFMnHRA"),
+    # The README of github.com/ta012/SSLAM, commit 0a3c0ff.
+    Published(
+        name="SSLAM_pretrain",
+        encoders=("sslam", "sslam+"),
+        default_of="sslam",
+        licence="MIT",
+        hub="ta012/SSLAM_pretrain",
+        megabytes=360,
+        drive_id="1aA65-qQCHSCrkiDeLGUtn1PiEjJi5HS8",
+        drive_name="SSLAM_Pretrained/checkpoint_last.pt",
+        drive_is_folder=True,
+    ),
+    Published(
+        name="SSLAM_AS2M_Finetuned",
+        encoders=("sslam", "sslam+"),
+        default_of="sslam+",
+        licence="MIT",
+        hub="ta012/SSLAM_AS2M_Finetuned",
+        megabytes=362,
+        drive_id="1Yy38IyksON5RJFNM7gzeQoAOSPnEIKp2",
+        drive_name="SSLAM_AS2M_Finetuned/checkpoint_best.pt",
+        drive_is_folder=True,
+    ),
+    # The README of github.com/facebookresearch/AudioMAE, commit of 2023-05-13.
+    Published(
+        name="AudioMAE_AS2M_pretrained",
+        encoders=("audiomae", "audiomae+"),
+        default_of="audiomae",
+        licence="CC BY-NC 4.0",
+        url="https://huggingface.co/gaunernst/"
+        "vit_base_patch16_1024_128.audiomae_as2m/resolve/main/pytorch_model.bin",
+        megabytes=343,
+        note="a copy by others, made for timm",
+        drive_id="1ni_DV4dRf7GxM8k-Eirx71WP9Gg89wwu",
+    ),
+    Published(
+        name="AudioMAE_AS2M_finetuned",
+        encoders=("audiomae", "audiomae+"),
+        default_of="audiomae+",
+        licence="CC BY-NC 4.0",
+        drive_id="18EsFOyZYvBYHkJ7_n7JFFWbj6crz01gq",
+    ),
+    _beats(
+        "BEATs_iter3_plus_AS2M",
+        default_of="beats",
+        copy="datasets/Bencr/beats-checkpoints",
+    ),
+    _beats(
+        "BEATs_iter3_plus_AS2M_finetuned_on_AS2M_cpt2",
+        default_of="beats+",
+        copy="camenduru/beats",
+        sha256="e5815275a04b6885e7b8af63d120b29bffae2cd2225cf4915e1ec6d819d3022c",
+    ),
+    *(
+        _beats(f"BEATs_{base}{tuned}")
+        for base in ("iter1", "iter2", "iter3", "iter3_plus_AS20K", "iter3_plus_AS2M")
+        for tuned in ("", "_finetuned_on_AS2M_cpt1", "_finetuned_on_AS2M_cpt2")
+        if not (base == "iter3_plus_AS2M" and tuned != "_finetuned_on_AS2M_cpt1")
+    ),
+)
