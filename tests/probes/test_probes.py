@@ -25,6 +25,11 @@ def silence(features, clips=1):
         ("linear", {"input": "mean"}, 7_690),
         ("mlp", {}, 598_282),
         ("linearc", {}, 15_370),
+        ("mhca", {}, 1_188_106),
+        ("mhca", {"num_heads": 16, "batch_norm": True}, 1_188_106),
+        ("ep", {}, 622_090),
+        ("simpool", {}, 1_188_874),
+        ("abmilp", {}, 599_051),
         ("linpre", {}, 7_690),
         ("stats", {}, 23_050),
         ("protobin", {}, 155_610),
@@ -33,7 +38,8 @@ def silence(features, clips=1):
 )
 def test_parameter_counts_are_the_papers(name, options, count):
     probe = make_probe(name, num_classes=10, **options)
-    shapes = jax.eval_shape(probe.init, jax.random.key(0), silence(768))
+    variables = jax.eval_shape(probe.init, jax.random.key(0), silence(768))
+    shapes = variables["params"]
     assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == count
 
 
@@ -161,6 +167,9 @@ def test_registry_is_sorted_and_known():
         ("linearc", {"input": "band"}, "did you mean 'bands'?"),
         ("linpre", {"reading": "token"}, "did you mean 'token_max'?"),
         ("conv", {"pooling": "avg"}, "known: max, mean"),
+        ("simpool", {"query": "max"}, "unknown query of SimPool 'max'"),
+        ("abmilp", {"self_attention": "score"}, "did you mean 'scores'?"),
+        ("abmilp", {"activation": "gelu"}, "unknown activation of AbMilp 'gelu'"),
         ("conv", {"kernel_size": 0}, "Conv: kernel_size must be"),
         (
             "protobin",
@@ -173,6 +182,62 @@ def test_mistakes_are_named(name, options, message):
     with pytest.raises(InputError) as error:
         make_probe(name, num_classes=4, **options)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("mhca", {"num_heads": 3}, "num_heads=3 does not divide the 5 features"),
+        ("esimpool", {}, "num_heads=12 does not divide the 5 features"),
+        ("ep", {"reduction": 2}, "reduction=2 does not divide the 5 features"),
+        ("ep", {}, "num_queries=32 does not divide the 5 features of the values"),
+    ],
+)
+def test_widths_that_cannot_be_cut_are_named(key, name, options, message):
+    probe = make_probe(name, num_classes=2, **options)
+    with pytest.raises(InputError, match=message):
+        probe.init(key, draw(key))
+
+
+def test_batch_norm_wants_its_statistics(key):
+    x = draw(key)
+    probe = make_probe("mhca", num_classes=2, num_heads=5, batch_norm=True)
+    variables = probe.init(key, x)
+    with pytest.raises(InputError, match="batch_stats"):
+        probe.apply({"params": variables["params"]}, x)
+    # At first the running statistics are those of normalised tokens already.
+    plain = make_probe("mhca", num_classes=2, num_heads=5)
+    expected = plain.apply({"params": variables["params"]}, x)
+    np.testing.assert_allclose(probe.apply(variables, x), expected, atol=1e-5)
+
+
+def test_batch_norm_ignores_masked_steps(key):
+    x = draw(key)
+    probe = make_probe("mhca", num_classes=2, num_heads=5, batch_norm=True)
+    probe = probe.clone(training=True)
+    variables = probe.init(key, x)
+    short = x.replace(patches=x.patches[:, :2], mask=x.mask[:, :2])
+    actual, expected = (
+        probe.apply(variables, given, mutable=["batch_stats"]) for given in (x, short)
+    )
+    jax.tree.map(
+        lambda a, e: np.testing.assert_allclose(a, e, atol=1e-6), actual, expected
+    )
+
+
+def test_attention_keeps_no_keys_or_values_of_tokens():
+    b, n, d = 64, 128, 96
+    probe = make_probe("mhca", num_classes=2)
+
+    def gradient(params, patches):
+        x = Tokens(patches, jnp.zeros((b, d)), jnp.ones((b, n), bool))
+        return jax.grad(lambda p: probe.apply({"params": p}, x).sum())(params)
+
+    patches = jnp.zeros((b, n, 1, d))
+    params = jax.eval_shape(probe.init, jax.random.key(0), silence(d))["params"]
+    compiled = jax.jit(gradient).lower(params, patches).compile()
+    memory = compiled.memory_analysis().temp_size_in_bytes
+    assert memory < 2 * 4 * b * n * d  # keys, values and their cotangents take 4 times
 
 
 @pytest.mark.parametrize("classes", [0, -1, True])

@@ -6,20 +6,27 @@ import dataclasses
 from typing import Any
 
 from unmute_jax.errors import unknown_name
+from unmute_jax.probes.attention import Ep, ESimPool, Mhca, SimPool
 from unmute_jax.probes.base import Probe
 from unmute_jax.probes.linear import Linear, LinearC, Mlp, Stats
+from unmute_jax.probes.mil import AbMilp
 from unmute_jax.probes.prototypes import Protobin
 from unmute_jax.probes.token_maps import Conv, LinPre
 
 __all__ = ["Probe", "list_probes", "make_probe", "probe_options"]
 
 _PROBES: dict[str, type[Probe]] = {
+    "abmilp": AbMilp,
     "conv": Conv,
+    "ep": Ep,
+    "esimpool": ESimPool,
     "linear": Linear,
     "linearc": LinearC,
     "linpre": LinPre,
+    "mhca": Mhca,
     "mlp": Mlp,
     "protobin": Protobin,
+    "simpool": SimPool,
     "stats": Stats,
 }
 
