@@ -31,7 +31,7 @@ class Record:
         dataset: Its name; `source` says which copy.
         encoder: Description of encoder and weights.
         probe: Its name; `parameters` counts its trainable numbers.
-        probe_options: Those that the configuration set.
+        probe_options: Those that are not its defaults.
         protocol: Which splits trained, chose and tested.
         metric: "mAP" or "accuracy"; all scores are shares of 1.
         learning_rate: Chosen on the validation split, like `epoch`.
@@ -176,6 +176,8 @@ def title(records: Sequence[Record]) -> str:
     """What the numbers of a table have in common."""
     first = records[0]
     protocols = sorted({r.protocol for r in records})
+    if len(protocols) > 2:
+        protocols = [f"{protocols[0]} to {protocols[-1]}"]
     seeds = len({r.seed for r in records})
     settings = first.settings
     # Clip length and constants of the front end, where the encoder has a choice.

@@ -134,7 +134,7 @@ def test_the_embedded_sample():
 def test_the_protocols_follow_the_folds(miniature):
     dataset = load_dataset("esc10", data_dir=miniature.root)
     everything = dataset.protocols(test_fold=0)
-    assert [p.name for p in everything] == [f"fold {k}" for k in range(1, 6)]
+    assert [p.name for p in everything] == [f"test fold {k}" for k in range(1, 6)]
     for k, protocol in enumerate(everything, start=1):
         assert dataset.protocols(test_fold=k) == (protocol,)
         assert protocol.test == (f"fold{k}",)

@@ -70,6 +70,14 @@ def test_another_configuration_does_not_enter_the_folder(finished):
     Workdir(workdir.path, settings(devices=1))
 
 
+def test_a_run_does_not_go_on_with_other_data(finished, monkeypatch):
+    _, workdir = finished
+    made = materials()
+    object.__setattr__(made.dataset, "splits", {**made.dataset.splits, "test": 20})
+    with pytest.raises(InputError, match=r"another sources .*fingerprints\.test"):
+        run(workdir.path, made)
+
+
 def test_pictures_and_table_can_be_made(finished, tmp_path):
     records, workdir = finished
     names = ("linear", "protobin")
@@ -175,3 +183,9 @@ def test_an_option_goes_to_the_probes_that_know_it():
     made = experiment.make_probes(settings(probe_options=options), 7)
     assert made["protobin"].prototypes_per_class == 3
     assert made["linear"].num_classes == 7
+    changed = settings(probe_options=options)
+    assert experiment.changed_options(changed, "protobin") == {
+        "prototypes_per_class": 3
+    }
+    usual = dataclasses.replace(options, prototypes_per_class=20)
+    assert experiment.changed_options(settings(probe_options=usual), "protobin") == {}

@@ -4,6 +4,7 @@ import pytest
 
 from tests.training.fakes import settings, store
 from unmute_jax import losses, parallel, probes
+from unmute_jax.errors import InputError
 from unmute_jax.training import inputs as inp
 from unmute_jax.training import loop
 from unmute_jax.training.trials import Trial
@@ -64,6 +65,16 @@ def test_a_finished_run_is_not_trained_again(tmp_path):
     first = train(tmp_path)
     again = train(tmp_path)
     assert_equal(again, first)
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    train(tmp_path)
+    (latest,) = (p for p in tmp_path.iterdir() if p.name == "16")
+    for file in latest.rglob("*"):
+        if file.is_file() and "state" in file.parts:
+            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(InputError, match=r"checkpoint .*16 cannot be read"):
+        train(tmp_path)
 
 
 def test_the_best_epoch_is_kept_beside_the_latest(tmp_path):

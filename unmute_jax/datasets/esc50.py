@@ -295,7 +295,7 @@ def _protocol(fold: int) -> Protocol:
     validation = fold % FOLDS + 1
     rest = [k for k in range(1, FOLDS + 1) if k not in (fold, validation)]
     return Protocol(
-        name=f"fold {fold}",
+        name=f"test fold {fold}",
         train=tuple(f"fold{k}" for k in rest),
         validation=(f"fold{validation}",),
         test=(f"fold{fold}",),

@@ -38,7 +38,10 @@ class EscMix(ClipBuilder):
     citation = esc50.CITATION
     protocols = (
         Protocol(
-            name="fixed", train=("train",), validation=("validation",), test=("test",)
+            name="sources of folds 1-3, 4, 5",
+            train=("train",),
+            validation=("validation",),
+            test=("test",),
         ),
     )
 

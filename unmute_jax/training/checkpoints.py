@@ -13,6 +13,8 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
+from unmute_jax.errors import InputError
+
 History = list[dict[str, Any]]
 
 
@@ -81,13 +83,20 @@ class Checkpoints:
         if step is None:
             return None
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-        restored = self._manager.restore(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardRestore(abstract),
-                history=ocp.args.JsonRestore(),
-            ),
-        )
+        try:
+            restored = self._manager.restore(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardRestore(abstract),
+                    history=ocp.args.JsonRestore(),
+                ),
+            )
+        except Exception as error:  # Whatever a damaged file makes its reader say.
+            why = (str(error) or type(error).__name__).splitlines()[0][:200]
+            raise InputError(
+                f"checkpoint {self._manager.directory / str(step)} cannot be read "
+                f"({why}): delete that folder, and training goes on from an earlier one"
+            ) from error
         return step, restored["state"], restored["history"]["evaluations"]
 
 

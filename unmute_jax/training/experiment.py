@@ -113,6 +113,14 @@ def make_probes(settings: Experiment, num_classes: int) -> dict[str, nn.Module]:
     }
 
 
+def changed_options(settings: Experiment, name: str) -> dict:
+    """The options of a probe that are not its defaults."""
+    given = options_of(settings.probe_options)
+    usual = probes.make_probe(name, num_classes=1)
+    known = probes.probe_options(name)
+    return {k: v for k, v in given.items() if k in known and v != getattr(usual, k)}
+
+
 def run(
     materials: Materials, workdir: Workdir, *, explain: bool = False, say: Say = print
 ) -> list[results.Record]:
@@ -126,6 +134,8 @@ def run(
     """
     settings = materials.settings
     mesh = parallel.make_mesh(settings.devices or None)
+    # Checkpoints must never go on with other data, or with tokens of other weights.
+    workdir.pin("sources", _sources(materials))
     stores = dict(_embed_all(materials, mesh, explain, say))
     found: list[results.Record] = []
     for protocol in materials.protocols:
@@ -296,11 +306,7 @@ def _run_probe(
         record = results.Record(
             **_key(materials, name, protocol, seed),
             source=materials.dataset.source,
-            probe_options={
-                k: v
-                for k, v in options_of(settings.probe_options).items()
-                if k in probes.probe_options(name)
-            },
+            probe_options=changed_options(settings, name),
             metric=selection.metric_name(materials.dataset.task),
             parameters=trials.count_parameters(params),
             learning_rate=best,
@@ -316,7 +322,7 @@ def _run_probe(
             seconds=seconds,
             settings=settings.to_dict(),
             facts=_facts(materials, data, mesh),
-            notes=_notes(materials, name, rates, best),
+            notes=_notes(materials, name, rates, best, tested.masked_classes),
         )
         results.write_record(workdir.results, record)
         records.append(record)
@@ -355,11 +361,7 @@ def _facts(materials: Materials, data: ProtocolData, mesh: Mesh) -> dict:
             "test": list(p.test),
         },
         "clips": {s: data.stores[s].n for s in (*p.train, *p.validation, *p.test)},
-        "fingerprints": {
-            s: materials.dataset.fingerprint(s)
-            for s in (*p.train, *p.validation, *p.test)
-        },
-        "encoder": plain(materials.encoder.identity()),
+        **_sources(materials),
         "devices": f"{mesh.size} x {device.device_kind}",
         "versions": {
             name: importlib.metadata.version(name)
@@ -368,10 +370,26 @@ def _facts(materials: Materials, data: ProtocolData, mesh: Mesh) -> dict:
     }
 
 
+def _sources(materials: Materials) -> dict:
+    """What the tokens are made of."""
+    dataset = materials.dataset
+    used = {s for p in materials.protocols for s in (*p.train, *p.validation, *p.test)}
+    return {
+        "encoder": plain(materials.encoder.identity()),
+        "fingerprints": {s: dataset.fingerprint(s) for s in sorted(used)},
+    }
+
+
 def _notes(
-    materials: Materials, name: str, rates: tuple[float, ...], best: float
+    materials: Materials,
+    name: str,
+    rates: tuple[float, ...],
+    best: float,
+    masked: int,
 ) -> tuple[str, ...]:
     notes = list(materials.dataset.notes)
+    if masked and materials.dataset.task == "multi-label":
+        notes.append(f"mAP leaves out {masked} classes without a positive test clip")
     if len(rates) > 1 and best in (min(rates), max(rates)):
         notes.append(
             f"{name}: the best learning rate ({best:g}) is at the edge of those tried"

@@ -27,7 +27,9 @@ class Workdir:
         self.results = self.results_of(self.path)
         self.plots = self.path / "plots"
         self._metrics = self.path / "metrics.jsonl"
-        self._adopt(settings)
+        if self.path.is_file():
+            raise InputError(f"{self.path}: is a file; --workdir must be a folder")
+        self.pin("config", settings.to_dict())
         self._lines = self._read_metrics()
 
     @staticmethod
@@ -79,11 +81,14 @@ class Workdir:
             self._metrics, "".join(json.dumps(x) + "\n" for x in self.metrics)
         )
 
-    def _adopt(self, settings: Experiment) -> None:
-        path, ours = self.path / "config.json", settings.to_dict()
+    def pin(self, name: str, ours: dict[str, Any]) -> None:
+        """Writes `<name>.json`, or makes sure that what was written is the same.
+
+        Raises:
+            InputError: it is not: what the folder holds came from something else.
+        """
+        path = self.path / f"{name}.json"
         if not path.exists():
-            if self.path.is_file():
-                raise InputError(f"{self.path}: is a file; --workdir must be a folder")
             write_atomically(path, json.dumps(ours, indent=1) + "\n")
             return
         try:
@@ -92,10 +97,9 @@ class Workdir:
             raise InputError(
                 f"{path}: is not readable ({error}); use another --workdir"
             ) from error
-        differing = differences(theirs, ours)
-        if differing:
+        if differing := differences(theirs, ours, name):
             raise InputError(
-                f"{self.path}: holds a run with another configuration "
+                f"{self.path}: holds a run with another {name} "
                 f"({'; '.join(differing)}); use another --workdir"
             )
 
@@ -109,10 +113,8 @@ class Workdir:
         return grouped
 
 
-def differences(
-    theirs: dict[str, Any], ours: dict[str, Any], prefix: str = "config"
-) -> list[str]:
-    """`key: theirs -> ours` for every setting that differs, but for where it runs."""
+def differences(theirs: dict[str, Any], ours: dict[str, Any], prefix: str) -> list[str]:
+    """`key: there ..., here ...` for all that differs, but for where it runs."""
     found = []
     for key in sorted(theirs.keys() | ours.keys()):
         a, b, name = theirs.get(key), ours.get(key), f"{prefix}.{key}"
