@@ -51,7 +51,8 @@ def test_every_stage_equals_the_reference_at_every_length(arrays, encoder):
             variables = {"params": encoder.params}
             got = encoder.network.apply(variables, jnp.asarray(x), method="embed")
             np.testing.assert_allclose(got, arrays[f"embed_{length}"], **TOLERANCE)
-        check_blocks(encoder, x, arrays, length, **TOLERANCE)
+        if f"block0_{length}" in arrays:
+            check_blocks(encoder, x, arrays, length, **TOLERANCE)
         tokens = encoder.encode(x)
         b, t, f, d = tokens.patches.shape
         patches = tokens.patches.reshape(b, t * f, d)
@@ -87,10 +88,10 @@ def test_fine_tuned_tokens_are_those_of_the_last_block(arrays, finetuned):
 def test_another_epsilon_would_show(arrays, encoder):
     network = dataclasses.replace(encoder.network, epsilon=1e-5)
     wrong = dataclasses.replace(encoder, network=network)
-    for length in lengths(arrays):
-        x = arrays[f"x_{length}"][:, 0]
-        with pytest.raises(AssertionError, match="Not equal to tolerance"):
-            check_blocks(wrong, x, arrays, length, **TOLERANCE)
+    length = max(lengths(arrays), key=int)
+    x = arrays[f"x_{length}"][:, 0]
+    with pytest.raises(AssertionError, match="Not equal to tolerance"):
+        check_blocks(wrong, x, arrays, length, **TOLERANCE)
 
 
 def test_untrained_positions_are_those_of_the_reference(encoder):

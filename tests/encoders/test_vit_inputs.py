@@ -11,7 +11,7 @@ from unmute_jax.encoders import load_encoder
 from unmute_jax.encoders.vit_encoder import FBANK
 from unmute_jax.frontends import LOG_FLOOR, fit_frames, kaldi_fbank, mel_banks
 
-ENCODERS = ["audiomae"]
+ENCODERS = ["audiomae", "asit"]
 RECIPES = {
     "audioset": "audioset",
     "esc50": "esc50",

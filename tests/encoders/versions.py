@@ -4,6 +4,20 @@ They guard the caches: when these numbers change, the version has to change too.
 """
 
 VERSIONS = {
+    "asit": (
+        1,
+        [
+            -1.59962,
+            -1.51316,
+            -1.49396,
+            -1.43770,
+            -1.55054,
+            -1.40461,
+            -1.43050,
+            -1.48840,
+            1.00000,
+        ],
+    ),
     "audiomae": (
         1,
         [

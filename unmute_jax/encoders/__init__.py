@@ -13,6 +13,7 @@ __all__ = ["Encoder", "Geometry", "list_encoders", "load_encoder"]
 # Registry name -> module with `load(name, source, ...)`. A "+" marks the supervised
 # variant: the same network, other published weights.
 _FILES = {
+    "asit": "asit",
     "audiomae": "audiomae",
     "audiomae+": "audiomae",
     "beats": "beats",

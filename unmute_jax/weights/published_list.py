@@ -158,6 +158,18 @@ PUBLISHED = (
         licence="CC BY-NC 4.0",
         drive_id="18EsFOyZYvBYHkJ7_n7JFFWbj6crz01gq",
     ),
+    # The README of github.com/Sara-Ahmed/ASiT, commit of 2024-03-10; no licence there.
+    Published(
+        name="ASiT_16kHz",
+        encoders=("asit",),
+        default_of="asit",
+        licence="none stated by the authors",
+        url="https://github.com/fschmid56/PretrainedSED/releases/download/v0.0.1/"
+        "ASIT_ssl.pt",
+        megabytes=342,
+        note="a copy by others",
+        drive_id="11eaOU40jonpYZ3u_XI-XUSSWclv8qeR7",
+    ),
     _beats(
         "BEATs_iter3_plus_AS2M",
         default_of="beats",

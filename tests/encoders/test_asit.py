@@ -1,0 +1,161 @@
+"""ASiT stage by stage, and what it says of itself."""
+
+import dataclasses
+import json
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from tests import golden
+from tests.encoders.blocks import check_blocks, lengths
+from unmute_jax.encoders import load_encoder
+from unmute_jax.encoders.asit import bicubic
+from unmute_jax.errors import InputError
+from unmute_jax.weights import asit as weights
+from unmute_jax.weights import vit
+from unmute_jax.weights.files import read_weights
+
+RTOL, ATOL, RESIZED_RTOL, RESIZED_ATOL = 1e-5, 5e-5, 1e-4, 5e-4
+FILE, FLAT = "asit_tiny.pt", "asit_flat_tiny.pt"
+TINY = {"width": 16, "depth": 2, "num_heads": 2}
+
+
+@pytest.fixture(scope="module")
+def arrays():
+    return golden.read(golden.ENCODERS / "asit_tiny.npz")
+
+
+@pytest.fixture(scope="module")
+def num_heads():
+    cases = json.loads((golden.ENCODERS / "cases.json").read_text())["cases"]
+    return {case["weights"]: case["num_heads"] for case in cases}
+
+
+@pytest.fixture(scope="module")
+def encoder(num_heads):
+    return load_encoder("asit", golden.ENCODERS / FILE, num_heads=num_heads[FILE])
+
+
+def tolerance(length, encoder):
+    stored = (encoder.network.sizes.positions - 1) * 2
+    exact = int(length) == stored
+    return (
+        {"atol": ATOL, "rtol": RTOL}
+        if exact
+        else {"atol": RESIZED_ATOL, "rtol": RESIZED_RTOL}
+    )
+
+
+def test_every_stage_equals_the_reference_at_every_length(arrays, encoder):
+    for length in lengths(arrays):
+        x, limits = arrays[f"x_{length}"][:, 0], tolerance(length, encoder)
+        if f"embed_{length}" in arrays:
+            variables = {"params": encoder.params}
+            got = encoder.network.apply(variables, jnp.asarray(x), method="embed")
+            np.testing.assert_allclose(got, arrays[f"embed_{length}"], **limits)
+        if f"block0_{length}" in arrays:
+            check_blocks(encoder, x, arrays, length, **limits)
+
+
+def test_positions_are_resized_as_pytorch_does(arrays, encoder):
+    names = [m for m in (re.fullmatch(r"pos_embed_(\d+)", n) for n in arrays) if m]
+    assert names
+    variables = {"params": encoder.params}
+    table = jnp.asarray(encoder.params["positions"])
+    for match in names:
+        got = encoder.network.apply(
+            variables, table[1:], int(match[1]) // 16, method="fit_positions"
+        )
+        want = arrays[match[0]][0]
+        np.testing.assert_allclose(got, want[1:], rtol=0, atol=2e-5)
+        np.testing.assert_array_equal(table[0], want[0])
+
+
+def test_as_many_steps_as_stored_leave_the_positions_alone():
+    np.testing.assert_array_equal(bicubic(37, 37), np.eye(37))
+    for after in (12, 62, 64):
+        np.testing.assert_allclose(bicubic(37, after).sum(1), 1, atol=1e-6)
+
+
+def test_another_epsilon_would_show(arrays, encoder):
+    network = dataclasses.replace(encoder.network, epsilon=1e-5)
+    wrong = dataclasses.replace(encoder, network=network)
+    length = str((encoder.network.sizes.positions - 1) * 2)
+    x = arrays[f"x_{length}"][:, 0]
+    limits = tolerance(length, encoder)
+    with pytest.raises(AssertionError, match="Not equal to tolerance"):
+        check_blocks(wrong, x, arrays, length, **limits)
+
+
+def test_the_teacher_is_the_encoder(encoder, num_heads):
+    flat = load_encoder("asit", golden.ENCODERS / FLAT, num_heads=num_heads[FLAT])
+    jax.tree.map(np.testing.assert_array_equal, encoder.params, flat.params)
+    student = read_weights(golden.ENCODERS / FILE).content["student"]
+    cls = student["module.backbone.cls_token"][0, 0]
+    assert np.abs(cls - encoder.params["cls"]).max() > 1e-3
+
+
+def test_a_student_alone_is_no_encoder():
+    content = read_weights(golden.ENCODERS / FILE).content
+    del content["teacher"]
+    with pytest.raises(InputError, match=r"no weights under 'teacher'; it .*'student'"):
+        weights.canonical(content, "file.pt")
+
+
+MANIFEST = json.loads((golden.ENCODERS / "asit_base_manifest.json").read_text())
+
+
+def test_the_full_size_layout_fits_with_nothing_left():
+    zero = np.zeros((), np.float32)
+    teacher = {k: np.broadcast_to(zero, v) for k, v in MANIFEST["keys"].items()}
+    parallel = {f"module.{k}": v for k, v in teacher.items()}
+    encoder = [key.removeprefix("backbone.") for key in MANIFEST["encoder_keys"]]
+    copy = {f"model.{k}": teacher[f"backbone.{k}"] for k in encoder}
+    renamed = {f"model.asit.{k}": teacher[f"backbone.{k}"] for k in encoder}
+    for content in ({"teacher": teacher, "student": {}}, {"teacher": parallel}):
+        check_base(weights.canonical(content, "file.pt"), encoder)
+    for content in (copy, renamed, {"model": copy, "config": {}}):
+        check_base(weights.canonical(content, "file.pt"), encoder)
+    assert set(vit.layout(weights.base_sizes(width=768, depth=12))) == set(encoder)
+
+
+def check_base(found, names):
+    assert set(found) == set(names)
+    sizes = weights.read_sizes(found, "file.pt")
+    assert sizes == weights.base_sizes(width=768, depth=12)
+    assert vit.layout(sizes) == {k: v.shape for k, v in found.items()}
+
+
+def test_what_is_neither_used_nor_known_is_refused(tmp_path):
+    teacher = read_weights(golden.ENCODERS / FLAT).content
+    tensors = {k: np.ascontiguousarray(v) for k, v in teacher.items()}
+    tensors["surprise"] = np.zeros(3, np.float32)
+    file = tmp_path / "broken.safetensors"
+    safetensors.numpy.save_file(tensors, file)
+    with pytest.raises(InputError, match="not expected: surprise") as caught:
+        load_encoder("asit", file, num_heads=4)
+    assert "\n" not in str(caught.value)
+
+
+def test_any_length_is_taken():
+    encoder = load_encoder("asit", weights="untrained", target_frames=998, **TINY)
+    assert encoder.grid(10.0) == (62, 8)
+    tokens = encoder.encode(np.zeros((1, 16, 128), np.float32))
+    assert tokens.patches.shape == (1, 1, 8, TINY["width"])
+    with pytest.raises(InputError, match="at least 16 frames of 128 mel bands; got 15"):
+        encoder.encode(np.zeros((1, 15, 128), np.float32))
+
+
+def test_recipes_and_licence(caplog, num_heads):
+    default = load_encoder("asit", weights="untrained", **TINY)
+    assert default.grid(10.0) == (64, 8)
+    six = load_encoder("asit", weights="untrained", recipe="pretraining", **TINY)
+    assert six.grid(10.0) == (37, 8)
+    assert not caplog.text
+    loaded = load_encoder("asit", golden.ENCODERS / FLAT, num_heads=num_heads[FLAT])
+    assert "none stated" in caplog.text
+    assert "none stated" in loaded.licence
