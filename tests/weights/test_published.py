@@ -1,5 +1,6 @@
 """Finding and fetching published weights, from a server of the test."""
 
+import hashlib
 import http.server
 import threading
 
@@ -12,6 +13,7 @@ from unmute_jax.caches import VARIABLE, cache_dir
 from unmute_jax.encoders import list_encoders, load_encoder
 from unmute_jax.errors import InputError
 from unmute_jax.weights.published import ENDPOINT_VARIABLE, PUBLISHED, fetch
+from unmute_jax.weights.published_list import Published
 
 WEIGHTS = (golden.ENCODERS / "eat_tiny_hf.safetensors").read_bytes()
 CONFIG = (golden.ENCODERS / "eat_tiny_hf_config.json").read_bytes()
@@ -110,6 +112,29 @@ def test_without_a_network_the_error_says_what_to_do(monkeypatch, tmp_path):
     ):
         assert part in message
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_a_file_at_a_plain_address_must_be_the_published_one(
+    server, monkeypatch, right
+):
+    torch_file = (golden.ENCODERS / "eat_tiny.pt").read_bytes()
+    server.files["/some/set.pt"] = torch_file if right else torch_file[:-1] + b"?"
+    entry = Published(
+        name="set",
+        encoders=("eat",),
+        default_of="eat",
+        licence="MIT",
+        url=f"{server.url}/some/set.pt",
+        sha256=hashlib.sha256(torch_file).hexdigest(),
+    )
+    monkeypatch.setattr("unmute_jax.weights.published.PUBLISHED", (entry,))
+    if right:
+        assert "set.pt" in load_encoder("eat").description
+    else:
+        with pytest.raises(InputError, match=r"another file .*some/set\.pt as "):
+            load_encoder("eat")
+        assert not list(cache_dir("weights").iterdir())
 
 
 def test_what_is_not_on_hugging_face_is_asked_for(server):
