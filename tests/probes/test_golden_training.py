@@ -14,6 +14,7 @@ from tests.probes.golden import (
     protobin_params,
     read,
     tokens_from,
+    vectors,
 )
 from unmute_jax.losses import make_loss
 from unmute_jax.probes import make_probe
@@ -25,6 +26,13 @@ def linear_params(case, kind):
 
 def train_mhca_params(case, kind):
     return mhca_params(case, kind, "pool.", "head")
+
+
+def protofloat_params(case, kind):
+    return {
+        "prototypes": vectors(case, kind),
+        "classifier": affine(case, f"{kind}.linear"),
+    }
 
 
 def assert_trees_close(actual, expected, **tolerance):
@@ -39,15 +47,16 @@ def assert_trees_close(actual, expected, **tolerance):
         ("protobin", "train_protobin.npz", protobin_params),
         ("linear", "train_linear.npz", linear_params),
         ("mhca", "train_mhca.npz", train_mhca_params),
+        ("protofloat", "train_protofloat.npz", protofloat_params),
     ],
-    ids=["protobin", "linear", "mhca"],
+    ids=["protobin", "linear", "mhca", "protofloat"],
 )
 def test_training_equals_the_reference(name, path, to_params):
     case = read(cases(path)[0])
     lr, decay, beta1, beta2, eps, steps = case["hp"].tolist()
     classes = case["Y"].shape[1]
     options = {"num_heads": 4} if name == "mhca" else {}
-    if name == "protobin":
+    if "w0.prototype_vectors" in case:
         options["prototypes_per_class"] = len(case["w0.prototype_vectors"]) // classes
     probe = make_probe(name, num_classes=classes, **options)
     tokens = tokens_from(case["X"], case["Xcls"]).with_inverse_norms()

@@ -32,6 +32,9 @@ def silence(features, clips=1):
         ("abmilp", {}, 599_051),
         ("linpre", {}, 7_690),
         ("stats", {}, 23_050),
+        ("proto", {}, 153_810),
+        ("protofloat", {}, 155_610),
+        ("protofloat", {"classifier": "block"}, 153_810),
         ("protobin", {}, 155_610),
         ("protobin", {"prototypes_per_class": 1}, 7_790),
     ],
@@ -131,6 +134,34 @@ def test_conv_sees_zeros_where_steps_are_masked(key, pooling):
     np.testing.assert_allclose(probe.apply(variables, x), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["proto", "protofloat"])
+def test_top_k_counts_in_training_only_and_stops_at_the_clip(key, name):
+    x = draw(key)
+    four, many, one = (
+        make_probe(name, num_classes=2, prototypes_per_class=3, top_k=k)
+        for k in (4, 99, 1)
+    )
+    variables = jax.jit(four.init)(key, x)
+    expected = one.apply(variables, x)
+    np.testing.assert_array_equal(four.apply(variables, x), expected)
+    averaged = four.clone(training=True).apply(variables, x)
+    assert (np.abs(averaged - expected) > 1e-3).any()
+    # Four positions are real: there is nothing more to average.
+    actual = many.clone(training=True).apply(variables, x)
+    np.testing.assert_allclose(actual, averaged, atol=1e-6)
+
+
+@pytest.mark.parametrize("options", [{"focal": True}, {"upsample": True}])
+def test_a_short_clip_is_a_short_map(key, options):
+    x = draw(key)
+    probe = make_probe("proto", num_classes=2, **options)
+    variables = jax.jit(probe.init)(key, x)
+    short = x.replace(patches=x.patches[:, :2], mask=x.mask[:, :2])
+    np.testing.assert_allclose(
+        probe.apply(variables, x), probe.apply(variables, short), atol=1e-6
+    )
+
+
 def test_a_sign_flips_only_when_a_prototype_crosses_zero(key):
     x = Tokens(
         patches=jax.random.normal(key, (2, 3, 2, 8)),
@@ -152,7 +183,7 @@ def test_registry_is_sorted_and_known():
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("protobins", {}, "unknown probe 'protobins': did you mean 'protobin'?"),
+        ("protobins", {}, "unknown probe 'protobins': did you mean 'protobin'"),
         (
             "protobin",
             {"prototype_per_class": 3},
@@ -170,6 +201,9 @@ def test_registry_is_sorted_and_known():
         ("simpool", {"query": "max"}, "unknown query of SimPool 'max'"),
         ("abmilp", {"self_attention": "score"}, "did you mean 'scores'?"),
         ("abmilp", {"activation": "gelu"}, "unknown activation of AbMilp 'gelu'"),
+        ("proto", {"penalty_weight": -1.0}, "penalty_weight must be at least 0"),
+        ("proto", {"classifier": "blocks"}, "did you mean 'block'"),
+        ("protofloat", {"top_k": 0}, "Protofloat: top_k must be a whole number"),
         ("conv", {"kernel_size": 0}, "Conv: kernel_size must be"),
         (
             "protobin",

@@ -8,9 +8,10 @@ from typing import Any
 from unmute_jax.errors import unknown_name
 from unmute_jax.probes.attention import Ep, ESimPool, Mhca, SimPool
 from unmute_jax.probes.base import Probe
+from unmute_jax.probes.class_prototypes import Proto
 from unmute_jax.probes.linear import Linear, LinearC, Mlp, Stats
 from unmute_jax.probes.mil import AbMilp
-from unmute_jax.probes.prototypes import Protobin
+from unmute_jax.probes.prototypes import Protobin, Protofloat
 from unmute_jax.probes.token_maps import Conv, LinPre
 
 __all__ = ["Probe", "list_probes", "make_probe", "probe_options"]
@@ -25,7 +26,9 @@ _PROBES: dict[str, type[Probe]] = {
     "linpre": LinPre,
     "mhca": Mhca,
     "mlp": Mlp,
+    "proto": Proto,
     "protobin": Protobin,
+    "protofloat": Protofloat,
     "simpool": SimPool,
     "stats": Stats,
 }

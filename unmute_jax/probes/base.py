@@ -58,6 +58,14 @@ class Probe(nn.Module):
                 f"{field} of {type(self).__name__}", value, get_args(choices)
             )
 
+    def check_weight(self, field: str) -> None:
+        """Raises InputError where an option is not a number of at least 0."""
+        value = getattr(self, field)
+        if isinstance(value, bool) or not value >= 0:
+            raise InputError(
+                f"{type(self).__name__}: {field} must be at least 0, not {value!r}"
+            )
+
     def check_divides(self, field: str, features: int, what: str) -> None:
         """Raises InputError where `features` cannot be cut into that many parts."""
         value = getattr(self, field)

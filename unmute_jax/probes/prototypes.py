@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import dataclasses
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Shaped
 
-from unmute_jax.ops import max_cosine
-from unmute_jax.probes.base import Probe, as_tokens, flat_mask
-from unmute_jax.tokens import Summary, Tokens
+from unmute_jax.ops import max_cosine, top_products
+from unmute_jax.probes.base import Probe, as_tokens, einsum, flat_mask, uniform_init
+from unmute_jax.tokens import Summary, Tokens, inverse_norms
+
+Mixer = Literal["dense", "block"]
 
 
 class Protobin(Probe):
@@ -41,19 +44,96 @@ class Protobin(Probe):
         return self.classify(best_matches(tokens, sign(vectors), binary=True))
 
 
+class Protofloat(Probe):
+    """Float prototypes, an affine map of their best matches; section 3.9.
+
+    As `Protobin` without the sign. The options are those of a later code of the first
+    author; the paper has none of them.
+
+    Attributes:
+        prototypes_per_class: J; the total is `P = C * J`.
+        top_k: In training the mean of this many largest similarities takes the place
+            of the maximum.
+        focal: Compare the tokens less the class token.
+        classifier: "dense": every class sees all prototypes; "block": its own J.
+    """
+
+    reads: ClassVar = "tokens"
+
+    prototypes_per_class: int = 20
+    top_k: int = 1
+    focal: bool = False
+    classifier: Mixer = "dense"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_positive("prototypes_per_class", "top_k")
+        self.check_choice("classifier", Mixer)
+
+    @nn.compact
+    def __call__(self, x: Tokens | Summary) -> Float[Array, "B C"]:
+        """Logits."""
+        tokens = as_tokens(x)
+        if self.focal:
+            tokens = less_cls(tokens)
+        c, j = self.num_classes, self.prototypes_per_class
+        shape = (c * j, tokens.cls.shape[-1])
+        vectors = self.param("prototypes", nn.initializers.normal(0.02), shape)
+        if self.training and self.top_k > 1:
+            patches, scale, mask = as_sequence(tokens)
+            best = top_products(patches, scale, mask, vectors, k=self.top_k)
+            scores = mean_of_top(best, mask) * inverse_norms(vectors)[None]
+        else:
+            scores = best_matches(tokens, vectors, binary=False)
+        if self.classifier == "dense":
+            return self.classify(scores)
+        kernel = self.param("kernel", uniform_init(j), (c, j))
+        bias = self.param("bias", uniform_init(j), (c,))
+        return mix_by_class(scores, kernel) + bias[None]
+
+
+def as_sequence(
+    tokens: Tokens,
+) -> tuple[Shaped[Array, "B N D"], Float[Array, "B N"], Bool[Array, "B N"]]:
+    """Patches as they are, inverse norms and mask, `N = T * F`."""
+    assert tokens.inverse_norms is not None
+    b, t, f, d = tokens.patches.shape
+    return (
+        jnp.asarray(tokens.patches).reshape(b, t * f, d),
+        jnp.asarray(tokens.inverse_norms).reshape(b, t * f),
+        flat_mask(tokens),
+    )
+
+
 def best_matches(
     tokens: Tokens, prototypes: Float[Array, "P D"], *, binary: bool
 ) -> Float[Array, "B P"]:
     """The largest cosine of each prototype over the real positions of a clip."""
-    assert tokens.inverse_norms is not None
-    b, t, f, d = tokens.patches.shape
-    return max_cosine(
-        jnp.asarray(tokens.patches).reshape(b, t * f, d),
-        jnp.asarray(tokens.inverse_norms).reshape(b, t * f),
-        flat_mask(tokens),
-        prototypes,
-        binary=binary,
+    return max_cosine(*as_sequence(tokens), prototypes, binary=binary)
+
+
+def mean_of_top(
+    best: Float[Array, "B P X"], mask: Bool[Array, "B N"]
+) -> Float[Array, "B P"]:
+    """The mean of what `top_products` found; a short clip has fewer than `X`."""
+    found = jnp.clip(mask.sum(1), 1, best.shape[-1]).astype(jnp.float32)
+    return best.sum(-1) / found[:, None]
+
+
+def less_cls(tokens: Tokens) -> Tokens:
+    """The tokens less the class token of their clip, in float32."""
+    cls = jnp.asarray(tokens.cls).astype(jnp.float32)
+    patches = jnp.asarray(tokens.patches).astype(jnp.float32) - cls[:, None, None]
+    return dataclasses.replace(
+        tokens, patches=patches, inverse_norms=inverse_norms(patches)
     )
+
+
+def mix_by_class(
+    scores: Float[Array, "B P"], kernel: Float[Array, "C J"]
+) -> Float[Array, "B C"]:
+    """Each class sums its own J scores: prototype `c * J + j` belongs to class `c`."""
+    return einsum("bcj,cj->bc", scores.reshape(-1, *kernel.shape), kernel)
 
 
 @jax.custom_jvp

@@ -1,0 +1,147 @@
+"""Prototypes that belong to classes: AudioProtoPNet and Bird-MAE."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from unmute_jax.ops import max_product, top_products
+from unmute_jax.probes.base import Probe, as_tokens, einsum
+from unmute_jax.probes.prototypes import (
+    Mixer,
+    as_sequence,
+    less_cls,
+    mean_of_top,
+    mix_by_class,
+)
+from unmute_jax.tokens import Summary, Tokens, inverse_norms
+
+# Value of the two channels that the reference adds, and guard of its norms.
+EPS = 1e-4
+# What the two channels and the guard add to a sum of squares.
+EXTRA = 2 * EPS**2 + EPS
+# The reference divides its similarities by this.
+SHRINK = 1.01
+
+
+class Proto(Probe):
+    """Class-dependent float prototypes; section 3.7.
+
+    `y_c = sum_j relu(w_cj) s_cj + b_c` with `s_cj` the largest cosine of prototype
+    `cj`, negative ones taken as 0, in a guarded form:
+
+        s = relu(z . p) / (sqrt(|z|^2 + 2e^2 + e) (sqrt(|p|^2 + 2e^2 + e) + e) 1.01)
+
+    with `e = 1e-4`. The reference adds `2e^2` to `z . p`; that is at most `2e-6 / |p|`
+    more, and so much only where a token is all but zero.
+
+    Whether the paper kept the focal similarity and the upsampling of the first code is
+    not known; they are off by default.
+
+    Attributes:
+        prototypes_per_class: J.
+        top_k: In training the mean of this many largest similarities takes the place
+            of the maximum.
+        focal: Compare the tokens less the class token.
+        upsample: Make the map of tokens twice as large in both directions first, by
+            bilinear interpolation.
+        classifier: "block": a class sees its own J prototypes; "dense": all.
+        non_negative: Whether negative weights of the classifier count as 0.
+        penalty_weight: Of the orthogonality of each class's prototypes in the loss.
+    """
+
+    reads: ClassVar = "tokens"
+
+    prototypes_per_class: int = 20
+    top_k: int = 1
+    focal: bool = False
+    upsample: bool = False
+    classifier: Mixer = "block"
+    non_negative: bool = True
+    penalty_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_positive("prototypes_per_class", "top_k")
+        self.check_choice("classifier", Mixer)
+        self.check_weight("penalty_weight")
+
+    @nn.compact
+    def __call__(self, x: Tokens | Summary) -> Float[Array, "B C"]:
+        """Logits."""
+        tokens = as_tokens(x)
+        if self.focal:
+            tokens = less_cls(tokens)
+        if self.upsample:
+            tokens = upsampled(tokens)
+        c, j = self.num_classes, self.prototypes_per_class
+        shape = (c * j, tokens.cls.shape[-1])
+        vectors = self.param("prototypes", nn.initializers.uniform(1.0), shape)
+        block = self.classifier == "block"
+        size = (c, j) if block else (c * j, c)
+        kernel = self.param("kernel", nn.initializers.ones, size)
+        bias = self.param("bias", nn.initializers.constant(-2.0), (c,))
+        if self.non_negative:
+            kernel = jax.nn.relu(kernel)
+        scores = activations(tokens, vectors, self.top_k if self.training else 1)
+        mixed = (
+            mix_by_class(scores, kernel)
+            if block
+            else einsum("bp,pc->bc", scores, kernel)
+        )
+        return mixed + bias[None]
+
+    def penalty(self, params: Any) -> Float[Array, ""]:
+        """How far each class's prototypes are from orthogonal, times its weight.
+
+        `||stack_c(P_c P_c^T - I)||_F / (C J^2)` with rows `P_cj = p_cj / |p_cj|`.
+        """
+        p = params["prototypes"]
+        unit = p / guarded_norms(p, EPS)[:, None]
+        unit = unit.reshape(self.num_classes, self.prototypes_per_class, -1)
+        off = einsum("cjd,ckd->cjk", unit, unit) - jnp.eye(unit.shape[1])[None]
+        return self.penalty_weight * jnp.sqrt(jnp.square(off).sum()) / off.size
+
+
+def activations(
+    tokens: Tokens, prototypes: Float[Array, "P D"], top_k: int
+) -> Float[Array, "B P"]:
+    """The similarities `s` of each clip; with `top_k` above 1 the mean of the best."""
+    patches, inverse, mask = as_sequence(tokens)
+    scale = inverse / jnp.sqrt(1.0 + EXTRA * jnp.square(inverse))
+    if top_k > 1:
+        best = top_products(patches, scale, mask, prototypes, k=top_k)
+        found = mean_of_top(jax.nn.relu(best), mask)
+    else:
+        found = jax.nn.relu(max_product(patches, scale, mask, prototypes))
+    return found / (SHRINK * guarded_norms(prototypes, EXTRA))[None]
+
+
+def guarded_norms(prototypes: Float[Array, "P D"], extra: float) -> Float[Array, "P"]:
+    """`sqrt(|p|^2 + extra) + 1e-4`."""
+    return jnp.sqrt(jnp.square(prototypes).sum(-1) + extra) + EPS
+
+
+def upsampled(tokens: Tokens) -> Tokens:
+    """The map twice as large, bilinear, edges held; time steps beyond an end too."""
+    b, t, f, d = tokens.patches.shape
+    mask = jnp.asarray(tokens.mask)
+    # Masked steps take the value of the nearest real one: an end of the clip is an edge
+    # of the map, wherever it lies.
+    steps = jnp.arange(t)
+    distance = jnp.abs(steps[:, None] - steps[None])
+    nearest = jnp.where(mask[:, None], distance[None], 2 * t).argmin(-1)
+    patches = jnp.asarray(tokens.patches).astype(jnp.float32)
+    held = jnp.take_along_axis(patches, nearest[:, :, None, None], axis=1)
+    patches = jax.image.resize(held, (b, 2 * t, 2 * f, d), "linear")
+    return dataclasses.replace(
+        tokens,
+        patches=patches,
+        mask=jnp.repeat(mask, 2, axis=1),
+        inverse_norms=inverse_norms(patches),
+    )
