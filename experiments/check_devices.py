@@ -21,7 +21,7 @@ from experiments import cli
 from unmute_jax import parallel
 from unmute_jax.config import Experiment
 from unmute_jax.embedding import embed
-from unmute_jax.training import experiment, loop, selection, trials
+from unmute_jax.training import experiment, loop, materials, selection, trials
 from unmute_jax.training import inputs as inp
 
 DEVICES = flags.DEFINE_multi_integer("virtual_devices", [1, 2, 8], "Numbers to try.")
@@ -32,7 +32,7 @@ jax.config.update("jax_num_cpu_devices", 8)
 
 def main(settings: Experiment) -> None:
     """Trains and prints one line per probe and number of devices."""
-    made = experiment.prepare(settings)
+    made = materials.prepare(settings)
     protocol = made.protocols[0]
     splits = (*protocol.train, *protocol.validation, *protocol.test)
     stores = {s: embed(made.encoder, made.dataset, s) for s in splits}
@@ -65,7 +65,7 @@ def main(settings: Experiment) -> None:
 
 
 def _train(
-    made: experiment.Materials,
+    made: materials.Materials,
     probe: Any,
     train: inp.Inputs,
     mesh: Mesh,

@@ -18,6 +18,7 @@ from experiments import cli
 from unmute_jax import plots, results
 from unmute_jax.config import Experiment
 from unmute_jax.training import experiment, plan
+from unmute_jax.training.materials import prepare
 from unmute_jax.training.workdir import Workdir
 
 DRY_RUN = flags.DEFINE_bool(
@@ -31,7 +32,7 @@ EXPLAIN = flags.DEFINE_bool(
 def main(settings: Experiment) -> None:
     """Prepares, runs, and shows the table."""
     folder = cli.WORKDIR.value or settings.default_workdir()
-    materials = experiment.prepare(settings)
+    materials = prepare(settings)
     if DRY_RUN.value:
         print(plan.describe(materials, folder))
         return

@@ -106,8 +106,9 @@ def _runs(
             key = (line["protocol"], line["stage"], line["seed"])
             grouped.setdefault(key, []).append(line)
     names = ("epoch", "loss", "validation")
+    # None, where a trial diverged, becomes NaN.
     return [
-        {n: np.asarray([x.get(n, np.nan) for x in run], np.float64) for n in names}
+        {n: np.asarray([x.get(n) for x in run], np.float64) for n in names}
         for run in grouped.values()
     ]
 

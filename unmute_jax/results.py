@@ -62,7 +62,7 @@ class Record:
     test: float
     per_class: dict[str, float | None]
     masked_classes: int
-    search: tuple[dict[str, float], ...]
+    search: tuple[dict[str, float | None], ...]
     seconds: float
     settings: dict[str, Any]
     facts: dict[str, Any]

@@ -9,7 +9,7 @@ from unmute_jax import losses, probes
 from unmute_jax.config import Experiment, Optimizer
 from unmute_jax.datasets import Clip, Protocol
 from unmute_jax.embedding import embed
-from unmute_jax.training.experiment import Materials
+from unmute_jax.training.materials import Materials
 
 SIZES = {"train": 50, "validation": 21, "test": 22}
 PROTOCOL = Protocol(

@@ -8,6 +8,7 @@ from tests.training.fakes import materials, settings
 from unmute_jax import plots, results
 from unmute_jax.errors import InputError
 from unmute_jax.training import experiment, plan
+from unmute_jax.training import materials as materials_module
 from unmute_jax.training.workdir import Workdir
 
 
@@ -173,19 +174,22 @@ def test_the_plan_tells_sizes_and_reuse_and_writes_nothing(finished, tmp_path):
 
 def test_a_wrong_probe_is_found_before_anything_is_loaded():
     with pytest.raises(InputError, match="protobin"):
-        experiment.check_probes(settings(probes="protobim"))
+        materials_module.check_probes(settings(probes="protobim"))
     with pytest.raises(InputError, match=r"config\.probes is empty"):
-        experiment.check_probes(settings(probes=" , "))
+        materials_module.check_probes(settings(probes=" , "))
 
 
 def test_an_option_goes_to_the_probes_that_know_it():
     options = dataclasses.replace(settings().probe_options, prototypes_per_class=3)
-    made = experiment.make_probes(settings(probe_options=options), 7)
+    made = materials_module.make_probes(settings(probe_options=options), 7)
     assert made["protobin"].prototypes_per_class == 3
     assert made["linear"].num_classes == 7
     changed = settings(probe_options=options)
-    assert experiment.changed_options(changed, "protobin") == {
+    assert materials_module.changed_options(changed, "protobin") == {
         "prototypes_per_class": 3
     }
     usual = dataclasses.replace(options, prototypes_per_class=20)
-    assert experiment.changed_options(settings(probe_options=usual), "protobin") == {}
+    assert (
+        materials_module.changed_options(settings(probe_options=usual), "protobin")
+        == {}
+    )

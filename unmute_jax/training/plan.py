@@ -15,8 +15,9 @@ from unmute_jax import parallel
 from unmute_jax.embedding import default_batch_size, estimate
 from unmute_jax.tokens import Summary, Tokens
 from unmute_jax.training import trials
-from unmute_jax.training.experiment import Materials, finished, seeds_of
+from unmute_jax.training.experiment import finished
 from unmute_jax.training.inputs import Batch, pack, steps_per_epoch
+from unmute_jax.training.materials import Materials, seeds_of
 from unmute_jax.training.workdir import Workdir
 
 

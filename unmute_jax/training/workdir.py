@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import pathlib
+import re
 from typing import Any
 
 from unmute_jax.config import Experiment
@@ -39,7 +41,8 @@ class Workdir:
 
     def checkpoints(self, *names: str) -> pathlib.Path:
         """The folder for the checkpoints of one stack of trials."""
-        return self.path.joinpath("checkpoints", *(n.replace(" ", "_") for n in names))
+        plain = (re.sub(r"[^A-Za-z0-9+.]+", "-", name) for name in names)
+        return self.path.joinpath("checkpoints", *plain)
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
@@ -67,9 +70,9 @@ class Workdir:
                 "seed": trial.seed,
                 "learning_rate": trial.learning_rate,
                 "epoch": entry["epoch"],
-                "loss": entry["loss"][k],
+                "loss": finite(entry["loss"][k]),
                 **(
-                    {"validation": entry["validation"][k]}
+                    {"validation": finite(entry["validation"][k])}
                     if "validation" in entry
                     else {}
                 ),
@@ -111,6 +114,11 @@ class Workdir:
                 key = (line["probe"], line["protocol"], line["stage"])
                 grouped.setdefault(key, []).append(line)
         return grouped
+
+
+def finite(x: float) -> float | None:
+    """`x` for a file of results: JSON has no NaN, so a diverged trial has null."""
+    return float(x) if math.isfinite(x) else None
 
 
 def differences(theirs: dict[str, Any], ours: dict[str, Any], prefix: str) -> list[str]:

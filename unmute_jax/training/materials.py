@@ -1,0 +1,121 @@
+"""What an experiment is made of: data set, encoder, probes and loss, opened by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from unmute_jax import losses, probes
+from unmute_jax.config import Experiment, options_of
+from unmute_jax.datasets import Dataset, Protocol, load_dataset
+from unmute_jax.encoders import Encoder, load_encoder
+from unmute_jax.errors import InputError
+from unmute_jax.token_key import plain
+from unmute_jax.training import trials
+
+
+@dataclass(frozen=True)
+class Materials:
+    """What an experiment is made of, opened but not yet computed."""
+
+    settings: Experiment
+    dataset: Dataset
+    encoder: Encoder
+    protocols: tuple[Protocol, ...]
+    probes: dict[str, probes.Probe]
+    loss: trials.LossFn
+
+
+def prepare(settings: Experiment) -> Materials:
+    """Opens data set, encoder, probes and loss; everything wrong shows here."""
+    options = options_of(settings.dataset_options)
+    test_fold = options.pop("test_fold", None)
+    loss = options_of(settings.loss)
+    made_loss = losses.make_loss(loss.pop("name"), **loss)
+    check_probes(settings)
+    untrained = settings.weights == "untrained"
+    encoder, dataset = _both(
+        lambda: load_encoder(
+            settings.encoder,
+            None if untrained else settings.weights or None,
+            weights="untrained" if untrained else None,
+            **options_of(settings.encoder_options),
+            **options_of(settings.frontend),
+        ),
+        lambda: load_dataset(
+            settings.dataset,
+            data_dir=settings.data_dir or None,
+            on_bad=settings.audio.on_bad,
+            **options,
+        ),
+    )
+    return Materials(
+        settings=settings,
+        dataset=dataset,
+        encoder=encoder,
+        protocols=dataset.protocols(test_fold),
+        probes=make_probes(settings, len(dataset.classes)),
+        loss=made_loss,
+    )
+
+
+def _both(
+    make_encoder: Callable[[], Encoder], make_dataset: Callable[[], Dataset]
+) -> tuple[Encoder, Dataset]:
+    """Opens both; where both are missing, one message says so of both."""
+    problems, encoder, dataset = [], None, None
+    try:
+        encoder = make_encoder()
+    except InputError as error:
+        problems.append(str(error))
+    try:
+        dataset = make_dataset()
+    except InputError as error:
+        problems.append(str(error))
+    if encoder is None or dataset is None:
+        raise InputError("\n".join(problems))
+    return encoder, dataset
+
+
+def check_probes(settings: Experiment) -> None:
+    """Finds a wrong probe name or option before any data are touched."""
+    if not settings.probe_names:
+        known = ", ".join(probes.list_probes())
+        raise InputError(f"config.probes is empty: name one of {known}")
+    make_probes(settings, 1)
+
+
+def make_probes(settings: Experiment, num_classes: int) -> dict[str, probes.Probe]:
+    """The probes by name; an option goes to those of them that know it."""
+    given = options_of(settings.probe_options)
+    return {
+        name: probes.make_probe(
+            name,
+            num_classes=num_classes,
+            **{o: v for o, v in given.items() if o in probes.probe_options(name)},
+        )
+        for name in settings.probe_names
+    }
+
+
+def changed_options(settings: Experiment, name: str) -> dict:
+    """The options of a probe that are not its defaults."""
+    given = options_of(settings.probe_options)
+    usual = probes.make_probe(name, num_classes=1)
+    known = probes.probe_options(name)
+    return {k: v for k, v in given.items() if k in known and v != getattr(usual, k)}
+
+
+def seeds_of(settings: Experiment) -> tuple[int, ...]:
+    """The seeds of the repeats, the first of which also searches."""
+    return tuple(range(settings.seed, settings.seed + settings.seeds))
+
+
+def sources(materials: Materials) -> dict:
+    """What the tokens are made of."""
+    dataset = materials.dataset
+    used = {s for p in materials.protocols for s in (*p.train, *p.validation, *p.test)}
+    return {
+        "encoder": plain(materials.encoder.identity()),
+        "fingerprints": {s: dataset.fingerprint(s) for s in sorted(used)},
+    }
