@@ -134,6 +134,53 @@ def test_conv_sees_zeros_where_steps_are_masked(key, pooling):
     np.testing.assert_allclose(probe.apply(variables, x), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "classes", "count"),
+    [
+        ("cgp", {}, 527, 23_490_539),
+        ("linear_cgp", {}, 10, 12 + 2 * 768 + 7_690),
+        ("head2toe", {}, 10, (2 + 10) * 12 * 768 + 10),
+    ],
+)
+def test_parameter_counts_of_probes_of_layers(name, options, classes, count):
+    x = silence(768).replace(
+        layers=jnp.zeros((1, 12, 1, 1, 768)), layer_cls=jnp.zeros((1, 12, 768))
+    )
+    probe = make_probe(name, num_classes=classes, **options)
+    shapes = jax.eval_shape(probe.init, jax.random.key(0), x)
+    assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == count
+
+
+def test_only_some_probes_have_a_penalty(key):
+    x = draw(key)
+    x = x.replace(layers=x.patches[:, None], layer_cls=x.cls[:, None])
+    for name, weighted in [
+        ("linear", False),
+        ("protofloat", False),
+        ("proto", True),
+        ("head2toe", True),
+    ]:
+        probe = make_probe(name, num_classes=2)
+        params = jax.jit(probe.init)(key, x)["params"]
+        value = probe.penalty(params)
+        assert value.shape == ()
+        assert (value > 0) == weighted
+        if weighted:
+            twice = probe.clone(penalty_weight=2 * probe.penalty_weight)
+            np.testing.assert_allclose(twice.penalty(params), 2 * value, rtol=1e-6)
+
+
+def test_a_group_at_zero_has_a_finite_gradient(key):
+    x = draw(key)
+    x = x.replace(layers=x.patches[:, None], layer_cls=x.cls[:, None])
+    probe = make_probe("head2toe", num_classes=2)
+    params = jax.jit(probe.init)(key, x)["params"]
+    params["kernel"] = params["kernel"].at[0, 1].set(0.0)
+    gradient = jax.grad(probe.penalty)(params)["kernel"]
+    assert np.isfinite(gradient).all()
+    assert (gradient[0, 1] == 0).all()
+
+
 @pytest.mark.parametrize("name", ["proto", "protofloat"])
 def test_top_k_counts_in_training_only_and_stops_at_the_clip(key, name):
     x = draw(key)
@@ -204,6 +251,9 @@ def test_registry_is_sorted_and_known():
         ("proto", {"penalty_weight": -1.0}, "penalty_weight must be at least 0"),
         ("proto", {"classifier": "blocks"}, "did you mean 'block'"),
         ("protofloat", {"top_k": 0}, "Protofloat: top_k must be a whole number"),
+        ("cgp", {"middle": "max"}, "unknown middle of Cgp 'max'"),
+        ("linear_cgp", {"input": "clss"}, "input of LinearCgp 'clss': did you mean"),
+        ("head2toe", {"group": "features"}, "did you mean 'feature'"),
         ("conv", {"kernel_size": 0}, "Conv: kernel_size must be"),
         (
             "protobin",

@@ -9,6 +9,7 @@ from unmute_jax.errors import unknown_name
 from unmute_jax.probes.attention import Ep, ESimPool, Mhca, SimPool
 from unmute_jax.probes.base import Probe
 from unmute_jax.probes.class_prototypes import Proto
+from unmute_jax.probes.layers import Cgp, Head2Toe, LinearCgp
 from unmute_jax.probes.linear import Linear, LinearC, Mlp, Stats
 from unmute_jax.probes.mil import AbMilp
 from unmute_jax.probes.prototypes import Protobin, Protofloat
@@ -18,10 +19,13 @@ __all__ = ["Probe", "list_probes", "make_probe", "probe_options"]
 
 _PROBES: dict[str, type[Probe]] = {
     "abmilp": AbMilp,
+    "cgp": Cgp,
     "conv": Conv,
     "ep": Ep,
     "esimpool": ESimPool,
+    "head2toe": Head2Toe,
     "linear": Linear,
+    "linear_cgp": LinearCgp,
     "linearc": LinearC,
     "linpre": LinPre,
     "mhca": Mhca,

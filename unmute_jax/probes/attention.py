@@ -20,6 +20,7 @@ from unmute_jax.probes.base import (
     Probe,
     as_tokens,
     einsum,
+    mean_token,
     real_positions,
 )
 from unmute_jax.probes.batch_statistics import BatchStatistics
@@ -242,11 +243,3 @@ def centred(x: Float[Array, "*S D"]) -> Float[Array, "*S D"]:
 def inverse_spread(x: Float[Array, "*S D"]) -> Float[Array, "*S"]:
     """One over the standard deviation over the last axis, guarded as in LayerNorm."""
     return jax.lax.rsqrt(jnp.square(centred(x)).mean(-1) + VARIANCE_EPS)
-
-
-def mean_token(
-    tokens: Float[Array, "B N D"], mask: Bool[Array, "B N"]
-) -> Float[Array, "B D"]:
-    """The mean of the real positions of `real_positions`."""
-    count = jnp.maximum(mask.sum(1, keepdims=True), 1).astype(jnp.float32)
-    return tokens.sum(1) / count

@@ -159,3 +159,11 @@ def real_positions(
     mask = flat_mask(tokens)
     patches = jnp.asarray(tokens.patches).reshape(b, t * f, d).astype(jnp.float32)
     return jnp.where(mask[:, :, None], patches, 0.0), mask
+
+
+def mean_token(
+    tokens: Float[Array, "B N D"], mask: Bool[Array, "B N"]
+) -> Float[Array, "B D"]:
+    """The mean of the real positions of `real_positions`."""
+    count = jnp.maximum(mask.sum(1, keepdims=True), 1).astype(jnp.float32)
+    return tokens.sum(1) / count
