@@ -95,7 +95,8 @@ def kaldi_fbank(
         Log energies, at least -15.942385. No frames for fewer than `frame_length`
         samples.
     """
-    frames = _frames(jnp.asarray(waveform), options)
+    waveform = jnp.asarray(waveform)
+    frames = cut_frames(waveform, options.frame_length, options.frame_shift)
     centred = frames - frames.mean(-1, keepdims=True)
     product = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
     spectrum = product(centred, _spectrum_matrix(options))
@@ -139,13 +140,12 @@ def real_frames(lengths: Int[Arr, "B"], options: KaldiFbank) -> Int[Array, "B"]:
     return jnp.maximum(0, 1 + starts // options.frame_shift)
 
 
-def _frames(
-    waveform: Float[Array, "B S"], options: KaldiFbank
-) -> Float[Array, "B frames length"]:
+def cut_frames(
+    waveform: Float[Array, "B S"], length: int, shift: int
+) -> Float[Array, "B frames {length}"]:
     """Overlapping frames, cut with strided slices: gathers are slower everywhere."""
-    length, shift = options.frame_length, options.frame_shift
     b, samples = waveform.shape
-    n = options.num_frames(samples)
+    n = max(0, 1 + (samples - length) // shift)
     block = math.gcd(length, shift)
     per_frame, per_shift = length // block, shift // block
     total = (n - 1) * per_shift + per_frame if n else 0

@@ -1,7 +1,8 @@
-"""Comparing every block of a ViT with the reference."""
+"""Comparing what lies inside of a network with the reference."""
 
 import re
 
+import jax
 import numpy as np
 
 
@@ -22,3 +23,16 @@ def check_blocks(encoder, spectrogram, arrays, length, **tolerance):
     for k in range(l):
         got = np.concatenate([tokens.layer_cls[:, k, None], patches[:, k]], axis=1)
         np.testing.assert_allclose(got, arrays[f"block{k}_{length}"], **tolerance)
+
+
+def captured(encoder, x):
+    """The output of every module of the network, by its name."""
+
+    @jax.jit
+    def run(params, x):
+        _, state = encoder.network.apply(
+            {"params": params}, x, capture_intermediates=True, mutable=["intermediates"]
+        )
+        return state["intermediates"]
+
+    return run(encoder.params, x)

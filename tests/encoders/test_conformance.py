@@ -14,9 +14,11 @@ from unmute_jax.errors import InputError
 # Small networks, where the default is a full-size one.
 _TINY_VIT = {"width": 16, "depth": 2, "num_heads": 2, "target_frames": 208}
 _TINY_BEATS = {"width": 32, "depth": 2, "num_heads": 2}
+_TINY_DASHENG = {"width": 16, "depth": 2, "num_heads": 2}
 _VITS = ["asit", "audiomae", "audiomae+", "eat", "eat+", "sslam", "sslam+"]
 TINY = dict.fromkeys(_VITS, _TINY_VIT)
 TINY |= dict.fromkeys(["beats", "beats+"], _TINY_BEATS)
+TINY |= dict.fromkeys(["dasheng", "dasheng+"], _TINY_DASHENG)
 SECONDS, RATE = 2.0, 16000
 
 

@@ -18,6 +18,8 @@ _FILES = {
     "audiomae+": "audiomae",
     "beats": "beats",
     "beats+": "beats",
+    "dasheng": "dasheng",
+    "dasheng+": "dasheng",
     "eat": "eat",
     "eat+": "eat",
     "logmel": "logmel",

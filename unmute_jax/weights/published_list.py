@@ -84,6 +84,26 @@ def _beats(
     )
 
 
+def _dasheng(
+    name: str,
+    megabytes: int,
+    *,
+    record: int = 11511780,
+    default_of: str | None = None,
+    hub: str | None = None,
+) -> Published:
+    """A file that github.com/RicherMans/Dasheng, commit db73093, loads from Zenodo."""
+    return Published(
+        name=name,
+        encoders=("dasheng", "dasheng+"),
+        default_of=default_of,
+        licence="Apache-2.0",
+        hub=hub,
+        url=f"https://zenodo.org/records/{record}/files/{name}.pt?download=1",
+        megabytes=megabytes,
+    )
+
+
 PUBLISHED = (
     _eat(
         "EAT-base_epoch30_pretrain",
@@ -187,4 +207,8 @@ PUBLISHED = (
         for tuned in ("", "_finetuned_on_AS2M_cpt1", "_finetuned_on_AS2M_cpt2")
         if not (base == "iter3_plus_AS2M" and tuned != "_finetuned_on_AS2M_cpt1")
     ),
+    _dasheng("dasheng_base", 342, default_of="dasheng", hub="mispeech/dasheng-base"),
+    _dasheng("dasheng_06b", 2521, hub="mispeech/dasheng-0.6B"),
+    _dasheng("dasheng_12b", 4536, hub="mispeech/dasheng-1.2B"),
+    _dasheng("dasheng_audioset_mAP497", 343, record=13315686, default_of="dasheng+"),
 )

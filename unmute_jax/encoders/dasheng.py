@@ -1,0 +1,232 @@
+"""Dasheng, scaled-up masked audio encoding (arXiv 2406.06992, Interspeech 2024).
+
+Re-implemented from github.com/RicherMans/Dasheng, commit db73093 (Apache-2.0), as its
+package is since 0.0.8; the published weights are under the same licence.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+from typing import Any, ClassVar, cast, get_args
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from unmute_jax.encoders.base import Encoder, Geometry, Params, mean_token
+from unmute_jax.encoders.dasheng_network import DashengNetwork
+from unmute_jax.errors import InputError, unknown_name
+from unmute_jax.frontends import silence_behind
+from unmute_jax.mel_decibels import Clamp, mel_decibels
+from unmute_jax.tokens import Arr, Tokens
+from unmute_jax.weights import dasheng as checkpoints
+from unmute_jax.weights.dasheng import FRAMES, MEL, PUBLISHED_SIZES, Sizes
+from unmute_jax.weights.files import read_weights
+from unmute_jax.weights.published import find_weights
+
+LICENCE = "Apache-2.0"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class DashengEncoder(Encoder):
+    """Dasheng with one set of weights; takes clips of any length.
+
+    Clips beyond 10.08 s are encoded in pieces. What lies behind a clip is silence; the
+    reference would reflect the end of the clip instead.
+
+    Attributes:
+        network: The flax module.
+        clamp: Whose maximum the decibels are measured from, "clip" or "batch".
+    """
+
+    version: ClassVar[int] = 1
+    sample_rate: ClassVar[int] = MEL.sample_rate
+    min_samples: ClassVar[int] = MEL.min_samples
+
+    network: DashengNetwork
+    clamp: Clamp = "clip"
+
+    @property
+    def num_features(self) -> int:
+        """D."""
+        return self.network.sizes.width
+
+    @property
+    def geometry(self) -> Geometry:
+        """40 ms by all frequencies."""
+        return Geometry(
+            seconds_per_step=FRAMES * MEL.frame_shift / MEL.sample_rate,
+            frequency_edges_hz=((0.0, MEL.high_hz),),
+        )
+
+    @property
+    def frames_per_step(self) -> int:
+        """4."""
+        return FRAMES
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that changes the tokens of a waveform.
+
+        Raises:
+            InputError: The other clips of a batch change them too.
+        """
+        if self.clamp == "batch":
+            raise InputError(
+                f"with clamp='batch' the tokens of {self.name} depend on the other "
+                "clips of their batch, so they cannot be stored: use clamp='clip'"
+            )
+        return super().identity()
+
+    def details(self) -> dict[str, Any]:
+        """Sizes, heads and front end; its statistics are weights."""
+        return {
+            "sizes": dataclasses.asdict(self.network.sizes),
+            "num_heads": self.network.num_heads,
+            "mel": dataclasses.asdict(MEL),
+            "clamp": self.clamp,
+        }
+
+    def input_samples(self, clip_seconds: float) -> int:
+        """The samples of the clip."""
+        return round(clip_seconds * MEL.sample_rate)
+
+    def grid(self, clip_seconds: float) -> tuple[int, int]:
+        """Every whole patch that fits into the clip.
+
+        Raises:
+            InputError: Not even one does.
+        """
+        frames = MEL.num_frames(self.input_samples(clip_seconds))
+        if frames < FRAMES:
+            shortest = MEL.num_samples(FRAMES) / MEL.sample_rate
+            raise InputError(
+                f"{self.name} needs clips of at least {shortest} s, a patch of "
+                f"{FRAMES} frames; got {clip_seconds} s"
+            )
+        return frames // FRAMES, 1
+
+    def real_frames(self, lengths: Int[Arr, "B"]) -> Int[Array, "B"]:
+        """Frames of nothing but the clip."""
+        return MEL.real_frames(lengths)
+
+    def spectrogram(
+        self, params: Params, waveform: Float[Arr, "B S"], lengths: Int[Arr, "B"]
+    ) -> Float[Array, "B frames mels"]:
+        """Decibels after the BatchNorm, whose statistics are of the weights."""
+        decibels = mel_decibels(silence_behind(waveform, lengths), MEL, self.clamp)
+        variables = {"params": params}
+        return cast(Array, self.network.apply(variables, decibels, method="normalise"))
+
+    def tokens(
+        self,
+        params: Params,
+        spectrogram: Float[Arr, "B frames mels"],
+        real: Int[Arr, "B"] | None,
+        *,
+        all_layers: bool,
+    ) -> Tokens:
+        """The last block after the final norm; on request all blocks before it."""
+        spectrogram = jnp.asarray(spectrogram)
+        b, frames, mels = spectrogram.shape
+        if mels != MEL.num_mels or frames < FRAMES:
+            raise InputError(
+                f"{self.name} takes at least {FRAMES} frames of {MEL.num_mels} mel "
+                f"bands; got {frames} of {mels}"
+            )
+        outputs = cast(list[Array], self.network.apply({"params": params}, spectrogram))
+        *blocks, patches = [x[:, :, None] for x in outputs]
+        mask = self.step_mask(real, (b, frames // FRAMES))
+        means = [mean_token(x, mask) for x in blocks] if all_layers else []
+        return Tokens(
+            patches=patches,
+            cls=mean_token(patches, mask),
+            mask=mask,
+            layers=jnp.stack(blocks, axis=1) if all_layers else None,
+            layer_cls=jnp.stack(means, axis=1) if all_layers else None,
+        )
+
+    def logits(self, tokens: Tokens) -> Float[Array, "B C"]:
+        """The head of fine-tuned weights on the mean token."""
+        if self.network.sizes.classes is None:
+            return super().logits(tokens)
+        with jax.default_matmul_precision("highest"):
+            variables = {"params": self.params}
+            logits = self.network.apply(variables, tokens.cls, method="classify")
+        return cast(Array, logits)
+
+
+def load(
+    name: str,
+    source: str | os.PathLike[str] | None,
+    untrained_seed: int | None,
+    *,
+    clamp: str = "clip",
+    mask_padding: bool = False,
+    num_heads: int | None = None,
+    width: int | None = None,
+    depth: int | None = None,
+) -> DashengEncoder:
+    """Dasheng with the weights of a file, the published ones, or untrained.
+
+    Args:
+        name: As in the registry.
+        source: The file; None, the published one.
+        untrained_seed: Makes random weights instead.
+        clamp: "clip": decibels end 120 below the maximum of their clip. "batch": of
+            the whole batch, as in the reference; such tokens cannot be stored.
+        mask_padding: Whether time steps without a real frame are masked.
+        num_heads: Where neither the size nor the file says; untrained, width / 64.
+        width: D of untrained weights, 768 by default.
+        depth: Blocks of untrained weights, 12 by default.
+
+    Raises:
+        InputError: A file that does not fit, or sizes that do not fit each other.
+    """
+    if clamp not in get_args(Clamp):
+        raise unknown_name(f"clamp of encoder {name!r}", clamp, get_args(Clamp))
+    if untrained_seed is None:
+        if width or depth:
+            raise InputError("width and depth are for untrained weights only")
+        file = read_weights(find_weights(name, source))
+        origin, identity = str(file.path), f"sha256:{file.sha256}"
+        tensors = checkpoints.canonical(file.content, origin)
+        sizes = checkpoints.read_sizes(tensors, file.content, origin)
+        heads = num_heads or _known_heads(sizes, file.content)
+        training = "pre-trained" if sizes.classes is None else "fine-tuned"
+        description = f"{_title(sizes)}, {training}, {file.path.name}"
+        _log.warning("%s; licence of the weights: %s", description, LICENCE)
+    else:
+        sizes = checkpoints.base_sizes(width or 768, depth or 12)
+        tensors = checkpoints.untrained(sizes, untrained_seed)
+        heads = num_heads or _known_heads(sizes, None) or sizes.width // 64
+        origin = identity = f"untrained (seed {untrained_seed})"
+        description = f"{_title(sizes)}, {origin}"
+    if heads is None:
+        raise InputError(f"{origin} does not say how many heads it has: give num_heads")
+    if heads < 1 or sizes.width % heads:
+        raise InputError(f"width {sizes.width} cannot be split into {heads} heads")
+    return DashengEncoder(
+        name=name,
+        description=description,
+        licence=LICENCE,
+        weights=identity,
+        params=jax.device_put(checkpoints.to_params(tensors, sizes, origin)),
+        mask_padding=mask_padding,
+        network=DashengNetwork(sizes=sizes, num_heads=heads),
+        clamp=cast(Clamp, clamp),
+    )
+
+
+def _known_heads(sizes: Sizes, content: Any) -> int | None:
+    """Of the published sizes first: their files may state the default of the class."""
+    published = PUBLISHED_SIZES.get((sizes.width, sizes.depth))
+    return published[1] if published else checkpoints.read_num_heads(content)
+
+
+def _title(sizes: Sizes) -> str:
+    published = PUBLISHED_SIZES.get((sizes.width, sizes.depth))
+    return f"Dasheng-{published[0] if published else f'{sizes.width}x{sizes.depth}'}"

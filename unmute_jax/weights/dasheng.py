@@ -1,0 +1,207 @@
+"""The tensors of Dasheng checkpoints, pre-trained or fine-tuned.
+
+Three layouts hold them: under "model" beside the arguments of the class; flat, with the
+head of the fine-tuned file; and on Hugging Face, every name behind `encoder.` and
+without the front end. All are given the names of the first.
+
+Source: github.com/RicherMans/Dasheng, commit db73093 (Apache-2.0).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from unmute_jax.errors import InputError
+from unmute_jax.mel_decibels import MelDecibels, mel_banks, window
+from unmute_jax.weights import vit
+from unmute_jax.weights.mapping import (
+    Shape,
+    check_layout,
+    flax_leaf,
+    linear_shapes,
+    nested,
+    norm_shapes,
+    size_of,
+    state_dict,
+    vit_block_shapes,
+)
+from unmute_jax.weights.unpickle import lookup
+
+MEL = MelDecibels()
+FRAMES = 4  # of a patch, which spans all mel bands
+PIECE = 252  # tokens that attend to each other: 10.08 s
+
+# (width, depth) of the published models -> (name, attention heads).
+PUBLISHED_SIZES = {
+    (768, 12): ("base", 12),
+    (1280, 32): ("0.6B", 16),
+    (1536, 40): ("1.2B", 24),
+}
+
+_BLOCK = re.compile(r"blocks\.(\d+)\.")
+_NORM = "init_bn.1"
+_COUNTER = f"{_NORM}.num_batches_tracked"
+_WINDOW = "front_end.0.spectrogram.window"
+_BANKS = "front_end.0.mel_scale.fb"
+# Half precision rounds by less; another window or mel scale differs by far more.
+_BUFFER_ATOL = 5e-3
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """What tensor shapes tell about a network.
+
+    Attributes:
+        width: D.
+        depth: Number of blocks.
+        hidden: Width inside the MLPs.
+        positions: Tokens of a piece.
+        classes: Outputs of the head; None without one.
+    """
+
+    width: int
+    depth: int
+    hidden: int
+    positions: int
+    classes: int | None = None
+
+
+def base_sizes(width: int, depth: int) -> Sizes:
+    """Sizes in the proportions of the published files."""
+    return Sizes(width=width, depth=depth, hidden=4 * width, positions=PIECE)
+
+
+def layout(sizes: Sizes) -> dict[str, Shape]:
+    """Name -> shape of every tensor that a network of these sizes needs."""
+    d = sizes.width
+    shapes: dict[str, Shape] = {
+        "time_pos_embed": (1, d, 1, sizes.positions),
+        "freq_pos_embed": (1, d, 1, 1),
+        **norm_shapes(_NORM, MEL.num_mels),
+        f"{_NORM}.running_mean": (MEL.num_mels,),
+        f"{_NORM}.running_var": (MEL.num_mels,),
+        "patch_embed.proj.weight": (d, 1, MEL.num_mels, FRAMES),
+        "patch_embed.proj.bias": (d,),
+        **norm_shapes("norm", d),
+    }
+    for i in range(sizes.depth):
+        shapes |= vit_block_shapes(f"blocks.{i}", d, sizes.hidden)
+    if sizes.classes is not None:
+        shapes |= norm_shapes("outputlayer.0", d)
+        shapes |= linear_shapes("outputlayer.1", d, sizes.classes)
+    return shapes
+
+
+def canonical(content: Any, source: str) -> dict[str, np.ndarray]:
+    """The tensors of a file in any layout; the counter of the BatchNorm is left out.
+
+    Args:
+        content: Of a `weights.files.WeightsFile`.
+        source: Of the content, for the message.
+
+    Raises:
+        InputError: The file holds no state dict of tensors, or the buffers of another
+            front end.
+    """
+
+    def rename(name: str) -> str | None:
+        short = name.removeprefix("encoder.")
+        return None if short == _COUNTER else short
+
+    found = vit.renamed(state_dict(content, source, flat=True), rename, source)
+    # The Nyquist bin has no weight; ours leave it out.
+    for name, ours in ((_WINDOW, window(MEL)), (_BANKS, mel_banks(MEL))):
+        theirs = np.atleast_1d(found.pop(name, ours))[: len(ours)].astype(np.float64)
+        if theirs.shape != ours.shape or np.abs(theirs - ours).max() > _BUFFER_ATOL:
+            raise InputError(f"{source}: {name} is of another front end")
+    return found
+
+
+def read_num_heads(content: Any) -> int | None:
+    """The number of heads that a file states; tensor shapes do not tell it."""
+    for path in (("config", "num_heads"), ("config", "encoder_kwargs", "num_heads")):
+        heads = lookup(content, *path)
+        if isinstance(heads, int):
+            return heads
+    return None
+
+
+def read_sizes(tensors: Mapping[str, np.ndarray], content: Any, source: str) -> Sizes:
+    """The sizes of the network that canonical tensors belong to.
+
+    Raises:
+        InputError: A tensor that tells a size is missing or has too few axes, or the
+            file is configured for pieces of another length.
+    """
+
+    def size(name: str, axis: int) -> int:
+        return size_of(tensors, name, axis, source)
+
+    blocks = [int(m[1]) for name in tensors if (m := _BLOCK.match(name))]
+    head = "outputlayer.1.weight"
+    sizes = Sizes(
+        width=size("time_pos_embed", 1),
+        depth=max(blocks, default=-1) + 1,
+        hidden=size("blocks.0.mlp.fc1.weight", 0),
+        positions=size("time_pos_embed", 3),
+        classes=size(head, 0) if head in tensors else None,
+    )
+    # The reference would cut or stretch the positions; no published file asks for it.
+    frames = lookup(content, "config", "target_length")
+    if not sizes.positions or frames not in (None, FRAMES * sizes.positions):
+        raise InputError(
+            f"{source} is configured for pieces of {frames} frames but has positions "
+            f"for {FRAMES * sizes.positions}"
+        )
+    return sizes
+
+
+def untrained(sizes: Sizes, seed: int) -> dict[str, np.ndarray]:
+    """Random tensors, the same on every device; the BatchNorm has seen nothing yet."""
+    rng = np.random.default_rng(seed)
+    tensors = {
+        name: vit.draw(name, shape, rng) for name, shape in layout(sizes).items()
+    }
+    tensors[f"{_NORM}.running_mean"] = np.zeros(MEL.num_mels, np.float32)
+    return tensors
+
+
+def to_params(
+    tensors: Mapping[str, np.ndarray], sizes: Sizes, source: str
+) -> dict[str, Any]:
+    """Parameters of `encoders.dasheng_network.DashengNetwork` from canonical tensors.
+
+    Raises:
+        InputError: The tensors are not exactly those of `layout(sizes)`.
+    """
+    check_layout(tensors, layout(sizes), source)
+    return nested(_leaves({k: np.asarray(v, np.float32) for k, v in tensors.items()}))
+
+
+_MODULES = {
+    _NORM: "input_norm",
+    "patch_embed.proj": "patch_embed",
+    "outputlayer.0": "head_norm",
+    "outputlayer.1": "head",
+}
+_STATISTICS = {"running_mean": "mean", "running_var": "var"}
+
+
+def _leaves(
+    tensors: dict[str, np.ndarray],
+) -> Iterable[tuple[tuple[str, ...], np.ndarray]]:
+    time, frequency = (tensors.pop(f"{axis}_pos_embed") for axis in ("time", "freq"))
+    yield ("positions",), (time + frequency)[0, :, 0].T
+    for name, tensor in tensors.items():
+        module, _, last = name.rpartition(".")
+        if name == "patch_embed.proj.weight":
+            # Patches are (time, mel) here, (mel, time) there.
+            tensor = tensor.swapaxes(2, 3)
+        leaf, array = flax_leaf(last, tensor)
+        folders = _MODULES.get(module) or _BLOCK.sub(r"blocks_\1.", module)
+        yield (*folders.split("."), _STATISTICS.get(last, leaf)), array
