@@ -69,12 +69,42 @@ class EncoderOptions:
 class ProbeOptions:
     """Options of the probes; each takes those it knows."""
 
-    # The total number of prototypes is this times the number of classes.
+    # proto, protofloat, protobin: the number of prototypes over that of classes.
     prototypes_per_class: int | None = None
-    # What `linear` reads: "cls" or "mean".
+    # linear, mlp: "cls" or "mean"; linearc: its two vectors.
     input: str | None = None
-    # Whether `stats` keeps the frequency bands apart.
+    # linear: a LayerNorm before the affine map.
+    normalise: bool | None = None
+    # stats: keep the frequency bands apart.
     per_band: bool | None = None
+    # mlp: hidden layers and their width; conv: width of the convolution.
+    hidden_layers: int | None = None
+    width: int | None = None
+    # mlp, abmilp.
+    activation: str | None = None
+    # conv.
+    kernel_size: int | None = None
+    pooling: str | None = None
+    # linpre: which reading of the paper.
+    reading: str | None = None
+    # mhca, esimpool; mhca, ep.
+    num_heads: int | None = None
+    num_queries: int | None = None
+    # ep: features over value channels.
+    reduction: int | None = None
+    # simpool: where the query comes from.
+    query: str | None = None
+    # abmilp.
+    depth: int | None = None
+    self_attention: str | None = None
+    # proto, protofloat.
+    classifier: str | None = None
+    focal: bool | None = None
+    top_k: int | None = None
+    # proto.
+    non_negative: bool | None = None
+    upsample: bool | None = None
+    penalty_weight: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -177,6 +177,8 @@ def test_a_wrong_probe_is_found_before_anything_is_loaded():
         materials_module.check_probes(settings(probes="protobim"))
     with pytest.raises(InputError, match=r"config\.probes is empty"):
         materials_module.check_probes(settings(probes=" , "))
+    with pytest.raises(InputError, match="reads every layer"):
+        materials_module.check_probes(settings(probes="cgp"))
 
 
 def test_an_option_goes_to_the_probes_that_know_it():

@@ -26,9 +26,9 @@ def clips(reads="tokens"):
     return inp.Inputs([store("train")], reads)
 
 
-def train(chosen, devices=1, steps=20, batch_size=16, name="protobin"):
+def train(chosen, devices=1, steps=20, batch_size=16, name="protobin", probe=None):
     """Parameters and mean loss after `steps` steps over ragged epochs."""
-    probe = probes.make_probe(name, num_classes=3)
+    probe = probe or probes.make_probe(name, num_classes=3)
     data = clips(probe.reads)
     mesh = parallel.make_mesh(devices)
     example = jax.tree.map(jnp.asarray, data.read(np.arange(1)))
@@ -70,6 +70,20 @@ def test_the_number_of_devices_changes_nothing(name, batch_size):
         == two.count
         == 20 // -(-50 // batch_size) * 50 + (20 % -(-50 // batch_size)) * batch_size
     )
+
+
+def test_the_penalty_of_a_probe_takes_part():
+    # Orthogonality pulls the prototypes of a class apart; data alone does so less.
+    probe = probes.make_probe("proto", num_classes=3, penalty_weight=1e3)
+
+    def overlap(weight):
+        changed = probe.clone(penalty_weight=weight)
+        state = train(stack((0.01,)), probe=changed, steps=30)
+        return float(
+            probe.penalty(jax.tree.map(lambda x: jnp.asarray(x[0]), state.params))
+        )
+
+    assert overlap(1e3) < 0.9 * overlap(0.0)
 
 
 def test_pmapped_gives_what_pmap_gives():

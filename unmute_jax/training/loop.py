@@ -9,13 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
 from unmute_jax import config, parallel
+from unmute_jax.probes import Probe
 from unmute_jax.progress import progress
 from unmute_jax.training import inputs as inp
 from unmute_jax.training import selection, trials
@@ -64,7 +64,7 @@ class Trained:
 
 def train(
     task: Task,
-    probe: nn.Module,
+    probe: Probe,
     stack: tuple[trials.Trial, ...],
     loss: trials.LossFn,
     settings: config.Experiment,
@@ -145,7 +145,7 @@ def train(
 
 
 def logits(
-    probe: nn.Module, params: trials.Params, clips: inp.Inputs, size: int, mesh: Mesh
+    probe: Probe, params: trials.Params, clips: inp.Inputs, size: int, mesh: Mesh
 ) -> np.ndarray:
     """Logits `[B, K, C]` of all clips, in their own order."""
     return _predict_all(trials.make_predict(probe, mesh), params, clips, size, mesh)

@@ -82,7 +82,12 @@ def check_probes(settings: Experiment) -> None:
     if not settings.probe_names:
         known = ", ".join(probes.list_probes())
         raise InputError(f"config.probes is empty: name one of {known}")
-    make_probes(settings, 1)
+    for name, probe in make_probes(settings, 1).items():
+        if probe.reads == "layers":
+            raise InputError(
+                f"probe {name!r} reads every layer, and token stores keep the last one "
+                "only: use it from Python, on `encoder(waveform, all_layers=True)`"
+            )
 
 
 def make_probes(settings: Experiment, num_classes: int) -> dict[str, probes.Probe]:

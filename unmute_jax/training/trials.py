@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -15,6 +14,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array
 
 from unmute_jax import config, parallel
+from unmute_jax.probes import Probe
 from unmute_jax.tokens import Summary, Tokens
 from unmute_jax.training.inputs import Batch, unpack
 
@@ -72,7 +72,7 @@ def optimizer_for(
 
 
 def init_state(
-    probe: nn.Module,
+    probe: Probe,
     example: Tokens | Summary,
     trials: tuple[Trial, ...],
     settings: config.Optimizer,
@@ -92,7 +92,7 @@ def init_state(
 
 
 def make_step(
-    probe: nn.Module,
+    probe: Probe,
     loss: LossFn,
     trials: tuple[Trial, ...],
     total_steps: int,
@@ -105,7 +105,7 @@ def make_step(
 
 
 def device_step(
-    probe: nn.Module,
+    probe: Probe,
     loss: LossFn,
     trials: tuple[Trial, ...],
     total_steps: int,
@@ -115,8 +115,10 @@ def device_step(
     rates = jnp.asarray([t.learning_rate for t in trials], jnp.float32)
     decays = jnp.asarray([t.weight_decay for t in trials], jnp.float32)
 
+    in_training = probe.clone(training=True)
+
     def loss_sum(params: Params, batch: Batch) -> Array:
-        logits: Any = probe.apply({"params": params}, unpack(batch.packed))
+        logits: Any = in_training.apply({"params": params}, unpack(batch.packed))
         return (loss(logits, batch.targets) * batch.weight).sum()
 
     def update(
@@ -132,7 +134,9 @@ def device_step(
         grad = jax.vmap(jax.value_and_grad(loss_sum), in_axes=(0, None))
         local = (*grad(state.params, batch), batch.weight.sum())
         losses, grads, count = jax.lax.psum(local, parallel.BATCH)
-        grads = jax.tree.map(lambda g: g / count, grads)
+        # The penalty is of the parameters alone: the same on every device.
+        penalties = jax.vmap(jax.grad(probe.penalty))(state.params)
+        grads = jax.tree.map(lambda g, p: g / count + p, grads, penalties)
         params, opt_state = jax.vmap(update)(
             state.params, grads, state.opt_state, rates, decays
         )
@@ -141,7 +145,7 @@ def device_step(
     return step
 
 
-def make_predict(probe: nn.Module, mesh: Mesh) -> Predict:
+def make_predict(probe: Probe, mesh: Mesh) -> Predict:
     """Logits `[B, K, C]` of all trials for packed inputs, whole on every device."""
 
     def predict(params: Params, packed: Tokens | Summary) -> Array:
