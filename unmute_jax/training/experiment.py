@@ -45,6 +45,8 @@ def run(
     mesh = parallel.make_mesh(settings.devices or None)
     # Checkpoints must never go on with other data, or with tokens of other weights.
     workdir.pin("sources", sources(materials))
+    data = materials.dataset
+    say(f"data of {data.name}: {data.source}; licence {data.licence}")
     stores = dict(_embed_all(materials, mesh, explain, say))
     found: list[results.Record] = []
     for protocol in materials.protocols:
