@@ -95,6 +95,18 @@ def test_the_best_epoch_is_kept_beside_the_latest(tmp_path):
         assert not np.array_equal(last.params["prototypes"], best.params["prototypes"])
 
 
+def test_of_equal_epochs_the_kept_checkpoint_is_the_reported_one(tmp_path, monkeypatch):
+    # Accuracies are often equal; then score and parameters must be of one epoch.
+    monkeypatch.setattr(
+        loop.selection, "score", lambda logits, *rest: np.full(logits.shape[1], 0.5)
+    )
+    changes = {"epochs": 3, "eval_every": 1}
+    best = train(tmp_path / "a", report_epoch="best", **changes)
+    last = train(tmp_path / "b", report_epoch="last", **changes)
+    assert best.scores.reported("best")[0] == 3
+    np.testing.assert_array_equal(best.params["prototypes"], last.params["prototypes"])
+
+
 def test_validation_is_looked_at_as_often_as_asked_and_at_the_end(tmp_path):
     history = train(tmp_path, epochs=5, eval_every=2).history
     assert [entry["epoch"] for entry in history] == [2, 4, 5]

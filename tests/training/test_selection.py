@@ -14,9 +14,9 @@ def test_the_best_trial_of_the_last_epoch_is_chosen():
     assert selection.choose(scores, "best") == Choice(0, 1, 0.9)
 
 
-def test_the_first_of_equals_is_chosen():
-    scores = ValidationScores((1, 2), np.asarray([[0.5, 0.5], [0.5, 0.5]]))
-    assert selection.choose(scores, "best") == Choice(0, 1, 0.5)
+def test_of_equals_the_first_trial_and_the_last_epoch_are_chosen():
+    scores = ValidationScores((1, 2, 3), np.asarray([[0.5, 0.5], [0.5, 0.5], [0, 0]]))
+    assert selection.choose(scores, "best") == Choice(0, 2, 0.5)
 
 
 def test_a_diverged_trial_is_never_chosen():

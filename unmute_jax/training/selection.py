@@ -26,11 +26,13 @@ class ValidationScores:
         """The epoch to report, and the scores of all trials after it.
 
         Args:
-            report_epoch: "last", or "best": the epoch whose best trial is best.
+            report_epoch: "last", or "best": the epoch whose best trial is best; of
+                equals the later one, which is also the checkpoint that is kept.
         """
         if report_epoch == "last":
             return self.epochs[-1], self.scores[-1]
-        best = int(np.nanargmax(np.nanmax(_finite(self.scores), axis=1)))
+        per_epoch = _finite(self.scores).max(axis=1)
+        best = int(np.flatnonzero(per_epoch == per_epoch.max())[-1])
         return self.epochs[best], self.scores[best]
 
 
