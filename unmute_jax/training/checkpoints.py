@@ -58,11 +58,13 @@ class Checkpoints:
 
     def save(self, step: int, state: Any, history: History, score: float) -> None:
         """Writes step `step` in the background; a score of NaN is never the best."""
+        # A copy: the caller appends to its list while this one is still being written.
+        written = {"evaluations": list(history)}
         self._manager.save(
             step,
             args=ocp.args.Composite(
                 state=ocp.args.StandardSave(state),
-                history=ocp.args.JsonSave({"evaluations": history}),
+                history=ocp.args.JsonSave(written),
             ),
             metrics={"score": -math.inf if math.isnan(score) else score},
         )
