@@ -28,7 +28,9 @@ def test_asymmetric_equals_every_reference_row():
             differentiate_weights=not int(constant),
         )
         y = jnp.asarray(case[f"y_{targets}"])
-        value, gradient = jax.value_and_grad(lambda x: loss(x, y).mean())(logits)  # noqa: B023
+        value, gradient = jax.value_and_grad(
+            lambda x, loss=loss, y=y: loss(x, y).mean()
+        )(logits)
         # timm sums over the classes.
         factor = logits.shape[1] if implementation == "timm" else 1
         name = f"row {k}"

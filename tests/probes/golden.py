@@ -1,5 +1,6 @@
 """Reference values of the public PyTorch implementations."""
 
+import operator
 import os
 import pathlib
 from typing import Any
@@ -11,6 +12,9 @@ import numpy as np
 from unmute_jax.tokens import Tokens
 
 Case = dict[str, np.ndarray]
+
+# What a case is called in the report of a test.
+stem = operator.attrgetter("stem")
 
 FOLDER = pathlib.Path(
     os.environ.get("UNMUTE_FIXTURES", pathlib.Path(__file__).parents[1] / "data")

@@ -91,7 +91,7 @@ def test_a_clip_does_not_depend_on_its_batch(name):
     apply, variables = start(name, x)
     together = apply(variables, x)
     for i in range(B):
-        alone = apply(variables, jax.tree.map(lambda a: a[i : i + 1], x))  # noqa: B023
+        alone = apply(variables, jax.tree.map(lambda a, i=i: a[i : i + 1], x))
         np.testing.assert_allclose(alone[0], together[i], atol=1e-6)
 
 
@@ -163,5 +163,5 @@ def test_trials_and_devices_change_nothing(name):
     )
     np.testing.assert_allclose(mapped(trials, x).swapaxes(0, 1), together, atol=1e-6)
     for i in range(2):
-        alone = compiled(name)[0](jax.tree.map(lambda a: a[i], trials), x)  # noqa: B023
+        alone = compiled(name)[0](jax.tree.map(lambda a, i=i: a[i], trials), x)
         np.testing.assert_allclose(alone, together[i], atol=1e-6)

@@ -11,16 +11,15 @@ from tests.probes.golden import (
     norm,
     protobin_params,
     read,
+    stem,
     tokens_from,
     vectors,
 )
 from unmute_jax.probes import make_probe
 from unmute_jax.probes.prototypes import best_matches, sign
 
-ids = lambda path: path.stem  # noqa: E731
 
-
-@pytest.mark.parametrize("path", cases("bat_linear_[cg][la][sp]*.npz"), ids=ids)
+@pytest.mark.parametrize("path", cases("bat_linear_[cg][la][sp]*.npz"), ids=stem)
 def test_normalised_linear_equals_the_reference(path):
     case = read(path)
 
@@ -44,7 +43,7 @@ def test_normalised_linear_equals_the_reference(path):
     check_case(probe, case, params, [given], last[given])
 
 
-@pytest.mark.parametrize("path", cases("bat_protobin_[ce][ld][ig]*.npz"), ids=ids)
+@pytest.mark.parametrize("path", cases("bat_protobin_[ce][ld][ig]*.npz"), ids=stem)
 def test_protobin_equals_the_reference(path):
     case = read(path)
     classes, p = case["w.fc.weight"].shape
@@ -54,7 +53,7 @@ def test_protobin_equals_the_reference(path):
     check_case(probe, case, protobin_params, ["tokens"], tokens_from)
 
 
-@pytest.mark.parametrize("path", cases("bat_protobin_*.npz"), ids=ids)
+@pytest.mark.parametrize("path", cases("bat_protobin_*.npz"), ids=stem)
 def test_sign_and_similarities_equal_the_reference(path):
     case = read(path)
     bank = sign(jnp.asarray(vectors(case, "w")))

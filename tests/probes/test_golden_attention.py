@@ -13,12 +13,11 @@ from tests.probes.golden import (
     mhca_params,
     norm,
     read,
+    stem,
     tokens_from,
 )
 from unmute_jax.probes import make_probe
 from unmute_jax.probes.base import real_positions
-
-ids = lambda path: path.stem  # noqa: E731
 
 # The reference values were made with this many heads; no array shows it.
 HEADS = 4
@@ -29,7 +28,7 @@ def tokens_alone(case):
     return [name for name in ("tokens", "cls") if f"in.{name}" in case]
 
 
-@pytest.mark.parametrize("path", cases("mhca_nobn_*.npz"), ids=ids)
+@pytest.mark.parametrize("path", cases("mhca_nobn_*.npz"), ids=stem)
 def test_mhca_equals_the_reference(path):
     case = read(path)
     pool, head = ("pool.", "head") if "w.head.weight" in case else ("", "")
@@ -65,7 +64,7 @@ def check_batch_norm(probe, case, params, layer):
         np.testing.assert_allclose(value, after["batch_norm"][name], rtol=1e-5)
 
 
-@pytest.mark.parametrize("path", cases("aim_mhca_bn_*.npz"), ids=ids)
+@pytest.mark.parametrize("path", cases("aim_mhca_bn_*.npz"), ids=stem)
 def test_mhca_with_batch_norm_equals_the_reference(path):
     case = read(path)
     probe = make_probe(
@@ -87,7 +86,7 @@ def ep_params(case, kind, pool="", head=""):
     return params
 
 
-@pytest.mark.parametrize("path", cases("ep_q*.npz"), ids=ids)
+@pytest.mark.parametrize("path", cases("ep_q*.npz"), ids=stem)
 def test_ep_equals_the_reference(path):
     case = read(path)
     width, d = case["w.v.weight"].shape
@@ -126,7 +125,7 @@ def simpool_params(case, kind):
 
 
 @pytest.mark.parametrize(
-    "path", [*cases("simpool.npz"), *cases("simpool_cls_query.npz")], ids=ids
+    "path", [*cases("simpool.npz"), *cases("simpool_cls_query.npz")], ids=stem
 )
 def test_simpool_equals_the_reference(path):
     case = read(path)
@@ -144,7 +143,7 @@ def test_esimpool_equals_the_reference():
     check_case(probe, case, simpool_params, ["tokens"], tokens_from)
 
 
-@pytest.mark.parametrize("path", cases("abmilp_*.npz"), ids=ids)
+@pytest.mark.parametrize("path", cases("abmilp_*.npz"), ids=stem)
 def test_abmilp_equals_the_reference(path):
     case = read(path)
     reach = {"samap": "scores", "saboth": "both"}

@@ -13,11 +13,10 @@ from tests.probes.golden import (
     layers_from,
     norm,
     read,
+    stem,
     vectors,
 )
 from unmute_jax.probes import make_probe
-
-ids = lambda path: path.stem  # noqa: E731
 
 
 def clip_cases(pattern):
@@ -41,7 +40,7 @@ def cgp_params(case, kind):
     }
 
 
-@pytest.mark.parametrize("path", clip_cases("bat_cgp_*.npz"), ids=ids)
+@pytest.mark.parametrize("path", clip_cases("bat_cgp_*.npz"), ids=stem)
 def test_cgp_equals_the_reference(path):
     case = read(path)
     names, to_tokens = layer_inputs(case)
@@ -64,7 +63,7 @@ def linear_cgp_params(case, kind):
     }
 
 
-@pytest.mark.parametrize("path", clip_cases("bat_linear_cgp_*.npz"), ids=ids)
+@pytest.mark.parametrize("path", clip_cases("bat_linear_cgp_*.npz"), ids=stem)
 def test_linear_cgp_equals_the_reference(path):
     case = read(path)
     names, to_tokens = layer_inputs(case)
@@ -91,7 +90,7 @@ def head2toe_params(case, kind):
     }
 
 
-@pytest.mark.parametrize("path", clip_cases("bat_h2t_*.npz"), ids=ids)
+@pytest.mark.parametrize("path", clip_cases("bat_h2t_*.npz"), ids=stem)
 def test_head2toe_equals_the_reference(path):
     case = read(path)
     names, to_tokens = layer_inputs(case)
@@ -103,7 +102,7 @@ def test_head2toe_equals_the_reference(path):
     check_case(probe, case, head2toe_params, names, to_tokens)
 
 
-@pytest.mark.parametrize("path", cases("bat_h2t_*.npz"), ids=ids)
+@pytest.mark.parametrize("path", cases("bat_h2t_*.npz"), ids=stem)
 def test_group_lasso_equals_the_reference(path):
     case = read(path)
     probe = make_probe(

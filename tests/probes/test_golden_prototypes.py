@@ -12,14 +12,13 @@ from tests.probes.golden import (
     cases,
     check_case,
     read,
+    stem,
     tokens_from,
     vectors,
 )
 from unmute_jax.probes import make_probe
 from unmute_jax.probes.class_prototypes import activations, upsampled
 from unmute_jax.probes.prototypes import less_cls
-
-ids = lambda path: path.stem  # noqa: E731
 
 
 def option_of(path, mark, otherwise):
@@ -38,7 +37,7 @@ def protofloat_params(case, kind):
     return params
 
 
-@pytest.mark.parametrize("path", cases("protofloat_*.npz"), ids=ids)
+@pytest.mark.parametrize("path", cases("protofloat_*.npz"), ids=stem)
 def test_protofloat_equals_the_reference(path):
     case = read(path)
     classes = case["out"].shape[1]
@@ -74,7 +73,7 @@ def proto_params(case, kind):
     }
 
 
-@pytest.mark.parametrize("path", cases("proto_[bd]*.npz"), ids=ids)
+@pytest.mark.parametrize("path", cases("proto_[bd]*.npz"), ids=stem)
 def test_proto_equals_the_reference(path):
     case = read(path)
     classes = case["out"].shape[1]
@@ -101,7 +100,7 @@ def test_proto_equals_the_reference(path):
     np.testing.assert_allclose(found, case["mid.activations"], atol=2e-6)
 
 
-@pytest.mark.parametrize("path", cases("proto_[bd]*.npz"), ids=ids)
+@pytest.mark.parametrize("path", cases("proto_[bd]*.npz"), ids=stem)
 def test_orthogonality_equals_the_reference(path):
     case = read(path)
     classes = case["out"].shape[1]
