@@ -1,6 +1,8 @@
 """Every test runs strict: two fake devices, no silent promotion, full precision."""
 
 import os
+import pathlib
+import re
 import tempfile
 
 # Caches of tests must never meet those of the person who runs them.
@@ -9,6 +11,8 @@ os.environ["UNMUTE_CACHE"] = tempfile.mkdtemp(prefix="unmute_jax_tests_")
 import jax
 import pytest
 from absl import flags
+
+from tests import golden
 
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -24,3 +28,49 @@ if not flags.FLAGS.is_parsed():
 def key():
     """A typed PRNG key, the same for every test."""
     return jax.random.key(0)
+
+
+# The table of parity: tests note what they compared, whichever process they ran in.
+
+
+def pytest_addoption(parser):
+    parser.addoption("--parity-table", help="write golden errors to this Markdown file")
+
+
+@pytest.fixture(autouse=True)
+def _golden_errors(request):
+    golden.compared.clear()
+    yield
+    request.node.user_properties += [("golden", row) for row in golden.compared]
+
+
+def pytest_runtest_logreport(report):
+    if report.when == "teardown":
+        rows = [row for key, row in report.user_properties if key == "golden"]
+        _golden_rows.extend((report.nodeid, *row) for row in rows)
+
+
+def pytest_sessionfinish(session):
+    target = session.config.getoption("--parity-table")
+    # Only the process that collects the reports of all others has them.
+    if target and not hasattr(session.config, "workerinput"):
+        pathlib.Path(target).write_text(_parity_table(sorted(_golden_rows)))
+
+
+_golden_rows: list[tuple[str, str, float, float, float]] = []
+
+
+def _parity_table(rows) -> str:
+    lines = [
+        "| file | test | case | array | max abs error | atol | rtol |",
+        "|---|---|---|---|---:|---:|---:|",
+    ]
+    for node, what, error, atol, rtol in rows:
+        file, test, case = re.fullmatch(
+            r"tests/(.*)\.py::test_(\w+)(?:\[(.*)\])?", node
+        ).groups()
+        lines.append(
+            f"| {file} | {test.replace('_', ' ')} | {case or ''} | {what} "
+            f"| {error:.1e} | {atol:.0e} | {rtol:.0e} |"
+        )
+    return "\n".join(lines) + "\n"

@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 
+from tests.golden import assert_close
 from tests.probes.golden import cases, read
 from unmute_jax.errors import InputError
 from unmute_jax.losses import make_loss
@@ -34,11 +35,11 @@ def test_asymmetric_equals_every_reference_row():
         # timm sums over the classes.
         factor = logits.shape[1] if implementation == "timm" else 1
         name = f"row {k}"
-        np.testing.assert_allclose(
-            factor * value, case[f"loss_{k}"], rtol=1e-5, atol=1e-7, err_msg=name
+        assert_close(
+            factor * value, case[f"loss_{k}"], f"loss, {name}", rtol=1e-5, atol=1e-7
         )
-        np.testing.assert_allclose(
-            factor * gradient, case[f"grad_{k}"], rtol=1e-4, atol=1e-6, err_msg=name
+        assert_close(
+            factor * gradient, case[f"grad_{k}"], f"grad, {name}", rtol=1e-4, atol=1e-6
         )
 
 
@@ -48,8 +49,8 @@ def test_cross_entropy_equals_the_reference():
     labels = jax.nn.one_hot(case["target"], logits.shape[1])
     loss = make_loss("cross_entropy")
     value, gradient = jax.value_and_grad(lambda x: loss(x, labels).mean())(logits)
-    np.testing.assert_allclose(value, case["ce_loss"], rtol=1e-5)
-    np.testing.assert_allclose(gradient, case["ce_grad"], rtol=1e-4, atol=1e-7)
+    assert_close(value, case["ce_loss"], "ce_loss", atol=0.0, rtol=1e-5)
+    assert_close(gradient, case["ce_grad"], "ce_grad", rtol=1e-4, atol=1e-7)
 
 
 def test_bce_equals_optax(key):

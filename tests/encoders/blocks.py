@@ -5,6 +5,8 @@ import re
 import jax
 import numpy as np
 
+from tests import golden
+
 
 def lengths(arrays):
     """The numbers of frames of the inputs `x_...`; at least one."""
@@ -22,7 +24,8 @@ def check_blocks(encoder, spectrogram, arrays, length, **tolerance):
     patches = tokens.layers.reshape(b, l, t * f, d)
     for k in range(l):
         got = np.concatenate([tokens.layer_cls[:, k, None], patches[:, k]], axis=1)
-        np.testing.assert_allclose(got, arrays[f"block{k}_{length}"], **tolerance)
+        name = f"block{k}_{length}"
+        golden.assert_close(got, arrays[name], name, **tolerance)
 
 
 def captured(encoder, x):

@@ -56,7 +56,8 @@ def test_every_stage_equals_the_reference_at_every_length(arrays, encoder):
         if f"embed_{length}" in arrays:
             variables = {"params": encoder.params}
             got = encoder.network.apply(variables, jnp.asarray(x), method="embed")
-            np.testing.assert_allclose(got, arrays[f"embed_{length}"], **limits)
+            name = f"embed_{length}"
+            golden.assert_close(got, arrays[name], name, **limits)
         if f"block0_{length}" in arrays:
             check_blocks(encoder, x, arrays, length, **limits)
 
@@ -71,7 +72,7 @@ def test_positions_are_resized_as_pytorch_does(arrays, encoder):
             variables, table[1:], int(match[1]) // 16, method="fit_positions"
         )
         want = arrays[match[0]][0]
-        np.testing.assert_allclose(got, want[1:], rtol=0, atol=2e-5)
+        golden.assert_close(got, want[1:], match[0], atol=2e-5)
         np.testing.assert_array_equal(table[0], want[0])
 
 

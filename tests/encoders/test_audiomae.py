@@ -50,14 +50,15 @@ def test_every_stage_equals_the_reference_at_every_length(arrays, encoder):
         if f"embed_{length}" in arrays:
             variables = {"params": encoder.params}
             got = encoder.network.apply(variables, jnp.asarray(x), method="embed")
-            np.testing.assert_allclose(got, arrays[f"embed_{length}"], **TOLERANCE)
+            name = f"embed_{length}"
+            golden.assert_close(got, arrays[name], name, **TOLERANCE)
         if f"block0_{length}" in arrays:
             check_blocks(encoder, x, arrays, length, **TOLERANCE)
         tokens = encoder.encode(x)
         b, t, f, d = tokens.patches.shape
         patches = tokens.patches.reshape(b, t * f, d)
-        np.testing.assert_allclose(patches, arrays[f"tokens_{length}"], **TOLERANCE)
-        np.testing.assert_allclose(tokens.cls, arrays[f"cls_{length}"], **TOLERANCE)
+        for got, name in ((patches, f"tokens_{length}"), (tokens.cls, f"cls_{length}")):
+            golden.assert_close(got, arrays[name], name, **TOLERANCE)
 
 
 def test_the_position_table_is_cut_as_the_reference_does(arrays, encoder):

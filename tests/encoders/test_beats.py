@@ -53,8 +53,8 @@ def load_spoilt(content, monkeypatch):
     return lambda: load_encoder("beats", golden.ENCODERS / "beats_tiny.pt")
 
 
-def close(got, want):
-    np.testing.assert_allclose(got, want, atol=ATOL, rtol=RTOL)
+def close(got, want, what):
+    golden.assert_close(got, want, what, atol=ATOL, rtol=RTOL)
 
 
 def prefixes(arrays):
@@ -91,7 +91,7 @@ def test_every_stage_equals_the_reference(case):
         held = [stage for stage in got if f"{p}_{stage}" in arrays]
         assert {"enc_in", "block0"} <= set(held)
         for stage in held:
-            close(got[stage], arrays[f"{p}_{stage}"])
+            close(got[stage], arrays[f"{p}_{stage}"], f"{p}_{stage}")
 
 
 def test_all_layers_are_the_block_outputs(case):
@@ -103,8 +103,8 @@ def test_all_layers_are_the_block_outputs(case):
         assert f"{p}_block{l}" not in arrays
         for k in range(l):
             want = arrays[f"{p}_block{k}"]
-            close(tokens.layers[:, k].reshape(b, t * f, d), want)
-            close(tokens.layer_cls[:, k], want.mean(1))
+            close(tokens.layers[:, k].reshape(b, t * f, d), want, f"layer {k}")
+            close(tokens.layer_cls[:, k], want.mean(1), f"mean of layer {k}")
 
 
 def test_another_epsilon_would_show(case):

@@ -66,8 +66,8 @@ def load_spoilt(content, monkeypatch):
     return load
 
 
-def close(got, want):
-    np.testing.assert_allclose(got, want, atol=ATOL, rtol=RTOL)
+def close(got, want, what):
+    golden.assert_close(got, want, what, atol=ATOL, rtol=RTOL)
 
 
 def inputs(arrays):
@@ -81,13 +81,21 @@ def test_every_stage_equals_the_reference(arrays, encoder):
     variables = {"params": encoder.params}
     for p, x in inputs(arrays):
         close(
-            encoder.network.apply(variables, x, method="embed"), arrays[f"{p}_enc_in"]
+            encoder.network.apply(variables, x, method="embed"),
+            arrays[f"{p}_enc_in"],
+            f"{p}_enc_in",
         )
         stages = blocks.captured(encoder, x)
         if f"{p}_patch" in arrays:
-            close(stages["patch_embed"]["__call__"][0], arrays[f"{p}_patch"])
+            close(
+                stages["patch_embed"]["__call__"][0], arrays[f"{p}_patch"], f"{p}_patch"
+            )
         if f"{p}_attn0" in arrays:
-            close(stages["blocks_0"]["attn"]["__call__"][0], arrays[f"{p}_attn0"])
+            close(
+                stages["blocks_0"]["attn"]["__call__"][0],
+                arrays[f"{p}_attn0"],
+                f"{p}_attn0",
+            )
         # One call for all whole pieces, one for the rest.
         pieces = int(arrays[f"{p}_n_chunks"])
         assert len(stages["norm"]["__call__"]) == min(pieces, 2)
@@ -102,8 +110,8 @@ def test_all_layers_are_the_block_outputs_before_the_norm(arrays, encoder):
         assert f"{p}_block{l}" not in arrays
         for k in range(l):
             want = arrays[f"{p}_block{k}"]
-            close(tokens.layers[:, k, :, 0], want)
-            close(tokens.layer_cls[:, k], want.mean(1))
+            close(tokens.layers[:, k, :, 0], want, f"layer {k}")
+            close(tokens.layer_cls[:, k], want.mean(1), f"mean of layer {k}")
 
 
 def test_another_epsilon_would_show(arrays, encoder):

@@ -36,8 +36,8 @@ def lengths(arrays):
     return [match[1] for match in names if match]
 
 
-def close(got, want):
-    np.testing.assert_allclose(got, want, atol=ATOL, rtol=RTOL)
+def close(got, want, what):
+    golden.assert_close(got, want, what, atol=ATOL, rtol=RTOL)
 
 
 def test_every_stage_equals_the_reference(arrays, encoder, lengths):
@@ -48,6 +48,7 @@ def test_every_stage_equals_the_reference(arrays, encoder, lengths):
         close(
             encoder.network.apply(variables, x, method="embed"),
             arrays[f"pre_norm_in_{length}"],
+            f"pre_norm_in_{length}",
         )
         _, state = encoder.network.apply(
             variables, x, capture_intermediates=True, mutable=["intermediates"]
@@ -61,12 +62,24 @@ def test_every_stage_equals_the_reference(arrays, encoder, lengths):
 
         embedded = out("patch_embed")
         b, t, f, d = embedded.shape
-        close(embedded.reshape(b, t * f, d), arrays[f"patch_embed_{length}"])
-        close(out("pre_norm"), arrays[f"pre_norm_out_{length}"])
-        close(out("blocks_0", "attn"), arrays[f"attn_0_{length}"])
+        close(
+            embedded.reshape(b, t * f, d),
+            arrays[f"patch_embed_{length}"],
+            f"patch_embed_{length}",
+        )
+        close(
+            out("pre_norm"), arrays[f"pre_norm_out_{length}"], f"pre_norm_out_{length}"
+        )
+        close(out("blocks_0", "attn"), arrays[f"attn_0_{length}"], f"attn_0_{length}")
         for k in range(encoder.network.sizes.depth):
-            close(out(f"blocks_{k}", "mlp"), arrays[f"ffn_{k}_{length}"])
-            close(out(f"blocks_{k}"), arrays[f"block_{k}_{length}"])
+            close(
+                out(f"blocks_{k}", "mlp"),
+                arrays[f"ffn_{k}_{length}"],
+                f"ffn_{k}_{length}",
+            )
+            close(
+                out(f"blocks_{k}"), arrays[f"block_{k}_{length}"], f"block_{k}_{length}"
+            )
 
 
 def test_all_layers_are_the_block_outputs(arrays, encoder, lengths):
@@ -76,8 +89,8 @@ def test_all_layers_are_the_block_outputs(arrays, encoder, lengths):
         assert l == encoder.network.sizes.depth
         for k in range(l):
             want = arrays[f"block_{k}_{length}"]
-            close(tokens.layers[:, k].reshape(b, t * f, d), want[:, 1:])
-            close(tokens.layer_cls[:, k], want[:, 0])
+            close(tokens.layers[:, k].reshape(b, t * f, d), want[:, 1:], f"layer {k}")
+            close(tokens.layer_cls[:, k], want[:, 0], f"cls of layer {k}")
 
 
 def test_another_epsilon_would_show(arrays, encoder, lengths):

@@ -55,8 +55,8 @@ def check(encoder, tokens, case, given, arrays, atol):
     wanted = {key: given[key] for key in given.keys() - INPUTS if given[key]}
     assert wanted
     for what, name in wanted.items():
-        np.testing.assert_allclose(
-            got[what](), arrays[name], atol=atol, rtol=case["rtol"], err_msg=what
+        golden.assert_close(
+            got[what](), arrays[name], what, atol=atol, rtol=case["rtol"]
         )
 
 

@@ -33,7 +33,7 @@ def test_all_layers_are_the_block_outputs():
                 axis=1,
             )
             want = arrays[f"block_{k}_{length}"]
-            np.testing.assert_allclose(got, want, atol=ATOL, rtol=RTOL)
+            golden.assert_close(got, want, f"block {k}", atol=ATOL, rtol=RTOL)
 
 
 def test_spass_has_its_own_constants():

@@ -1,7 +1,6 @@
 """Reference values of the public PyTorch implementations."""
 
 import operator
-import os
 import pathlib
 from typing import Any
 
@@ -9,16 +8,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tests.golden import FOLDER, assert_close, read
 from unmute_jax.tokens import Tokens
+
+__all__ = ["read"]
 
 Case = dict[str, np.ndarray]
 
 # What a case is called in the report of a test.
 stem = operator.attrgetter("stem")
-
-FOLDER = pathlib.Path(
-    os.environ.get("UNMUTE_FIXTURES", pathlib.Path(__file__).parents[1] / "data")
-)
 
 
 def cases(pattern: str) -> list[pathlib.Path]:
@@ -27,12 +25,6 @@ def cases(pattern: str) -> list[pathlib.Path]:
     if not found:
         raise FileNotFoundError(f"no golden case like {pattern} in {FOLDER}/probes")
     return found
-
-
-def read(path: pathlib.Path) -> Case:
-    """The arrays of one case."""
-    with np.load(path, allow_pickle=False) as arrays:
-        return dict(arrays)
 
 
 def tokens_from(x: np.ndarray, cls: np.ndarray | None = None) -> Tokens:
@@ -84,9 +76,7 @@ def assert_gradient(actual, expected, name=""):
     Where that is but the rounding of float64, the gradient is zero.
     """
     scale = max(np.abs(expected).max(), 1e-9)
-    np.testing.assert_allclose(
-        actual, expected, rtol=1e-4, atol=1e-5 * scale, err_msg=name
-    )
+    assert_close(actual, expected, f"gradient {name}", rtol=1e-4, atol=1e-5 * scale)
 
 
 def check_case(probe, case, to_params, inputs, to_tokens, collections=None):
@@ -113,7 +103,7 @@ def check_case(probe, case, to_params, inputs, to_tokens, collections=None):
     x = [jnp.asarray(case[f"in.{name}"]) for name in inputs]
     compute = jax.jit(jax.value_and_grad(loss, argnums=range(1 + len(x)), has_aux=True))
     (_, (logits, changed)), (g, *gin) = compute(params, *x)
-    np.testing.assert_allclose(logits, case["out"], atol=2e-5)
+    assert_close(logits, case["out"], "out", atol=2e-5, rtol=1e-7)
     expected = dict(jax.tree.leaves_with_path(to_params(case, "g")))
     for path, leaf in jax.tree.leaves_with_path(g):
         if path in expected:

@@ -2,10 +2,10 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 import pytest
 
+from tests.golden import assert_close
 from tests.probes.golden import (
     affine,
     as_float32,
@@ -33,12 +33,6 @@ def protofloat_params(case, kind):
         "prototypes": vectors(case, kind),
         "classifier": affine(case, f"{kind}.linear"),
     }
-
-
-def assert_trees_close(actual, expected, **tolerance):
-    jax.tree.map(
-        lambda a, e: np.testing.assert_allclose(a, e, **tolerance), actual, expected
-    )
 
 
 @pytest.mark.parametrize(
@@ -89,6 +83,10 @@ def test_training_equals_the_reference(name, path, to_params):
         params, state, value, logits = step(params, state)
         losses.append(float(value))
     # The losses would agree to 5e-8 if optax did not round 1 - beta2^t to float32.
-    np.testing.assert_allclose(losses, case["losses"], atol=1e-6)
-    np.testing.assert_allclose(logits, case["final_logits"], atol=2e-5)
-    assert_trees_close(params, to_params(case, "w1"), atol=1e-5)
+    assert_close(losses, case["losses"], "losses", atol=1e-6)
+    assert_close(logits, case["final_logits"], "final_logits", atol=2e-5)
+    jax.tree.map(
+        lambda got, want: assert_close(got, want, "w1", atol=1e-5),
+        params,
+        to_params(case, "w1"),
+    )
