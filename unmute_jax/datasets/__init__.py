@@ -1,5 +1,6 @@
 """Data sets: one builder each, prepared once, read by index."""
 
+import functools
 import importlib
 import inspect
 import os
@@ -26,6 +27,8 @@ _BUILDERS = {
     "esc50/esc10": ("esc50", "esc10"),
     "esc_mix": ("esc_mix", "esc_mix"),
 }
+# What a person names by its place: "folder:PATH" and "csv:PATH".
+_OWN = {"folder": "folder", "csv": "table"}
 
 
 def list_datasets() -> list[str]:
@@ -46,7 +49,8 @@ def load_dataset(
     determines its content; the next call with the same arguments only opens it.
 
     Args:
-        name: See `list_datasets`.
+        name: See `list_datasets`; or `folder:PATH` (a sub-folder per class) or
+            `csv:PATH` (a file with columns file and labels), see `own_files`.
         data_dir: Where the original files are, in the layout in which they are
             published: a folder, its parent, or the archive. By default they are looked
             for in the cache; what happens then is up to the data set.
@@ -57,10 +61,16 @@ def load_dataset(
     Raises:
         InputError: An unknown name or option, files that are not there, or a bad clip.
     """
-    if name not in _BUILDERS:
-        raise unknown_name("dataset", name, _BUILDERS)
     if on_bad not in ("fail", "skip"):
         raise unknown_name("on_bad", on_bad, ("fail", "skip"))
+    kind, _, place = name.partition(":")
+    if place and kind in _OWN:
+        own_files = importlib.import_module("unmute_jax.datasets.own_files")
+        make = functools.partial(getattr(own_files, _OWN[kind]), place)
+        _check_options(name, make, options)
+        return make(data_dir=data_dir, on_bad=on_bad).dataset()
+    if name not in _BUILDERS:
+        raise unknown_name("dataset", name, [*_BUILDERS, *(f"{k}:PATH" for k in _OWN)])
     module, function = _BUILDERS[name]
     make = getattr(importlib.import_module(f"unmute_jax.datasets.{module}"), function)
     _check_options(name, make, options)

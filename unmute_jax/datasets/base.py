@@ -94,6 +94,8 @@ class ClipBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         self.bad: list[str] = []
         self._manifests: dict[str, Any] = {}
         self._counts = collections.Counter[str]()
+        self._split_of: dict[str, str] = {}
+        self._shared = 0
         self._longest = 0
         self._found = tfds.core.MetadataDict()
         everything = {
@@ -232,6 +234,7 @@ class ClipBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         line = [clip.id, list(clip.labels), list(clip.events), clip.digest]
         self._manifests[split].update(json.dumps(line).encode())
         self._counts[split] += 1
+        self._shared += self._split_of.setdefault(clip.digest, split) != split
         self._longest = max(self._longest, len(clip.waveform))
 
     def _download_and_prepare(
@@ -249,11 +252,14 @@ class ClipBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
                 f"{self.dataset_name}: no clip of {', '.join(lost)} can be read, "
                 f"the first because: {self.bad[0]}"
             )
-        count = len(self.bad)
+        told = {
+            "unreadable clips skipped": len(self.bad),
+            "clips have the same audio as a clip of another split": self._shared,
+        }
         self._found.update(
             sample_rate=self.sample_rate,
             clip_seconds=self._longest / self.sample_rate,
-            notes=[f"{count} unreadable clips skipped"] if count else [],
+            notes=[f"{count} {what}" for what, count in told.items() if count],
             splits=dict(self._counts),
             fingerprints={k: v.hexdigest() for k, v in self._manifests.items()},
         )

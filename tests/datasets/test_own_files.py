@@ -1,0 +1,212 @@
+"""Recordings of one's own: folders of classes, and tables of labels."""
+
+import collections
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from unmute_jax.datasets import load_dataset
+from unmute_jax.datasets.splitting import split_by_rule
+from unmute_jax.errors import InputError
+
+RATE = 8000
+
+
+def write(path, seed, rate=RATE, seconds=0.2):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    sf.write(path, rng.uniform(-0.5, 0.5, round(seconds * rate)), rate)
+
+
+def refusal(name, **options):
+    """The message of a failing load, which must be one line."""
+    with pytest.raises(InputError) as caught:
+        load_dataset(name, **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def everything(dataset):
+    return {split: list(dataset.source_of(split)) for split in dataset.splits}
+
+
+@pytest.fixture
+def birds(tmp_path):
+    """Three classes of ten clips, with spaces in names and files that are no audio."""
+    root = tmp_path / "my birds"
+    for k, name in enumerate(("great tit", "robin", "wren")):
+        for i in range(10):
+            write(root / name / "day 1" / f"clip {i}.wav", 100 * k + i)
+        (root / name / "notes.txt").write_text("windy")
+    (root / ".cache").mkdir()
+    return root
+
+
+def test_a_folder_of_classes_is_a_single_label_set(birds):
+    dataset = load_dataset(f"folder:{birds}")
+    assert dataset.name == "folder:my birds"
+    assert dataset.classes == ("great tit", "robin", "wren")
+    assert dataset.task == "single-label"
+    assert dataset.splits == {"train": 18, "validation": 6, "test": 6}
+    (protocol,) = dataset.protocols()
+    assert protocol.name == "validation and test made by rule, by file"
+    clips = everything(dataset)
+    for split, per_class in (("train", 6), ("validation", 2), ("test", 2)):
+        counts = collections.Counter(clip.labels for clip in clips[split])
+        assert counts == {(0,): per_class, (1,): per_class, (2,): per_class}
+    one = clips["test"][0]
+    audio, _ = sf.read(birds / one.id, dtype="float32")
+    np.testing.assert_array_equal(one.waveform, audio)
+    assert one.id.startswith(dataset.classes[one.labels[0]])
+
+
+def test_it_may_move_but_not_change(birds, tmp_path):
+    before = load_dataset(f"folder:{birds}")
+    (tmp_path / "elsewhere").mkdir()
+    moved = birds.rename(tmp_path / "elsewhere" / birds.name)
+    assert load_dataset(f"folder:{moved}").fingerprints == before.fingerprints
+    write(moved / "wren" / "day 1" / "clip 3.wav", 999)
+    assert load_dataset(f"folder:{moved}").fingerprints != before.fingerprints
+
+
+def table(tmp_path, text, files=()):
+    for i, file in enumerate(files):
+        write(tmp_path / "audio" / file, i)
+    path = tmp_path / "labels.csv"
+    path.write_text(text)
+    return f"csv:{path}"
+
+
+def test_a_table_with_splits_labels_and_events(tmp_path):
+    # A byte order mark, CRLF, quotes and spaces, as spreadsheets leave them.
+    text = (
+        "\ufefffile, labels,split,group,onset,offset\r\n"
+        "audio/a.wav,rain; wind,train,A,0.05,0.1\r\n"
+        "audio/a.wav,rain,train,A,0.12,0.15\r\n"
+        '"audio/b, 2.wav","wind",validation,B,0,0.2\r\n'
+        "audio/c.wav,,test,C,,\r\n"
+        "audio/d.wav,rain,test,C,0,0.1\r\n"
+    )
+    name = table(tmp_path, text, ["a.wav", "b, 2.wav", "c.wav", "d.wav"])
+    dataset = load_dataset(name)
+    assert dataset.name == "csv:labels"
+    assert dataset.task == "multi-label"
+    assert dataset.classes == ("rain", "wind")
+    assert dataset.protocols()[0].name == "given splits"
+    clips = everything(dataset)
+    (first,) = clips["train"]
+    assert first.labels == (0, 1)
+    assert first.events == ((0, 0.05, 0.1), (1, 0.05, 0.1), (0, 0.12, 0.15))
+    assert [clip.labels for clip in clips["test"]] == [(), (0,)]
+    assert clips["validation"][0].id == "audio/b, 2.wav"
+
+
+def test_a_split_made_by_rule_keeps_groups_together(tmp_path):
+    lines, files = ["file,labels,group"], []
+    for group in range(10):
+        for take in range(3):
+            files.append(f"{group}-{take}.wav")
+            lines.append(f"audio/{files[-1]},{'ab'[group % 2]},site {group}")
+    dataset = load_dataset(table(tmp_path, "\n".join(lines), files))
+    assert dataset.protocols()[0].name == "validation and test made by rule, by group"
+    groups = {
+        split: {clip.id.split("/")[1].split("-")[0] for clip in clips}
+        for split, clips in everything(dataset).items()
+    }
+    assert sum(len(g) for g in groups.values()) == 10
+    assert set.union(*groups.values()) == {str(group) for group in range(10)}
+    for split in ("validation", "test"):
+        # Both classes are in every split: an odd and an even group.
+        assert {int(group) % 2 for group in groups[split]} == {0, 1}
+
+
+def test_only_the_missing_split_is_made(tmp_path):
+    files = [f"{i}.wav" for i in range(14)]
+    lines = [
+        f"audio/{name},{'ab'[i % 2]},{'test' if i >= 10 else 'train'}"
+        for i, name in enumerate(files)
+    ]
+    text = "\n".join(["file,labels,split", *lines])
+    dataset = load_dataset(table(tmp_path, text, files))
+    assert dataset.splits == {"train": 8, "validation": 2, "test": 4}
+    assert dataset.protocols()[0].name == "validation made by rule, by file"
+    test = {clip.id for clip in everything(dataset)["test"]}
+    assert test == {f"audio/{i}.wav" for i in range(10, 14)}
+
+
+def test_the_same_audio_in_two_splits_is_told(birds):
+    dataset = load_dataset(f"folder:{birds}")
+    assert dataset.notes == ()
+    train, test = (dataset.source_of(split)[0].id for split in ("train", "test"))
+    (birds / test).write_bytes((birds / train).read_bytes())
+    (note,) = load_dataset(f"folder:{birds}").notes
+    assert note == "1 clips have the same audio as a clip of another split"
+
+
+def test_the_usual_sample_rate_is_that_of_all(tmp_path):
+    for i in range(10):
+        write(tmp_path / "own" / "ab"[i % 2] / f"{i}.wav", i, 16000 if i < 3 else RATE)
+    dataset = load_dataset(f"folder:{tmp_path / 'own'}")
+    assert dataset.sample_rate == RATE
+    assert dataset.clip_seconds == pytest.approx(0.2)
+
+
+def test_a_bad_file_is_named_or_skipped(birds):
+    (birds / "robin" / "day 1" / "clip 4.wav").write_bytes(b"no audio")
+    assert "clip 4.wav: is not wav, flac, ogg or mp3" in refusal(f"folder:{birds}")
+    dataset = load_dataset(f"folder:{birds}", on_bad="skip")
+    assert sum(dataset.splits.values()) == 29
+    assert dataset.notes == ("1 unreadable clips skipped",)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name,labels\n", "has no column 'file', only name, labels"),
+        ("file,labels,onset\n", "onset and offset go together"),
+        ("file,labels\na.wav\n", "line 2: has more or fewer fields"),
+        ("file,labels,split\na.wav,x,trian\n", "did you mean 'train'?"),
+        ("file,labels,split\na.wav,x,train\nb.wav,y,\n", "some clips have a split"),
+        ("file,labels,onset,offset\na.wav,x,2,1\n", "from 2.0 to 1.0 s is none"),
+        ("file,labels,onset,offset\na.wav,x,one,2\n", "onset is 'one', not seconds"),
+        ("file,labels\na.wav,x\na.wav,y\n", "names a.wav 2 times"),
+        (
+            "file,labels,split,group\na.wav,x,train,A\nb.wav,y,test,A\n",
+            "group 'A' is in train and in test",
+        ),
+        ("file,labels\na.wav,x\nb.wav,x\n", "needs two classes or more; there is x"),
+        ("file,labels\na.wav,x\nb.wav,y\n", "2 clips leave none for"),
+        (
+            "file,labels\n" + "".join(f"{i}.wav,{'xy'[i % 2]}\n" for i in range(9)),
+            "0.wav: there is no such file; it is the first of 9 missing ones",
+        ),
+    ],
+)
+def test_mistakes_in_a_table_are_named(tmp_path, text, message):
+    told = refusal(table(tmp_path, text))
+    assert message in told
+    assert "labels.csv" in told or message.startswith("0.wav")
+
+
+def test_places_that_hold_nothing_are_named(tmp_path):
+    assert "is no folder" in refusal(f"folder:{tmp_path / 'none'}")
+    assert "no audio in its sub-folders" in refusal(f"folder:{tmp_path}")
+    assert "cannot be read" in refusal(f"csv:{tmp_path / 'none.csv'}")
+    assert "names its place" in refusal(f"folder:{tmp_path}", data_dir=tmp_path)
+    assert "has no options" in refusal(f"folder:{tmp_path}", seed=1)
+    assert "folder:PATH" in refusal("folders:here")
+
+
+def test_the_rule_depends_on_no_order():
+    groups = [str(i // 2) for i in range(40)]
+    labels = [[i % 3] for i in range(40)]
+    wanted = ("validation", "test")
+    found = dict(zip(range(40), split_by_rule(groups, labels, wanted), strict=True))
+    order = np.random.default_rng(0).permutation(40)
+    shuffled = split_by_rule(
+        [groups[i] for i in order], [labels[i] for i in order], wanted
+    )
+    # Groups and class counts are the same, so is every decision.
+    assert [found[i] for i in order] == shuffled
+    assert collections.Counter(found.values())["train"] == 24
