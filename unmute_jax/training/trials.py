@@ -16,6 +16,7 @@ from jaxtyping import Array
 from unmute_jax import config, parallel
 from unmute_jax.probes import Probe
 from unmute_jax.tokens import Summary, Tokens
+from unmute_jax.training.adamw import adamw
 from unmute_jax.training.inputs import Batch, unpack
 
 Params = Any
@@ -62,7 +63,7 @@ def optimizer_for(
         done = jnp.asarray(count, jnp.float32) / total_steps
         return rate * 0.5 * (1.0 + jnp.cos(jnp.pi * done))
 
-    return optax.adamw(
+    return adamw(
         schedule,
         b1=settings.b1,
         b2=settings.b2,
@@ -125,9 +126,7 @@ def device_step(
         params: Params, grads: Params, opt_state: Any, rate: Array, decay: Array
     ) -> tuple[Params, optax.OptState]:
         optimizer = optimizer_for(rate, decay, total_steps, settings)
-        # optax raises floats to the power of an integer count: not strict.
-        with jax.numpy_dtype_promotion("standard"):
-            updates, opt_state = optimizer.update(grads, opt_state, params)
+        updates, opt_state = optimizer.update(grads, opt_state, params)
         return optax.apply_updates(params, updates), opt_state
 
     def step(state: State, batch: Batch) -> State:
