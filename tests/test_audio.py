@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from unmute_jax.audio import decode_audio, pad_or_crop, read_audio, resample
+from unmute_jax import audio
+from unmute_jax.audio import (
+    AudioFile,
+    decode_audio,
+    pad_or_crop,
+    read_audio,
+    resample,
+    resample_blocks,
+)
 from unmute_jax.errors import InputError
 
 FORMATS = {
@@ -38,6 +46,9 @@ def refusal(path):
     with pytest.raises(InputError) as caught:
         read_audio(path)
     message = str(caught.value)
+    with pytest.raises(InputError) as streamed, AudioFile(path) as file:
+        list(file.blocks())
+    assert str(streamed.value) == message
     assert message.startswith(f"{path}: ")
     assert "\n" not in message
     return message.removeprefix(f"{path}: ")
@@ -109,6 +120,34 @@ def test_pad_or_crop():
         np.testing.assert_array_equal(y, np.array(expected, np.float32))
         assert kept == length
         assert y.dtype == np.float32
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_file_in_blocks_is_the_file_as_a_whole(kind, save, monkeypatch):
+    monkeypatch.setattr(audio, "_BLOCK", 10_000)
+    stereo = np.stack([tone(), tone(hz=1000)], axis=1)
+    path = save(encoded(kind, stereo), f"tone.{kind}")
+    with AudioFile(path) as file:
+        blocks = list(file.blocks())
+        assert (file.sample_rate, file.seconds) == (RATE, 1.0)
+        again = np.concatenate(list(file.blocks()))
+    assert len(blocks) == 10
+    np.testing.assert_array_equal(np.concatenate(blocks), read_audio(path)[0])
+    np.testing.assert_array_equal(again, np.concatenate(blocks))
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 44_100, 48_000])
+def test_resampling_in_blocks_changes_no_bit(rate):
+    x = np.random.default_rng(0).standard_normal(rate + 17, np.float32)
+    parts = np.split(x, [1, 300, 5_000])
+    joined = np.concatenate(list(resample_blocks(parts, rate, 16_000)))
+    np.testing.assert_array_equal(joined, resample(x, rate, 16_000))
+
+
+def test_a_long_file_that_is_cut_short_is_refused_before_it_is_read(save):
+    path = save(encoded("wav")[:-1000])
+    with pytest.raises(InputError, match="is cut short"):
+        AudioFile(path)
 
 
 def test_no_such_file(tmp_path):

@@ -6,11 +6,12 @@ the file and the reason; no exception of a decoder and nothing it prints gets th
 
 import contextlib
 import io
+import mmap
 import os
 import pathlib
 import re
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Iterator
 
 import numpy as np
 import soundfile as sf
@@ -21,6 +22,9 @@ from unmute_jax.errors import InputError
 
 # Part of every cache key: another resampler gives other embeddings.
 RESAMPLER = "soxr_hq"
+
+# Names of recordings in a folder end like this.
+SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
 
 # Outside of these a sample rate is a damaged header, not a recording.
 MIN_RATE, MAX_RATE = 1_000, 768_000
@@ -33,6 +37,7 @@ _PLACEHOLDER = 0x7FFF0000
 _NO_LENGTH = 1 << 62
 _FRAMED = (b"RIFF", b"RIFX", b"FORM", b"fLaC", b"OggS")
 _STDERR = threading.Lock()
+_Data = bytes | mmap.mmap
 
 
 def read_audio(
@@ -55,14 +60,8 @@ def read_audio(
             audio, holds NaN or infinity, or claims an impossible sample rate.
     """
     path = pathlib.Path(path)
-    try:
+    with _opening(path):
         data = path.read_bytes()
-    except FileNotFoundError:
-        raise InputError(f"{path}: there is no such file") from None
-    except IsADirectoryError:
-        raise InputError(f"{path}: is a folder, not an audio file") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be opened: {error.strerror}") from None
     return decode_audio(data, str(path), sample_rate=sample_rate)
 
 
@@ -78,22 +77,11 @@ def decode_audio(
     """
     if not data:
         raise InputError(f"{name}: is empty (0 bytes)")
-    framed = data[:4] in _FRAMED
-    # Only the MP3 decoder, which is also tried on what no other one knows, prints.
-    quiet = contextlib.nullcontext() if framed else _no_stderr()
-    try:
-        with quiet, sf.SoundFile(_Bytes(data)) as sound:
-            x, rate = _decode(sound, data, name)
-    except sf.LibsndfileError as error:
-        if _is_mp3(data):
-            raise InputError(f"{name}: is a damaged MP3, or cut short") from None
-        if not framed:
-            raise InputError(f"{name}: is not wav, flac, ogg or mp3 audio") from None
-        reason = error.error_string.rstrip(".").removeprefix("Error : ")
-        raise InputError(f"{name}: is damaged, or cut short ({reason})") from None
-    mono = x[:, 0] if x.shape[1] == 1 else x.mean(axis=1)
-    if not np.isfinite(mono).all():
-        raise InputError(f"{name}: contains NaN or infinite samples")
+    with _decoding(data, name), sf.SoundFile(_Bytes(data)) as sound:
+        _check_header(sound, name)
+        rate = sound.samplerate
+        blocks = list(_mono_blocks(sound, data, name))
+    mono = np.concatenate(blocks) if len(blocks) > 1 else blocks[0]
     if sample_rate is None:
         return mono, rate
     return resample(mono, rate, sample_rate), sample_rate
@@ -106,6 +94,19 @@ def resample(
     if from_rate == to_rate:
         return x
     return soxr.resample(x, from_rate, to_rate, quality="HQ")
+
+
+def resample_blocks(
+    blocks: Iterable[Float[np.ndarray, "_"]], from_rate: int, to_rate: int
+) -> Iterator[Float[np.ndarray, "_"]]:
+    """`resample` of a waveform that comes in blocks; joined, the same bits."""
+    if from_rate == to_rate:
+        yield from blocks
+        return
+    stream = soxr.ResampleStream(from_rate, to_rate, 1, dtype="float32", quality="HQ")
+    for block in blocks:
+        yield stream.resample_chunk(block)
+    yield stream.resample_chunk(np.empty(0, np.float32), last=True)
 
 
 def pad_or_crop(
@@ -124,8 +125,99 @@ def pad_or_crop(
     return out, length
 
 
-def _decode(sound: sf.SoundFile, data: bytes, name: str) -> tuple[np.ndarray, int]:
-    """All samples `[S, channels]` and the rate; raises where the header is untrue."""
+class AudioFile:
+    """A recording of any length that is decoded block by block, never held whole.
+
+    Use as a context manager. What is wrong with the file is found when it is opened or
+    while its blocks are read, with the errors of `read_audio`.
+
+    Attributes:
+        sample_rate: In Hz.
+        seconds: As long as its header says it is; MP3 files may only guess.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        """Opens `path`."""
+        self._path = pathlib.Path(path)
+        with contextlib.ExitStack() as stack:
+            with _opening(self._path):
+                file = stack.enter_context(open(self._path, "rb"))
+            if not os.fstat(file.fileno()).st_size:
+                raise InputError(f"{path}: is empty (0 bytes)")
+            # Pages of a map come and go with the memory that is free.
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            stack.enter_context(data)
+            with self._decoding(data):
+                sound = sf.SoundFile(file.fileno(), closefd=False)
+            stack.enter_context(sound)
+            _check_header(sound, str(self._path))
+            # What the header alone gives away need not be waited for.
+            if reason := _cut_short(sound, data, sound.frames):
+                raise InputError(f"{path}: is cut short: {reason}")
+            self._data, self._sound = data, sound
+            self._open = stack.pop_all()
+        self.sample_rate: int = sound.samplerate
+        self.seconds: float = sound.frames / sound.samplerate
+
+    def __enter__(self) -> "AudioFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def blocks(self) -> Iterator[Float[np.ndarray, "_"]]:
+        """The mono waveform from the beginning, some seconds at a time.
+
+        Raises:
+            InputError: As `read_audio`, where the fault is met.
+        """
+        self._sound.seek(0)
+        blocks = _mono_blocks(self._sound, self._data, str(self._path))
+        while True:
+            # The guard silences the error stream: not while the caller has the word.
+            with self._decoding(self._data):
+                block = next(blocks, None)
+            if block is None:
+                return
+            yield block
+
+    def _decoding(self, data: _Data) -> contextlib.AbstractContextManager[None]:
+        return _decoding(data, str(self._path))
+
+
+@contextlib.contextmanager
+def _opening(path: pathlib.Path) -> Generator[None]:
+    """Says in one line why a file cannot be opened."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such file") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder, not an audio file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be opened: {error.strerror}") from None
+
+
+@contextlib.contextmanager
+def _decoding(data: _Data, name: str) -> Generator[None]:
+    """Says in one line what a decoder has against `data`, and lets nothing print."""
+    framed = data[:4] in _FRAMED
+    # Only the MP3 decoder, which is also tried on what no other one knows, prints.
+    quiet = contextlib.nullcontext() if framed else _no_stderr()
+    try:
+        with quiet:
+            yield
+    except sf.LibsndfileError as error:
+        if _is_mp3(data):
+            raise InputError(f"{name}: is a damaged MP3, or cut short") from None
+        if not framed:
+            raise InputError(f"{name}: is not wav, flac, ogg or mp3 audio") from None
+        reason = error.error_string.rstrip(".").removeprefix("Error : ")
+        raise InputError(f"{name}: is damaged, or cut short ({reason})") from None
+
+
+def _check_header(sound: sf.SoundFile, name: str) -> None:
+    """Refuses what no recording has."""
     if not MIN_RATE <= sound.samplerate <= MAX_RATE:
         raise InputError(
             f"{name}: claims a sample rate of {sound.samplerate} Hz; "
@@ -133,19 +225,27 @@ def _decode(sound: sf.SoundFile, data: bytes, name: str) -> tuple[np.ndarray, in
         )
     if sound.frames >= _NO_LENGTH:
         raise InputError(f"{name}: does not say how long it is; encode it once more")
+
+
+def _mono_blocks(
+    sound: sf.SoundFile, data: _Data, name: str
+) -> Iterator[Float[np.ndarray, "_"]]:
+    """Everything, mixed down; raises where the header is untrue or samples are bad."""
     # In blocks: a damaged header may promise more than the memory holds.
-    blocks = [sound.read(_BLOCK, dtype="float32", always_2d=True)]
-    while len(blocks[-1]) == _BLOCK:
-        blocks.append(sound.read(_BLOCK, dtype="float32", always_2d=True))
-    x = np.concatenate(blocks) if len(blocks) > 1 else blocks[0]
-    if reason := _cut_short(sound, data, len(x)):
+    decoded = 0
+    while len(x := sound.read(_BLOCK // sound.channels, "float32", always_2d=True)):
+        decoded += len(x)
+        mono = x[:, 0] if x.shape[1] == 1 else x.mean(axis=1)
+        if not np.isfinite(mono).all():
+            raise InputError(f"{name}: contains NaN or infinite samples")
+        yield mono
+    if reason := _cut_short(sound, data, decoded):
         raise InputError(f"{name}: is cut short: {reason}")
-    if not len(x):
+    if not decoded:
         raise InputError(f"{name}: holds no samples")
-    return x, sound.samplerate
 
 
-def _cut_short(sound: sf.SoundFile, data: bytes, decoded: int) -> str | None:
+def _cut_short(sound: sf.SoundFile, data: _Data, decoded: int) -> str | None:
     """How the file contradicts its own length; None where it does not."""
     if sound.format == "OGG":
         return None if _has_last_page(data) else "its last Ogg page is missing"
@@ -161,7 +261,7 @@ def _cut_short(sound: sf.SoundFile, data: bytes, decoded: int) -> str | None:
     return None
 
 
-def _has_last_page(data: bytes) -> bool:
+def _has_last_page(data: _Data) -> bool:
     """Whether Ogg data end with a whole page that is marked as the last (RFC 3533)."""
     start = data.rfind(b"OggS\0")
     header = data[start : start + 27]
@@ -171,12 +271,12 @@ def _has_last_page(data: bytes) -> bool:
     return len(data) >= start + 27 + header[26] + sum(segments)
 
 
-def _is_mp3(data: bytes) -> bool:
+def _is_mp3(data: _Data) -> bool:
     """Whether data begin like an MP3: with tags, or with eleven bits set."""
     return data[:3] == b"ID3" or (data[0] == 0xFF and data[1:2] >= b"\xe0")
 
 
-def _has_length_tag(data: bytes) -> bool:
+def _has_length_tag(data: _Data) -> bool:
     """Whether the first MP3 frame carries its length in a Xing, Info or VBRI tag."""
     start = 0
     if data[:3] == b"ID3":

@@ -26,14 +26,13 @@ from typing import Any
 import soundfile as sf
 import tensorflow_datasets as tfds
 
-from unmute_jax.audio import decode_audio, resample
+from unmute_jax.audio import SUFFIXES, decode_audio, resample
 from unmute_jax.datasets.base import ClipBuilder, OnBad, Recording
 from unmute_jax.datasets.dataset import Protocol
 from unmute_jax.datasets.files import Folder
 from unmute_jax.datasets.splitting import split_by_rule
 from unmute_jax.errors import InputError, unknown_name
 
-AUDIO = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
 SPLITS = ("train", "validation", "test")
 
 Event = tuple[str, float, float]
@@ -136,10 +135,10 @@ def folder(
         for kind in sorted(root.iterdir())
         if kind.is_dir() and not kind.name.startswith(".")
         for file in sorted(kind.rglob("*"))
-        if file.suffix.lower() in AUDIO and not file.name.startswith(".")
+        if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
     ]
     if not entries:
-        kinds = ", ".join(AUDIO)
+        kinds = ", ".join(SUFFIXES)
         raise InputError(f"{root}: no audio in its sub-folders ({kinds})")
     return OwnFiles(f"folder:{root.name}", root, entries, on_bad=on_bad)
 
