@@ -1,0 +1,230 @@
+"""Where in a clip a class was heard: maps over time and frequency.
+
+A prototypical probe describes a clip by the best match of each prototype and puts an
+affine map on top, `y_c = b_c + sum_p w_pc max_n s_p(n)`, with `s_p(n)` the similarity
+of prototype p with the token in cell n. Three views of that:
+
+* `similarity_maps`: `s_p(n)` itself. Its maximum over a clip is the score that enters
+  the logits.
+* `evidence_maps`: `e_c(n) = sum_p w_pc s_p(n)`, the class-weighted sum of those maps.
+  `b_c + e_c(n)` is the logit that class c would have if the clip were cell n alone.
+  The whole clip's logit is not a sum over this map: each prototype takes its best cell.
+* `shares`: what each cell adds to a logit. Every prototype's `w_pc max s_p` is put
+  where that maximum lies; the cells of a clip and `b_c` sum to the logit exactly.
+
+Other probes have no such maps: their logits are no function of one cell at a time.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int
+
+from unmute_jax.errors import InputError
+from unmute_jax.probes import Probe
+from unmute_jax.probes.base import einsum
+from unmute_jax.probes.class_prototypes import (
+    EXTRA,
+    SHRINK,
+    Proto,
+    guarded_norms,
+    upsampled,
+)
+from unmute_jax.probes.prototypes import (
+    Protobin,
+    Protofloat,
+    as_sequence,
+    less_cls,
+    sign,
+)
+from unmute_jax.tokens import Tokens, inverse_norms
+
+PROTOTYPICAL = (Protobin, Protofloat, Proto)
+Variables = Any
+
+
+class Matches(NamedTuple):
+    """The best match of each prototype in each clip.
+
+    A clip without any real time step has zeros throughout.
+
+    Attributes:
+        scores: `[B, P]`, what enters the logits.
+        cells: `[B, P]`, the first cell `n = t * F + f` that has this score.
+    """
+
+    scores: Float[Array, "B P"]
+    cells: Int[Array, "B P"]
+
+
+def is_prototypical(probe: Probe) -> bool:
+    """Whether the functions of this file take the probe."""
+    return isinstance(probe, PROTOTYPICAL)
+
+
+def prototypes(probe: Probe, variables: Variables) -> Float[Array, "P D"]:
+    """The prototypes as they are compared, signs where the probe is binary; norm 1."""
+    _check(probe)
+    vectors = jnp.asarray(variables["params"]["prototypes"])
+    if isinstance(probe, Protobin):
+        vectors = sign(vectors)
+    return vectors * inverse_norms(vectors)[:, None]
+
+
+def class_weights(
+    probe: Probe, variables: Variables
+) -> tuple[Float[Array, "P C"], Float[Array, "C"]]:
+    """`w_pc` and `b_c`; a class that does not see a prototype has zero there."""
+    _check(probe)
+    params = variables["params"]
+    if "classifier" in params:
+        return params["classifier"]["kernel"], params["classifier"]["bias"]
+    kernel, bias = params["kernel"], params["bias"]
+    if isinstance(probe, Proto) and probe.non_negative:
+        kernel = jax.nn.relu(kernel)
+    if isinstance(probe, Protofloat | Proto) and probe.classifier == "block":
+        c, j = kernel.shape
+        own = jnp.repeat(jnp.eye(c), j, axis=0)
+        kernel = own * kernel.reshape(c * j, 1) * jnp.ones((1, c))
+    return kernel, bias
+
+
+def similarity_maps(
+    probe: Probe,
+    variables: Variables,
+    tokens: Tokens,
+    chosen: Int[Array, "X"] | None = None,
+) -> Float[Array, "B X T F"]:
+    """The similarity of each chosen prototype with every token; section 3.7 to 3.9.
+
+    Args:
+        probe: A prototypical one.
+        variables: Its parameters.
+        tokens: As the probe would get them. `proto` with `upsample` gives maps twice
+            as large in both directions.
+        chosen: Which prototypes; all by default, that is `[B, P, T, F]` numbers.
+
+    Returns:
+        NaN in masked time steps.
+
+    Raises:
+        InputError: The probe has no prototypes.
+    """
+    view = _look(probe, variables, tokens)
+    bank = view.bank if chosen is None else view.bank[chosen]
+    rows = view.patches.astype(jnp.float32)
+    scores = einsum("bnd,xd->bxn", rows, bank) * view.scale[:, None]
+    scores = view.bent(scores)
+    scores = jnp.where(view.mask[:, None], scores, jnp.nan)
+    return scores.reshape(*scores.shape[:2], *view.grid)
+
+
+def evidence_maps(
+    probe: Probe, variables: Variables, tokens: Tokens
+) -> Float[Array, "B C T F"]:
+    """The class-weighted sum of the prototypes' maps, without the bias.
+
+    One clip at a time: nothing as large as all maps exists. Arguments, NaN and errors
+    as for `similarity_maps`.
+    """
+    view = _look(probe, variables, tokens)
+    kernel, _ = class_weights(probe, variables)
+
+    if not view.rectified:
+        # A weighted sum of products with one token is one product with the sum.
+        view, kernel = view._replace(bank=einsum("pc,pd->cd", kernel, view.bank)), None
+
+    def one(clip: tuple[Array, Array, Array]) -> Array:
+        scores, mask = view.scores(clip[0], clip[1]), clip[2]
+        evidence = scores if kernel is None else einsum("np,pc->nc", scores, kernel)
+        return jnp.where(mask[:, None], evidence, jnp.nan).T
+
+    maps = lax.map(one, (view.patches, view.scale, view.mask))
+    return maps.reshape(*maps.shape[:2], *view.grid)
+
+
+def matches(probe: Probe, variables: Variables, tokens: Tokens) -> Matches:
+    """The best match of each prototype, and where it is; arguments as above."""
+    view = _look(probe, variables, tokens)
+
+    def one(clip: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+        scores, mask = view.scores(clip[0], clip[1]), clip[2]
+        cells = jnp.where(mask[:, None], scores, -jnp.inf).argmax(0)
+        best = jnp.take_along_axis(scores, cells[None], axis=0)[0]
+        return jnp.where(mask.any(), best, 0.0), cells
+
+    return Matches(*lax.map(one, (view.patches, view.scale, view.mask)))
+
+
+def shares(
+    probe: Probe, variables: Variables, tokens: Tokens
+) -> Float[Array, "B C T F"]:
+    """What each cell adds to each logit; with the bias they sum to it. As above.
+
+    Most cells add nothing: no prototype has its best match there. Masked ones are 0.
+    """
+    view = _look(probe, variables, tokens)
+    kernel, _ = class_weights(probe, variables)
+    found = matches(probe, variables, tokens)
+    n = view.mask.shape[1]
+
+    def one(clip: tuple[Array, Array]) -> Array:
+        scores, cells = clip
+        return jnp.zeros((n, kernel.shape[1])).at[cells].add(scores[:, None] * kernel)
+
+    maps = lax.map(one, (found.scores, found.cells)).swapaxes(1, 2)
+    return maps.reshape(*maps.shape[:2], *view.grid)
+
+
+class _View(NamedTuple):
+    """Tokens and prototypes such that `bent(scale_n * token_n . bank_p)` is `s_p(n)`.
+
+    Tokens are a sequence, frequency fastest; `grid` says of how many (T, F).
+    """
+
+    patches: Array
+    scale: Float[Array, "B N"]
+    mask: Bool[Array, "B N"]
+    bank: Float[Array, "P D"]
+    grid: tuple[int, int]
+    rectified: bool
+
+    def bent(self, scores: Array) -> Array:
+        """Negative similarities as the probe takes them."""
+        return jax.nn.relu(scores) if self.rectified else scores
+
+    def scores(self, patches: Array, scale: Array) -> Float[Array, "N P"]:
+        """`s` of one clip."""
+        products = einsum("nd,pd->np", patches.astype(jnp.float32), self.bank)
+        return self.bent(products * scale[:, None])
+
+
+def _look(probe: Probe, variables: Variables, tokens: Tokens) -> _View:
+    _check(probe)
+    tokens = tokens.with_inverse_norms()
+    if isinstance(probe, Protofloat | Proto) and probe.focal:
+        tokens = less_cls(tokens)
+    if isinstance(probe, Proto) and probe.upsample:
+        tokens = upsampled(tokens)
+    patches, scale, mask = as_sequence(tokens)
+    _, t, f, _ = tokens.patches.shape
+    if isinstance(probe, Proto):
+        vectors = jnp.asarray(variables["params"]["prototypes"])
+        bank = vectors / (SHRINK * guarded_norms(vectors, EXTRA))[:, None]
+        scale = scale / jnp.sqrt(1.0 + EXTRA * jnp.square(scale))
+    else:
+        bank = prototypes(probe, variables)
+    return _View(patches, scale, mask, bank, (t, f), isinstance(probe, Proto))
+
+
+def _check(probe: Probe) -> None:
+    if not is_prototypical(probe):
+        known = ", ".join(p.__name__.lower() for p in PROTOTYPICAL)
+        raise InputError(
+            f"{type(probe).__name__.lower()} has no maps that say where a class was "
+            f"heard; probes that have are {known}"
+        )
