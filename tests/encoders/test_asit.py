@@ -121,13 +121,13 @@ def test_the_full_size_layout_fits_with_nothing_left():
         check_base(weights.canonical(content, "file.pt"), encoder)
     for content in (copy, renamed, {"model": copy, "config": {}}):
         check_base(weights.canonical(content, "file.pt"), encoder)
-    assert set(vit.layout(weights.base_sizes(width=768, depth=12))) == set(encoder)
+    assert set(vit.layout(weights.base_sizes(768, 12, 12))) == set(encoder)
 
 
 def check_base(found, names):
     assert set(found) == set(names)
-    sizes = weights.read_sizes(found, "file.pt")
-    assert sizes == weights.base_sizes(width=768, depth=12)
+    sizes = weights.read_sizes(found, {}, "file.pt")
+    assert sizes == weights.base_sizes(768, 12, 12)
     assert vit.layout(sizes) == {k: v.shape for k, v in found.items()}
 
 

@@ -120,7 +120,7 @@ def test_the_full_size_layout_fits_with_nothing_left(name):
     for content in ({"model": tensors, "epoch": 3}, tensors):
         found = weights.canonical(content, name)
         assert set(found) == set(about.get("encoder_keys", about["keys"]))
-        sizes = weights.read_sizes(found, name)
+        sizes = weights.read_sizes(found, content, name)
         assert vit.layout(sizes) == {k: v.shape for k, v in found.items()}
         assert (sizes.width, sizes.depth, sizes.positions) == (768, 12, 513)
         assert sizes.classes == MANIFESTS[name]
@@ -129,7 +129,7 @@ def test_the_full_size_layout_fits_with_nothing_left(name):
 
 
 def test_base_is_what_untrained_means_by_default():
-    sizes = weights.base_sizes(width=768, depth=12)
+    sizes = weights.base_sizes(768, 12, 12)
     about = manifest("audiomae")
     want = {k: tuple(about["keys"][k]) for k in about["encoder_keys"]}
     assert vit.layout(sizes) == want

@@ -18,7 +18,7 @@ from unmute_jax.encoders.beats_network import BeatsNetwork, relative_buckets
 from unmute_jax.errors import InputError
 from unmute_jax.frontends import LOG_FLOOR, kaldi_fbank, mel_banks, window
 from unmute_jax.weights import beats as checkpoints
-from unmute_jax.weights.beats_params import to_params, untrained
+from unmute_jax.weights.beats import to_params, untrained
 from unmute_jax.weights.torch_file import read_torch
 
 ATOL, RTOL = 1e-4, 1e-4

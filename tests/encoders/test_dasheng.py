@@ -296,7 +296,7 @@ def test_the_full_size_layout_fits_with_nothing_left(name):
     assert len(ignored) == 3
     # The statistics of the BatchNorm are no parameters.
     assert sum(v.size for v in found.values()) == manifest["n_parameters"] + 2 * 64
-    assert sizes == checkpoints.base_sizes(sizes.width, sizes.depth)
+    assert sizes == checkpoints.base_sizes(sizes.width, sizes.depth, 1)
     known = checkpoints.PUBLISHED_SIZES[sizes.width, sizes.depth]
     assert known[1] == MANIFESTS[name] == content["config"]["num_heads"]
 

@@ -159,7 +159,7 @@ def test_the_full_size_layout_fits_with_nothing_left(layout, encoder):
     if layout == "fairseq_pretrained":
         tensors["_ema"] = {"blocks.0.norm1.bias": zero}
     found = weights.canonical({"model": tensors}, layout)
-    sizes = weights.read_sizes(found, layout)
+    sizes = weights.read_sizes(found, {}, layout)
     assert weights.layout(sizes) == {k: v.shape for k, v in found.items()}
     assert (sizes.width, sizes.depth, sizes.positions) == (768, 12, 6144)
     assert sizes.classes == LAYOUTS[layout]
@@ -229,6 +229,6 @@ def test_recipes_and_overrides_set_the_input():
 
 
 def test_base_is_what_untrained_means_by_default():
-    sizes = weights.base_sizes(width=768, depth=12)
+    sizes = weights.base_sizes(768, 12, 12)
     want = {k: tuple(v) for k, v in manifest("eat")["huggingface_pretrained"].items()}
     assert {f"model.{k}": v for k, v in weights.layout(sizes).items()} == want

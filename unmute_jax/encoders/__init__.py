@@ -3,15 +3,19 @@
 import importlib
 import inspect
 import os
+from types import ModuleType
 from typing import Any
 
 from unmute_jax.encoders.base import Encoder, Geometry
 from unmute_jax.errors import InputError, unknown_name
+from unmute_jax.weights import encoder_weights
+from unmute_jax.weights.encoder_weights import EncoderWeights
+from unmute_jax.weights.published import find_weights
 
 __all__ = ["Encoder", "Geometry", "list_encoders", "load_encoder"]
 
-# Registry name -> module with `load(name, source, ...)`. A "+" marks the supervised
-# variant: the same network, other published weights.
+# Registry name -> module with `ORIGIN`, of its weights, and `build(name, read, ...)`.
+# A "+" marks the supervised variant: the same network, other published weights.
 _FILES = {
     "asit": "asit",
     "audiomae": "audiomae",
@@ -40,6 +44,8 @@ def load_encoder(
     weights: str | None = None,
     seed: int = 0,
     num_heads: int | None = None,
+    width: int | None = None,
+    depth: int | None = None,
     **options: Any,
 ) -> Encoder:
     """A frozen encoder.
@@ -51,8 +57,11 @@ def load_encoder(
             network.
         weights: "untrained" for random weights instead of a file.
         seed: Of the untrained weights.
-        num_heads: Attention heads, where the file does not say.
-        **options: Front-end options of the encoder, see its `load`.
+        num_heads: Attention heads, where the file does not say; of untrained weights
+            by default as of the published size, or width / 64.
+        width: D of untrained weights, 768 by default.
+        depth: Blocks of untrained weights, 12 by default.
+        **options: Front-end options of the encoder, see its `build`.
 
     Raises:
         InputError: An unknown name or option, no weights, or a file that does not fit.
@@ -66,15 +75,35 @@ def load_encoder(
         )
     if weights and source is not None:
         raise InputError(f'give {source} or weights="untrained", not both')
-    load = importlib.import_module(f"{__name__}.{_FILES[name]}").load
-    if num_heads is not None:
-        options["num_heads"] = num_heads
+    module = importlib.import_module(f"{__name__}.{_FILES[name]}")
+    sizes = {"num_heads": num_heads, "width": width, "depth": depth}
+    sizes = {size: value for size, value in sizes.items() if value is not None}
+    _check_options(name, module, {**options, **sizes})
+    if module.ORIGIN is None:
+        if source is not None:
+            raise InputError(f"encoder {name!r} has no weights; leave out {source}")
+        return module.build(name, None, **options)
+    if weights is None and (width or depth):
+        raise InputError("width and depth are for untrained weights only")
+
+    def read() -> EncoderWeights:
+        if weights is None:
+            return encoder_weights.read(
+                module.ORIGIN, find_weights(name, source), num_heads
+            )
+        return encoder_weights.untrained(module.ORIGIN, seed, **sizes)
+
+    return module.build(name, read, **options)
+
+
+def _check_options(name: str, module: ModuleType, options: dict[str, Any]) -> None:
     known = [
         parameter.name
-        for parameter in inspect.signature(load).parameters.values()
+        for parameter in inspect.signature(module.build).parameters.values()
         if parameter.kind is parameter.KEYWORD_ONLY
     ]
+    if module.ORIGIN is not None:
+        known += ["num_heads", "width", "depth"]
     for option in options:
         if option not in known:
             raise unknown_name(f"option of encoder {name!r}", option, known)
-    return load(name, source, untrained_seed=seed if weights else None, **options)

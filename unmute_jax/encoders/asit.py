@@ -14,10 +14,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from unmute_jax.encoders.vit_encoder import Input, VitEncoder
-from unmute_jax.encoders.vit_family import Family
-from unmute_jax.encoders.vit_family import load as load_family
+from unmute_jax.encoders.vit_family import PUBLISHED_SIZES, Family
+from unmute_jax.encoders.vit_family import build as build_family
 from unmute_jax.encoders.vit_network import PreNormVit
 from unmute_jax.weights import asit as checkpoints
+from unmute_jax.weights.encoder_weights import Origin
 from unmute_jax.weights.vit import BANDS
 
 # The reference has one pair of constants. It was pre-trained on 592 frames and resizes
@@ -80,13 +81,13 @@ class AsitEncoder(VitEncoder):
     version: ClassVar[int] = 1
 
 
-FAMILY = Family(
+ORIGIN = Origin(
     title="ASiT",
-    encoder=AsitEncoder,
-    network=AsitNetwork,
-    checkpoints=checkpoints,
-    recipes=RECIPES,
     licence="none stated by the authors",
+    checkpoints=checkpoints,
+    published=PUBLISHED_SIZES,
 )
 
-load = functools.partial(load_family, FAMILY)
+FAMILY = Family(encoder=AsitEncoder, network=AsitNetwork, recipes=RECIPES)
+
+build = functools.partial(build_family, FAMILY)

@@ -14,11 +14,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from unmute_jax.encoders.vit_encoder import Input, VitEncoder
-from unmute_jax.encoders.vit_family import Family
-from unmute_jax.encoders.vit_family import load as load_family
+from unmute_jax.encoders.vit_family import PUBLISHED_SIZES, Family
+from unmute_jax.encoders.vit_family import build as build_family
 from unmute_jax.encoders.vit_network import PreNormVit
 from unmute_jax.tokens import Tokens
 from unmute_jax.weights import audiomae as checkpoints
+from unmute_jax.weights.encoder_weights import Origin
 from unmute_jax.weights.vit import BANDS
 
 # 10, 5 and 1 s. The published weights have only ever seen 1024 frames; for fewer, the
@@ -64,13 +65,13 @@ class AudioMaeEncoder(VitEncoder):
         return jnp.asarray(tokens.patches).mean((1, 2))
 
 
-FAMILY = Family(
+ORIGIN = Origin(
     title="AudioMAE",
-    encoder=AudioMaeEncoder,
-    network=AudioMaeNetwork,
-    checkpoints=checkpoints,
-    recipes=RECIPES,
     licence="CC BY-NC 4.0 (non-commercial)",
+    checkpoints=checkpoints,
+    published=PUBLISHED_SIZES,
 )
 
-load = functools.partial(load_family, FAMILY)
+FAMILY = Family(encoder=AudioMaeEncoder, network=AudioMaeNetwork, recipes=RECIPES)
+
+build = functools.partial(build_family, FAMILY)

@@ -7,8 +7,7 @@ published weights are under the same licence.
 from __future__ import annotations
 
 import dataclasses
-import logging
-import os
+from collections.abc import Callable
 from typing import Any, ClassVar, cast
 
 import jax
@@ -21,18 +20,19 @@ from unmute_jax.errors import InputError
 from unmute_jax.frontends import KaldiFbank, kaldi_fbank, real_frames, silence_behind
 from unmute_jax.tokens import Arr, Tokens
 from unmute_jax.weights import beats as checkpoints
-from unmute_jax.weights.beats import BANDS, PATCH, Sizes
-from unmute_jax.weights.beats_params import to_params, untrained
-from unmute_jax.weights.files import read_weights
-from unmute_jax.weights.published import find_weights
+from unmute_jax.weights.beats import BANDS, PATCH
+from unmute_jax.weights.encoder_weights import EncoderWeights, Origin
 
 FBANK = KaldiFbank(window="povey")
 # Waveforms as 16-bit numbers; then (log-mel - mean) / (2 std), for all data sets.
 SCALE, MEAN, STD = 2.0**15, 15.41663, 6.55582
-HEAD_WIDTH = 64
-LICENCE = "MIT"
 
-_log = logging.getLogger(__name__)
+ORIGIN = Origin(
+    title="BEATs",
+    licence="MIT",
+    checkpoints=checkpoints,
+    published={(768, 12): ("base", 12)},
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -149,60 +149,26 @@ class BeatsEncoder(Encoder):
         return cast(Array, logits)
 
 
-def load(
-    name: str,
-    source: str | os.PathLike[str] | None,
-    untrained_seed: int | None,
-    *,
-    mask_padding: bool = False,
-    num_heads: int | None = None,
-    width: int | None = None,
-    depth: int | None = None,
+def build(
+    name: str, read: Callable[[], EncoderWeights], *, mask_padding: bool = False
 ) -> BeatsEncoder:
-    """BEATs with the weights of a file, the published ones, or untrained.
+    """BEATs with the weights that `read` gives.
 
     Args:
         name: As in the registry.
-        source: The file; None, the published one.
-        untrained_seed: Makes random weights instead.
+        read: Gives the weights.
         mask_padding: Whether time steps without a real frame are masked.
-        num_heads: Of untrained weights, by default width / 64; a file tells its own.
-        width: D of untrained weights, 768 by default.
-        depth: Blocks of untrained weights, 12 by default.
 
     Raises:
-        InputError: A file that does not fit, or sizes that do not fit each other.
+        InputError: Of `read`.
     """
-    if untrained_seed is None:
-        if width or depth:
-            raise InputError("width and depth are for untrained weights only")
-        file = read_weights(find_weights(name, source))
-        origin, identity = str(file.path), f"sha256:{file.sha256}"
-        tensors = checkpoints.canonical(file.content, origin)
-        sizes = checkpoints.read_sizes(tensors, file.content, origin)
-        if num_heads not in (None, sizes.num_heads):
-            raise InputError(f"{origin} has {sizes.num_heads} heads, not {num_heads}")
-        training = "pre-trained" if sizes.classes is None else "fine-tuned"
-        description = f"{_title(sizes)}, {training}, {file.path.name}"
-        _log.warning("%s; licence of the weights: %s", description, LICENCE)
-    else:
-        width = width or 768
-        num_heads = num_heads or width // HEAD_WIDTH
-        sizes = checkpoints.base_sizes(width, depth or 12, num_heads)
-        tensors = untrained(sizes, untrained_seed)
-        origin = identity = f"untrained (seed {untrained_seed})"
-        description = f"{_title(sizes)}, {origin}"
+    weights = read()
     return BeatsEncoder(
         name=name,
-        description=description,
-        licence=LICENCE,
-        weights=identity,
-        params=jax.device_put(to_params(tensors, sizes, origin)),
+        description=weights.description,
+        licence=weights.licence,
+        weights=weights.identity,
+        params=jax.device_put(weights.params),
         mask_padding=mask_padding,
-        network=BeatsNetwork(sizes=sizes),
+        network=BeatsNetwork(sizes=weights.sizes),
     )
-
-
-def _title(sizes: Sizes) -> str:
-    is_base = (sizes.width, sizes.depth) == (768, 12)
-    return f"BEATs-{'base' if is_base else f'{sizes.width}x{sizes.depth}'}"

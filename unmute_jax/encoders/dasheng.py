@@ -7,8 +7,7 @@ package is since 0.0.8; the published weights are under the same licence.
 from __future__ import annotations
 
 import dataclasses
-import logging
-import os
+from collections.abc import Callable
 from typing import Any, ClassVar, cast, get_args
 
 import jax
@@ -22,13 +21,15 @@ from unmute_jax.frontends import silence_behind
 from unmute_jax.mel_decibels import Clamp, mel_decibels
 from unmute_jax.tokens import Arr, Tokens
 from unmute_jax.weights import dasheng as checkpoints
-from unmute_jax.weights.dasheng import FRAMES, MEL, PUBLISHED_SIZES, Sizes
-from unmute_jax.weights.files import read_weights
-from unmute_jax.weights.published import find_weights
+from unmute_jax.weights.dasheng import FRAMES, MEL, PUBLISHED_SIZES
+from unmute_jax.weights.encoder_weights import EncoderWeights, Origin
 
-LICENCE = "Apache-2.0"
-
-_log = logging.getLogger(__name__)
+ORIGIN = Origin(
+    title="Dasheng",
+    licence="Apache-2.0",
+    checkpoints=checkpoints,
+    published=PUBLISHED_SIZES,
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -159,74 +160,35 @@ class DashengEncoder(Encoder):
         return cast(Array, logits)
 
 
-def load(
+def build(
     name: str,
-    source: str | os.PathLike[str] | None,
-    untrained_seed: int | None,
+    read: Callable[[], EncoderWeights],
     *,
     clamp: str = "clip",
     mask_padding: bool = False,
-    num_heads: int | None = None,
-    width: int | None = None,
-    depth: int | None = None,
 ) -> DashengEncoder:
-    """Dasheng with the weights of a file, the published ones, or untrained.
+    """Dasheng with the weights that `read` gives.
 
     Args:
         name: As in the registry.
-        source: The file; None, the published one.
-        untrained_seed: Makes random weights instead.
+        read: Called when the options are known to be right.
         clamp: "clip": decibels end 120 below the maximum of their clip. "batch": of
             the whole batch, as in the reference; such tokens cannot be stored.
         mask_padding: Whether time steps without a real frame are masked.
-        num_heads: Where neither the size nor the file says; untrained, width / 64.
-        width: D of untrained weights, 768 by default.
-        depth: Blocks of untrained weights, 12 by default.
 
     Raises:
-        InputError: A file that does not fit, or sizes that do not fit each other.
+        InputError: An unknown clamp, or of `read`.
     """
     if clamp not in get_args(Clamp):
         raise unknown_name(f"clamp of encoder {name!r}", clamp, get_args(Clamp))
-    if untrained_seed is None:
-        if width or depth:
-            raise InputError("width and depth are for untrained weights only")
-        file = read_weights(find_weights(name, source))
-        origin, identity = str(file.path), f"sha256:{file.sha256}"
-        tensors = checkpoints.canonical(file.content, origin)
-        sizes = checkpoints.read_sizes(tensors, file.content, origin)
-        heads = num_heads or _known_heads(sizes, file.content)
-        training = "pre-trained" if sizes.classes is None else "fine-tuned"
-        description = f"{_title(sizes)}, {training}, {file.path.name}"
-        _log.warning("%s; licence of the weights: %s", description, LICENCE)
-    else:
-        sizes = checkpoints.base_sizes(width or 768, depth or 12)
-        tensors = checkpoints.untrained(sizes, untrained_seed)
-        heads = num_heads or _known_heads(sizes, None) or sizes.width // 64
-        origin = identity = f"untrained (seed {untrained_seed})"
-        description = f"{_title(sizes)}, {origin}"
-    if heads is None:
-        raise InputError(f"{origin} does not say how many heads it has: give num_heads")
-    if heads < 1 or sizes.width % heads:
-        raise InputError(f"width {sizes.width} cannot be split into {heads} heads")
+    weights = read()
     return DashengEncoder(
         name=name,
-        description=description,
-        licence=LICENCE,
-        weights=identity,
-        params=jax.device_put(checkpoints.to_params(tensors, sizes, origin)),
+        description=weights.description,
+        licence=weights.licence,
+        weights=weights.identity,
+        params=jax.device_put(weights.params),
         mask_padding=mask_padding,
-        network=DashengNetwork(sizes=sizes, num_heads=heads),
+        network=DashengNetwork(sizes=weights.sizes, num_heads=weights.num_heads),
         clamp=cast(Clamp, clamp),
     )
-
-
-def _known_heads(sizes: Sizes, content: Any) -> int | None:
-    """Of the published sizes first: their files may state the default of the class."""
-    published = PUBLISHED_SIZES.get((sizes.width, sizes.depth))
-    return published[1] if published else checkpoints.read_num_heads(content)
-
-
-def _title(sizes: Sizes) -> str:
-    published = PUBLISHED_SIZES.get((sizes.width, sizes.depth))
-    return f"Dasheng-{published[0] if published else f'{sizes.width}x{sizes.depth}'}"

@@ -13,10 +13,11 @@ from jaxtyping import Array, Float
 
 from unmute_jax.encoders import vit
 from unmute_jax.encoders.vit_encoder import Input, VitEncoder
-from unmute_jax.encoders.vit_family import Family
-from unmute_jax.encoders.vit_family import load as load_family
+from unmute_jax.encoders.vit_family import PUBLISHED_SIZES, Family
+from unmute_jax.encoders.vit_family import build as build_family
 from unmute_jax.encoders.vit_network import VitNetwork
 from unmute_jax.weights import eat as checkpoints
+from unmute_jax.weights.encoder_weights import Origin
 from unmute_jax.weights.vit import BANDS
 
 # 10, 5 and 1 s.
@@ -65,13 +66,13 @@ class EatEncoder(VitEncoder):
     version: ClassVar[int] = 1
 
 
-FAMILY = Family(
+ORIGIN = Origin(
     title="EAT",
-    encoder=EatEncoder,
-    network=EatNetwork,
-    checkpoints=checkpoints,
-    recipes=RECIPES,
     licence="MIT",
+    checkpoints=checkpoints,
+    published=PUBLISHED_SIZES,
 )
 
-load = functools.partial(load_family, FAMILY)
+FAMILY = Family(encoder=EatEncoder, network=EatNetwork, recipes=RECIPES)
+
+build = functools.partial(build_family, FAMILY)

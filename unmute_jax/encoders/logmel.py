@@ -9,7 +9,6 @@ import dataclasses
 import functools
 import importlib.resources
 import json
-import os
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
@@ -23,6 +22,7 @@ from unmute_jax.tokens import Arr, Tokens
 
 FBANK = KaldiFbank()
 PATCH = 16
+ORIGIN = None  # of weights, as there are none
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -146,31 +146,27 @@ class LogmelEncoder(Encoder):
         return 1 + (FBANK.num_mels - PATCH) // self.stride_mel
 
 
-def load(
+def build(
     name: str,
-    source: str | os.PathLike[str] | None,
-    untrained_seed: int | None,
+    read: None,
     *,
     stride_time: int = PATCH,
     stride_mel: int = PATCH,
     mask_padding: bool = False,
 ) -> LogmelEncoder:
-    """The weightless encoder; "untrained" is the same, whatever the seed.
+    """The weightless encoder.
 
     Args:
         name: As in the registry.
-        source: None; there are no weights.
-        untrained_seed: Of no effect.
+        read: None; there are no weights.
         stride_time: Frames from one patch to the next, 1 ... 16.
         stride_mel: Mel bands from one patch to the next, 1 ... 16.
         mask_padding: Whether time steps without a real frame are masked.
 
     Raises:
-        InputError: A file was given, or a stride is out of range.
+        InputError: A stride is out of range.
     """
-    del untrained_seed
-    if source is not None:
-        raise InputError(f"encoder {name!r} has no weights; leave out {source}")
+    del read
     for option, stride in {
         "stride_time": stride_time,
         "stride_mel": stride_mel,

@@ -12,13 +12,13 @@ import functools
 
 from unmute_jax.encoders import eat
 from unmute_jax.encoders.vit_encoder import Input
-from unmute_jax.encoders.vit_family import load as load_family
+from unmute_jax.encoders.vit_family import build as build_family
 
 # SPASS is the data of the polyphonic evaluation.
 SPASS = Input(target_frames=1024, mean=-5.275, std=3.268)
 
-FAMILY = dataclasses.replace(
-    eat.FAMILY, title="SSLAM", recipes={**eat.RECIPES, "spass": SPASS}
-)
+ORIGIN = dataclasses.replace(eat.ORIGIN, title="SSLAM")
 
-load = functools.partial(load_family, FAMILY)
+FAMILY = dataclasses.replace(eat.FAMILY, recipes={**eat.RECIPES, "spass": SPASS})
+
+build = functools.partial(build_family, FAMILY)

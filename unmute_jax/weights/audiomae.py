@@ -34,22 +34,25 @@ def canonical(content: Any, source: str) -> dict[str, np.ndarray]:
     )
 
 
-def read_num_heads(content: Any) -> None:
-    """The files do not say."""
-    del content
+def choose_heads(sizes: Sizes, content: Any, given: int | None, source: str) -> int:
+    """`given` or width / 64; the files do not say."""
+    del content, source
+    return given or vit.usual_heads(sizes)
 
 
-def read_sizes(tensors: Mapping[str, np.ndarray], source: str) -> Sizes:
+def read_sizes(tensors: Mapping[str, np.ndarray], content: Any, source: str) -> Sizes:
     """The sizes of the network that canonical tensors belong to.
 
     Raises:
         InputError: A tensor that tells a size is missing or of an odd shape.
     """
+    del content
     return vit.check_grid(vit.read_sizes(tensors, source), source)
 
 
-def base_sizes(*, width: int, depth: int) -> Sizes:
+def base_sizes(width: int, depth: int, num_heads: int) -> Sizes:
     """Sizes in the proportions of AudioMAE-base, positions for 10.24 s."""
+    del num_heads
     return Sizes(width=width, depth=depth, hidden=4 * width, positions=1 + 64 * BANDS)
 
 

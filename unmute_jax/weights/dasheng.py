@@ -71,8 +71,9 @@ class Sizes:
     classes: int | None = None
 
 
-def base_sizes(width: int, depth: int) -> Sizes:
+def base_sizes(width: int, depth: int, num_heads: int) -> Sizes:
     """Sizes in the proportions of the published files."""
+    del num_heads
     return Sizes(width=width, depth=depth, hidden=4 * width, positions=PIECE)
 
 
@@ -122,8 +123,22 @@ def canonical(content: Any, source: str) -> dict[str, np.ndarray]:
     return found
 
 
-def read_num_heads(content: Any) -> int | None:
-    """The number of heads that a file states; tensor shapes do not tell it."""
+def choose_heads(sizes: Sizes, content: Any, given: int | None, source: str) -> int:
+    """`given`, or those of the published size, or what the file states.
+
+    The published files may state the default of the class, which is not theirs.
+
+    Raises:
+        InputError: Nothing tells.
+    """
+    _, published = PUBLISHED_SIZES.get((sizes.width, sizes.depth), (None, None))
+    heads = given or published or _stated_heads(content)
+    if heads is None:
+        raise InputError(f"{source} does not say how many heads it has: give num_heads")
+    return heads
+
+
+def _stated_heads(content: Any) -> int | None:
     for path in (("config", "num_heads"), ("config", "encoder_kwargs", "num_heads")):
         heads = lookup(content, *path)
         if isinstance(heads, int):

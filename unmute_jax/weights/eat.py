@@ -24,8 +24,9 @@ _CLS = "extra_tokens"
 _POSITIONS = "fixed_positional_encoder.positions"
 
 
-def base_sizes(*, width: int, depth: int) -> Sizes:
+def base_sizes(width: int, depth: int, num_heads: int) -> Sizes:
     """Sizes in the proportions of EAT-base, positions for 122.88 s."""
+    del num_heads
     return Sizes(width=width, depth=depth, hidden=4 * width, positions=768 * BANDS)
 
 
@@ -63,8 +64,13 @@ def _rename(name: str) -> str | None:
     return None if name == "_ema" or name.startswith("decoder.") else name
 
 
-def read_num_heads(content: Any) -> int | None:
-    """The number of heads that a file states; tensor shapes do not tell it."""
+def choose_heads(sizes: Sizes, content: Any, given: int | None, source: str) -> int:
+    """`given`, or what the file states, or width / 64; tensor shapes do not tell."""
+    del source
+    return given or _stated_heads(content) or vit.usual_heads(sizes)
+
+
+def _stated_heads(content: Any) -> int | None:
     pretrained = ("cfg", "model", "num_heads")
     finetuned = ("cfg", "model", "pretrained_model_args", "model", "num_heads")
     for path in (finetuned, pretrained, ("config", "num_heads")):
@@ -74,12 +80,13 @@ def read_num_heads(content: Any) -> int | None:
     return None
 
 
-def read_sizes(tensors: Mapping[str, np.ndarray], source: str) -> Sizes:
+def read_sizes(tensors: Mapping[str, np.ndarray], content: Any, source: str) -> Sizes:
     """The sizes of the network that canonical tensors belong to.
 
     Raises:
         InputError: A tensor that tells a size is missing or has too few axes.
     """
+    del content
     return vit.read_sizes(tensors, source, cls=_CLS, positions=_POSITIONS)
 
 

@@ -27,6 +27,7 @@ from unmute_jax.weights.mapping import (
 
 PATCH = 16
 BANDS = 8  # patches over the 128 mel bins
+HEAD_WIDTH = 64
 
 _BLOCK = re.compile(r"blocks\.(\d+)\.")
 # Names of EAT and of timm, and the parameters they become.
@@ -52,6 +53,11 @@ class Sizes:
     hidden: int
     positions: int
     classes: int | None = None
+
+
+def usual_heads(sizes: Sizes) -> int:
+    """Heads are 64 wide in all published models."""
+    return sizes.width // HEAD_WIDTH
 
 
 def layout(sizes: Sizes) -> dict[str, Shape]:
