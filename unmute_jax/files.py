@@ -4,13 +4,13 @@ import os
 import pathlib
 
 
-def write_atomically(path: str | os.PathLike[str], text: str) -> None:
-    """Writes `text` to a temporary neighbour and renames it to `path`."""
+def write_atomically(path: str | os.PathLike[str], content: str | bytes) -> None:
+    """Writes `content` (text as UTF-8) beside `path`, then renames it to that."""
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with open(temporary, "w", encoding="utf-8") as out:
-        out.write(text)
+    with open(temporary, "wb") as out:
+        out.write(content.encode() if isinstance(content, str) else content)
         out.flush()
         os.fsync(out.fileno())
     temporary.replace(path)

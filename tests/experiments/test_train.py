@@ -50,7 +50,7 @@ def test_a_run_ends_in_a_table_and_leaves_everything_in_its_folder(first):
     for word in ("linear", "protobin", "stats", "test mAP", "±", "ESC-10 sample"):
         assert word in done.stdout
     assert {p.name for p in folder.iterdir()} == {
-        "checkpoints", "config.json", "metrics.jsonl", "plots", "results",
+        "checkpoints", "config.json", "metrics.jsonl", "plots", "probes", "results",
         "sources.json",
     }  # fmt: skip
     assert {p.name for p in (folder / "plots").iterdir()} == {

@@ -12,9 +12,11 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from unmute_jax import parallel, results
+from unmute_jax import parallel, results, trained
 from unmute_jax.datasets import Protocol
 from unmute_jax.embedding import embed
+from unmute_jax.probes import probe_options
+from unmute_jax.token_key import plain
 from unmute_jax.token_store import TokenStore
 from unmute_jax.training import loop, selection, trials
 from unmute_jax.training.inputs import Inputs
@@ -80,7 +82,8 @@ class ProtocolData:
         return self._inputs(self.protocol.test, reads)
 
     @functools.cached_property
-    def _standardiser(self) -> Standardiser | None:
+    def standardiser(self) -> Standardiser | None:
+        """With statistics of the training clips, where the run standardises."""
         if not self.standardise:
             return None
         return Standardiser.fit([self.stores[s] for s in self.protocol.train])
@@ -92,7 +95,7 @@ class ProtocolData:
     def _inputs(self, splits: tuple[str, ...], reads: str) -> Inputs:
         if (splits, reads) not in self._held:
             stores = [self.stores[s] for s in splits]
-            self._held[splits, reads] = Inputs(stores, reads, self._standardiser)
+            self._held[splits, reads] = Inputs(stores, reads, self.standardiser)
         return self._held[splits, reads]
 
 
@@ -159,6 +162,8 @@ def _run_probe(
     """Trains, chooses, tests once and records; nothing of it is repeated later."""
     finalists = _train_probe(materials, workdir, name, data, mesh)
     records = _test_probe(materials, name, data, mesh, finalists)
+    for k, record in enumerate(records):
+        trained.save(workdir.probes, _trained(materials, record, data, finalists, k))
     for record in records:
         results.write_record(workdir.results, record)
     return records
@@ -272,6 +277,36 @@ def _test_probe(
             )
         )
     return records
+
+
+def _trained(
+    materials: Materials,
+    record: results.Record,
+    data: ProtocolData,
+    found: Finalists,
+    k: int,
+) -> trained.TrainedProbe:
+    """The `k`-th finalist, with all it takes to use it elsewhere."""
+    probe, dataset = materials.probes[record.probe], materials.dataset
+    encoder = materials.encoder
+    return trained.TrainedProbe(
+        name=record.probe,
+        options={o: getattr(probe, o) for o in sorted(probe_options(record.probe))},
+        params=jax.tree.map(lambda x: x[k], found.params),
+        standardiser=data.standardiser,
+        classes=dataset.classes,
+        task=dataset.task,
+        encoder=plain(encoder.identity()),
+        encoder_description=encoder.description,
+        geometry=encoder.geometry,
+        dtype=materials.settings.tokens.dtype,
+        dataset=dataset.name,
+        protocol=record.protocol,
+        clip_seconds=dataset.clip_seconds,
+        seed=record.seed,
+        validation=record.validation,
+        settings=record.settings,
+    )
 
 
 def _key(materials: Materials, name: str, protocol: Protocol, seed: int) -> dict:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -50,6 +51,16 @@ class Standardiser:
             ),
             token_mean=mean,
             token_sd=np.maximum(np.sqrt(np.maximum(square - mean**2, 0)), LEAST_SD),
+        )
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, Any]) -> Standardiser:
+        """The way back from `dataclasses.asdict`."""
+        return cls(
+            summary_mean=Summary(**arrays["summary_mean"]),
+            summary_sd=Summary(**arrays["summary_sd"]),
+            token_mean=arrays["token_mean"],
+            token_sd=arrays["token_sd"],
         )
 
     def apply(self, inputs: Tokens | Summary) -> Tokens | Summary:

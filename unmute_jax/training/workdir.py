@@ -28,6 +28,7 @@ class Workdir:
         self.path = pathlib.Path(path).expanduser()
         self.results = self.results_of(self.path)
         self.plots = self.path / "plots"
+        self.probes = self.path / "probes"
         self._metrics = self.path / "metrics.jsonl"
         if self.path.is_file():
             raise InputError(f"{self.path}: is a file; --workdir must be a folder")
