@@ -114,10 +114,10 @@ class FakeEncoder(Encoder):
     def spectrogram(self, params, waveform, lengths):
         return jnp.asarray(waveform).reshape(len(waveform), T * F, -1)
 
-    def tokens(self, params, spectrogram, real, *, all_layers):
+    def tokens(self, params, spectrogram, extent, *, all_layers):
         x = jnp.einsum("bns,sd->bnd", spectrogram, params["kernel"])
         patches = x.reshape(len(x), T, F, D)
-        mask = self.step_mask(real, (len(x), T))
+        mask = self.step_mask(extent, (len(x), T))
         return Tokens(patches=patches, cls=patches[:, 0, 0] * 2.0, mask=mask)
 
 

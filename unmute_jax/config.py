@@ -54,6 +54,8 @@ class Frontend:
     std: float | None = None
     # Whether padded time steps are masked; the paper lets them take part.
     mask_padding: bool | None = None
+    # BEATs and Dasheng: whether it is not attended to either; their code can do that.
+    attention_mask: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -103,7 +103,9 @@ def test_another_epsilon_would_show(arrays, encoder, lengths):
 
 def test_the_front_end_pads_before_it_normalises(arrays, lengths):
     encoder = load_encoder("eat", weights="untrained", **TINY)
-    for length in lengths:
+    raw = [length for length in lengths if f"mel_raw_{length}" in arrays]
+    assert raw
+    for length in raw:
         shift, scale = encoder.input.mean, 2 * encoder.input.std
         want = (arrays[f"mel_raw_{length}"] - shift) / scale
         np.testing.assert_allclose(arrays[f"input_{length}"][:, 0], want, atol=1e-6)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import functools
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -32,13 +32,47 @@ class Geometry:
     frequency_edges_hz: tuple[tuple[float, float], ...]
 
 
+class Extent(NamedTuple):
+    """How much of each input is of its clip.
+
+    Attributes:
+        lengths: `[B]`, samples that belong to the clip; padding lies behind them.
+        samples: Of the whole input.
+    """
+
+    lengths: Int[Arr, "B"]
+    samples: int
+
+
 def mean_token(
-    patches: Float[Arr, "B T F D"], mask: Bool[Arr, "B T"]
+    patches: Float[Arr, "B T F D"], mask: Bool[Arr, "B T F"]
 ) -> Float[Array, "B D"]:
-    """Mean over the time steps in `mask`: what stands in for a missing class token."""
-    counted = jnp.asarray(mask)[:, :, None, None]
-    count = jnp.maximum(patches.shape[2] * mask.sum(1), 1).astype(jnp.float32)
-    return jnp.where(counted, patches, 0.0).sum((1, 2)) / count[:, None]
+    """Mean over the tokens in `mask`: what stands in for a missing class token."""
+    count = jnp.maximum(mask.sum((1, 2)), 1).astype(jnp.float32)
+    counted = jnp.where(jnp.asarray(mask)[..., None], patches, 0.0)
+    return counted.sum((1, 2)) / count[:, None]
+
+
+def mean_tokens(
+    patches: Float[Array, "B T F D"],
+    mask: Bool[Arr, "B T F"],
+    layers: list[Float[Array, "B T F D"]] | None,
+) -> Tokens:
+    """The `Tokens` of an encoder without a class token: means take its place.
+
+    Args:
+        patches: Of the last layer.
+        mask: The tokens that the means are over; a time step is real where one is.
+        layers: Outputs of all blocks, where they are wanted.
+    """
+    means = [mean_token(x, mask) for x in layers or []]
+    return Tokens(
+        patches=patches,
+        cls=mean_token(patches, mask),
+        mask=jnp.asarray(mask).any(2),
+        layers=jnp.stack(layers, axis=1) if layers else None,
+        layer_cls=jnp.stack(means, axis=1) if layers else None,
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -137,14 +171,11 @@ class Encoder(abc.ABC):
         self,
         params: Params,
         spectrogram: Float[Arr, "B frames mels"],
-        real: Int[Arr, "B"] | None,
+        extent: Extent | None,
         *,
         all_layers: bool,
     ) -> Tokens:
-        """Tokens of `spectrogram`, whose first `real` frames are of the clip.
-
-        `real` is None when nothing is to be masked.
-        """
+        """Tokens of `spectrogram`; `extent` is None where nobody knows of padding."""
 
     def apply(
         self,
@@ -160,17 +191,29 @@ class Encoder(abc.ABC):
         """
         with jax.default_matmul_precision("highest"):
             spectrogram = self.spectrogram(params, waveform, lengths)
-            real = self.real_frames(lengths) if self.mask_padding else None
-            return self.tokens(params, spectrogram, real, all_layers=all_layers)
+            extent = Extent(lengths, waveform.shape[1])
+            return self.tokens(params, spectrogram, extent, all_layers=all_layers)
 
     def step_mask(
-        self, real: Int[Arr, "B"] | None, shape: tuple[int, int]
+        self, extent: Extent | None, shape: tuple[int, int]
     ) -> Bool[Array, "B T"]:
-        """True for time steps that hold a real frame; `shape` is (B, T)."""
-        if real is None:
+        """True for time steps that hold a real frame, or that nobody wants masked.
+
+        Args:
+            extent: As of `tokens`.
+            shape: (B, T).
+        """
+        if extent is None or not self.mask_padding:
             return jnp.ones(shape, bool)
-        steps = -(-jnp.asarray(real) // self.frames_per_step)
+        steps = -(-self.real_frames(extent.lengths) // self.frames_per_step)
         return frame_mask(steps, shape[1])
+
+    def band_mask(
+        self, extent: Extent | None, shape: tuple[int, int, int]
+    ) -> Bool[Array, "B T F"]:
+        """`step_mask` for every band; `shape` is (B, T, F)."""
+        steps = self.step_mask(extent, shape[:2])
+        return jnp.broadcast_to(steps[:, :, None], shape)
 
     # For people --------------------------------------------------------------
 

@@ -12,12 +12,18 @@ from typing import Any, ClassVar, cast
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
-from unmute_jax.encoders.base import Encoder, Geometry, Params, mean_token
+from unmute_jax.encoders.base import Encoder, Extent, Geometry, Params, mean_tokens
 from unmute_jax.encoders.beats_network import BeatsNetwork
 from unmute_jax.errors import InputError
-from unmute_jax.frontends import KaldiFbank, kaldi_fbank, real_frames, silence_behind
+from unmute_jax.frontends import (
+    KaldiFbank,
+    frame_mask,
+    kaldi_fbank,
+    real_frames,
+    silence_behind,
+)
 from unmute_jax.tokens import Arr, Tokens
 from unmute_jax.weights import beats as checkpoints
 from unmute_jax.weights.beats import BANDS, PATCH
@@ -43,6 +49,8 @@ class BeatsEncoder(Encoder):
 
     Attributes:
         network: The flax module.
+        attention_mask: Whether padding is kept out of the network as well, as the
+            reference does when it is given a padding mask.
     """
 
     version: ClassVar[int] = 1
@@ -50,6 +58,7 @@ class BeatsEncoder(Encoder):
     min_samples: ClassVar[int] = FBANK.frame_length
 
     network: BeatsNetwork
+    attention_mask: bool = False
 
     @property
     def num_features(self) -> int:
@@ -78,6 +87,7 @@ class BeatsEncoder(Encoder):
             "num_heads": self.network.sizes.num_heads,
             "fbank": dataclasses.asdict(FBANK),
             "input": {"scale": SCALE, "mean": MEAN, "std": STD},
+            "attention_mask": self.attention_mask,
         }
 
     def input_samples(self, clip_seconds: float) -> int:
@@ -115,7 +125,7 @@ class BeatsEncoder(Encoder):
         self,
         params: Params,
         spectrogram: Float[Arr, "B frames mels"],
-        real: Int[Arr, "B"] | None,
+        extent: Extent | None,
         *,
         all_layers: bool,
     ) -> Tokens:
@@ -127,17 +137,14 @@ class BeatsEncoder(Encoder):
                 f"{self.name} takes at least {PATCH} frames of {PATCH * BANDS} mel "
                 f"bands; got {frames} of {mels}"
             )
-        outputs = cast(list[Array], self.network.apply({"params": params}, spectrogram))
-        maps = [x.reshape(b, frames // PATCH, BANDS, -1) for x in outputs]
-        mask = self.step_mask(real, (b, frames // PATCH))
-        means = [mean_token(x, mask) for x in maps]
-        return Tokens(
-            patches=maps[-1],
-            cls=means[-1],
-            mask=mask,
-            layers=jnp.stack(maps, axis=1) if all_layers else None,
-            layer_cls=jnp.stack(means, axis=1) if all_layers else None,
-        )
+        grid = b, frames // PATCH, BANDS
+        keys, mask = None, self.band_mask(extent, grid)
+        if extent is not None and self.attention_mask:
+            keys = real_tokens(extent, frames, grid[1] * grid[2])
+            mask = keys.reshape(grid)
+        outputs = self.network.apply({"params": params}, spectrogram, keys)
+        maps = [x.reshape(*grid, -1) for x in cast(list[Array], outputs)]
+        return mean_tokens(maps[-1], mask, maps if all_layers else None)
 
     def logits(self, tokens: Tokens) -> Float[Array, "B C"]:
         """`head(mean token)` of fine-tuned weights."""
@@ -149,8 +156,29 @@ class BeatsEncoder(Encoder):
         return cast(Array, logits)
 
 
+def real_tokens(extent: Extent, frames: int, tokens: int) -> Bool[Array, "B N"]:
+    """The tokens that the padding mask of the reference leaves.
+
+    It shortens a mask of samples to one of frames and that to one of tokens, both times
+    in equal groups, and a group is padding where all of it is. The tokens are cut as
+    one sequence, so a time step may keep some of its bands.
+
+    Args:
+        extent: Of the clips in the input.
+        frames: Of the input.
+        tokens: N, over time and frequency.
+    """
+    group = extent.samples // frames
+    real_frames = -(-jnp.asarray(extent.lengths) // group)
+    return frame_mask(-(-real_frames // (frames // tokens)), tokens)
+
+
 def build(
-    name: str, read: Callable[[], EncoderWeights], *, mask_padding: bool = False
+    name: str,
+    read: Callable[[], EncoderWeights],
+    *,
+    mask_padding: bool = False,
+    attention_mask: bool = False,
 ) -> BeatsEncoder:
     """BEATs with the weights that `read` gives.
 
@@ -158,6 +186,8 @@ def build(
         name: As in the registry.
         read: Gives the weights.
         mask_padding: Whether time steps without a real frame are masked.
+        attention_mask: Whether padding is masked in the attention too, as the reference
+            can do; the mask of the tokens is then that of the reference.
 
     Raises:
         InputError: Of `read`.
@@ -170,5 +200,6 @@ def build(
         weights=weights.identity,
         params=jax.device_put(weights.params),
         mask_padding=mask_padding,
+        attention_mask=attention_mask,
         network=BeatsNetwork(sizes=weights.sizes),
     )

@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from unmute_jax.encoders import vit
 from unmute_jax.weights.beats import GATES, PATCH, Sizes
@@ -24,12 +24,16 @@ class GatedAttention(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "B N D"], bias: Float[Array, "H N N"]
+        self,
+        x: Float[Array, "B N D"],
+        bias: Float[Array, "H N N"],
+        keys: Bool[Array, "B N"] | None = None,
     ) -> Float[Array, "B N D"]:
         """softmax(q k^T / sqrt(d) + gate bias) v, then the output projection.
 
-        The gate is a (b A - 1) + 2, where a and b are sigmoids of linear maps of the
-        query as it is, before any scaling, and A is a number per head.
+        Only tokens in `keys` are attended to. The gate is a (b A - 1) + 2, where a and
+        b are sigmoids of linear maps of the query as it is, before any scaling, and A
+        is a number per head.
         """
         b, n, d = x.shape
         width = d // self.num_heads
@@ -40,6 +44,7 @@ class GatedAttention(nn.Module):
         scale = self.param("gate_scale", nn.initializers.ones, (self.num_heads,))
         gate = inner * (outer * scale[None, :, None] - 1.0) + 2.0
         scores = jnp.einsum("bhqd,bhkd->bhqk", q * width**-0.5, k)
+        scores = vit.masked(scores, keys)
         weights = jax.nn.softmax(scores + gate[..., None] * bias[None], axis=-1)
         pooled = jnp.einsum("bhqk,bhkd->bhqd", weights, v)
         return nn.Dense(d, name="proj")(pooled.swapaxes(1, 2).reshape(b, n, d))
@@ -55,10 +60,13 @@ class BeatsBlock(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "B N D"], bias: Float[Array, "H N N"]
+        self,
+        x: Float[Array, "B N D"],
+        bias: Float[Array, "H N N"],
+        keys: Bool[Array, "B N"] | None = None,
     ) -> Float[Array, "B N D"]:
         """LN2(alpha u + MLP(u)), where u = LN1(alpha x + Attention(x))."""
-        attended = GatedAttention(self.num_heads, name="attn")(x, bias)
+        attended = GatedAttention(self.num_heads, name="attn")(x, bias, keys)
         u = vit.layer_norm(self.epsilon, "norm1")(self.alpha * x + attended)
         inner = vit.Mlp(self.hidden, name="mlp")(u)
         return vit.layer_norm(self.epsilon, "norm2")(self.alpha * u + inner)
@@ -105,12 +113,18 @@ class BeatsNetwork(nn.Module):
         if sizes.classes is not None:
             self.head = nn.Dense(sizes.classes)
 
-    def embed(self, spectrogram: Float[Array, "B frames 128"]) -> Float[Array, "B N D"]:
-        """The input of the first block."""
+    def embed(
+        self,
+        spectrogram: Float[Array, "B frames 128"],
+        keys: Bool[Array, "B N"] | None = None,
+    ) -> Float[Array, "B N D"]:
+        """The input of the first block; tokens that are not in `keys` are cleared."""
         patches = vit.patchify(spectrogram, PATCH)
         b, t, f, pixels = patches.shape
         x = self.patch_norm(self.patch_embed(patches.reshape(b, t * f, pixels)))
         x = self.project(x)
+        if keys is not None:
+            x = jnp.where(keys[:, :, None], x, 0.0)
         return self.norm(x + nn.gelu(self.position_conv(x), approximate=False))
 
     def position_bias(self, n: int) -> Float[Array, "H {n} {n}"]:
@@ -123,14 +137,19 @@ class BeatsNetwork(nn.Module):
         return jnp.moveaxis(of_distance[key - query + n - 1], -1, 0)
 
     def __call__(
-        self, spectrogram: Float[Array, "B frames 128"]
+        self,
+        spectrogram: Float[Array, "B frames 128"],
+        keys: Bool[Array, "B N"] | None = None,
     ) -> list[Float[Array, "B N D"]]:
-        """The output of every block; the last one is the feature."""
-        x = self.embed(spectrogram)
+        """The output of every block; the last one is the feature.
+
+        With `keys`, other tokens neither reach the convolution nor are attended to.
+        """
+        x = self.embed(spectrogram, keys)
         bias = self.position_bias(x.shape[1])
         outputs = []
         for block in self.blocks:
-            x = block(x, bias)
+            x = block(x, bias, keys)
             outputs.append(x)
         return outputs
 

@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from unmute_jax.encoders.base import Encoder, Geometry, Params, mean_token
+from unmute_jax.encoders.base import Encoder, Extent, Geometry, Params, mean_tokens
 from unmute_jax.encoders.dasheng_network import DashengNetwork
 from unmute_jax.errors import InputError, unknown_name
-from unmute_jax.frontends import silence_behind
+from unmute_jax.frontends import frame_mask, silence_behind
 from unmute_jax.mel_decibels import Clamp, mel_decibels
 from unmute_jax.tokens import Arr, Tokens
 from unmute_jax.weights import dasheng as checkpoints
@@ -30,6 +30,8 @@ ORIGIN = Origin(
     checkpoints=checkpoints,
     published=PUBLISHED_SIZES,
 )
+# From one token to the next; a token is real where the clip fills all of this.
+STEP_SAMPLES = FRAMES * MEL.frame_shift
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,6 +44,8 @@ class DashengEncoder(Encoder):
     Attributes:
         network: The flax module.
         clamp: Whose maximum the decibels are measured from, "clip" or "batch".
+        attention_mask: Whether padding is not attended to, as in the reference when it
+            is given lengths.
     """
 
     version: ClassVar[int] = 1
@@ -50,6 +54,7 @@ class DashengEncoder(Encoder):
 
     network: DashengNetwork
     clamp: Clamp = "clip"
+    attention_mask: bool = False
 
     @property
     def num_features(self) -> int:
@@ -89,6 +94,7 @@ class DashengEncoder(Encoder):
             "num_heads": self.network.num_heads,
             "mel": dataclasses.asdict(MEL),
             "clamp": self.clamp,
+            "attention_mask": self.attention_mask,
         }
 
     def input_samples(self, clip_seconds: float) -> int:
@@ -126,7 +132,7 @@ class DashengEncoder(Encoder):
         self,
         params: Params,
         spectrogram: Float[Arr, "B frames mels"],
-        real: Int[Arr, "B"] | None,
+        extent: Extent | None,
         *,
         all_layers: bool,
     ) -> Tokens:
@@ -138,17 +144,14 @@ class DashengEncoder(Encoder):
                 f"{self.name} takes at least {FRAMES} frames of {MEL.num_mels} mel "
                 f"bands; got {frames} of {mels}"
             )
-        outputs = cast(list[Array], self.network.apply({"params": params}, spectrogram))
-        *blocks, patches = [x[:, :, None] for x in outputs]
-        mask = self.step_mask(real, (b, frames // FRAMES))
-        means = [mean_token(x, mask) for x in blocks] if all_layers else []
-        return Tokens(
-            patches=patches,
-            cls=mean_token(patches, mask),
-            mask=mask,
-            layers=jnp.stack(blocks, axis=1) if all_layers else None,
-            layer_cls=jnp.stack(means, axis=1) if all_layers else None,
-        )
+        steps = frames // FRAMES
+        keys, mask = None, self.band_mask(extent, (b, steps, 1))
+        if extent is not None and self.attention_mask:
+            keys = frame_mask(jnp.asarray(extent.lengths) // STEP_SAMPLES, steps)
+            mask = keys[:, :, None]
+        outputs = self.network.apply({"params": params}, spectrogram, keys)
+        *blocks, patches = [x[:, :, None] for x in cast(list[Array], outputs)]
+        return mean_tokens(patches, mask, blocks if all_layers else None)
 
     def logits(self, tokens: Tokens) -> Float[Array, "B C"]:
         """The head of fine-tuned weights on the mean token."""
@@ -166,6 +169,7 @@ def build(
     *,
     clamp: str = "clip",
     mask_padding: bool = False,
+    attention_mask: bool = False,
 ) -> DashengEncoder:
     """Dasheng with the weights that `read` gives.
 
@@ -175,6 +179,8 @@ def build(
         clamp: "clip": decibels end 120 below the maximum of their clip. "batch": of
             the whole batch, as in the reference; such tokens cannot be stored.
         mask_padding: Whether time steps without a real frame are masked.
+        attention_mask: Whether padding is masked in the attention too, as the reference
+            can do; the mask of the tokens is then that of the reference.
 
     Raises:
         InputError: An unknown clamp, or of `read`.
@@ -189,6 +195,7 @@ def build(
         weights=weights.identity,
         params=jax.device_put(weights.params),
         mask_padding=mask_padding,
+        attention_mask=attention_mask,
         network=DashengNetwork(sizes=weights.sizes, num_heads=weights.num_heads),
         clamp=cast(Clamp, clamp),
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from unmute_jax.encoders import vit
 from unmute_jax.weights.dasheng import FRAMES, MEL, Sizes
@@ -84,28 +84,37 @@ class DashengNetwork(nn.Module):
         return self.patch_embed(patches) + self.positions[places][None]
 
     def __call__(
-        self, spectrogram: Float[Array, "B frames mels"]
+        self,
+        spectrogram: Float[Array, "B frames mels"],
+        keys: Bool[Array, "B N"] | None = None,
     ) -> list[Float[Array, "B N D"]]:
         """The output of every block, and that of the final norm: the feature.
 
-        Tokens attend within their piece; the last piece may be shorter.
+        Tokens attend within their piece, and there to `keys` alone where they are
+        given; the last piece may be shorter.
         """
         x = self.embed(spectrogram)
-        b, n, d = x.shape
-        size = self.sizes.positions
-        whole = n // size * size
-        pieces = [x[:, :whole].reshape(-1, size, d), x[:, whole:]]
-        outputs = [self._encode(piece) for piece in pieces if piece.size]
+        b, _, d = x.shape
+        pieces = self._pieces(x)
+        masks = [None] * len(pieces) if keys is None else self._pieces(keys)
+        outputs = [self._encode(*piece) for piece in zip(pieces, masks, strict=True)]
         layers = zip(*outputs, strict=True)
         return [
             jnp.concatenate([part.reshape(b, -1, d) for part in layer], axis=1)
             for layer in layers
         ]
 
-    def _encode(self, x: Array) -> list[Array]:
+    def _pieces(self, x: Array) -> list[Array]:
+        """All whole pieces of `[B, N, ...]` as more rows, and what is left of each."""
+        size = self.sizes.positions
+        whole = x.shape[1] // size * size
+        pieces = [x[:, :whole].reshape(-1, size, *x.shape[2:]), x[:, whole:]]
+        return [piece for piece in pieces if piece.size]
+
+    def _encode(self, x: Array, keys: Array | None) -> list[Array]:
         outputs = []
         for block in self.blocks:
-            x = block(x)
+            x = block(x, keys)
             outputs.append(x)
         return [*outputs, self.norm(x)]
 

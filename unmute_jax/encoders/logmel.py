@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from unmute_jax.encoders.base import Encoder, Geometry, Params, mean_token
+from unmute_jax.encoders.base import Encoder, Extent, Geometry, Params, mean_tokens
 from unmute_jax.errors import InputError
 from unmute_jax.frontends import KaldiFbank, fit_frames, kaldi_fbank, real_frames
 from unmute_jax.tokens import Arr, Tokens
@@ -113,7 +113,7 @@ class LogmelEncoder(Encoder):
         self,
         params: Params,
         spectrogram: Float[Arr, "B frames mels"],
-        real: Int[Arr, "B"] | None,
+        extent: Extent | None,
         *,
         all_layers: bool,
     ) -> Tokens:
@@ -129,15 +129,8 @@ class LogmelEncoder(Encoder):
         cells = _windows(rows, 3, self.stride_mel)  # [B, T, time, F, mel]
         b, t, _, f, _ = cells.shape
         patches = cells.swapaxes(2, 3).reshape(b, t, f, PATCH * PATCH)
-        mask = self.step_mask(real, (b, t))
-        cls = mean_token(patches, mask)
-        return Tokens(
-            patches=patches,
-            cls=cls,
-            mask=mask,
-            layers=patches[:, None] if all_layers else None,
-            layer_cls=cls[:, None] if all_layers else None,
-        )
+        mask = self.band_mask(extent, (b, t, f))
+        return mean_tokens(patches, mask, [patches] if all_layers else None)
 
     def _steps(self, frames: int) -> int:
         return 1 + (frames - PATCH) // self.stride_time

@@ -9,7 +9,7 @@ from __future__ import annotations
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 
 def layer_norm(epsilon: float, name: str | None = None) -> nn.LayerNorm:
@@ -26,15 +26,32 @@ class Attention(nn.Module):
     num_heads: int
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B N D"]) -> Float[Array, "B N D"]:
-        """softmax(q k^T / sqrt(D / heads)) v, then the output projection."""
+    def __call__(
+        self, x: Float[Array, "B N D"], keys: Bool[Array, "B N"] | None = None
+    ) -> Float[Array, "B N D"]:
+        """softmax(q k^T / sqrt(D / heads)) v, then the output projection.
+
+        Only tokens in `keys` are attended to; without any of them, all are alike.
+        """
         b, n, d = x.shape
         width = d // self.num_heads
         qkv = nn.Dense(3 * d, name="qkv")(x).reshape(b, n, 3, self.num_heads, width)
         q, k, v = jnp.transpose(qkv, (2, 0, 3, 1, 4))
-        scores = jnp.einsum("bhqd,bhkd->bhqk", q * width**-0.5, k)
+        scores = masked(jnp.einsum("bhqd,bhkd->bhqk", q * width**-0.5, k), keys)
         pooled = jnp.einsum("bhqk,bhkd->bhqd", jax.nn.softmax(scores, axis=-1), v)
         return nn.Dense(d, name="proj")(pooled.swapaxes(1, 2).reshape(b, n, d))
+
+
+def masked(
+    scores: Float[Array, "B H N N"], keys: Bool[Array, "B N"] | None
+) -> Float[Array, "B H N N"]:
+    """The lowest number for keys that must not be attended to.
+
+    It is finite, so that a row without any key is no NaN.
+    """
+    if keys is None:
+        return scores
+    return jnp.where(keys[:, None, None], scores, jnp.finfo(scores.dtype).min)
 
 
 class Mlp(nn.Module):
@@ -72,10 +89,12 @@ class PreNormBlock(nn.Module):
     epsilon: float
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B N D"]) -> Float[Array, "B N D"]:
+    def __call__(
+        self, x: Float[Array, "B N D"], keys: Bool[Array, "B N"] | None = None
+    ) -> Float[Array, "B N D"]:
         """`u + MLP(LN2(u))`, where `u = x + Attention(LN1(x))`."""
         normalised = layer_norm(self.epsilon, "norm1")(x)
-        u = x + Attention(self.num_heads, name="attn")(normalised)
+        u = x + Attention(self.num_heads, name="attn")(normalised, keys)
         return u + Mlp(self.hidden, name="mlp")(layer_norm(self.epsilon, "norm2")(u))
 
 

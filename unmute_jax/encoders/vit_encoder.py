@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from unmute_jax.encoders.base import Encoder, Geometry, Params
+from unmute_jax.encoders.base import Encoder, Extent, Geometry, Params
 from unmute_jax.encoders.vit_network import VitNetwork
 from unmute_jax.errors import InputError
 from unmute_jax.frontends import KaldiFbank, fit_frames, kaldi_fbank, real_frames
@@ -111,7 +111,7 @@ class VitEncoder(Encoder):
         self,
         params: Params,
         spectrogram: Float[Arr, "B frames mels"],
-        real: Int[Arr, "B"] | None,
+        extent: Extent | None,
         *,
         all_layers: bool,
     ) -> Tokens:
@@ -137,7 +137,7 @@ class VitEncoder(Encoder):
         return Tokens(
             patches=token_map(last),
             cls=last[:, 0],
-            mask=self.step_mask(real, (b, t)),
+            mask=self.step_mask(extent, (b, t)),
             layers=jnp.stack([token_map(x) for x in layers], 1) if all_layers else None,
             layer_cls=jnp.stack([x[:, 0] for x in layers], 1) if all_layers else None,
         )
