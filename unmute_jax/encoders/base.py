@@ -92,6 +92,7 @@ class Encoder(abc.ABC):
         licence: Of the weights.
         weights: "sha256:..." of the file, or how the weights were made.
         params: A nested dict of float32 arrays.
+        classes: Names of the outputs of `logits`; none without a head.
         mask_padding: Whether `Tokens.mask` leaves out time steps that hold no frame of
             the clip. The paper keeps all of them.
     """
@@ -105,6 +106,7 @@ class Encoder(abc.ABC):
     licence: str
     weights: str
     params: Params = dataclasses.field(repr=False)
+    classes: tuple[str, ...] = dataclasses.field(default=(), repr=False)
     mask_padding: bool = False
 
     # Facts -------------------------------------------------------------------

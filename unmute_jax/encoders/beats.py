@@ -199,6 +199,7 @@ def build(
         licence=weights.licence,
         weights=weights.identity,
         params=jax.device_put(weights.params),
+        classes=weights.classes,
         mask_padding=mask_padding,
         attention_mask=attention_mask,
         network=BeatsNetwork(sizes=weights.sizes),

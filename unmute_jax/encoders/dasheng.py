@@ -194,6 +194,7 @@ def build(
         licence=weights.licence,
         weights=weights.identity,
         params=jax.device_put(weights.params),
+        classes=weights.classes,
         mask_padding=mask_padding,
         attention_mask=attention_mask,
         network=DashengNetwork(sizes=weights.sizes, num_heads=weights.num_heads),

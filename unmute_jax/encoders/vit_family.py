@@ -77,6 +77,7 @@ def build(
         licence=weights.licence,
         weights=weights.identity,
         params=jax.device_put(weights.params),
+        classes=weights.classes,
         mask_padding=mask_padding,
         network=family.network(sizes=weights.sizes, num_heads=weights.num_heads),
         input=wanted,

@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from unmute_jax import audioset
 from unmute_jax.errors import InputError
 from unmute_jax.weights.files import read_weights
 from unmute_jax.weights.vit import HEAD_WIDTH
@@ -88,6 +89,7 @@ class EncoderWeights:
     Attributes:
         sizes: The `Sizes` of its checkpoints.
         num_heads: Attention heads.
+        classes: Names of the outputs of the head; none without one, or unknown.
         params: A nested dict of float32 arrays.
         description: For people: which weights these are.
         licence: Of the weights.
@@ -96,6 +98,7 @@ class EncoderWeights:
 
     sizes: Any
     num_heads: int
+    classes: tuple[str, ...]
     params: dict[str, Any]
     description: str
     licence: str
@@ -124,6 +127,7 @@ def read(
     weights = EncoderWeights(
         sizes=sizes,
         num_heads=_check_heads(sizes, heads),
+        classes=audioset.head_names(sizes.classes, _labels(file.content), source),
         params=checkpoints.to_params(tensors, sizes, source),
         description=f"{_title(origin, sizes)}, {training}, {file.path.name}",
         licence=origin.licence,
@@ -161,6 +165,7 @@ def untrained(
     return EncoderWeights(
         sizes=sizes,
         num_heads=_check_heads(sizes, heads),
+        classes=(),
         params=origin.checkpoints.to_params(
             origin.checkpoints.untrained(sizes, seed), sizes, made
         ),
@@ -168,6 +173,11 @@ def untrained(
         licence=origin.licence,
         identity=made,
     )
+
+
+def _labels(content: Any) -> Any:
+    """Output -> identifier of its class, where the file lists them as BEATs does."""
+    return content.get("label_dict") if isinstance(content, Mapping) else None
 
 
 def _check_heads(sizes: Any, heads: int) -> int:

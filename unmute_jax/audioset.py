@@ -1,0 +1,55 @@
+"""The 527 classes of AudioSet, which fine-tuned encoders tell apart.
+
+The list is `class_labels_indices.csv` of AudioSet (Gemmeke et al. 2017), CC BY 4.0, by
+Google Inc.
+"""
+
+from __future__ import annotations
+
+import csv
+import functools
+import importlib.resources
+from collections.abc import Mapping
+from typing import Any
+
+from unmute_jax.errors import InputError
+
+
+@functools.cache
+def classes() -> dict[str, str]:
+    """Identifier ("/m/09x0r") -> name ("Speech"), in the order of the list."""
+    folder = importlib.resources.files("unmute_jax") / "assets" / "audioset"
+    text = (folder / "class_labels_indices.csv").read_text("utf-8")
+    return {
+        row["mid"]: row["display_name"] for row in csv.DictReader(text.splitlines())
+    }
+
+
+def head_names(outputs: int | None, identifiers: Any, source: str) -> tuple[str, ...]:
+    """What the outputs of a head that came with weights are called.
+
+    Args:
+        outputs: Their number; None without a head.
+        identifiers: Output -> identifier, where the file lists them itself (BEATs has
+            an order of its own); otherwise the order is that of AudioSet's list.
+        source: Of the weights, for the message.
+
+    Returns:
+        The names; identifiers that AudioSet does not have stay as they are. Nothing
+        where the head has other classes than AudioSet's, and does not list them.
+
+    Raises:
+        InputError: The list does not name every output.
+    """
+    names = classes()
+    if outputs is None:
+        return ()
+    if isinstance(identifiers, Mapping):
+        if {str(key) for key in identifiers} != {str(i) for i in range(outputs)}:
+            raise InputError(
+                f"{source}: its list of {len(identifiers)} labels does not name the "
+                f"{outputs} outputs of its head"
+            )
+        listed = {int(key): str(value) for key, value in identifiers.items()}
+        return tuple(names.get(listed[i], listed[i]) for i in range(outputs))
+    return tuple(names.values()) if outputs == len(names) else ()
