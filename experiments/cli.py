@@ -22,7 +22,7 @@ CONFIG = config_flags.DEFINE_config_file(
 WORKDIR = flags.DEFINE_string(
     "workdir",
     None,
-    "Where the run is written; by default runs/<named by the configuration>.",
+    "The folder of the run; training names it by the configuration: runs/...",
 )
 
 
@@ -34,21 +34,56 @@ def launch(main: Callable[[Experiment], None], about: str | None) -> None:
         about: Text for --help, usually the module's docstring.
     """
 
-    def guarded(_: list[str]) -> None:
+    def configured(argv: list[str]) -> None:
+        if argv[1:]:
+            _stop(f"unexpected argument {argv[1]!r}: options are written --name=value")
+        main(Experiment.from_dict(_config().to_dict()))
+
+    _launch(configured, about or "", is_configured=True)
+
+
+def launch_plain(main: Callable[[list[str]], None], about: str | None) -> None:
+    """`launch` for programs that need no config file.
+
+    Args:
+        main: Gets the arguments that are no options, which may stand anywhere.
+        about: Text for --help.
+    """
+    _launch(lambda argv: main(argv[1:]), about or "", is_configured=False)
+
+
+def _launch(
+    main: Callable[[list[str]], None], about: str, *, is_configured: bool
+) -> None:
+    def guarded(argv: list[str]) -> None:
         # Libraries tell every step of their work at INFO.
         logging.set_verbosity(logging.WARNING)
         # Without a minimum the small programs of the probes would not be kept.
         jax.config.update("jax_compilation_cache_dir", str(cache_dir("compiled")))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
         try:
-            main(Experiment.from_dict(_config().to_dict()))
+            main(argv)
         except InputError as error:
             _stop(str(error))
         except KeyboardInterrupt:
             print("stopped; the same command goes on from here", file=sys.stderr)
             sys.exit(130)
 
-    app.run(guarded, flags_parser=lambda argv: _parse(argv, about or ""))
+    def parse(argv: list[str]) -> list[str]:
+        return _parse(argv, about, is_configured)
+
+    app.run(guarded, flags_parser=parse)
+
+
+def required(flag: flags.FlagHolder[str | None]) -> str:
+    """The value of an option without a default.
+
+    Raises:
+        InputError: It was not given.
+    """
+    if flag.value is None:
+        raise InputError(f"--{flag.name} is missing; --help says what it is")
+    return flag.value
 
 
 def options(config: ConfigDict, prefix: str = "config") -> Iterator[tuple[str, Any]]:
@@ -60,13 +95,14 @@ def options(config: ConfigDict, prefix: str = "config") -> Iterator[tuple[str, A
             yield f"{prefix}.{key}", value
 
 
-def _parse(argv: list[str], about: str) -> list[str]:
+def _parse(argv: list[str], about: str, is_configured: bool) -> list[str]:
     if any(a in ("--help", "-h", "-help") for a in argv):
-        _help(argv, about)
+        _help(argv, about, is_configured)
         sys.exit(0)
     _check_keys(argv)
+    flags.FLAGS.set_gnu_getopt()
     try:
-        rest = flags.FLAGS(argv)
+        return flags.FLAGS(argv)
     except flags.UnrecognizedFlagError as error:
         known = [f"--{name}" for name in flags.FLAGS]
         _stop(str(unknown_name("option", f"--{error.flagname}", known)))
@@ -74,9 +110,6 @@ def _parse(argv: list[str], about: str) -> list[str]:
         _stop(_wrong_value(str(error)))
     except (flags.Error, AttributeError, TypeError, ValueError) as error:
         _stop(str(error).splitlines()[0])
-    if rest[1:]:
-        _stop(f"unexpected argument {rest[1]!r}: options are written --name=value")
-    return rest
 
 
 def _check_keys(argv: list[str]) -> None:
@@ -113,7 +146,7 @@ def _wrong_value(message: str) -> str:
     return f"--{found[1]}={found[2]}: must be {kind} (default: {default})"
 
 
-def _help(argv: list[str], about: str) -> None:
+def _help(argv: list[str], about: str, is_configured: bool) -> None:
     print(about.strip(), end="\n\nOptions:\n")
     module = flags.FLAGS.find_module_defining_flag("workdir")
     for name in flags.FLAGS:
@@ -121,7 +154,10 @@ def _help(argv: list[str], about: str) -> None:
         ours = flags.FLAGS.find_module_defining_flag(name)
         if ours in (module, argv[0], "__main__") or str(ours).startswith("experiments"):
             default = "" if flag.default in (None, False) else f" [{flag.default}]"
-            print(f"  --{name}{default}\n      {flag.help}")
+            if is_configured or name != "config":
+                print(f"  --{name}{default}\n      {flag.help}")
+    if not is_configured:
+        return
     print("\nOptions of the experiment, with their defaults (config files change some;")
     print("None: the default of the encoder, probe or data set it belongs to):")
     for name, value in options(default_config()):

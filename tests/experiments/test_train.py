@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from unmute_jax import results
+from unmute_jax import one_bit, results
 
 TINY = (
     "--config=configs/quickstart.py",
@@ -129,6 +129,23 @@ def test_without_data_and_weights_the_paper_setting_says_what_to_fetch(cache):
     assert done.returncode == 2
     for word in ("EAT-base_epoch30", "ESC-50", "quickstart", str(cache)):
         assert word in done.stderr
+
+
+def test_a_trained_probe_is_exported_once(first, cache, tmp_path):
+    folder, _ = first
+    file = tmp_path / "one_bit.safetensors"
+    order = (f"--workdir={folder}", f"--output={file}", "--dense=int8")
+    done = start(*order, cache=cache, program="export")
+    assert done.returncode == 0, done.stderr
+    assert "640 bytes, 20 x 256 bits" in done.stdout
+    assert one_bit.load(file).features == 256
+    again = start(*order, cache=cache, program="export")
+    assert (again.returncode, again.stdout) == (2, "")
+    assert "is there already: name another file" in again.stderr
+    missing = start(cache=cache, program="export")
+    assert (
+        missing.stderr.strip() == "error: --workdir is missing; --help says what it is"
+    )
 
 
 def test_kills_at_any_moment_change_nothing(tmp_path):

@@ -54,6 +54,28 @@ class Standardiser:
         )
 
     @classmethod
+    def of_tokens(
+        cls, mean: Float[np.ndarray, "D"], sd: Float[np.ndarray, "D"]
+    ) -> Standardiser:
+        """One that changes the tokens and leaves their summary as it is."""
+
+        def everywhere(value: float) -> Summary:
+            flat, bands = (
+                np.full((1,) * axes + mean.shape, value, np.float32) for axes in (1, 2)
+            )
+            return Summary(
+                cls=flat,
+                mean=flat,
+                max=flat,
+                std=flat,
+                band_mean=bands,
+                band_max=bands,
+                band_std=bands,
+            )
+
+        return cls(everywhere(0.0), everywhere(1.0), mean, sd)
+
+    @classmethod
     def from_arrays(cls, arrays: dict[str, Any]) -> Standardiser:
         """The way back from `dataclasses.asdict`."""
         return cls(
