@@ -52,6 +52,9 @@ class Frontend:
     target_frames: int | None = None
     mean: float | None = None
     std: float | None = None
+    # ASiT: how its positions fit other lengths: "bicubic", or "swapped" or "ast" as
+    # in code of others.
+    positions: str | None = None
     # Whether padded time steps are masked; the paper lets them take part.
     mask_padding: bool | None = None
     # BEATs and Dasheng: whether it is not attended to either; their code can do that.

@@ -13,7 +13,6 @@ import safetensors.numpy
 from tests import golden
 from tests.encoders.blocks import check_blocks, lengths
 from unmute_jax.encoders import load_encoder
-from unmute_jax.encoders.asit import bicubic
 from unmute_jax.errors import InputError
 from unmute_jax.weights import asit as weights
 from unmute_jax.weights import vit
@@ -62,24 +61,65 @@ def test_every_stage_equals_the_reference_at_every_length(arrays, encoder):
             check_blocks(encoder, x, arrays, length, **limits)
 
 
-def test_positions_are_resized_as_pytorch_does(arrays, encoder):
-    names = [m for m in (re.fullmatch(r"pos_embed_(\d+)", n) for n in arrays) if m]
+# Option -> file and names of the tables, and how near they must come.
+POSITIONS = {
+    "bicubic": ("asit_tiny.npz", r"pos_embed_(\d+)", 2e-5),
+    "swapped": ("asit_tiny.npz", r"pos_embed_swapped_grid_(\d+)", 2e-5),
+    "ast": ("asit_ast_adapt.npz", r"pos_embed_(\d+)", 1e-6),
+}
+
+
+@pytest.mark.parametrize("option", POSITIONS)
+def test_positions_fit_other_lengths_as_in_the_reference(option, num_heads):
+    file, pattern, atol = POSITIONS[option]
+    arrays = golden.read(golden.ENCODERS / file)
+    names = [match for name in arrays if (match := re.fullmatch(pattern, name))]
     assert names
+    encoder = load_encoder(
+        "asit", golden.ENCODERS / FILE, num_heads=num_heads[FILE], positions=option
+    )
     variables = {"params": encoder.params}
     table = jnp.asarray(encoder.params["positions"])
     for match in names:
-        got = encoder.network.apply(
-            variables, table[1:], int(match[1]) // 16, method="fit_positions"
-        )
+        steps = int(match[1]) // 16
+        got = encoder.network.apply(variables, table[1:], steps, method="fit_positions")
         want = arrays[match[0]][0]
-        golden.assert_close(got, want[1:], match[0], atol=2e-5)
+        cut = option == "ast" and len(want) < len(table)
+        golden.assert_close(got, want[1:], match[0], atol=0 if cut else atol)
         np.testing.assert_array_equal(table[0], want[0])
 
 
-def test_as_many_steps_as_stored_leave_the_positions_alone():
-    np.testing.assert_array_equal(bicubic(37, 37), np.eye(37))
-    for after in (12, 62, 64):
-        np.testing.assert_allclose(bicubic(37, after).sum(1), 1, atol=1e-6)
+def test_tokens_with_positions_as_of_ast_equal_the_reference(num_heads):
+    arrays = golden.read(golden.ENCODERS / "asit_ast_adapt.npz")
+    x = golden.read(golden.ENCODERS / "audiomae_tiny.npz")["x_1024"][:, 0]
+    encoder = load_encoder(
+        "asit", golden.ENCODERS / FILE, num_heads=num_heads[FILE], positions="ast"
+    )
+    found = [name for name in arrays if name.startswith("tokens_")]
+    assert found
+    for name in found:
+        frames = name.removeprefix("tokens_")
+        tokens = encoder.encode(x[:, : int(frames)])
+        got = {name: tokens.patches.reshape(arrays[name].shape)}
+        got[f"cls_{frames}"] = tokens.cls
+        for what, values in got.items():
+            limits = {"atol": RESIZED_ATOL, "rtol": RESIZED_RTOL}
+            golden.assert_close(values, arrays[what], what, **limits)
+
+
+def test_the_way_of_the_positions_is_part_of_the_identity():
+    ways = [
+        load_encoder("asit", weights="untrained", positions=p, **TINY)
+        for p in POSITIONS
+    ]
+    assert len({json.dumps(encoder.identity()) for encoder in ways}) == len(POSITIONS)
+    # As many time steps as are stored need no fitting.
+    x = np.random.default_rng(0).standard_normal((1, 592, 128), np.float32)
+    first, *others = [encoder.encode(x).patches for encoder in ways]
+    for other in others:
+        np.testing.assert_allclose(other, first, atol=1e-6)
+    with pytest.raises(InputError, match="did you mean 'swapped'"):
+        load_encoder("asit", weights="untrained", positions="swap", **TINY)
 
 
 def test_another_epsilon_would_show(arrays, encoder):

@@ -336,9 +336,24 @@ def test_another_front_end_is_refused(content, load_spoilt, name):
         load_spoilt()
 
 
-def test_pieces_of_another_length_are_refused(content, load_spoilt):
-    content["config"]["target_length"] += 4
-    with pytest.raises(InputError, match="configured for pieces of"):
+def test_positions_fit_pieces_of_another_length(content, load_spoilt):
+    stored = load_spoilt().params["positions"]
+    n = len(stored)
+    content["config"]["target_length"] = 4 * (n - 12) + 3
+    np.testing.assert_array_equal(load_spoilt().params["positions"], stored[:-12])
+    content["config"]["target_length"] = 4 * 2 * n
+    encoder = load_spoilt()
+    assert encoder.network.sizes.positions == 2 * n
+    fitted = encoder.params["positions"]
+    # Twice as many lie a quarter of a step beside the stored ones; the ends repeat.
+    np.testing.assert_allclose(fitted[0], stored[0], atol=1e-6)
+    want = 0.75 * stored[1] + 0.25 * stored[0]
+    np.testing.assert_allclose(fitted[2], want, atol=1e-6)
+    # All of a clip that the stored positions would have cut is one piece.
+    x = np.random.default_rng(0).standard_normal((1, 4 * n + 8, 64), np.float32)
+    assert encoder.encode(x).patches.shape[1] == n + 2
+    content["config"]["target_length"] = 3
+    with pytest.raises(InputError, match="configured for pieces of 3 frames"):
         load_spoilt()
 
 

@@ -17,6 +17,7 @@ from unmute_jax.encoders.vit_encoder import Input, VitEncoder
 from unmute_jax.encoders.vit_family import PUBLISHED_SIZES, Family
 from unmute_jax.encoders.vit_family import build as build_family
 from unmute_jax.encoders.vit_network import PreNormVit
+from unmute_jax.ops.interpolation import bicubic, bilinear
 from unmute_jax.weights import asit as checkpoints
 from unmute_jax.weights.encoder_weights import Origin
 from unmute_jax.weights.vit import BANDS
@@ -28,12 +29,10 @@ RECIPES = {
     "audioset": Input(target_frames=1024, mean=-4.2677393, std=4.5689974),
     "pretraining": Input(target_frames=592, mean=-4.2677393, std=4.5689974),
 }
-# Of the cubic convolution in PyTorch; that of `jax.image.resize` is -0.5.
-CUBIC = -0.75
 
 
 class AsitNetwork(PreNormVit):
-    """A ViT with learnt positions, resized along time to the input."""
+    """A ViT with learnt positions, resized along time as the authors do it."""
 
     @property
     def max_steps(self) -> None:
@@ -48,31 +47,49 @@ class AsitNetwork(PreNormVit):
         stored come out unchanged.
         """
         grid = rows.reshape(-1, BANDS, rows.shape[1])
-        weights = bicubic(len(grid), steps)
-        return jnp.einsum("ts,sfd->tfd", weights, grid).reshape(-1, rows.shape[1])
+        return _resized(grid, bicubic(len(grid), steps))
 
 
-def bicubic(before: int, after: int) -> np.ndarray:
-    """`[after, before]` float32: weights of `torch.nn.functional.interpolate`.
+class SwappedAsitNetwork(AsitNetwork):
+    """The network whose positions are read as of bands by time before they are resized.
 
-    Mode "bicubic" along one axis with align_corners and antialias false: four taps
-    around each point, the outermost samples repeated beyond the ends.
+    So does the public code behind the supervised weights that others have published.
+    Theirs looks at frames, ours at whole time steps, to see whether to resize at all.
     """
-    points = (np.arange(after) + 0.5) * before / after - 0.5
-    weights = np.zeros((after, before))
-    for tap in (-1, 0, 1, 2):
-        sample = np.floor(points).astype(int) + tap
-        inside = np.clip(sample, 0, before - 1)
-        np.add.at(weights, (np.arange(after), inside), _cubic(points - sample))
-    return weights.astype(np.float32)
+
+    def fit_positions(
+        self, rows: Float[Array, "N D"], steps: int
+    ) -> Float[Array, "M D"]:
+        """The positions of `steps` time steps, both axes by bicubic interpolation."""
+        stored = len(rows) // BANDS
+        if steps == stored:
+            return rows
+        grid = rows.reshape(BANDS, stored, rows.shape[1])
+        across = jnp.einsum("gf,sfd->sgd", bicubic(stored, BANDS), grid)
+        return _resized(across, bicubic(BANDS, steps))
 
 
-def _cubic(offset: np.ndarray) -> np.ndarray:
-    """The cubic convolution kernel of Keys with a = `CUBIC`, up to 2 samples away."""
-    x, a = np.abs(offset), CUBIC
-    near = (a + 2) * x**3 - (a + 3) * x**2 + 1
-    far = a * (x**3 - 5 * x**2 + 8 * x - 4)
-    return np.where(x <= 1, near, far)
+class AstAsitNetwork(AsitNetwork):
+    """The network whose positions are cut or resized as those of AST.
+
+    As AST (arXiv 2104.01778) does, so does the fine-tuning code of ASiT-CRNN.
+    """
+
+    def fit_positions(
+        self, rows: Float[Array, "N D"], steps: int
+    ) -> Float[Array, "M D"]:
+        """The middle `steps` of the stored ones; more, by bilinear interpolation."""
+        grid = rows.reshape(-1, BANDS, rows.shape[1])
+        stored = len(grid)
+        if steps > stored:
+            return _resized(grid, bilinear(stored, steps))
+        start = stored // 2 - steps // 2
+        return grid[start : start + steps].reshape(-1, rows.shape[1])
+
+
+def _resized(grid: Array, weights: np.ndarray) -> Array:
+    """`[T, F, D]` resized along time, as rows."""
+    return jnp.einsum("ts,sfd->tfd", weights, grid).reshape(-1, grid.shape[2])
 
 
 class AsitEncoder(VitEncoder):
@@ -88,6 +105,14 @@ ORIGIN = Origin(
     published=PUBLISHED_SIZES,
 )
 
-FAMILY = Family(encoder=AsitEncoder, network=AsitNetwork, recipes=RECIPES)
+FAMILY = Family(
+    encoder=AsitEncoder,
+    networks={
+        "bicubic": AsitNetwork,
+        "swapped": SwappedAsitNetwork,
+        "ast": AstAsitNetwork,
+    },
+    recipes=RECIPES,
+)
 
 build = functools.partial(build_family, FAMILY)

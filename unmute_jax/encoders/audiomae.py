@@ -72,6 +72,8 @@ ORIGIN = Origin(
     published=PUBLISHED_SIZES,
 )
 
-FAMILY = Family(encoder=AudioMaeEncoder, network=AudioMaeNetwork, recipes=RECIPES)
+FAMILY = Family(
+    encoder=AudioMaeEncoder, networks={"cut": AudioMaeNetwork}, recipes=RECIPES
+)
 
 build = functools.partial(build_family, FAMILY)

@@ -73,6 +73,6 @@ ORIGIN = Origin(
     published=PUBLISHED_SIZES,
 )
 
-FAMILY = Family(encoder=EatEncoder, network=EatNetwork, recipes=RECIPES)
+FAMILY = Family(encoder=EatEncoder, networks={"cut": EatNetwork}, recipes=RECIPES)
 
 build = functools.partial(build_family, FAMILY)

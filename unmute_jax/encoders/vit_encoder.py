@@ -45,6 +45,7 @@ class VitEncoder(Encoder):
     Attributes:
         network: The flax module.
         input: Length and normalisation of the spectrogram.
+        positions: How stored positions become those of another length.
     """
 
     sample_rate = FBANK.sample_rate
@@ -52,6 +53,7 @@ class VitEncoder(Encoder):
 
     network: VitNetwork
     input: Input
+    positions: str
 
     @property
     def num_features(self) -> int:
@@ -80,6 +82,7 @@ class VitEncoder(Encoder):
             "num_heads": self.network.num_heads,
             "fbank": dataclasses.asdict(FBANK),
             "input": dataclasses.asdict(self.input),
+            "positions": self.positions,
         }
 
     def input_samples(self, clip_seconds: float) -> int:

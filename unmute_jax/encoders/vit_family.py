@@ -26,12 +26,13 @@ class Family:
 
     Attributes:
         encoder: The class of its encoders.
-        network: The class of their networks.
+        networks: The classes of their networks, by how the stored positions become
+            those of another length; the first is that of the authors.
         recipes: Lengths and constants of the reference, by the name of their data.
     """
 
     encoder: type[VitEncoder]
-    network: type[VitNetwork]
+    networks: Mapping[str, type[VitNetwork]]
     recipes: Mapping[str, Input]
 
 
@@ -44,6 +45,7 @@ def build(
     target_frames: int | None = None,
     mean: float | None = None,
     std: float | None = None,
+    positions: str | None = None,
     mask_padding: bool = False,
 ) -> VitEncoder:
     """An encoder with the weights that `read` gives.
@@ -56,13 +58,17 @@ def build(
         target_frames: Overrides those of the recipe; 100 frames are a second.
         mean: Likewise.
         std: Likewise.
+        positions: One of `family.networks`; None, the first.
         mask_padding: Whether time steps without a real frame are masked.
 
     Raises:
-        InputError: An unknown recipe, or too few frames, or of `read`.
+        InputError: An unknown recipe or `positions`, too few frames, or of `read`.
     """
     if recipe not in family.recipes:
         raise unknown_name(f"recipe of encoder {name!r}", recipe, family.recipes)
+    positions = positions or next(iter(family.networks))
+    if positions not in family.networks:
+        raise unknown_name(f"positions of encoder {name!r}", positions, family.networks)
     given = {"target_frames": target_frames, "mean": mean, "std": std}
     overrides = {key: value for key, value in given.items() if value is not None}
     wanted = dataclasses.replace(family.recipes[recipe], **overrides)
@@ -79,6 +85,9 @@ def build(
         params=jax.device_put(weights.params),
         classes=weights.classes,
         mask_padding=mask_padding,
-        network=family.network(sizes=weights.sizes, num_heads=weights.num_heads),
+        positions=positions,
+        network=family.networks[positions](
+            sizes=weights.sizes, num_heads=weights.num_heads
+        ),
         input=wanted,
     )

@@ -18,6 +18,7 @@ import numpy as np
 
 from unmute_jax.errors import InputError
 from unmute_jax.mel_decibels import MelDecibels, mel_banks, window
+from unmute_jax.ops.interpolation import bilinear
 from unmute_jax.weights import vit
 from unmute_jax.weights.mapping import (
     Shape,
@@ -46,6 +47,7 @@ PUBLISHED_SIZES = {
 _BLOCK = re.compile(r"blocks\.(\d+)\.")
 _NORM = "init_bn.1"
 _COUNTER = f"{_NORM}.num_batches_tracked"
+_TIMES = "time_pos_embed"
 _WINDOW = "front_end.0.spectrogram.window"
 _BANKS = "front_end.0.mel_scale.fb"
 # Half precision rounds by less; another window or mel scale differs by far more.
@@ -120,7 +122,34 @@ def canonical(content: Any, source: str) -> dict[str, np.ndarray]:
         theirs = np.atleast_1d(found.pop(name, ours))[: len(ours)].astype(np.float64)
         if theirs.shape != ours.shape or np.abs(theirs - ours).max() > _BUFFER_ATOL:
             raise InputError(f"{source}: {name} is of another front end")
+    frames = _stated(content, "target_length")
+    if _TIMES in found:
+        found[_TIMES] = fit_positions(found[_TIMES], frames, source)
     return found
+
+
+def fit_positions(table: np.ndarray, frames: int | None, source: str) -> np.ndarray:
+    """The table for pieces of another length, as the reference fits it on loading.
+
+    Args:
+        table: `[..., N]`, as it is stored.
+        frames: Of a piece; where there are more positions, the first ones are taken,
+            where there are fewer, they are interpolated. None: as many as are stored.
+        source: Of the table, for the message.
+
+    Raises:
+        InputError: There is no position, or none is wanted.
+    """
+    stored = np.shape(table)[-1] if np.ndim(table) else 0
+    positions = stored if frames is None else frames // FRAMES
+    if positions < 1 or stored < 1:
+        raise InputError(
+            f"{source} is configured for pieces of {frames} frames but has positions "
+            f"for {FRAMES * stored}"
+        )
+    if positions > stored:
+        return np.asarray(table, np.float32) @ bilinear(stored, positions).T
+    return table[..., :positions]
 
 
 def choose_heads(sizes: Sizes, content: Any, given: int | None, source: str) -> int:
@@ -132,17 +161,18 @@ def choose_heads(sizes: Sizes, content: Any, given: int | None, source: str) -> 
         InputError: Nothing tells.
     """
     _, published = PUBLISHED_SIZES.get((sizes.width, sizes.depth), (None, None))
-    heads = given or published or _stated_heads(content)
+    heads = given or published or _stated(content, "num_heads")
     if heads is None:
         raise InputError(f"{source} does not say how many heads it has: give num_heads")
     return heads
 
 
-def _stated_heads(content: Any) -> int | None:
-    for path in (("config", "num_heads"), ("config", "encoder_kwargs", "num_heads")):
-        heads = lookup(content, *path)
-        if isinstance(heads, int):
-            return heads
+def _stated(content: Any, size: str) -> int | None:
+    """A size among the arguments of the class, where the file has them."""
+    for path in (("config", size), ("config", "encoder_kwargs", size)):
+        value = lookup(content, *path)
+        if isinstance(value, int):
+            return value
     return None
 
 
@@ -150,30 +180,22 @@ def read_sizes(tensors: Mapping[str, np.ndarray], content: Any, source: str) -> 
     """The sizes of the network that canonical tensors belong to.
 
     Raises:
-        InputError: A tensor that tells a size is missing or has too few axes, or the
-            file is configured for pieces of another length.
+        InputError: A tensor that tells a size is missing or has too few axes.
     """
+    del content
 
     def size(name: str, axis: int) -> int:
         return size_of(tensors, name, axis, source)
 
     blocks = [int(m[1]) for name in tensors if (m := _BLOCK.match(name))]
     head = "outputlayer.1.weight"
-    sizes = Sizes(
-        width=size("time_pos_embed", 1),
+    return Sizes(
+        width=size(_TIMES, 1),
         depth=max(blocks, default=-1) + 1,
         hidden=size("blocks.0.mlp.fc1.weight", 0),
-        positions=size("time_pos_embed", 3),
+        positions=size(_TIMES, 3),
         classes=size(head, 0) if head in tensors else None,
     )
-    # The reference would cut or stretch the positions; no published file asks for it.
-    frames = lookup(content, "config", "target_length")
-    if not sizes.positions or frames not in (None, FRAMES * sizes.positions):
-        raise InputError(
-            f"{source} is configured for pieces of {frames} frames but has positions "
-            f"for {FRAMES * sizes.positions}"
-        )
-    return sizes
 
 
 def untrained(sizes: Sizes, seed: int) -> dict[str, np.ndarray]:
