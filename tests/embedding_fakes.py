@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from unmute_jax.datasets import Clip, Dataset, Protocol
-from unmute_jax.encoders import Encoder, Geometry
+from unmute_jax.encoders import Geometry
+from unmute_jax.encoders.spectrogram_encoder import SpectrogramEncoder
 from unmute_jax.tokens import Tokens
 
 RATE, T, F, D = 800, 5, 2, 6
@@ -91,7 +92,7 @@ def fake_dataset(clips=CLIPS, **changes):
     return FakeDataset(**{**facts, **changes})
 
 
-class FakeEncoder(Encoder):
+class FakeEncoder(SpectrogramEncoder):
     """A random linear map of the samples of each token."""
 
     version = 1

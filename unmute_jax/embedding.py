@@ -38,7 +38,7 @@ from unmute_jax.token_format import (
 )
 from unmute_jax.token_key import explain_miss, store_key, store_path
 from unmute_jax.token_store import TokenStore, TokenWriter
-from unmute_jax.tokens import inverse_norms, summarise
+from unmute_jax.tokens import Tokens, inverse_norms, summarise
 from unmute_jax.waveform_batches import WaveformBatch, waveform_batches
 
 # Shards that may wait for the disk before the pass waits too.
@@ -200,11 +200,10 @@ def _fill(
     done = layout.clips - layout.clips_in(pending)
     starts = _batch_starts(layout, pending, batch_size)
     width = -(-batch_size // mesh.size) * mesh.size
-    params = parallel.replicate(encoder.params, mesh)
-    encode = _compiled(encoder, layout.dtype)
+    encode = encoder.on(mesh)
 
     def step(batch: WaveformBatch) -> dict[str, Array]:
-        return encode(params, *parallel.shard(batch.padded(width), mesh))
+        return kept(encode(*batch.padded(width)), layout.dtype)
 
     assembly = _Assembly(layout, pending)
     label = f"{dataset.name} {split}"
@@ -240,18 +239,14 @@ def _batch_starts(layout: Layout, shards: list[int], batch_size: int) -> list[in
     return [i * batch_size for i in sorted(touched)]
 
 
-# The next split uses the same program. Were more than one kept, no encoder that was
-# ever used would be freed.
-@functools.lru_cache(maxsize=1)
-def _compiled(encoder: Encoder, dtype: str) -> Callable[..., dict[str, Array]]:
-    return jax.jit(functools.partial(_encode, encoder.apply, dtype))
+@functools.partial(jax.jit, static_argnames="dtype")
+def kept(tokens: Tokens, dtype: str) -> dict[str, Array]:
+    """Everything a store keeps of a batch, and which clips are `finite`.
 
-
-def _encode(
-    apply: Callable, dtype: str, params: Any, waveforms: Array, lengths: Array
-) -> dict[str, Any]:
-    """Everything the store keeps of a batch, and whether it is finite, per clip."""
-    tokens = apply(params, waveforms, lengths)
+    Args:
+        tokens: Of an encoder.
+        dtype: Of the patches, as they are stored.
+    """
     patches = jnp.asarray(tokens.patches)
     if dtype == "bfloat16":
         # A bare cast may be skipped by the compiler where it goes back to float32 for
@@ -262,7 +257,7 @@ def _encode(
     return {
         "patches": patches.astype(dtype),
         "inverse_norms": inverse_norms(patches),
-        "mask": tokens.mask,
+        "mask": jnp.asarray(tokens.mask),
         **{name: getattr(summary, name) for name in SUMMARY},
         "finite": finite,
     }

@@ -74,6 +74,15 @@ def inverse_norms(patches: Shaped[Arr, "*B D"]) -> Float[Array, "*B"]:
     return 1.0 / jnp.sqrt(jnp.maximum(squares.sum(-1), NORM_EPS**2))
 
 
+def mean_token(
+    patches: Float[Arr, "B T F D"], mask: Bool[Arr, "B T F"]
+) -> Float[Array, "B D"]:
+    """Mean over the tokens in `mask`: what stands in for a missing class token."""
+    count = jnp.maximum(mask.sum((1, 2)), 1).astype(jnp.float32)
+    counted = jnp.where(jnp.asarray(mask)[..., None], patches, 0.0)
+    return counted.sum((1, 2)) / count[:, None]
+
+
 def summarise(tokens: Tokens) -> Summary:
     """The statistics of `tokens`; a clip without any real time step has zeros."""
     x = jnp.asarray(tokens.patches).astype(jnp.float32)

@@ -13,8 +13,8 @@ import safetensors.numpy
 from tests import golden
 from tests.encoders import blocks
 from unmute_jax.encoders import load_encoder
-from unmute_jax.encoders.base import Extent
 from unmute_jax.encoders.dasheng_network import INPUT_EPSILON, DashengNetwork
+from unmute_jax.encoders.spectrogram_encoder import Extent
 from unmute_jax.errors import InputError
 from unmute_jax.mel_decibels import MelDecibels, mel_banks, mel_decibels, window
 from unmute_jax.weights import dasheng as checkpoints

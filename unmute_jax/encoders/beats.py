@@ -14,8 +14,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from unmute_jax.encoders.base import Encoder, Extent, Geometry, Params, mean_tokens
+from unmute_jax.encoders.base import Geometry, Params
 from unmute_jax.encoders.beats_network import BeatsNetwork
+from unmute_jax.encoders.spectrogram_encoder import (
+    Extent,
+    SpectrogramEncoder,
+    mean_tokens,
+)
 from unmute_jax.errors import InputError
 from unmute_jax.frontends import (
     KaldiFbank,
@@ -42,7 +47,7 @@ ORIGIN = Origin(
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class BeatsEncoder(Encoder):
+class BeatsEncoder(SpectrogramEncoder):
     """BEATs with one set of weights; takes clips of any length.
 
     What lies behind a clip is silence, as the reference sees padding without a mask.
@@ -54,7 +59,7 @@ class BeatsEncoder(Encoder):
     """
 
     version: ClassVar[int] = 1
-    sample_rate: ClassVar[int] = FBANK.sample_rate
+    sample_rate = FBANK.sample_rate
     min_samples: ClassVar[int] = FBANK.frame_length
 
     network: BeatsNetwork

@@ -14,8 +14,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from unmute_jax.encoders.base import Encoder, Extent, Geometry, Params, mean_tokens
+from unmute_jax.encoders.base import Geometry, Params
 from unmute_jax.encoders.dasheng_network import DashengNetwork
+from unmute_jax.encoders.spectrogram_encoder import (
+    Extent,
+    SpectrogramEncoder,
+    mean_tokens,
+)
 from unmute_jax.errors import InputError, unknown_name
 from unmute_jax.frontends import frame_mask, silence_behind
 from unmute_jax.mel_decibels import Clamp, mel_decibels
@@ -35,7 +40,7 @@ STEP_SAMPLES = FRAMES * MEL.frame_shift
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class DashengEncoder(Encoder):
+class DashengEncoder(SpectrogramEncoder):
     """Dasheng with one set of weights; takes clips of any length.
 
     Clips beyond 10.08 s are encoded in pieces. What lies behind a clip is silence; the
@@ -49,7 +54,7 @@ class DashengEncoder(Encoder):
     """
 
     version: ClassVar[int] = 1
-    sample_rate: ClassVar[int] = MEL.sample_rate
+    sample_rate = MEL.sample_rate
     min_samples: ClassVar[int] = MEL.min_samples
 
     network: DashengNetwork

@@ -15,7 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from unmute_jax.encoders.base import Encoder, Extent, Geometry, Params, mean_tokens
+from unmute_jax.encoders.base import Geometry, Params
+from unmute_jax.encoders.spectrogram_encoder import (
+    Extent,
+    SpectrogramEncoder,
+    mean_tokens,
+)
 from unmute_jax.errors import InputError
 from unmute_jax.frontends import KaldiFbank, fit_frames, kaldi_fbank, real_frames
 from unmute_jax.tokens import Arr, Tokens
@@ -26,7 +31,7 @@ ORIGIN = None  # of weights, as there are none
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class LogmelEncoder(Encoder):
+class LogmelEncoder(SpectrogramEncoder):
     """Flattened 16 x 16 patches of standardised log-mels, D = 256.
 
     The filter bank is that of EAT. Every mel band is standardised with constants of the
@@ -40,7 +45,7 @@ class LogmelEncoder(Encoder):
     """
 
     version: ClassVar[int] = 1
-    sample_rate: ClassVar[int] = FBANK.sample_rate
+    sample_rate = FBANK.sample_rate
     min_samples: ClassVar[int] = FBANK.frame_length
 
     stride_time: int

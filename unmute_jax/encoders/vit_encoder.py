@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from unmute_jax.encoders.base import Encoder, Extent, Geometry, Params
+from unmute_jax.encoders.base import Geometry, Params
+from unmute_jax.encoders.spectrogram_encoder import Extent, SpectrogramEncoder
 from unmute_jax.encoders.vit_network import VitNetwork
 from unmute_jax.errors import InputError
 from unmute_jax.frontends import KaldiFbank, fit_frames, kaldi_fbank, real_frames
@@ -39,7 +40,7 @@ class Input:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class VitEncoder(Encoder):
+class VitEncoder(SpectrogramEncoder):
     """A ViT with one set of weights.
 
     Attributes:

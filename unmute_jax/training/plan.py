@@ -85,11 +85,8 @@ def _encoder_rate(materials: Materials, mesh: Mesh) -> float:
     width = -(-size // mesh.size) * mesh.size
     samples = encoder.input_samples(materials.dataset.clip_seconds)
     zeros = np.zeros((width, samples), np.float32), np.full(width, samples, np.int32)
-    waveforms, lengths = parallel.shard(zeros, mesh)
-    apply = jax.jit(encoder.apply)
-    with jax.default_matmul_precision("highest"):
-        params = parallel.replicate(encoder.params, mesh)
-        return width / _seconds(lambda: apply(params, waveforms, lengths))
+    encode = encoder.on(mesh)
+    return width / _seconds(lambda: encode(*zeros))
 
 
 def _training(
