@@ -79,7 +79,9 @@ def assert_gradient(actual, expected, name=""):
     assert_close(actual, expected, f"gradient {name}", rtol=1e-4, atol=1e-5 * scale)
 
 
-def check_case(probe, case, to_params, inputs, to_tokens, collections=None):
+def check_case(
+    probe, case, to_params, inputs, to_tokens, collections=None, method=None
+):
     """Holds logits and gradients of `probe` against a case.
 
     Args:
@@ -90,13 +92,14 @@ def check_case(probe, case, to_params, inputs, to_tokens, collections=None):
         inputs: Names of the arrays `in.*` that `to_tokens` takes.
         to_tokens: From those arrays to `Tokens`.
         collections: Further variables.
+        method: Of the probe, in place of its call.
     """
     params = as_float32(to_params(case, "w"))
 
     def loss(params, *x):
         variables = {"params": params, **(collections or {})}
         logits, changed = probe.apply(
-            variables, to_tokens(*x), mutable=list(collections or ())
+            variables, to_tokens(*x), mutable=list(collections or ()), method=method
         )
         return jnp.square(logits).sum(), (logits, changed)
 

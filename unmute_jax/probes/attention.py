@@ -142,6 +142,11 @@ class SimPool(Probe):
         super().__post_init__()
         self.check_choice("query", Origin)
 
+    @property
+    def needs_cls(self) -> bool:
+        """Where it asks the question."""
+        return self.query == "cls"
+
     @nn.compact
     def __call__(self, x: Tokens | Summary) -> Float[Array, "B C"]:
         """Logits."""

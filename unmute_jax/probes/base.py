@@ -75,6 +75,34 @@ class Probe(nn.Module):
                 f"{features} {what}"
             )
 
+    @property
+    def needs_cls(self) -> bool:
+        """Whether the class token is among what becomes logits."""
+        return False
+
+    def frames(self, x: Tokens) -> Float[Array, "B T C"]:
+        """Logits of every time step: each is taken for a clip of its own.
+
+        The parameters are those of the clip-wise probe, so one that was trained on
+        clips can be asked when a class was heard, and one that was trained on time
+        steps is the frame-wise probe of the codes near to the paper (section 3; for
+        `protobin` the maximum is over frequency alone):
+
+            logits = probe.apply(variables, tokens, method="frames")
+
+        Logits of masked steps are finite and mean nothing.
+
+        Raises:
+            InputError: The probe reads the class token, which has no time.
+        """
+        if self.needs_cls:
+            raise InputError(
+                f"{type(self).__name__} reads the class token as it is set, which is "
+                "one per clip: frame-wise logits need the option that reads the mean"
+            )
+        b, t, *_ = x.patches.shape
+        return self(as_steps(x)).reshape(b, t, self.num_classes)
+
     def penalty(self, params: Any) -> Float[Array, ""]:
         """What this probe adds to the loss of a batch: nothing, for most.
 
@@ -84,7 +112,7 @@ class Probe(nn.Module):
         del params
         return jnp.zeros(())
 
-    def classify(self, features: Float[Array, "B X"]) -> Float[Array, "B C"]:
+    def classify(self, features: Float[Array, "*S X"]) -> Float[Array, "*S C"]:
         """The last affine map; call it inside a compact `__call__`.
 
         The product is small: full precision costs nothing, on any device.
@@ -141,6 +169,30 @@ def as_tokens(x: Tokens | Summary) -> Tokens:
     if isinstance(x, Summary):
         raise InputError("this probe reads tokens; a summary of them is not enough")
     return x.with_inverse_norms()
+
+
+def as_steps(tokens: Tokens) -> Tokens:
+    """Every time step as a clip of its own, `B * T` of them, with its class token.
+
+    Time steps that are masked are clips without any real time step.
+    """
+    b, t, f, d = tokens.patches.shape
+
+    def of_clip(x: Any) -> Any:
+        return None if x is None else jnp.repeat(jnp.asarray(x), t, axis=0)
+
+    norms, layers = tokens.inverse_norms, tokens.layers
+    if layers is not None:
+        l = layers.shape[1]
+        layers = jnp.moveaxis(jnp.asarray(layers), 2, 1).reshape(b * t, l, 1, f, d)
+    return Tokens(
+        patches=jnp.asarray(tokens.patches).reshape(b * t, 1, f, d),
+        cls=of_clip(tokens.cls),
+        mask=jnp.asarray(tokens.mask).reshape(b * t, 1),
+        inverse_norms=None if norms is None else norms.reshape(b * t, 1, f),
+        layers=layers,
+        layer_cls=of_clip(tokens.layer_cls),
+    )
 
 
 def flat_mask(tokens: Tokens) -> Bool[Array, "B N"]:

@@ -44,6 +44,11 @@ class Cgp(Probe):
         self.check_positive("num_prototypes")
         self.check_choice("middle", Statistic)
 
+    @property
+    def needs_cls(self) -> bool:
+        """Unless the middle is the mean."""
+        return self.middle == "cls"
+
     @nn.compact
     def __call__(self, x: Tokens | Summary) -> Float[Array, "B C"]:
         """Logits."""
@@ -89,6 +94,11 @@ class LinearCgp(Probe):
         super().__post_init__()
         self.check_choice("input", Statistic)
 
+    @property
+    def needs_cls(self) -> bool:
+        """Unless it reads the mean."""
+        return self.input == "cls"
+
     @nn.compact
     def __call__(self, x: Tokens | Summary) -> Float[Array, "B C"]:
         """Logits."""
@@ -121,6 +131,11 @@ class Head2Toe(Probe):
         self.check_choice("input", Statistic)
         self.check_choice("group", Group)
         self.check_weight("penalty_weight")
+
+    @property
+    def needs_cls(self) -> bool:
+        """Unless it reads the mean."""
+        return self.input == "cls"
 
     @nn.compact
     def __call__(self, x: Tokens | Summary) -> Float[Array, "B C"]:

@@ -38,6 +38,11 @@ class Linear(Probe):
         super().__post_init__()
         self.check_choice("input", Statistic)
 
+    @property
+    def needs_cls(self) -> bool:
+        """Unless it reads the mean."""
+        return self.input == "cls"
+
     @nn.compact
     def __call__(self, x: Tokens | Summary) -> Float[Array, "B C"]:
         """Logits."""
@@ -73,6 +78,11 @@ class Mlp(Probe):
         if self.width != 0:
             self.check_positive("width")
 
+    @property
+    def needs_cls(self) -> bool:
+        """Unless it reads the mean."""
+        return self.input == "cls"
+
     @nn.compact
     def __call__(self, x: Tokens | Summary) -> Float[Array, "B C"]:
         """Logits."""
@@ -101,6 +111,11 @@ class LinearC(Probe):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_choice("input", Pair)
+
+    @property
+    def needs_cls(self) -> bool:
+        """Unless it reads the bands."""
+        return self.input == "cls_mean"
 
     @nn.compact
     def __call__(self, x: Tokens | Summary) -> Float[Array, "B C"]:

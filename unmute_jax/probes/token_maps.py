@@ -87,10 +87,17 @@ class Conv(Probe):
         self.check_positive("kernel_size", "width")
         self.check_choice("pooling", Pooling)
 
-    @nn.compact
     def __call__(self, x: Tokens | Summary) -> Float[Array, "B C"]:
         """Logits."""
-        tokens = as_tokens(x)
+        return self.pooled(as_tokens(x), (1, 2))
+
+    def frames(self, x: Tokens) -> Float[Array, "B T C"]:
+        """Logits of every time step, whose convolution sees its neighbours."""
+        return self.pooled(x, (2,))
+
+    @nn.compact
+    def pooled(self, tokens: Tokens, axes: tuple[int, ...]) -> Float[Array, "*S C"]:
+        """Logits after pooling over time and frequency, or over frequency alone."""
         sequence, mask = real_positions(tokens)
         b, t, f, d = tokens.patches.shape
         initialise = uniform_init(d * self.kernel_size**2)
@@ -102,10 +109,11 @@ class Conv(Probe):
             precision=jax.lax.Precision.HIGHEST,
             name="conv",
         )
-        h = jax.nn.relu(convolve(sequence.reshape(b, t, f, d))).reshape(b, t * f, -1)
+        h = jax.nn.relu(convolve(sequence.reshape(b, t, f, d)))
         # After ReLU zero is the least value: masked positions cannot win with it.
-        h = jnp.where(mask[:, :, None], h, 0.0)
+        real = mask.reshape(b, t, f, 1)
+        h = jnp.where(real, h, 0.0)
         if self.pooling == "max":
-            return self.classify(h.max(1))
-        count = jnp.maximum(mask.sum(1, keepdims=True), 1).astype(jnp.float32)
-        return self.classify(h.sum(1) / count)
+            return self.classify(h.max(axes))
+        count = jnp.maximum(real.sum(axes), 1).astype(jnp.float32)
+        return self.classify(h.sum(axes) / count)
