@@ -114,7 +114,7 @@ class ProbeOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Optimizer:
-    """AdamW with a cosine schedule to zero (paper section 5)."""
+    """AdamW with a cosine schedule (paper section 5), by default to zero."""
 
     # Trained side by side; validation chooses, so that no table compares rates.
     learning_rates: tuple[float, ...] = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
@@ -122,6 +122,12 @@ class Optimizer:
     b1: float = 0.9
     b2: float = 0.999
     eps: float = 1e-8
+    # Shares of all steps: a linear rise at the beginning, then a stretch at the peak.
+    warmup: float = 0.0
+    hold: float = 0.0
+    # The last rate. Where it cuts, the cosine still falls to zero but nothing is lower.
+    floor: float = 0.0
+    floor_cuts: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,6 +197,12 @@ class Experiment:
         _one_of("report_epoch", self.report_epoch, ("last", "best"))
         _one_of("audio.on_bad", self.audio.on_bad, ("fail", "skip"))
         _one_of("tokens.dtype", self.tokens.dtype, ("bfloat16", "float32"))
+        rise, hold = self.optimizer.warmup, self.optimizer.hold
+        if min(rise, hold) < 0 or rise + hold >= 1:
+            raise InputError(
+                f"config.optimizer.warmup={rise} and hold={hold} must be shares of all "
+                "steps, together below 1"
+            )
         if not self.optimizer.learning_rates:
             raise InputError("config.optimizer.learning_rates is empty: give one rate")
         if self.refit and self.report_epoch == "best":

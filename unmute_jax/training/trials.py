@@ -18,6 +18,7 @@ from unmute_jax.probes import Probe
 from unmute_jax.tokens import Summary, Tokens
 from unmute_jax.training.adamw import adamw
 from unmute_jax.training.inputs import Batch, unpack
+from unmute_jax.training.schedules import learning_rate
 
 Params = Any
 LossFn = Callable[[Array, Array], Array]
@@ -54,17 +55,12 @@ class State:
 def optimizer_for(
     rate: Any, decay: Any, total_steps: int, settings: config.Optimizer
 ) -> optax.GradientTransformation:
-    """AdamW whose rate falls from `rate` to zero along half a cosine.
+    """AdamW with the learning rates of `schedules`, `rate` at the top.
 
     `rate` and `decay` may be traced, so that one program serves many trials.
     """
-
-    def schedule(count: Any) -> Any:
-        done = jnp.asarray(count, jnp.float32) / total_steps
-        return rate * 0.5 * (1.0 + jnp.cos(jnp.pi * done))
-
     return adamw(
-        schedule,
+        lambda count: learning_rate(count, rate, total_steps, settings),
         b1=settings.b1,
         b2=settings.b2,
         eps=settings.eps,
