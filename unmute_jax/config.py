@@ -87,6 +87,9 @@ class ProbeOptions:
     width: int | None = None
     # mlp, abmilp.
     activation: str | None = None
+    # knn.
+    neighbours: int | None = None
+    temperature: float | None = None
     # conv.
     kernel_size: int | None = None
     pooling: str | None = None

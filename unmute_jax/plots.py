@@ -97,7 +97,7 @@ def per_class_bars(
 
 
 def _runs(
-    lines: list[dict[str, Any]], chosen: set[tuple[str, str, float]]
+    lines: list[dict[str, Any]], chosen: set[tuple[str, str, float | None]]
 ) -> list[dict[str, np.ndarray]]:
     """The curves of the chosen rates, one per training."""
     grouped: dict[tuple, list[dict[str, Any]]] = {}

@@ -34,7 +34,8 @@ class Record:
         probe_options: Those that are not its defaults.
         protocol: Which splits trained, chose and tested.
         metric: "mAP" or "accuracy"; all scores are shares of 1.
-        learning_rate: Chosen on the validation split, like `epoch`.
+        learning_rate: Chosen on the validation split, like `epoch`; None and 0 where
+            nothing was trained.
         validation: The score that was compared.
         test: The score of this trial on the test split, computed once.
         per_class: Average precision per class; None without positives.
@@ -55,7 +56,7 @@ class Record:
     seed: int
     metric: str
     parameters: int
-    learning_rate: float
+    learning_rate: float | None
     weight_decay: float
     epoch: int
     validation: float
@@ -140,7 +141,7 @@ def _row(probe: str, records: list[Record]) -> Row:
         test=float(np.mean(per_seed)),
         test_sd=float(np.std(per_seed, ddof=1)) if len(seeds) > 1 else math.nan,
         seeds=len(seeds),
-        rates=tuple(sorted({r.learning_rate for r in records})),
+        rates=tuple(sorted({r.learning_rate for r in records if r.learning_rate})),
         seconds=sum(s for _, s in stacks),
         parameters=records[0].parameters,
         notes=tuple(dict.fromkeys(n for r in records for n in r.notes)),
@@ -163,7 +164,7 @@ def table(records: Sequence[Record], order: Sequence[str]) -> Table:
             " ".join([row.probe, *(f"{k}={v}" for k, v in row.options.items())]),
             f"{100 * row.validation:.2f}",
             f"{100 * row.test:.2f}{spread}",
-            ", ".join(f"{r:g}" for r in row.rates),
+            ", ".join(f"{r:g}" for r in row.rates) or "none",
             f"{row.seconds:.1f} s",
             f"{row.parameters:,}",
         )
@@ -178,7 +179,10 @@ def title(records: Sequence[Record]) -> str:
     protocols = sorted({r.protocol for r in records})
     if len(protocols) > 2:
         protocols = [f"{protocols[0]} to {protocols[-1]}"]
-    seeds = len({r.seed for r in records})
+    seeds = max(
+        row.seeds
+        for row in rows(records, list(dict.fromkeys(r.probe for r in records)))
+    )
     settings = first.settings
     # Clip length and constants of the front end, where the encoder has a choice.
     given = first.facts["encoder"].get("input", {})

@@ -14,14 +14,14 @@ from tests.probes.golden import (
     protobin_params,
     tokens_from,
 )
-from tests.probes.test_conformance import B, C, T, draw
+from tests.probes.test_conformance import TRAINED, B, C, T, draw
 from tests.probes.test_golden_layers import (
     cgp_params,
     head2toe_params,
     linear_cgp_params,
 )
 from unmute_jax.errors import InputError
-from unmute_jax.probes import list_probes, make_probe
+from unmute_jax.probes import make_probe
 
 # What makes a probe leave the class token alone.
 OPTIONS = {
@@ -71,7 +71,7 @@ def test_frames_equal_the_reference(path):
     check_case(probe, case, to_params, *inputs, method="frames")
 
 
-@pytest.mark.parametrize("name", list_probes())
+@pytest.mark.parametrize("name", TRAINED)
 def test_a_step_is_a_clip_of_its_own_and_masks_hold(name):
     probe = make_probe(name, num_classes=C, **OPTIONS.get(name, {}))
     x = draw()

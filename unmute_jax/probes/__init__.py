@@ -12,6 +12,7 @@ from unmute_jax.probes.class_prototypes import Proto
 from unmute_jax.probes.layers import Cgp, Head2Toe, LinearCgp
 from unmute_jax.probes.linear import Linear, LinearC, Mlp, Stats
 from unmute_jax.probes.mil import AbMilp
+from unmute_jax.probes.neighbours import Knn
 from unmute_jax.probes.prototypes import Protobin, Protofloat
 from unmute_jax.probes.token_maps import Conv, LinPre
 
@@ -24,6 +25,7 @@ _PROBES: dict[str, type[Probe]] = {
     "ep": Ep,
     "esimpool": ESimPool,
     "head2toe": Head2Toe,
+    "knn": Knn,
     "linear": Linear,
     "linear_cgp": LinearCgp,
     "linearc": LinearC,

@@ -23,6 +23,8 @@ class Probe(nn.Module):
     """A small network from the tokens of a frozen encoder to logits.
 
     Attributes:
+        is_fitted: Whether `fit(inputs, labels)` gives the variables at once, and there
+            is nothing to train.
         reads: What `__call__` takes: the whole `Tokens`; `Tokens` with all their
             `layers`; or their `Summary` alone, so that a pass over the tokens can be
             saved.
@@ -32,6 +34,7 @@ class Probe(nn.Module):
     """
 
     reads: ClassVar[Literal["tokens", "layers", "summary"]]
+    is_fitted: ClassVar[bool] = False
 
     num_classes: int
     training: bool = False
@@ -74,6 +77,15 @@ class Probe(nn.Module):
                 f"{type(self).__name__}: {field}={value} does not divide the "
                 f"{features} {what}"
             )
+
+    def fit(self, x: Tokens | Summary, labels: Float[Any, "B C"]) -> Any:
+        """The variables of a probe that `is_fitted`, from all training clips.
+
+        Raises:
+            InputError: This probe is trained.
+        """
+        del x, labels
+        raise InputError(f"{type(self).__name__} is trained, not fitted")
 
     @property
     def needs_cls(self) -> bool:

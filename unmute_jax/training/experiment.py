@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import pathlib
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -130,7 +131,7 @@ def finished(
     """The records in `folder` of a probe that was run before; none unless all are."""
     paths = [
         folder / results.record_name(**_key(materials, name, protocol, seed))
-        for seed in seeds_of(materials.settings)
+        for seed in seeds_of(materials, name)
     ]
     if not all(p.exists() for p in paths):
         return []
@@ -144,14 +145,14 @@ class Finalists:
     Attributes:
         params: With a leading axis of seeds.
         choices: What validation said of each.
-        rate: The learning rate that was chosen.
+        rate: The learning rate that was chosen; None where nothing was trained.
         search: Every rate that was tried, with its validation score.
         seconds: Time spent on all stacks.
     """
 
     params: trials.Params
     choices: list[selection.Choice]
-    rate: float
+    rate: float | None
     search: tuple[dict[str, float | None], ...]
     seconds: float
 
@@ -160,7 +161,10 @@ def _run_probe(
     materials: Materials, workdir: Workdir, name: str, data: ProtocolData, mesh: Mesh
 ) -> list[results.Record]:
     """Trains, chooses, tests once and records; nothing of it is repeated later."""
-    finalists = _train_probe(materials, workdir, name, data, mesh)
+    if materials.probes[name].is_fitted:
+        finalists = _fit_probe(materials, name, data, mesh)
+    else:
+        finalists = _train_probe(materials, workdir, name, data, mesh)
     records = _test_probe(materials, name, data, mesh, finalists)
     for k, record in enumerate(records):
         trained.save(workdir.probes, _trained(materials, record, data, finalists, k))
@@ -201,7 +205,7 @@ def _train_probe(
         )
 
     # Choose the rate with the first seed.
-    seeds, rates = seeds_of(settings), settings.optimizer.learning_rates
+    seeds, rates = seeds_of(materials, name), settings.optimizer.learning_rates
     searched = train("search", rates, seeds[:1])
     assert searched.scores is not None
     choice = selection.choose(searched.scores, settings.report_epoch)
@@ -237,6 +241,37 @@ def _train_probe(
     )
 
 
+def _fit_probe(
+    materials: Materials, name: str, data: ProtocolData, mesh: Mesh
+) -> Finalists:
+    """The one finalist of a probe that has nothing to choose and no seed."""
+    settings, probe = materials.settings, materials.probes[name]
+    started = time.monotonic()
+
+    def fitted(clips: Inputs) -> trials.Params:
+        everything = clips.read(np.arange(len(clips)))
+        params = probe.fit(everything, clips.labels)["params"]
+        return jax.tree.map(lambda x: np.asarray(x)[None], params)
+
+    train, validation = data.development(probe.reads)
+    params = fitted(train)
+    found = loop.logits(
+        probe, parallel.replicate(params, mesh), validation, settings.batch_size, mesh
+    )
+    score = selection.score(found, validation.labels, materials.dataset.task)
+    scores = selection.ValidationScores((0,), score[None])
+    choice = selection.choose(scores, settings.report_epoch)
+    if settings.refit:
+        params = fitted(data.refit(probe.reads))
+    return Finalists(
+        params=params,
+        choices=[choice],
+        rate=None,
+        search=(),
+        seconds=time.monotonic() - started,
+    )
+
+
 def _test_probe(
     materials: Materials, name: str, data: ProtocolData, mesh: Mesh, found: Finalists
 ) -> list[results.Record]:
@@ -250,7 +285,7 @@ def _test_probe(
     params = parallel.replicate(found.params, mesh)
     logits = loop.logits(probe, params, held_out, settings.batch_size, mesh)
     records = []
-    for k, seed in enumerate(seeds_of(settings)):
+    for k, seed in enumerate(seeds_of(materials, name)):
         choice = found.choices[k]
         tested = selection.score_held_out(
             choice, logits[:, k], held_out.labels, dataset.task
@@ -261,7 +296,9 @@ def _test_probe(
                 source=dataset.source,
                 probe_options=changed_options(settings, name),
                 metric=selection.metric_name(dataset.task),
-                parameters=trials.count_parameters(found.params),
+                parameters=(
+                    0 if probe.is_fitted else trials.count_parameters(found.params)
+                ),
                 learning_rate=found.rate,
                 weight_decay=settings.optimizer.weight_decay,
                 epoch=choice.epoch,
@@ -341,13 +378,13 @@ def _facts(materials: Materials, data: ProtocolData, mesh: Mesh) -> dict:
 
 
 def _notes(
-    materials: Materials, name: str, best: float, masked: int
+    materials: Materials, name: str, best: float | None, masked: int
 ) -> tuple[str, ...]:
     rates = materials.settings.optimizer.learning_rates
     notes = list(materials.dataset.notes)
     if masked and materials.dataset.task == "multi-label":
         notes.append(f"mAP leaves out {masked} classes without a positive test clip")
-    if len(rates) > 1 and best in (min(rates), max(rates)):
+    if best and len(rates) > 1 and best in (min(rates), max(rates)):
         notes.append(
             f"{name}: the best learning rate ({best:g}) is at the edge of those tried"
         )

@@ -111,9 +111,15 @@ def changed_options(settings: Experiment, name: str) -> dict:
     return {k: v for k, v in given.items() if k in known and v != getattr(usual, k)}
 
 
-def seeds_of(settings: Experiment) -> tuple[int, ...]:
-    """The seeds of the repeats, the first of which also searches."""
-    return tuple(range(settings.seed, settings.seed + settings.seeds))
+def seeds_of(materials: Materials, name: str) -> tuple[int, ...]:
+    """The seeds of a probe's repeats, the first of which also searches.
+
+    A probe that is fitted has no chance in it: one is all.
+    """
+    first, count = materials.settings.seed, materials.settings.seeds
+    return tuple(
+        range(first, first + (1 if materials.probes[name].is_fitted else count))
+    )
 
 
 def sources(materials: Materials) -> dict:

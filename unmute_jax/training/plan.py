@@ -17,7 +17,7 @@ from unmute_jax.tokens import Summary, Tokens
 from unmute_jax.training import trials
 from unmute_jax.training.experiment import finished
 from unmute_jax.training.inputs import Batch, pack, steps_per_epoch
-from unmute_jax.training.materials import Materials, seeds_of
+from unmute_jax.training.materials import Materials
 from unmute_jax.training.workdir import Workdir
 
 
@@ -93,10 +93,13 @@ def _training(
     materials: Materials, workdir: str | os.PathLike[str], mesh: Mesh
 ) -> list[str]:
     settings = materials.settings
-    rates, count = settings.optimizer.learning_rates, len(seeds_of(settings))
+    rates, count = settings.optimizer.learning_rates, settings.seeds
     done = finished_probes(materials, workdir)
     lines, total = [], 0.0
     for name, probe in materials.probes.items():
+        if probe.is_fitted:
+            lines.append(f"training  {name}: nothing to train")
+            continue
         step, size = _step_seconds(materials, probe, mesh)
         steps = [
             settings.epochs
