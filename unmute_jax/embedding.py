@@ -24,7 +24,7 @@ from jaxtyping import Array
 from unmute_jax import parallel
 from unmute_jax.caches import cache_dir
 from unmute_jax.datasets import Dataset
-from unmute_jax.encoders import Encoder
+from unmute_jax.encoders import Encoder, ExportedTokens, Source
 from unmute_jax.errors import InputError
 from unmute_jax.progress import progress
 from unmute_jax.token_format import (
@@ -39,20 +39,24 @@ from unmute_jax.token_format import (
 from unmute_jax.token_key import explain_miss, store_key, store_path
 from unmute_jax.token_store import TokenStore, TokenWriter
 from unmute_jax.tokens import Tokens, inverse_norms, summarise
-from unmute_jax.waveform_batches import WaveformBatch, waveform_batches
+from unmute_jax.waveform_batches import (
+    WaveformBatch,
+    facts_of,
+    labels_of,
+    waveform_batches,
+)
 
 # Shards that may wait for the disk before the pass waits too.
 WRITES_AHEAD = 2
 
 
 def embed(
-    encoder: Encoder,
+    encoder: Source,
     dataset: Dataset,
     split: str,
     *,
     root: str | pathlib.Path | None = None,
     dtype: str = "bfloat16",
-    layers: bool = False,
     batch_size: int | None = None,
     mesh: Mesh | None = None,
     explain: bool = False,
@@ -65,12 +69,12 @@ def embed(
     `i * batch_size` on, padded where the devices do not divide it.
 
     Args:
-        encoder: Frozen; its params are replicated over the devices.
+        encoder: Frozen; its params are replicated over the devices. Or tokens that
+            other code exported: they are brought in.
         dataset: Its clips are read in their order.
         split: One of `dataset.splits`.
         root: Folder of all token stores; by default `cache_dir("tokens")`.
         dtype: Type of the stored patches, "bfloat16" or "float32".
-        layers: Whether to keep the outputs of all layers too.
         batch_size: Clips per step, over all devices; by default that of
             `default_batch_size`.
         mesh: Devices to use; all by default.
@@ -78,17 +82,22 @@ def embed(
         say: Takes each line of news.
 
     Raises:
-        InputError: The encoder has no layers to give, the disk is too small, a clip
-            gives non-finite tokens, or the store on disk is damaged.
+        InputError: The disk is too small, a clip gives non-finite tokens, or the store
+            on disk is damaged.
     """
     root = cache_dir("tokens") if root is None else pathlib.Path(root)
     if jax.process_count() > 1:
         raise InputError("tokens are made by one process: embed before a run on many")
-    manifest = _manifest(encoder, dataset, split, dtype, layers)
+    manifest = _manifest(encoder, dataset, split, dtype)
     path = store_path(root, manifest["key"])
     found = read_manifest(path)
     if found is not None:
         check_same(path, found, manifest)
+        if found["encoder"].get("code") != encoder.code:
+            say(
+                f"note: the code of {encoder.name} has changed since these tokens were "
+                "made; if it gives others now, give it another `version`"
+            )
         if found["complete"]:
             say(f"tokens of {dataset.name} {split}: read from {path}")
             return TokenStore.open(path)
@@ -100,10 +109,15 @@ def embed(
         f"tokens of {dataset.name} {split} by {encoder.name}: "
         f"{manifest['clips']} clips, {_size(todo)} to write to {path}"
     )
-    writer = TokenWriter(path, manifest)
-    mesh = parallel.make_mesh() if mesh is None else mesh
-    size = batch_size or default_batch_size()
-    _fill(writer, encoder, dataset, split, size, mesh, say)
+    if isinstance(encoder, ExportedTokens):
+        encoder.check_clips(dataset.ids(split), f"{dataset.name} {split}")
+        writer = TokenWriter(path, manifest)
+        _bring_in(writer, encoder, dataset, split)
+    else:
+        writer = TokenWriter(path, manifest)
+        mesh = parallel.make_mesh() if mesh is None else mesh
+        size = batch_size or default_batch_size()
+        _fill(writer, encoder, dataset, split, size, mesh, say)
     return writer.finish()
 
 
@@ -117,13 +131,12 @@ def default_batch_size() -> int:
 
 
 def estimate(
-    encoder: Encoder,
+    encoder: Source,
     dataset: Dataset,
     split: str,
     *,
     root: str | pathlib.Path | None = None,
     dtype: str = "bfloat16",
-    layers: bool = False,
 ) -> dict[str, Any]:
     """What `embed` would do, without doing any of it.
 
@@ -132,7 +145,7 @@ def estimate(
         full, how many clips are already done (`resumable`), and its `path`.
     """
     root = cache_dir("tokens") if root is None else pathlib.Path(root)
-    manifest = _manifest(encoder, dataset, split, dtype, layers)
+    manifest = _manifest(encoder, dataset, split, dtype)
     layout, path = Layout.of(manifest), store_path(root, manifest["key"])
     found = read_manifest(path)
     return {
@@ -145,14 +158,9 @@ def estimate(
 
 
 def _manifest(
-    encoder: Encoder, dataset: Dataset, split: str, dtype: str, layers: bool
+    encoder: Source, dataset: Dataset, split: str, dtype: str
 ) -> dict[str, Any]:
-    if layers and not encoder.num_layers:
-        raise InputError(
-            f"{encoder.name} gives the tokens of its last layer only; probes of all "
-            "layers (cgp, linear_cgp, head2toe) need an encoder that gives the others"
-        )
-    key = store_key(encoder, dataset, split, dtype, layers=layers)
+    key = store_key(encoder, dataset, split, dtype)
     clips = dataset.splits[split]
     if not clips:
         raise InputError(f"split {split} of {dataset.name} has no clips")
@@ -169,7 +177,11 @@ def _manifest(
             "citation": dataset.citation,
             "notes": dataset.notes,
         },
-        encoder={"description": encoder.description, "licence": encoder.licence},
+        encoder={
+            "description": encoder.description,
+            "licence": encoder.licence,
+            "code": encoder.code,
+        },
         geometry={
             "seconds_per_step": encoder.geometry.seconds_per_step,
             "frequency_edges_hz": encoder.geometry.frequency_edges_hz,
@@ -208,7 +220,7 @@ def _fill(
     done = layout.clips - layout.clips_in(pending)
     starts = _batch_starts(layout, pending, batch_size)
     width = -(-batch_size // mesh.size) * mesh.size
-    encode = encoder.on(mesh, all_layers=bool(layout.layers))
+    encode = encoder.on(mesh)
 
     def step(batch: WaveformBatch) -> dict[str, Array]:
         return kept(encode(*batch.padded(width)), layout.dtype)
@@ -223,7 +235,7 @@ def _fill(
         writes: deque[Future] = deque()
         clock = _Clock(len(starts), say)
         for batch, out in _one_behind(batches, step):
-            rows = _checked(batch, out, layout)
+            rows = _checked(batch.clips, out, layout) | {"labels": batch.labels}
             clock.tick(len(batch.clips))
             for shard in assembly.add(batch, rows):
                 writes.append(pool.submit(writer.write, *shard))
@@ -232,6 +244,25 @@ def _fill(
             advance(len(batch.clips))
         for write in writes:
             write.result()
+
+
+def _bring_in(
+    writer: TokenWriter, exported: ExportedTokens, dataset: Dataset, split: str
+) -> None:
+    """Makes the pending shards of `writer` of tokens that are there already."""
+    layout, source = writer.layout, dataset.source_of(split)
+    pending = writer.pending()
+    done = layout.clips - layout.clips_in(pending)
+    label = f"{dataset.name} {split}"
+    with progress(label, layout.clips, unit="clips", done=done) as advance:
+        for shard in pending:
+            where = layout.rows(shard)
+            clips = [source[i] for i in range(where.start, where.stop)]
+            facts = facts_of(clips)
+            out = kept(exported.read([clip.id for clip in clips]), layout.dtype)
+            rows = _checked(facts, jax.device_get(out), layout)
+            writer.write(shard, rows | {"labels": labels_of(clips, dataset)}, facts)
+            advance(len(clips))
 
 
 def _batch_starts(layout: Layout, shards: list[int], batch_size: int) -> list[int]:
@@ -260,38 +291,32 @@ def kept(tokens: Tokens, dtype: str) -> dict[str, Array]:
         # A bare cast may be skipped by the compiler where it goes back to float32 for
         # the norms, which would then belong to tokens that nobody stored.
         patches = jax.lax.reduce_precision(patches, exponent_bits=8, mantissa_bits=7)
-    summary, layers = summarise(tokens), {}
-    if tokens.layers is not None and tokens.layer_cls is not None:
-        layers["layers"] = jnp.asarray(tokens.layers).astype(dtype)
-        layers["layer_cls"] = jnp.asarray(tokens.layer_cls).astype(jnp.float32)
+    summary = summarise(tokens)
     finite = jnp.isfinite(patches).all((1, 2, 3)) & jnp.isfinite(summary.cls).all(1)
-    for x in layers.values():
-        finite &= jnp.isfinite(x).reshape(len(x), -1).all(1)
     return {
         "patches": patches.astype(dtype),
         "inverse_norms": inverse_norms(patches),
         "mask": jnp.asarray(tokens.mask),
         **{name: getattr(summary, name) for name in SUMMARY},
-        **layers,
         "finite": finite,
     }
 
 
 def _checked(
-    batch: WaveformBatch, out: dict[str, np.ndarray], layout: Layout
+    clips: list[dict[str, Any]], out: dict[str, np.ndarray], layout: Layout
 ) -> dict[str, np.ndarray]:
     """The rows of the real clips of a batch, once they are what was promised."""
-    rows = {name: x[: len(batch.clips)] for name, x in out.items()}
+    rows = {name: x[: len(clips)] for name, x in out.items()}
     bad = np.flatnonzero(~rows.pop("finite"))
     if len(bad):
         raise InputError(
-            f"clip {batch.clips[bad[0]]['id']!r} gives tokens that are not finite: "
+            f"clip {clips[bad[0]]['id']!r} gives tokens that are not finite: "
             "check its audio, and the weights of the encoder"
         )
     got = rows["patches"].shape[1:]
     if got != layout.grid:
         raise InputError(f"the encoder gives a grid {got} but announces {layout.grid}")
-    return {**rows, "labels": batch.labels}
+    return rows
 
 
 class _Assembly:

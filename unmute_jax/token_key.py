@@ -15,7 +15,7 @@ from typing import Any
 
 from unmute_jax.audio import RESAMPLER
 from unmute_jax.datasets import Dataset
-from unmute_jax.encoders import Encoder
+from unmute_jax.encoders import Encoder, Source
 from unmute_jax.errors import unknown_name
 
 # Raised whenever the layout on disk, or what the pass computes, changes.
@@ -27,29 +27,22 @@ SHOWN = 72
 
 
 def store_key(
-    encoder: Encoder,
-    dataset: Dataset,
-    split: str,
-    dtype: str = "bfloat16",
-    *,
-    layers: bool = False,
+    encoder: Source, dataset: Dataset, split: str, dtype: str = "bfloat16"
 ) -> dict:
     """Everything that changes the tokens of one split, as plain JSON.
 
     Args:
-        encoder: Its identity covers weights, sizes and front end.
+        encoder: Or what it left; the identity covers weights, sizes and front end.
         dataset: Its fingerprint covers ids, labels, events, audio, and so which
             unreadable clips were skipped.
         split: A split of `dataset`.
         dtype: "bfloat16" or "float32", the type the patches are stored in.
-        layers: Whether the outputs of all layers are kept too.
 
     Raises:
         InputError: No such split or type.
     """
     if dtype not in DTYPES:
         raise unknown_name("token type", dtype, DTYPES)
-    have, want = dataset.sample_rate, encoder.sample_rate
     return plain(
         {
             "format": FORMAT,
@@ -57,13 +50,19 @@ def store_key(
             "split": split,
             "fingerprint": dataset.fingerprint(split),
             "encoder": encoder.identity(),
-            "resampling": "none" if have == want else f"{RESAMPLER} {have} -> {want}",
-            "input_samples": encoder.input_samples(dataset.clip_seconds),
+            **(_hearing(encoder, dataset) if isinstance(encoder, Encoder) else {}),
             "dtype": dtype,
-            # A field of its own only where it is true: other keys stay as they were.
-            **({"layers": encoder.num_layers} if layers else {}),
         }
     )
+
+
+def _hearing(encoder: Encoder, dataset: Dataset) -> dict:
+    """What becomes of a waveform on its way to the encoder."""
+    have, want = dataset.sample_rate, encoder.sample_rate
+    return {
+        "resampling": "none" if have == want else f"{RESAMPLER} {have} -> {want}",
+        "input_samples": encoder.input_samples(dataset.clip_seconds),
+    }
 
 
 def store_path(root: str | pathlib.Path, key: dict) -> pathlib.Path:

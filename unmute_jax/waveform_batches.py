@@ -46,6 +46,19 @@ class WaveformBatch:
         return self.waveforms[rows], self.lengths[rows]
 
 
+def labels_of(clips: Sequence[Clip], dataset: Dataset) -> UInt8[np.ndarray, "B C"]:
+    """One where the class is in the clip, else zero."""
+    labels = np.zeros((len(clips), len(dataset.classes)), np.uint8)
+    for row, clip in zip(labels, clips, strict=True):
+        row[list(clip.labels)] = 1
+    return labels
+
+
+def facts_of(clips: Sequence[Clip]) -> list[dict[str, Any]]:
+    """What a token store keeps of each clip besides its labels."""
+    return [{"id": clip.id, "events": clip.events} for clip in clips]
+
+
 @contextlib.contextmanager
 def waveform_batches(
     encoder: Encoder,
@@ -71,15 +84,12 @@ def waveform_batches(
 
     def collate(items: Sequence[Any]) -> WaveformBatch:
         indices, clips, waveforms, lengths = zip(*items, strict=True)
-        labels = np.zeros((len(clips), len(dataset.classes)), np.uint8)
-        for row, clip in zip(labels, clips, strict=True):
-            row[list(clip.labels)] = 1
         return WaveformBatch(
             start=indices[0],
             waveforms=np.stack(waveforms),
             lengths=np.asarray(lengths, np.int32),
-            labels=labels,
-            clips=[{"id": clip.id, "events": clip.events} for clip in clips],
+            labels=labels_of(clips, dataset),
+            clips=facts_of(clips),
         )
 
     order = [i for s in starts for i in range(s, min(s + batch_size, clips))]

@@ -97,6 +97,10 @@ class Dataset:
         """The clips of a split, with random access."""
         return ClipSource(self.folder, self._known(split), self.splits[split])
 
+    def ids(self, split: str) -> list[str]:
+        """The ids of a split, in its order; its records are read for them."""
+        return [clip.id for clip in self.source_of(split)]
+
     def protocols(self, test_fold: int | None = None) -> tuple[Protocol, ...]:
         """The protocols to run.
 

@@ -1,4 +1,7 @@
-"""The encoders, by name. To add one, write a file here and name it in `_FILES`."""
+"""The encoders, by name. To add one, write a file here and name it in `_FILES`.
+
+Encoders that live elsewhere need no entry: `own` tells of `my_module:MyEncoder`.
+"""
 
 import importlib
 import inspect
@@ -6,13 +9,23 @@ import os
 from types import ModuleType
 from typing import Any
 
+from unmute_jax.encoders import own
 from unmute_jax.encoders.base import Encoder, Geometry
+from unmute_jax.encoders.exported import ExportedTokens
 from unmute_jax.errors import InputError, unknown_name
 from unmute_jax.weights import encoder_weights
 from unmute_jax.weights.encoder_weights import EncoderWeights
 from unmute_jax.weights.published import find_weights
 
-__all__ = ["Encoder", "Geometry", "list_encoders", "load_encoder"]
+__all__ = [
+    "Encoder",
+    "ExportedTokens",
+    "Geometry",
+    "Source",
+    "list_encoders",
+    "load_encoder",
+    "load_source",
+]
 
 # Registry name -> module with `ORIGIN`, of its weights, and `build(name, read, ...)`.
 # A "+" marks the supervised variant: the same network, other published weights.
@@ -30,6 +43,12 @@ _FILES = {
     "sslam": "sslam",
     "sslam+": "sslam",
 }
+
+
+# Where the tokens of a data set can come from.
+Source = Encoder | ExportedTokens
+# What a person names by its place: tokens that other code made.
+TOKENS = "tokens:"
 
 
 def list_encoders() -> list[str]:
@@ -51,7 +70,8 @@ def load_encoder(
     """A frozen encoder.
 
     Args:
-        name: One of `list_encoders()`.
+        name: One of `list_encoders()`; or `my_module:MyEncoder`, an encoder of your own
+            (see `encoders.own`), which gets all that is given as keyword arguments.
         source: A weights file (.pt, .pth, .safetensors) or a folder that holds
             `model.safetensors`. None: the published default, from the cache or the
             network.
@@ -66,8 +86,18 @@ def load_encoder(
     Raises:
         InputError: An unknown name or option, no weights, or a file that does not fit.
     """
+    sizes = {"num_heads": num_heads, "width": width, "depth": depth}
+    sizes = {size: value for size, value in sizes.items() if value is not None}
+    if name.startswith(TOKENS):
+        raise InputError(
+            f"{name} are tokens of known clips: there is no encoder for other audio"
+        )
+    if ":" in name:
+        given = {"weights": source or weights, "seed": seed or None}
+        given = {option: value for option, value in given.items() if value is not None}
+        return own.load(name, **given, **sizes, **options)
     if name not in _FILES:
-        raise unknown_name("encoder", name, _FILES)
+        raise unknown_name("encoder", name, [*_FILES, "MODULE:CLASS", "tokens:PATH"])
     if weights not in (None, "untrained"):
         raise InputError(
             f"weights={weights!r} is not known: give a file as source, or "
@@ -76,8 +106,6 @@ def load_encoder(
     if weights and source is not None:
         raise InputError(f'give {source} or weights="untrained", not both')
     module = importlib.import_module(f"{__name__}.{_FILES[name]}")
-    sizes = {"num_heads": num_heads, "width": width, "depth": depth}
-    sizes = {size: value for size, value in sizes.items() if value is not None}
     _check_options(name, module, {**options, **sizes})
     if module.ORIGIN is None:
         if source is not None:
@@ -94,6 +122,26 @@ def load_encoder(
         return encoder_weights.untrained(module.ORIGIN, seed, **sizes)
 
     return module.build(name, read, **options)
+
+
+def load_source(name: str, source: str | None = None, **options: Any) -> Source:
+    """Where the tokens of a data set come from: an encoder, or `tokens:PATH`.
+
+    Args:
+        name: As `load_encoder` takes it, or the folder of exported tokens (see
+            `encoders.exported`).
+        source: As of `load_encoder`.
+        **options: Likewise.
+
+    Raises:
+        InputError: As of `load_encoder` and `ExportedTokens.open`.
+    """
+    if not name.startswith(TOKENS):
+        return load_encoder(name, source, **options)
+    given = [*(["weights"] if source else []), *(k for k, v in options.items() if v)]
+    if given:
+        raise InputError(f"{name} has no options, {given[0]!r} was given")
+    return ExportedTokens.open(name.removeprefix(TOKENS))
 
 
 def _check_options(name: str, module: ModuleType, options: dict[str, Any]) -> None:

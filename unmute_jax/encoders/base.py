@@ -42,11 +42,13 @@ class TokenSource(abc.ABC):
         name: As in the registry, or what stands for it.
         description: For people: which weights these are.
         licence: Of the weights.
+        code: A digest of its code, where no test of ours watches that; else empty.
     """
 
     name: str
     description: str
     licence: str
+    code: str = dataclasses.field(default="", repr=False)
 
     @property
     @abc.abstractmethod
@@ -57,11 +59,6 @@ class TokenSource(abc.ABC):
     @abc.abstractmethod
     def geometry(self) -> Geometry:
         """Where tokens lie in time and frequency."""
-
-    @property
-    def num_layers(self) -> int:
-        """L, how many layers it gives on request; 0 where it keeps them to itself."""
-        return 0
 
     @abc.abstractmethod
     def grid(self, clip_seconds: float) -> tuple[int, int]:
@@ -128,21 +125,18 @@ class Encoder(TokenSource):
         }
 
     def on(
-        self, mesh: Mesh, *, all_layers: bool = False
+        self, mesh: Mesh
     ) -> Callable[[Float[np.ndarray, "B S"], Int[np.ndarray, "B"]], Tokens]:
         """The encoder at work on `mesh`; B must be a multiple of its devices.
 
-        What it is given is not looked at, unlike what `__call__` is. `all_layers` is
-        for encoders that have `num_layers`.
+        What it is given is not looked at, unlike what `__call__` is.
         """
         params = parallel.replicate(self.params, mesh)
-        wishes = {"all_layers": True} if all_layers else {}
 
         def run(
             waveform: Float[np.ndarray, "B S"], lengths: Int[np.ndarray, "B"]
         ) -> Tokens:
-            clips = parallel.shard((waveform, lengths), mesh)
-            return self._apply(params, *clips, **wishes)
+            return self._apply(params, *parallel.shard((waveform, lengths), mesh))
 
         return run
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from unmute_jax import losses, probes
 from unmute_jax.config import Experiment, options_of
 from unmute_jax.datasets import Dataset, Protocol, load_dataset
-from unmute_jax.encoders import Encoder, load_encoder
+from unmute_jax.encoders import Source, load_source
 from unmute_jax.errors import InputError
 from unmute_jax.token_key import plain
 from unmute_jax.training import trials
@@ -20,15 +20,10 @@ class Materials:
 
     settings: Experiment
     dataset: Dataset
-    encoder: Encoder
+    encoder: Source
     protocols: tuple[Protocol, ...]
     probes: dict[str, probes.Probe]
     loss: trials.LossFn
-
-    @property
-    def reads_layers(self) -> bool:
-        """Whether any probe wants the tokens of all layers."""
-        return any(probe.reads == "layers" for probe in self.probes.values())
 
 
 def prepare(settings: Experiment) -> Materials:
@@ -40,7 +35,7 @@ def prepare(settings: Experiment) -> Materials:
     check_probes(settings)
     untrained = settings.weights == "untrained"
     encoder, dataset = _both(
-        lambda: load_encoder(
+        lambda: load_source(
             settings.encoder,
             None if untrained else settings.weights or None,
             weights="untrained" if untrained else None,
@@ -65,8 +60,9 @@ def prepare(settings: Experiment) -> Materials:
 
 
 def _both(
-    make_encoder: Callable[[], Encoder], make_dataset: Callable[[], Dataset]
-) -> tuple[Encoder, Dataset]:
+    make_encoder: Callable[[], Source],
+    make_dataset: Callable[[], Dataset],
+) -> tuple[Source, Dataset]:
     """Opens both; where both are missing, one message says so of both."""
     problems, encoder, dataset = [], None, None
     try:
@@ -88,10 +84,10 @@ def check_probes(settings: Experiment) -> None:
         known = ", ".join(probes.list_probes())
         raise InputError(f"config.probes is empty: name one of {known}")
     for name, probe in make_probes(settings, 1).items():
-        if probe.reads == "layers" and settings.standardise:
+        if probe.reads == "layers":
             raise InputError(
-                f"probe {name!r} reads every layer, of which nothing is standardised: "
-                "leave out config.standardise"
+                f"probe {name!r} reads every layer, and token stores keep the last one "
+                "only: use it from Python, on `encoder(waveform, all_layers=True)`"
             )
 
 

@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 
 from unmute_jax import parallel
 from unmute_jax.embedding import default_batch_size, estimate
+from unmute_jax.encoders import Encoder
 from unmute_jax.tokens import Summary, Tokens
 from unmute_jax.training import trials
 from unmute_jax.training.experiment import finished
@@ -61,13 +62,7 @@ def _tokens(materials: Materials, mesh: Mesh) -> list[str]:
     }
     missing = 0
     for split in splits:
-        found = estimate(
-            encoder,
-            materials.dataset,
-            split,
-            dtype=settings.tokens.dtype,
-            layers=materials.reads_layers,
-        )
+        found = estimate(encoder, materials.dataset, split, dtype=settings.tokens.dtype)
         missing += 0 if found["exists"] else found["clips"] - found["resumable"]
         state = (
             "will be reused"
@@ -76,17 +71,16 @@ def _tokens(materials: Materials, mesh: Mesh) -> list[str]:
         )
         size = f"{found['bytes'] / 1e6:,.0f} MB"
         lines.append(f"tokens    {split}: {found['clips']} clips, {size}, {state}")
-    if missing:
-        rate = _encoder_rate(materials, mesh)
+    if missing and isinstance(encoder, Encoder):
+        rate = _encoder_rate(materials, encoder, mesh)
         lines.append(
             f"          about {missing / rate:.0f} s to make them ({rate:.3g} clips/s)"
         )
     return lines
 
 
-def _encoder_rate(materials: Materials, mesh: Mesh) -> float:
+def _encoder_rate(materials: Materials, encoder: Encoder, mesh: Mesh) -> float:
     """Clips per second of the warm encoder on zeros."""
-    encoder = materials.encoder
     size = materials.settings.tokens.batch_size or default_batch_size()
     width = -(-size // mesh.size) * mesh.size
     samples = encoder.input_samples(materials.dataset.clip_seconds)
@@ -176,15 +170,11 @@ def _zeros(materials: Materials, probe: Any, b: int) -> Tokens | Summary:
     if probe.reads == "summary":
         bands = np.zeros((b, f, d), np.float32)
         return Summary(*[vector] * 4, *[bands] * 3)
-    l, dtype = materials.encoder.num_layers, materials.settings.tokens.dtype
-    wants_layers = probe.reads == "layers"
     return Tokens(
-        patches=np.zeros((b, t, f, d), jnp.dtype(dtype)),
+        patches=np.zeros((b, t, f, d), jnp.dtype(materials.settings.tokens.dtype)),
         cls=vector,
         mask=np.ones((b, t), bool),
         inverse_norms=np.ones((b, t, f), np.float32),
-        layers=np.zeros((b, l, t, f, d), jnp.dtype(dtype)) if wants_layers else None,
-        layer_cls=np.zeros((b, l, d), np.float32) if wants_layers else None,
     )
 
 

@@ -1,0 +1,170 @@
+"""Encoders as a person might write them: none of them knows of this package.
+
+Those under "broken" each make one mistake.
+"""
+
+import numpy as np
+
+RATE, HOP, BANDS, BINS = 1000, 100, 2, 8
+EDGES = ((0.0, 250.0), (250.0, 500.0))
+
+
+class Spectral:
+    """Log-magnitudes of 100 ms of NumPy, 8 bins for each of 2 bands."""
+
+    sample_rate = RATE
+    version = "1"
+    seconds_per_step = HOP / RATE
+    frequency_edges_hz = EDGES
+    jittable = False
+    licence = "CC0"
+
+    def __init__(self, gain=1.0, weights=None):
+        self.gain, self.weights = gain, weights
+        self.batches = []
+
+    def __call__(self, waveform, lengths):
+        assert type(waveform) is type(lengths) is np.ndarray
+        assert (waveform.dtype, lengths.dtype) == (np.float32, np.int32)
+        self.batches.append(len(waveform))
+        return self.gain * self.spectra(waveform)
+
+    @staticmethod
+    def spectra(waveform):
+        frames = waveform[:, : waveform.shape[1] // HOP * HOP].reshape(
+            len(waveform), -1, HOP
+        )
+        bins = np.abs(np.fft.rfft(frames))[..., : HOP // 2]
+        # 25 bins of 10 Hz per band; the first eight of every third.
+        bands = bins.reshape(*bins.shape[:2], BANDS, -1)[..., : 3 * BINS : 3]
+        return np.log(0.01 + bands).astype(np.float32)
+
+
+class Jax:
+    """One matrix in JAX; its weights are an argument."""
+
+    sample_rate, version, seconds_per_step = RATE, 7, HOP / RATE
+
+    def __init__(self):
+        kernel = np.random.default_rng(0).standard_normal((HOP, 6))
+        self.params = {"kernel": kernel.astype(np.float32)}
+
+    def apply(self, params, waveform, lengths):
+        frames = waveform.reshape(len(waveform), -1, HOP)
+        real = np.arange(frames.shape[1])[None] * HOP < lengths[:, None]
+        patches = abs(frames @ params["kernel"])
+        return {"patches": patches, "cls": patches[:, 0], "mask": real}
+
+
+def closed():
+    """The same, its weights closed over; made by a function."""
+    made = Jax()
+
+    class Closed:
+        sample_rate, version, seconds_per_step = RATE, 7, HOP / RATE
+
+        def __call__(self, waveform, lengths):
+            return made.apply(made.params, waveform, lengths)
+
+    return Closed()
+
+
+# Broken
+
+
+class ForgotToSay(Spectral):
+    jittable = True
+
+    def __call__(self, waveform, lengths):
+        return self.spectra(waveform)
+
+
+class Nameless(Spectral):
+    version = None
+
+
+class DependsOnBatch(Spectral):
+    def __call__(self, waveform, lengths):
+        x = self.spectra(waveform)
+        return x - x.max()
+
+
+class Drops(Spectral):
+    """Dropout is left on."""
+
+    def __call__(self, waveform, lengths):
+        x = self.spectra(waveform)
+        return x * (np.random.default_rng().random(x.shape) < 0.9)
+
+
+class Unseeded(Spectral):
+    """Weights are drawn anew whenever it is loaded."""
+
+    def __init__(self):
+        self.kernel = np.random.default_rng().standard_normal((BINS, BINS))
+
+    def __call__(self, waveform, lengths):
+        return self.spectra(waveform) @ self.kernel
+
+
+class WrongStep(Spectral):
+    seconds_per_step = 0.05
+
+
+class WrongBands(Spectral):
+    frequency_edges_hz = (*EDGES, (500.0, 600.0))
+
+
+class BandsAboveNyquist(Spectral):
+    frequency_edges_hz = ((0.0, 500.0), (500.0, 1000.0))
+
+
+class Swapped(Spectral):
+    """Flattens frequency first and unfolds time first."""
+
+    def __call__(self, waveform, lengths):
+        x = self.spectra(waveform)
+        return x.swapaxes(1, 2).reshape(x.shape)
+
+
+class NanInSilence(Spectral):
+    def __call__(self, waveform, lengths):
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return self.spectra(waveform / waveform.std(1, keepdims=True))
+
+
+class Ragged(Spectral):
+    """As many steps as the loudest clip has loud ones."""
+
+    def __call__(self, waveform, lengths):
+        loud = int((abs(waveform) > 0.2).sum()) % 3
+        return self.spectra(waveform)[:, loud:]
+
+
+class Flat(Spectral):
+    def __call__(self, waveform, lengths):
+        return self.spectra(waveform).mean((1, 2))
+
+
+class Integers(Spectral):
+    def __call__(self, waveform, lengths):
+        return self.spectra(waveform).astype(np.int32)
+
+
+class Misnamed(Spectral):
+    def __call__(self, waveform, lengths):
+        return {"patch": self.spectra(waveform)}
+
+
+class WantsGrad(Spectral):
+    """What it gives can be read as PyTorch's tensors with gradients: not at all."""
+
+    class Tensor:
+        def __array__(self, *args, **kwargs):
+            raise RuntimeError("Can't call numpy() on Tensor that requires grad.")
+
+    def __call__(self, waveform, lengths):
+        return self.Tensor()
+
+
+an_object = Spectral()
