@@ -24,3 +24,10 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
     hint = f"did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
     listing = f"known: {', '.join(options)}"
     return InputError(f"unknown {kind} {name!r}: {hint or listing}")
+
+
+def one_line(text: str, limit: int = 1000) -> str:
+    """`text` fit to be printed: names in a file of others may hold anything."""
+    printable = "".join(c if c.isprintable() else " " for c in text[: 4 * limit])
+    line = " ".join(printable.split())
+    return line if len(line) <= limit else f"{line[:limit]} ..."

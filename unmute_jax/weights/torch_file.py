@@ -1,36 +1,46 @@
 """The files of `torch.save`, without PyTorch: its zip format and the older one.
 
-Tensors of zip files are views of the memory-mapped file: nothing is read that nobody
-uses. Storages shared by several tensors stay shared. Devices are ignored.
+Tensors are views of the memory-mapped file: nothing is read that nobody uses. Storages
+shared by several tensors stay shared. Devices are ignored.
 """
 
 from __future__ import annotations
 
 import io
+import itertools
 import mmap
 import os
 import struct
 import zipfile
-from typing import Any
+from collections.abc import Callable
+from typing import IO, Any, cast
 
 import numpy as np
 
-from unmute_jax.errors import InputError
-from unmute_jax.weights.unpickle import Storage, StorageType, unpickle
+from unmute_jax.errors import InputError, one_line
+from unmute_jax.weights.pickled_tensors import Storage, StorageType
+from unmute_jax.weights.unpickle import MAX_BYTES, unpickle
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
+# The names of 100,000 tensors; those of the published files take 0.1 MB.
+_MAX_DIRECTORY = 1 << 23
+_OTHERS = {
+    b"<": "is a web page: the download gave a page, not the weights",
+    b"\x1f\x8b": "is compressed with gzip: unpack it first",
+    b"version https://git-lfs": "is a pointer of Git LFS: fetch the file it stands for",
+}
 
 
 def read_torch(path: str | os.PathLike[str]) -> Any:
     """The object in a file of `torch.save`, its tensors as NumPy arrays.
 
     `torch.Size` becomes a tuple, a device or dtype a string; objects of classes outside
-    the table of `weights.unpickle` become its `Record`.
+    the table of `weights.pickled_tensors` become a `Record`.
 
     Raises:
         InputError: One line that names the file: it is no such file, or truncated, or
-            damaged, or asks to run code.
+            damaged, or asks to run code, or is made to exhaust its reader.
     """
     try:
         with open(path, "rb") as file:
@@ -38,38 +48,70 @@ def read_torch(path: str | os.PathLike[str]) -> Any:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     except InputError as error:
-        # Names in a hostile file may hold line breaks.
-        raise InputError(f"{path} {' '.join(str(error).split())}") from error
+        raise InputError(f"{path} {one_line(str(error))}") from error
 
 
 def _read(file: io.BufferedReader) -> Any:
     if not os.fstat(file.fileno()).st_size:
         raise InputError("is empty")
     content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    start = content[:16]
+    start = content[:32]
     if start.startswith(b"PK\x03\x04"):
         return _read_zip(file, np.frombuffer(content, np.uint8))
     if start.startswith(b"\x80"):
         return _read_legacy(content)
-    if start.lstrip()[:1] == b"<":
-        raise InputError("is a web page: the download gave a page, not the weights")
+    for signature, meaning in _OTHERS.items():
+        if start.lstrip().startswith(signature):
+            raise InputError(meaning)
     raise InputError("is no file of torch.save")
 
 
 # The zip format --------------------------------------------------------------
 
 
-def _read_zip(file: io.BufferedReader, content: np.ndarray) -> Any:
+class _Bounded:
+    """A file that `zipfile` cannot read a huge list of members from."""
+
+    def __init__(self, file: io.BufferedReader) -> None:
+        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
+        self._read = file.read
+
+    def read(self, size: int = -1) -> bytes:
+        """At most `size` bytes; -1, all."""
+        most = _MAX_DIRECTORY + 1
+        content = self._read(most if size < 0 else min(size, most))
+        if len(content) > _MAX_DIRECTORY:
+            raise InputError("is a zip file of too many parts")
+        return content
+
+
+def _members(file: io.BufferedReader) -> dict[str, zipfile.ZipInfo]:
+    """The members of a zip file by name; each has bytes of its own."""
     try:
-        members = {info.filename: info for info in zipfile.ZipFile(file).infolist()}
-    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
-        raise InputError(f"is truncated or damaged ({error})") from error
+        listed = zipfile.ZipFile(cast(IO[bytes], _Bounded(file))).infolist()
+    except InputError:
+        raise
+    # A damaged list of members fails in any way.
+    except Exception as error:
+        raise InputError(f"is truncated or damaged ({error!s:.100})") from error
+    members = {info.filename: info for info in listed}
+    if len(members) < len(listed):
+        raise InputError("is damaged: two of its parts have the same name")
+    listed.sort(key=lambda info: info.header_offset)
+    for this, following in itertools.pairwise(listed):
+        if this.header_offset + 30 + this.compress_size > following.header_offset:
+            raise InputError(f"is damaged: its part {this.filename} overlaps the next")
+    return members
+
+
+def _read_zip(file: io.BufferedReader, content: np.ndarray) -> Any:
+    members = _members(file)
     roots = [n.removesuffix("data.pkl") for n in members if n.endswith("/data.pkl")]
     if len(roots) != 1:
         raise InputError("is a zip file, but not one of torch.save: no data.pkl in it")
     (root,) = roots
     if f"{root}byteorder" in members:
-        order = _member(content, members[f"{root}byteorder"]).tobytes()
+        order = _member(content, members[f"{root}byteorder"])[:16].tobytes()
         if order != b"little":
             raise InputError(f"holds numbers in {order.decode(errors='replace')} order")
 
@@ -83,8 +125,10 @@ def _read_zip(file: io.BufferedReader, content: np.ndarray) -> Any:
             raise InputError(f"is truncated: {name} has {data.size} bytes")
         return Storage(dtype, data)
 
-    pickled = _member(content, members[f"{root}data.pkl"]).tobytes()
-    return unpickle(io.BytesIO(pickled), storage)
+    pickled = _member(content, members[f"{root}data.pkl"])
+    if pickled.size > MAX_BYTES:
+        raise InputError(f"has a pickle of {pickled.size} bytes: no weights need that")
+    return unpickle(io.BytesIO(pickled.tobytes()), storage, content.size)
 
 
 def _member(content: np.ndarray, info: zipfile.ZipInfo) -> np.ndarray:
@@ -106,36 +150,62 @@ def _member(content: np.ndarray, info: zipfile.ZipInfo) -> np.ndarray:
 
 def _read_legacy(content: mmap.mmap) -> Any:
     """Four pickles, a list of storage keys, then per key a count and the bytes."""
-    storages: dict[str, Storage] = {}
+    head = io.BytesIO(content[:MAX_BYTES])
+    zeros: dict[str, Storage] = {}
+    claimed = 0
 
-    def storage(pid: Any) -> Storage:
+    def placeholder(pid: Any) -> Storage:
+        """Zeros, which take no memory until somebody looks."""
+        nonlocal claimed
         dtype, key, count = _storage_id(pid)
-        # The bytes come behind the object: until then the tensors view zeros.
-        if key not in storages:
-            claimed = sum(known.data.size for known in storages.values())
-            if claimed + count * dtype.itemsize > len(content):
+        if key not in zeros:
+            claimed += count * dtype.itemsize
+            if claimed > len(content):
                 raise InputError("is truncated: its tensors are larger than the file")
-            data = np.zeros(count * dtype.itemsize, np.uint8)
-            storages[key] = Storage(dtype, data)
-        return storages[key]
+            zeros[key] = Storage(dtype, np.zeros(count * dtype.itemsize, np.uint8))
+        return zeros[key]
 
-    if unpickle(content, storage) != _MAGIC or unpickle(content, storage) != _PROTOCOL:
-        raise InputError("is a pickle, but not one of torch.save")
-    system = unpickle(content, storage)
+    def following() -> Any:
+        return unpickle(head, placeholder, len(content))
+
+    for number in (_MAGIC, _PROTOCOL):
+        found = following()
+        if not isinstance(found, int) or found != number:
+            raise InputError("is a pickle, but not one of torch.save")
+    system = following()
     if isinstance(system, dict) and system.get("little_endian") is False:
         raise InputError("holds numbers in big order")
-    saved = unpickle(content, storage)
-    keys = unpickle(content, storage)
-    if not isinstance(keys, list) or sorted(map(str, keys)) != sorted(storages):
+    begin = head.tell()
+    following()
+    keys = following()
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
         raise InputError("is damaged: its list of tensors does not match them")
+    if sorted(keys) != sorted(zeros):
+        raise InputError("is damaged: its list of tensors does not match them")
+    storages = _legacy_storages(content, head.tell(), keys, zeros)
+    # Again, now that it is known where the bytes of each storage are.
+    head.seek(begin)
+    return unpickle(head, _by_key(storages), len(content))
+
+
+def _legacy_storages(
+    content: mmap.mmap, start: int, keys: list[str], zeros: dict[str, Storage]
+) -> dict[str, Storage]:
+    """The storages in the order of `keys`, from `start` on, in place."""
+    data, storages = np.frombuffer(content, np.uint8), {}
     for key in keys:
-        dtype, data = storages[key].dtype, storages[key].data
-        count = int.from_bytes(content.read(8), "little")
-        raw = content.read(data.size)
-        if count * dtype.itemsize != data.size or len(raw) != data.size:
+        dtype, size = zeros[key].dtype, zeros[key].data.size
+        count = int.from_bytes(data[start : start + 8].tobytes(), "little")
+        start += 8
+        if count * dtype.itemsize != size or start + size > data.size:
             raise InputError(f"is truncated inside storage {key}")
-        data[:] = np.frombuffer(raw, np.uint8)
-    return saved
+        storages[key] = Storage(dtype, data[start : start + size])
+        start += size
+    return storages
+
+
+def _by_key(storages: dict[str, Storage]) -> Callable[[Any], Storage]:
+    return lambda pid: storages[_storage_id(pid)[1]]
 
 
 def _storage_id(pid: Any) -> tuple[np.dtype, str, int]:

@@ -1,37 +1,43 @@
-"""A pickle reader that runs nothing from the file.
+"""A pickle reader that runs nothing from the file, and gives up on bombs.
 
-Names in a pickle resolve from a fixed table of this module. A class that is not in it
-becomes an inert `Record` that keeps its arguments and state; a name of Python's own
-library that could act (`os.system`, `builtins.eval`) refuses the whole file.
+Names in a pickle resolve from the fixed table of `weights.pickled_tensors`. A class
+that is not in it becomes an inert `Record` that keeps its arguments and state; a name
+of Python's own library that could act (`os.system`, `builtins.eval`) refuses the whole
+file. Bytes, steps and copies are counted: a file can neither keep the reader busy for
+ever nor fill the memory.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import pickle
+import io
+import pickletools
 import sys
-from collections.abc import Callable
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from collections.abc import Callable, Sized
+from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from unmute_jax.errors import InputError
+from unmute_jax.weights.pickled_tensors import (
+    TABLE,
+    Array,
+    Call,
+    Dtype,
+    OrderedDict,
+    Storage,
+    check_key,
+)
+from unmute_jax.weights.records import Record
 
-DTYPES = {
-    "Double": np.dtype(np.float64),
-    "Float": np.dtype(np.float32),
-    "Half": np.dtype(np.float16),
-    "BFloat16": np.dtype(ml_dtypes.bfloat16),
-    "Long": np.dtype(np.int64),
-    "Int": np.dtype(np.int32),
-    "Short": np.dtype(np.int16),
-    "Char": np.dtype(np.int8),
-    "Byte": np.dtype(np.uint8),
-    "Bool": np.dtype(np.bool_),
-    "ComplexFloat": np.dtype(np.complex64),
-    "ComplexDouble": np.dtype(np.complex128),
-}
+# A checkpoint of 1.2 B parameters takes 0.1 MB and 30,000 steps; states of optimizers
+# and logs of training take more.
+MAX_BYTES = 1 << 26
+MAX_STEPS = 3_000_000
+MAX_CLASSES = 1000
+# Bytes that calls copy: nothing needs to be copied much more often than it is stored.
+MAX_COPIES = 4 * MAX_BYTES
+# Tied weights view the same bytes twice; hardly any file does so with all of them.
+MAX_VIEWS = 4
 
 # Standard-library names that checkpoints hold as data. They become records as well.
 _DATA_MODULES = {
@@ -55,258 +61,227 @@ _DATA_NAMES = {
 } | {"copyreg._reconstructor"}
 _OLD_MODULES = {"__builtin__": "builtins", "copy_reg": "copyreg"}
 
-
-@runtime_checkable
-class Stream(Protocol):
-    """A source of bytes."""
-
-    def read(self, size: int, /) -> bytes:
-        """At most `size` bytes."""
-        ...
-
-    def readline(self) -> bytes:
-        """The bytes up to the next line break."""
-        ...
-
-
-class _Fixed:
-    """What a pickle may hold but not change."""
-
-    def __setstate__(self, state: Any) -> None:
-        raise InputError("tries to change what reads it: refused")
+_EMPTY: dict[str, Callable[[], Any]] = {
+    "EMPTY_TUPLE": tuple,
+    "EMPTY_LIST": list,
+    "EMPTY_DICT": dict,
+    "EMPTY_SET": set,
+}
+_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+_VALUES = set(
+    "INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT STRING BINSTRING "
+    "SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8 UNICODE BINUNICODE "
+    "SHORT_BINUNICODE BINUNICODE8".split()
+)
+_COLLECTING = set(
+    "TUPLE LIST DICT FROZENSET APPENDS SETITEMS ADDITEMS INST OBJ".split()
+)
 
 
-@dataclasses.dataclass(frozen=True)
-class Storage(_Fixed):
-    """The bytes that one or several tensors view.
-
-    Attributes:
-        dtype: Of the elements.
-        data: Their little-endian bytes.
-    """
-
-    dtype: np.dtype
-    data: np.ndarray
-
-
-@dataclasses.dataclass(frozen=True)
-class StorageType(_Fixed):
-    """What a name like `torch.FloatStorage` stands for."""
-
-    dtype: np.dtype
-
-
-class Record:
-    """An object of a class that the reader does not know, as plain data.
-
-    Attributes:
-        name: Dotted name of the class.
-        args: What it was made from.
-        state: What its `__setstate__` or `__dict__` would have got.
-        items: What was appended to it.
-        mapping: What was set in it by key.
-    """
-
-    name: ClassVar[str]
-    args: tuple[Any, ...]
-    state: Any
-    items: list[Any]
-    mapping: dict[Any, Any]
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> Record:
-        """Makes the fields here: a pickle need not call `__init__`."""
-        self = super().__new__(cls)
-        self.args = (*args, kwargs) if kwargs else args
-        self.state, self.items, self.mapping = None, [], {}
-        return self
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        pass
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        self.mapping[key] = value
-
-    def append(self, item: Any) -> None:
-        """Called for subclasses of list and set."""
-        self.items.append(item)
-
-    add = append
-
-    def __repr__(self) -> str:
-        return f"<record of {self.name}>"
-
-
-def fields(value: Any) -> dict[Any, Any]:
-    """The named parts of a dict, of a record, or of an omegaconf node; else none."""
-    if isinstance(value, Record):
-        state = value.state if isinstance(value.state, dict) else {}
-        value = state.get("_content", state)
-    return value if isinstance(value, dict) else {}
-
-
-def lookup(value: Any, *path: str) -> Any:
-    """What lies under `path` of names; None where it ends early."""
-    for name in path:
-        value = fields(value).get(name)
-    if isinstance(value, Record) and "_val" in fields(value):
-        return fields(value)["_val"]
-    return value
-
-
-def unpickle(stream: Stream, storage: Callable[[Any], Storage]) -> Any:
+def unpickle(
+    stream: io.BytesIO, storage: Callable[[Any], Storage], file_bytes: int
+) -> Any:
     """The next pickled object of `stream`.
 
     Args:
-        stream: Left right behind the object.
+        stream: At most `MAX_BYTES` long; left right behind the object.
         storage: From the persistent id of a tensor storage to its bytes.
+        file_bytes: Size of the file: what tensors that view the same bytes again and
+            again may have in all is measured by it.
 
     Raises:
-        InputError: The pickle is damaged, or names what no weights need.
+        InputError: The pickle is damaged, or names what no weights need, or is made to
+            exhaust its reader.
     """
     try:
-        return _Unpickler(stream, storage).load()
+        return _Machine(storage, file_bytes).run(stream)
     except InputError:
         raise
     # A damaged pickle fails in any way; nothing of it has been run.
     except Exception as error:
-        raise InputError(f"is truncated or damaged ({error})") from error
+        raise InputError(f"is truncated or damaged ({error!s:.100})") from error
 
 
-# The unpickler written in Python: the one in C makes room for whatever a number in the
-# file asks for.
-class _Unpickler(pickle._Unpickler):  # pyright: ignore[reportPrivateUsage]
-    def __init__(self, stream: Stream, storage: Callable[[Any], Storage]) -> None:
-        super().__init__(stream)
+class _Machine:
+    """The stack machine that a pickle is a program for."""
+
+    def __init__(self, storage: Callable[[Any], Storage], file_bytes: int) -> None:
         self._storage = storage
+        self._file_bytes = file_bytes
+        self._tensor_bytes = 0
+        self._stack: list[Any] = []
+        self._marked: list[list[Any]] = []
+        self._memo: dict[int, Any] = {}
         self._records: dict[str, type[Record]] = {}
+        self._copies = 0
 
-    def find_class(self, module: str, name: str) -> Any:
+    def run(self, stream: io.BytesIO) -> Any:
+        for steps, (opcode, arg, _) in enumerate(pickletools.genops(stream)):
+            if steps > MAX_STEPS:
+                raise InputError(
+                    f"holds more than {MAX_STEPS} objects beside its tensors"
+                )
+            if opcode.name == "STOP":
+                return self._stack.pop()
+            self._step(opcode.name, arg)
+        raise InputError("is truncated or damaged")
+
+    def _step(self, name: str, arg: Any) -> None:
+        stack = self._stack
+        if name in _VALUES:
+            stack.append(arg)
+        elif name in _CONSTANTS:
+            stack.append(_CONSTANTS[name])
+        elif name in _EMPTY:
+            stack.append(_EMPTY[name]())
+        elif name.endswith("PUT"):  # with BINPUT and LONG_BINPUT
+            if not 0 <= arg < 1 << 32:
+                raise InputError("is damaged: it numbers its objects oddly")
+            self._memo[arg] = stack[-1]
+        elif name.endswith("GET"):
+            stack.append(self._memo[arg])
+        else:
+            self._rare_step(name, arg)
+
+    def _rare_step(self, name: str, arg: Any) -> None:
+        stack = self._stack
+        match name:
+            case "PROTO" | "FRAME":
+                pass
+            case "MEMOIZE":
+                self._memo[len(self._memo)] = stack[-1]
+            case "MARK":
+                self._marked.append(stack)
+                self._stack = []
+            case "POP" if stack:
+                stack.pop()
+            case "POP" | "POP_MARK":
+                self._items()
+            case "DUP":
+                stack.append(stack[-1])
+            case "TUPLE1" | "TUPLE2" | "TUPLE3":
+                size = int(name[-1])
+                stack[-size:] = [tuple(stack[-size:])]
+            case "PERSID":
+                stack.append(self._storage(arg))
+            case "BINPERSID":
+                stack.append(self._storage(stack.pop()))
+            case "GLOBAL":
+                stack.append(self._named(*arg.split(" ", 1)))
+            case "STACK_GLOBAL":
+                attribute, module = stack.pop(), stack.pop()
+                stack.append(self._named(module, attribute))
+            case "REDUCE" | "NEWOBJ":
+                args, function = stack.pop(), stack.pop()
+                stack.append(self._called(function, args))
+            case "NEWOBJ_EX":
+                keywords, args, function = stack.pop(), stack.pop(), stack.pop()
+                stack.append(self._called(function, args, keywords))
+            case "BUILD":
+                self._set_state(stack.pop())
+            case "APPEND":
+                self._add([stack.pop()], list)
+            case "SETITEM":
+                value, key = stack.pop(), stack.pop()
+                self._set_items([key, value])
+            case _:
+                self._collect(name, arg)
+
+    def _collect(self, name: str, arg: Any) -> None:
+        """What takes everything since the last mark."""
+        if name not in _COLLECTING:
+            raise InputError(f"uses {name} in a pickle, as torch.save never does")
+        items = self._items()
+        match name:
+            case "TUPLE":
+                self._stack.append(tuple(items))
+            case "LIST":
+                self._stack.append(items)
+            case "DICT":
+                self._stack.append({})
+                self._set_items(items)
+            case "FROZENSET":
+                for item in items:
+                    check_key(item)
+                self._stack.append(frozenset(items))
+            case "APPENDS":
+                self._add(items, list)
+            case "SETITEMS":
+                self._set_items(items)
+            case "ADDITEMS":
+                for item in items:
+                    check_key(item)
+                self._add(items, set)
+            case "INST":
+                made = self._called(self._named(*arg.split(" ", 1)), tuple(items))
+                self._stack.append(made)
+            case _:  # OBJ
+                self._stack.append(self._called(items[0], tuple(items[1:])))
+
+    def _items(self) -> list[Any]:
+        items, self._stack = self._stack, self._marked.pop()
+        return items
+
+    def _named(self, module: Any, name: Any) -> Any:
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise InputError("is damaged: it refers to what is no name")
         dotted = f"{_OLD_MODULES.get(module, module)}.{name}"
-        if dotted in _TABLE:
-            return _TABLE[dotted]
+        if dotted in TABLE:
+            return TABLE[dotted]
         top = dotted.split(".")[0]
         known = top in _DATA_MODULES or dotted in _DATA_NAMES
         if top in sys.stdlib_module_names and not known:
             raise InputError(f"asks to run {dotted}, which no weights need: refused")
-        # Made anew for each file, so that no file can leave anything behind in them.
-        return self._records.setdefault(
-            dotted, type("Record", (Record,), {"name": dotted})
-        )
+        if dotted not in self._records:
+            if len(self._records) == MAX_CLASSES:
+                raise InputError(f"names more than {MAX_CLASSES} classes")
+            # Made anew for each file, so that none can leave anything behind in them.
+            self._records[dotted] = type("Record", (Record,), {"name": dotted})
+        return self._records[dotted]
 
-    def persistent_load(self, pid: Any) -> Storage:
-        return self._storage(pid)
+    def _called(self, function: Any, args: Any, keywords: Any = None) -> Any:
+        """What a function of the table gives, or a new record of a class."""
+        if not isinstance(args, tuple) or not isinstance(function, Call | type):
+            raise InputError("is damaged: it calls what is no function")
+        self._count_copies(args, *args, keywords)
+        made = function(*args, **(keywords or {}))
+        if isinstance(made, np.ndarray):
+            self._tensor_bytes += made.nbytes
+            if self._tensor_bytes > MAX_BYTES + MAX_VIEWS * self._file_bytes:
+                raise InputError(
+                    f"holds tensors of {self._tensor_bytes} bytes in "
+                    f"{self._file_bytes} bytes of file"
+                )
+        return made
 
+    def _set_state(self, state: Any) -> None:
+        target = self._stack[-1]
+        if not isinstance(target, Record | OrderedDict | Array | Dtype):
+            raise InputError("tries to change what reads it: refused")
+        if isinstance(state, tuple):
+            self._count_copies(*state[:8])
+        target.__setstate__(state)
 
-# What the names of the table do ----------------------------------------------
+    def _add(self, items: list[Any], kind: type) -> None:
+        target = self._stack[-1]
+        if not isinstance(target, kind | Record):
+            raise InputError("is damaged: it adds to what is no collection")
+        add = target.add if kind is set else target.append
+        for item in items:
+            add(item)
 
+    def _set_items(self, items: list[Any]) -> None:
+        target = self._stack[-1]
+        if not isinstance(target, dict | Record):
+            raise InputError("is damaged: it adds to what is no collection")
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            check_key(key)
+            target[key] = value
 
-@dataclasses.dataclass(frozen=True)
-class _Call(_Fixed):
-    """A function that a pickle may call."""
-
-    function: Callable[..., Any]
-
-    def __call__(self, *args: Any) -> Any:
-        return self.function(*args)
-
-
-class _OrderedDict(dict[Any, Any]):
-    """A dict (they keep their order) without the attributes a pickle may set."""
-
-    def __setstate__(self, state: Any) -> None:
-        pass
-
-
-def _tensor(
-    storage: Storage, offset: int, size: tuple, stride: tuple, *_: Any
-) -> np.ndarray:
-    """A view of `storage`; NumPy itself checks that it stays inside."""
-    numbers = (offset, *size, *stride)
-    if not isinstance(storage, Storage) or not all(_is_count(n) for n in numbers):
-        raise InputError("holds a tensor with an impossible shape")
-    if 0 in size:
-        return np.empty(size, storage.dtype)
-    width = storage.dtype.itemsize
-    strides = tuple(width * step for step in stride)
-    try:
-        return np.ndarray(size, storage.dtype, storage.data, width * offset, strides)
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"holds a tensor of shape {list(size)} that reaches beyond its "
-            f"{storage.data.size} bytes"
-        ) from error
-
-
-def _is_count(n: Any) -> bool:
-    return type(n) is int and n >= 0
-
-
-def _encode(text: str, encoding: str = "latin1") -> bytes:
-    """How protocol 2 writes bytes."""
-    if encoding != "latin1":
-        raise InputError(f"holds bytes in the encoding {encoding!r}, not latin1")
-    return text.encode("latin1")
-
-
-class _Dtype:
-    """A NumPy dtype whose byte order arrives later."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, code: str, *_: Any) -> None:
-        self.value = np.dtype(code)
-        if self.value.kind not in "biufcSU":
-            raise InputError(f"holds a NumPy array of {self.value}: not of numbers")
-
-    def __setstate__(self, state: tuple) -> None:
-        self.value = self.value.newbyteorder(state[1])
-
-
-class _Array(np.ndarray):
-    """A NumPy array that fills itself only with as many bytes as its shape needs."""
-
-    def __setstate__(self, state: Any, /) -> None:
-        _version, shape, dtype, fortran, data = state
-        if (
-            not isinstance(dtype, _Dtype)
-            or not isinstance(data, bytes)
-            or not all(_is_count(n) for n in shape)
-            or np.prod(shape, dtype=object) * dtype.value.itemsize != len(data)
-        ):
-            raise InputError("holds a NumPy array with an impossible shape")
-        fill: Any = super().__setstate__
-        fill((1, shape, dtype.value, bool(fortran), data))
-
-
-def _scalar(dtype: _Dtype, data: bytes) -> np.generic:
-    return np.frombuffer(data, dtype.value)[0]
-
-
-def _size(numbers: tuple | list) -> tuple:
-    if not isinstance(numbers, tuple | list):
-        raise InputError("holds a torch.Size of no numbers")
-    return tuple(numbers)
-
-
-def _device(kind: str, index: int | None = None) -> str:
-    return kind if index is None else f"{kind}:{index}"
-
-
-_TABLE: dict[str, Any] = {
-    "collections.OrderedDict": _OrderedDict,
-    "_codecs.encode": _Call(_encode),
-    "numpy.dtype": _Call(_Dtype),
-    "torch.Size": _Call(_size),
-    "torch.device": _Call(_device),
-    "torch._utils._rebuild_tensor": _Call(_tensor),
-    "torch._utils._rebuild_tensor_v2": _Call(_tensor),
-    "torch._utils._rebuild_parameter": _Call(lambda data, *_: data),
-    **{f"torch.{name}Storage": StorageType(dtype) for name, dtype in DTYPES.items()},
-    **{f"torch.{dtype.name}": dtype.name for dtype in DTYPES.values()},
-}
-for _module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-    _TABLE[f"{_module}._reconstruct"] = _Call(lambda *_: _Array((0,), np.int8))
-    _TABLE[f"{_module}.scalar"] = _Call(_scalar)
+    def _count_copies(self, *parts: Any) -> None:
+        """Calls copy their arguments, of which the pickle may hold only one."""
+        for part in parts:
+            items = len(part) if isinstance(part, Sized) else 1
+            self._copies += items * (1 if isinstance(part, str | bytes) else 8)
+        if self._copies > MAX_COPIES:
+            raise InputError("is made to fill the memory: it copies the same again")
