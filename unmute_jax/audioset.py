@@ -50,6 +50,8 @@ def head_names(outputs: int | None, identifiers: Any, source: str) -> tuple[str,
                 f"{source}: its list of {len(identifiers)} labels does not name the "
                 f"{outputs} outputs of its head"
             )
+        if not all(isinstance(value, str) for value in identifiers.values()):
+            raise InputError(f"{source}: its labels are not all words")
         listed = {int(key): str(value) for key, value in identifiers.items()}
         return tuple(names.get(listed[i], listed[i]) for i in range(outputs))
     return tuple(names.values()) if outputs == len(names) else ()

@@ -158,9 +158,9 @@ def test_the_full_size_layout_fits_with_nothing_left():
     copy = {f"model.{k}": teacher[f"backbone.{k}"] for k in encoder}
     renamed = {f"model.asit.{k}": teacher[f"backbone.{k}"] for k in encoder}
     for content in ({"teacher": teacher, "student": {}}, {"teacher": parallel}):
-        check_base(weights.canonical(content, "file.pt"), encoder)
+        check_base(weights.canonical(content, "file.pt").tensors, encoder)
     for content in (copy, renamed, {"model": copy, "config": {}}):
-        check_base(weights.canonical(content, "file.pt"), encoder)
+        check_base(weights.canonical(content, "file.pt").tensors, encoder)
     assert set(vit.layout(weights.base_sizes(768, 12, 12))) == set(encoder)
 
 

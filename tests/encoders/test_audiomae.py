@@ -118,7 +118,7 @@ def test_the_full_size_layout_fits_with_nothing_left(name):
     tensors = {k: np.broadcast_to(zero, v) for k, v in about["keys"].items()}
     # Copies for timm hold the tensors alone.
     for content in ({"model": tensors, "epoch": 3}, tensors):
-        found = weights.canonical(content, name)
+        found = weights.canonical(content, name).tensors
         assert set(found) == set(about.get("encoder_keys", about["keys"]))
         sizes = weights.read_sizes(found, content, name)
         assert vit.layout(sizes) == {k: v.shape for k, v in found.items()}

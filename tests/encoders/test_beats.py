@@ -18,7 +18,7 @@ from unmute_jax.encoders.beats_network import BeatsNetwork, relative_buckets
 from unmute_jax.errors import InputError
 from unmute_jax.frontends import LOG_FLOOR, kaldi_fbank, mel_banks, window
 from unmute_jax.weights import beats as checkpoints
-from unmute_jax.weights.beats import to_params, untrained
+from unmute_jax.weights.mapping import nested
 from unmute_jax.weights.torch_file import read_torch
 
 ATOL, RTOL = 1e-4, 1e-4
@@ -167,7 +167,7 @@ def test_parameters_have_the_shapes_of_the_network():
     sizes = dataclasses.replace(
         checkpoints.base_sizes(32, 2, 4), hidden=24, patch_width=10, classes=5
     )
-    params = to_params(untrained(sizes, 0), sizes, "untrained")
+    params = nested(checkpoints.leaves(checkpoints.untrained(sizes, 0), sizes, "x"))
     x = jax.ShapeDtypeStruct((1, 32, 128), np.float32)
 
     def init(x):
@@ -191,7 +191,7 @@ def test_the_full_size_layout_fits_with_nothing_left(name):
         "cfg": manifest["cfg"],
         "model": {key: np.broadcast_to(zero, shapes[key]) for key in shapes},
     }
-    found = checkpoints.canonical(content, name)
+    found = checkpoints.canonical(content, name).tensors
     sizes = checkpoints.read_sizes(found, content, name)
     assert checkpoints.layout(sizes) == {k: v.shape for k, v in found.items()}
     assert shapes.keys() - found.keys() == {TABLE.format(i) for i in range(1, 12)}

@@ -18,6 +18,7 @@ from unmute_jax.encoders.spectrogram_encoder import Extent
 from unmute_jax.errors import InputError
 from unmute_jax.mel_decibels import MelDecibels, mel_banks, mel_decibels, window
 from unmute_jax.weights import dasheng as checkpoints
+from unmute_jax.weights.mapping import nested
 from unmute_jax.weights.torch_file import read_torch
 
 ATOL, RTOL = 1e-4, 1e-4
@@ -227,7 +228,7 @@ def test_every_step_of_a_whole_clip_is_real():
 def test_parameters_have_the_shapes_of_the_network():
     sizes = checkpoints.Sizes(width=16, depth=2, hidden=24, positions=6, classes=5)
     tensors = checkpoints.untrained(sizes, 0)
-    params = checkpoints.to_params(tensors, sizes, "untrained")
+    params = nested(checkpoints.leaves(tensors, sizes, "untrained"))
     x = jax.ShapeDtypeStruct((1, 32, 64), np.float32)
 
     def init(x):
@@ -289,7 +290,7 @@ def test_the_full_size_layout_fits_with_nothing_left(name):
     for key in [key for key in tensors if key.startswith("front_end")]:
         tensors[key] = buffers[key.rpartition(".")[2]]
     content = {"model": tensors, "config": manifest["constructor_arguments"]}
-    found = checkpoints.canonical(content, name)
+    found = checkpoints.canonical(content, name).tensors
     sizes = checkpoints.read_sizes(found, content, name)
     assert checkpoints.layout(sizes) == {k: v.shape for k, v in found.items()}
     ignored = shapes.keys() - found.keys()

@@ -15,6 +15,7 @@ from unmute_jax.encoders import load_encoder
 from unmute_jax.encoders.eat import EatNetwork
 from unmute_jax.errors import InputError
 from unmute_jax.weights import eat as weights
+from unmute_jax.weights.mapping import nested
 
 ATOL, RTOL = 2e-4, 1e-4
 TINY = {"width": 16, "depth": 2, "num_heads": 2}
@@ -124,7 +125,7 @@ def test_stored_positions_are_used_and_ours_are_the_exact_ones(arrays, encoder):
 
 def test_parameters_have_the_shapes_of_the_network():
     sizes = weights.Sizes(width=16, depth=2, hidden=24, positions=64, classes=5)
-    params = weights.to_params(weights.untrained(sizes, 0), sizes, "untrained")
+    params = nested(weights.leaves(weights.untrained(sizes, 0), sizes, "untrained"))
     network = EatNetwork(sizes=sizes, num_heads=2)
     x = jax.ShapeDtypeStruct((1, 32, 128), np.float32)
 
@@ -160,7 +161,7 @@ def test_the_full_size_layout_fits_with_nothing_left(layout, encoder):
     }
     if layout == "fairseq_pretrained":
         tensors["_ema"] = {"blocks.0.norm1.bias": zero}
-    found = weights.canonical({"model": tensors}, layout)
+    found = weights.canonical({"model": tensors}, layout).tensors
     sizes = weights.read_sizes(found, {}, layout)
     assert weights.layout(sizes) == {k: v.shape for k, v in found.items()}
     assert (sizes.width, sizes.depth, sizes.positions) == (768, 12, 6144)

@@ -13,7 +13,7 @@ from unmute_jax.encoders import own
 from unmute_jax.encoders.base import Encoder, Geometry
 from unmute_jax.encoders.exported import ExportedTokens
 from unmute_jax.errors import InputError, unknown_name
-from unmute_jax.weights import encoder_weights
+from unmute_jax.weights import loading
 from unmute_jax.weights.encoder_weights import EncoderWeights
 from unmute_jax.weights.published import find_weights
 
@@ -116,10 +116,8 @@ def load_encoder(
 
     def read() -> EncoderWeights:
         if weights is None:
-            return encoder_weights.read(
-                module.ORIGIN, find_weights(name, source), num_heads
-            )
-        return encoder_weights.untrained(module.ORIGIN, seed, **sizes)
+            return loading.read(module.ORIGIN, find_weights(name, source), num_heads)
+        return loading.untrained(module.ORIGIN, seed, **sizes)
 
     return module.build(name, read, **options)
 

@@ -101,6 +101,9 @@ class AsitEncoder(VitEncoder):
 ORIGIN = Origin(
     title="ASiT",
     licence="none stated by the authors",
+    citation="Atito et al., ASiT: Local-Global Audio Spectrogram vIsion Transformer "
+    "for Event Classification, arXiv 2211.13189",
+    code="github.com/Sara-Ahmed/ASiT, commit of 2024-03-10",
     checkpoints=checkpoints,
     published=PUBLISHED_SIZES,
 )

@@ -68,6 +68,9 @@ class AudioMaeEncoder(VitEncoder):
 ORIGIN = Origin(
     title="AudioMAE",
     licence="CC BY-NC 4.0 (non-commercial)",
+    citation="Huang et al., Masked Autoencoders that Listen, NeurIPS 2022, arXiv "
+    "2207.06405",
+    code="github.com/facebookresearch/AudioMAE, commit of 2023-05-13",
     checkpoints=checkpoints,
     published=PUBLISHED_SIZES,
 )

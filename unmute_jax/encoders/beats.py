@@ -41,6 +41,9 @@ SCALE, MEAN, STD = 2.0**15, 15.41663, 6.55582
 ORIGIN = Origin(
     title="BEATs",
     licence="MIT",
+    citation="Chen et al., BEATs: Audio Pre-Training with Acoustic Tokenizers, ICML "
+    "2023, arXiv 2212.09058",
+    code="github.com/microsoft/unilm, folder beats, commit 158b811",
     checkpoints=checkpoints,
     published={(768, 12): ("base", 12)},
 )
@@ -203,7 +206,7 @@ def build(
         description=weights.description,
         licence=weights.licence,
         weights=weights.identity,
-        params=jax.device_put(weights.params),
+        params=weights.params,
         classes=weights.classes,
         mask_padding=mask_padding,
         attention_mask=attention_mask,

@@ -32,6 +32,9 @@ from unmute_jax.weights.encoder_weights import EncoderWeights, Origin
 ORIGIN = Origin(
     title="Dasheng",
     licence="Apache-2.0",
+    citation="Dinkel et al., Scaling up masked audio encoder learning for general "
+    "audio classification, Interspeech 2024, arXiv 2406.06992",
+    code="github.com/RicherMans/Dasheng, commit db73093",
     checkpoints=checkpoints,
     published=PUBLISHED_SIZES,
 )
@@ -198,7 +201,7 @@ def build(
         description=weights.description,
         licence=weights.licence,
         weights=weights.identity,
-        params=jax.device_put(weights.params),
+        params=weights.params,
         classes=weights.classes,
         mask_padding=mask_padding,
         attention_mask=attention_mask,

@@ -69,6 +69,9 @@ class EatEncoder(VitEncoder):
 ORIGIN = Origin(
     title="EAT",
     licence="MIT",
+    citation="Chen et al., EAT: Self-Supervised Pre-Training with Efficient Audio "
+    "Transformer, IJCAI 2024, arXiv 2401.03497",
+    code="github.com/cwx-worst-one/EAT, commit 06c1c34",
     checkpoints=checkpoints,
     published=PUBLISHED_SIZES,
 )

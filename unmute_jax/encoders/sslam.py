@@ -17,7 +17,13 @@ from unmute_jax.encoders.vit_family import build as build_family
 # SPASS is the data of the polyphonic evaluation.
 SPASS = Input(target_frames=1024, mean=-5.275, std=3.268)
 
-ORIGIN = dataclasses.replace(eat.ORIGIN, title="SSLAM")
+ORIGIN = dataclasses.replace(
+    eat.ORIGIN,
+    title="SSLAM",
+    citation="Alex et al., SSLAM: Enhancing Self-Supervised Models with Audio Mixtures "
+    "for Polyphonic Soundscapes, ICLR 2025, OpenReview odU59TxdiB",
+    code="github.com/ta012/SSLAM, commit 0a3c0ff",
+)
 
 FAMILY = dataclasses.replace(eat.FAMILY, recipes={**eat.RECIPES, "spass": SPASS})
 

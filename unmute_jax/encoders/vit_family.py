@@ -8,8 +8,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 
-import jax
-
 from unmute_jax.encoders.vit_encoder import Input, VitEncoder
 from unmute_jax.encoders.vit_network import VitNetwork
 from unmute_jax.errors import InputError, unknown_name
@@ -82,7 +80,7 @@ def build(
         description=weights.description,
         licence=weights.licence,
         weights=weights.identity,
-        params=jax.device_put(weights.params),
+        params=weights.params,
         classes=weights.classes,
         mask_padding=mask_padding,
         positions=positions,

@@ -1,36 +1,43 @@
 """The tensors of AudioMAE checkpoints, pre-trained and fine-tuned.
 
 The training scripts save `{"model": tensors, ...}`; copies for timm hold the tensors
-alone. The decoder of the pre-training is never read, nor are the embeddings that some
-checkpoints hold besides.
+alone.
 
 Source: github.com/facebookresearch/AudioMAE, commit of 2023-05-13.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from unmute_jax.weights import vit
-from unmute_jax.weights.mapping import state_dict
+from unmute_jax.weights.contents import Canonical, select, state_dict
+from unmute_jax.weights.mapping import Leaf, Shape
 from unmute_jax.weights.vit import BANDS, Sizes
 
-_IGNORED = ("decoder_", "mask_token", "encoder_emb.")
+_IGNORED = {
+    "decoder_": "decoder of the pre-training",
+    "encoder_emb.": "an experiment of the authors",
+    "mask_token": "decoder of the pre-training",
+}
 
 
-def canonical(content: Any, source: str) -> dict[str, np.ndarray]:
+def canonical(content: Any, source: str) -> Canonical:
     """The tensors of the encoder, under the names of timm.
 
     Raises:
         InputError: The file holds no state dict of tensors.
     """
-    return vit.renamed(
-        state_dict(content, source, flat=True),
-        lambda name: None if name.startswith(_IGNORED) else name,
+    state = state_dict(content, source)
+    return select(
+        state,
         source,
+        layout="names of timm",
+        rename=lambda name: name,
+        ignored=_IGNORED,
     )
 
 
@@ -56,10 +63,15 @@ def base_sizes(width: int, depth: int, num_heads: int) -> Sizes:
     return Sizes(width=width, depth=depth, hidden=4 * width, positions=1 + 64 * BANDS)
 
 
+def layout(sizes: Sizes) -> dict[str, Shape]:
+    """Name -> shape of every tensor that a network of these sizes needs."""
+    return vit.layout(sizes)
+
+
 def untrained(sizes: Sizes, seed: int) -> dict[str, np.ndarray]:
     """Random tensors and the fixed positions, the same on every device."""
     rng = np.random.default_rng(seed)
-    shapes = vit.layout(sizes)
+    shapes = layout(sizes)
     tensors = {name: vit.draw(name, shape, rng) for name, shape in shapes.items()}
     table = position_table(sizes.positions - 1, sizes.width)
     # The class token is nowhere.
@@ -78,12 +90,12 @@ def position_table(rows: int, width: int) -> np.ndarray:
     return vit.sine_table((column, row), width)
 
 
-def to_params(
+def leaves(
     tensors: Mapping[str, np.ndarray], sizes: Sizes, source: str
-) -> dict[str, Any]:
+) -> Iterator[Leaf]:
     """Parameters of `encoders.audiomae.AudioMaeNetwork` from canonical tensors.
 
     Raises:
         InputError: The tensors are not exactly those of the layout.
     """
-    return vit.to_params(tensors, vit.layout(sizes), source)
+    return vit.leaves(tensors, layout(sizes), source)

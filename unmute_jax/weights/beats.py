@@ -11,30 +11,36 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from unmute_jax.errors import InputError
+from unmute_jax.weights.contents import (
+    Canonical,
+    brief,
+    count_blocks,
+    select,
+    state_dict,
+    whole_number,
+)
 from unmute_jax.weights.mapping import (
+    Leaf,
     Shape,
     check_layout,
-    check_tensor,
     flax_leaf,
     linear_shapes,
-    nested,
     norm_shapes,
     size_of,
-    state_dict,
 )
-from unmute_jax.weights.unpickle import fields
+from unmute_jax.weights.records import fields
 
 PATCH = 16
 BANDS = 8  # patches over the 128 mel bins
 GATES = 8  # outputs of `grep_linear`, in two groups of four
 
-BLOCK = re.compile(r"encoder\.layers\.(\d+)\.")
+BLOCK = re.compile(r"encoder\.layers\.(\d{1,4})\.")
 TABLE = "encoder.layers.0.self_attn.relative_attention_bias.weight"
 CONV = "encoder.pos_conv.0"
 _CONV_NAMES = {
@@ -136,7 +142,7 @@ def layout(sizes: Sizes) -> dict[str, Shape]:
     return shapes
 
 
-def canonical(content: Any, source: str) -> dict[str, np.ndarray]:
+def canonical(content: Any, source: str) -> Canonical:
     """The tensors of a file, the table of relative positions once.
 
     Args:
@@ -146,16 +152,21 @@ def canonical(content: Any, source: str) -> dict[str, np.ndarray]:
     Raises:
         InputError: The file holds no state dict of tensors, or tables that differ.
     """
-    renamed = {
-        _CONV_NAMES.get(name, name): check_tensor(name, tensor, source)
-        for name, tensor in state_dict(content, source).items()
-    }
-    table = renamed.get(TABLE)
-    for name in [n for n in renamed if BLOCK.sub("encoder.layers.0.", n) == TABLE]:
+    found = select(
+        state_dict(content, source),
+        source,
+        layout="the authors' code",
+        rename=lambda name: _CONV_NAMES.get(name, name),
+        ignored={},
+    )
+    table = found.tensors.get(TABLE)
+    copies = [n for n in found.tensors if BLOCK.sub("encoder.layers.0.", n) == TABLE]
+    for name in copies:
         if name != TABLE and table is not None:
-            if not np.array_equal(renamed.pop(name), table):
+            if not np.array_equal(found.tensors.pop(name), table):
                 raise InputError(f"{source}: {name} is not that of layer 0, as tied")
-    return renamed
+            found.ignored[name] = "tied to that of layer 0, and the same"
+    return found
 
 
 def choose_heads(sizes: Sizes, content: Any, given: int | None, source: str) -> int:
@@ -185,12 +196,13 @@ def read_sizes(tensors: Mapping[str, np.ndarray], content: Any, source: str) -> 
         return size_of(tensors, name, axis, source)
 
     width = size("post_extract_proj.weight", 0)
-    blocks = [int(m[1]) for name in tensors if (m := BLOCK.match(name))]
     config = fields(content.get("cfg")) if isinstance(content, dict) else {}
-    distance = config.get("max_distance", _DEFAULT_MAX_DISTANCE)
+    distance = whole_number(config.get("max_distance", _DEFAULT_MAX_DISTANCE))
+    if distance is None:
+        raise InputError(f"{source} is configured for another network: max_distance")
     sizes = Sizes(
         width=width,
-        depth=max(blocks, default=-1) + 1,
+        depth=count_blocks(tensors, BLOCK, source),
         hidden=size("encoder.layers.0.fc1.weight", 0),
         num_heads=size("encoder.layers.0.self_attn.grep_a", 1),
         patch_width=size("patch_embedding.weight", 0),
@@ -217,9 +229,9 @@ def _check_config(config: Mapping[Any, Any], sizes: Sizes, source: str) -> None:
     for key in told.keys() & config.keys():
         said[key], want[key] = config[key], told[key]
     wrong = [
-        f"{key} {said[key]!r}, not {want[key]!r}"
+        f"{key} {brief(said[key])}, not {want[key]!r}"
         for key in sorted(want)
-        if said[key] != want[key]
+        if type(said[key]) is not type(want[key]) or said[key] != want[key]
     ]
     if wrong:
         raise InputError(f"{source} is configured for another network: {wrong}")
@@ -262,16 +274,16 @@ def _draw(
     return drawn
 
 
-def to_params(
+def leaves(
     tensors: Mapping[str, np.ndarray], sizes: Sizes, source: str
-) -> dict[str, Any]:
-    """Parameters of `encoders.beats.BeatsNetwork` from canonical tensors.
+) -> Iterator[Leaf]:
+    """Parameters of `encoders.beats_network.BeatsNetwork`, one by one.
 
     Raises:
         InputError: The tensors are not exactly those of `layout(sizes)`.
     """
     check_layout(tensors, layout(sizes), source)
-    return nested(_leaves({k: np.asarray(v, np.float32) for k, v in tensors.items()}))
+    return _leaves(dict(tensors))
 
 
 _MODULES = {
@@ -289,9 +301,7 @@ _MODULES = {
 }
 
 
-def _leaves(
-    tensors: dict[str, np.ndarray],
-) -> Iterable[tuple[tuple[str, ...], np.ndarray]]:
+def _leaves(tensors: dict[str, np.ndarray]) -> Iterator[Leaf]:
     yield ("relative_positions",), tensors.pop(TABLE)
     g, v = (tensors.pop(f"{CONV}.weight_{part}") for part in "gv")
     yield ("position_conv", "kernel"), _fold(g, v)
@@ -313,6 +323,6 @@ def _leaves(
 
 def _fold(g: np.ndarray, v: np.ndarray) -> np.ndarray:
     """The kernel `[tap, in, out]` behind a weight norm that has one norm per tap."""
-    v = v.astype(np.float64)
+    g, v = g.astype(np.float32), v.astype(np.float64)
     weight = g * v / np.sqrt(np.square(v).sum((0, 1)))
     return weight.transpose(2, 1, 0)

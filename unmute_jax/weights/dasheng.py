@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,18 +20,24 @@ from unmute_jax.errors import InputError
 from unmute_jax.mel_decibels import MelDecibels, mel_banks, window
 from unmute_jax.ops.interpolation import bilinear
 from unmute_jax.weights import vit
+from unmute_jax.weights.contents import (
+    Canonical,
+    count_blocks,
+    select,
+    state_dict,
+    whole_number,
+)
 from unmute_jax.weights.mapping import (
+    Leaf,
     Shape,
     check_layout,
     flax_leaf,
     linear_shapes,
-    nested,
     norm_shapes,
     size_of,
-    state_dict,
     vit_block_shapes,
 )
-from unmute_jax.weights.unpickle import lookup
+from unmute_jax.weights.records import lookup
 
 MEL = MelDecibels()
 FRAMES = 4  # of a patch, which spans all mel bands
@@ -44,10 +50,12 @@ PUBLISHED_SIZES = {
     (1536, 40): ("1.2B", 24),
 }
 
-_BLOCK = re.compile(r"blocks\.(\d+)\.")
+_BLOCK = re.compile(r"blocks\.(\d{1,4})\.")
 _NORM = "init_bn.1"
-_COUNTER = f"{_NORM}.num_batches_tracked"
 _TIMES = "time_pos_embed"
+_IGNORED = {f"{_NORM}.num_batches_tracked": "a counter of the training"}
+# Numbers in a table that is made longer; that of 1.2B has 0.4 million.
+_MAX_POSITIONS = 1 << 26
 _WINDOW = "front_end.0.spectrogram.window"
 _BANKS = "front_end.0.mel_scale.fb"
 # Half precision rounds by less; another window or mel scale differs by far more.
@@ -100,8 +108,10 @@ def layout(sizes: Sizes) -> dict[str, Shape]:
     return shapes
 
 
-def canonical(content: Any, source: str) -> dict[str, np.ndarray]:
-    """The tensors of a file in any layout; the counter of the BatchNorm is left out.
+def canonical(content: Any, source: str) -> Canonical:
+    """The tensors of a file in any layout.
+
+    The front end is computed here, but that of the file must be the same.
 
     Args:
         content: Of a `weights.files.WeightsFile`.
@@ -111,21 +121,31 @@ def canonical(content: Any, source: str) -> dict[str, np.ndarray]:
         InputError: The file holds no state dict of tensors, or the buffers of another
             front end.
     """
-
-    def rename(name: str) -> str | None:
-        short = name.removeprefix("encoder.")
-        return None if short == _COUNTER else short
-
-    found = vit.renamed(state_dict(content, source, flat=True), rename, source)
+    state = state_dict(content, source)
+    hub = any(name.startswith("encoder.") for name in state.tensors)
+    found = select(
+        state,
+        source,
+        layout="Hugging Face" if hub else "the authors' package",
+        rename=lambda name: name.removeprefix("encoder."),
+        ignored=_IGNORED,
+    )
     # The Nyquist bin has no weight; ours leave it out.
     for name, ours in ((_WINDOW, window(MEL)), (_BANKS, mel_banks(MEL))):
-        theirs = np.atleast_1d(found.pop(name, ours))[: len(ours)].astype(np.float64)
-        if theirs.shape != ours.shape or np.abs(theirs - ours).max() > _BUFFER_ATOL:
-            raise InputError(f"{source}: {name} is of another front end")
+        if name in found.tensors:
+            _check_buffer(name, found.tensors.pop(name), ours, source)
+            found.ignored[name] = "computed here, and the same"
     frames = _stated(content, "target_length")
-    if _TIMES in found:
-        found[_TIMES] = fit_positions(found[_TIMES], frames, source)
+    if _TIMES in found.tensors:
+        found.tensors[_TIMES] = fit_positions(found.tensors[_TIMES], frames, source)
     return found
+
+
+def _check_buffer(name: str, theirs: np.ndarray, ours: np.ndarray, source: str) -> None:
+    fits = theirs.ndim == ours.ndim and theirs.shape[1:] == ours.shape[1:]
+    known = theirs[: len(ours)].astype(np.float64) if fits else theirs
+    if known.shape != ours.shape or np.abs(known - ours).max() > _BUFFER_ATOL:
+        raise InputError(f"{source}: {name} is of another front end")
 
 
 def fit_positions(table: np.ndarray, frames: int | None, source: str) -> np.ndarray:
@@ -142,7 +162,7 @@ def fit_positions(table: np.ndarray, frames: int | None, source: str) -> np.ndar
     """
     stored = np.shape(table)[-1] if np.ndim(table) else 0
     positions = stored if frames is None else frames // FRAMES
-    if positions < 1 or stored < 1:
+    if stored < 1 or not 1 <= positions <= max(stored, _longest(table)):
         raise InputError(
             f"{source} is configured for pieces of {frames} frames but has positions "
             f"for {FRAMES * stored}"
@@ -150,6 +170,11 @@ def fit_positions(table: np.ndarray, frames: int | None, source: str) -> np.ndar
     if positions > stored:
         return np.asarray(table, np.float32) @ bilinear(stored, positions).T
     return table[..., :positions]
+
+
+def _longest(table: np.ndarray) -> int:
+    """The most positions that memory is taken for."""
+    return _MAX_POSITIONS * table.shape[-1] // max(1, table.size)
 
 
 def choose_heads(sizes: Sizes, content: Any, given: int | None, source: str) -> int:
@@ -170,8 +195,8 @@ def choose_heads(sizes: Sizes, content: Any, given: int | None, source: str) -> 
 def _stated(content: Any, size: str) -> int | None:
     """A size among the arguments of the class, where the file has them."""
     for path in (("config", size), ("config", "encoder_kwargs", size)):
-        value = lookup(content, *path)
-        if isinstance(value, int):
+        value = whole_number(lookup(content, *path))
+        if value is not None:
             return value
     return None
 
@@ -187,11 +212,10 @@ def read_sizes(tensors: Mapping[str, np.ndarray], content: Any, source: str) -> 
     def size(name: str, axis: int) -> int:
         return size_of(tensors, name, axis, source)
 
-    blocks = [int(m[1]) for name in tensors if (m := _BLOCK.match(name))]
     head = "outputlayer.1.weight"
     return Sizes(
         width=size(_TIMES, 1),
-        depth=max(blocks, default=-1) + 1,
+        depth=count_blocks(tensors, _BLOCK, source),
         hidden=size("blocks.0.mlp.fc1.weight", 0),
         positions=size(_TIMES, 3),
         classes=size(head, 0) if head in tensors else None,
@@ -208,16 +232,16 @@ def untrained(sizes: Sizes, seed: int) -> dict[str, np.ndarray]:
     return tensors
 
 
-def to_params(
+def leaves(
     tensors: Mapping[str, np.ndarray], sizes: Sizes, source: str
-) -> dict[str, Any]:
-    """Parameters of `encoders.dasheng_network.DashengNetwork` from canonical tensors.
+) -> Iterator[Leaf]:
+    """Parameters of `encoders.dasheng_network.DashengNetwork`, one by one.
 
     Raises:
         InputError: The tensors are not exactly those of `layout(sizes)`.
     """
     check_layout(tensors, layout(sizes), source)
-    return nested(_leaves({k: np.asarray(v, np.float32) for k, v in tensors.items()}))
+    return _leaves(dict(tensors))
 
 
 _MODULES = {
@@ -229,10 +253,10 @@ _MODULES = {
 _STATISTICS = {"running_mean": "mean", "running_var": "var"}
 
 
-def _leaves(
-    tensors: dict[str, np.ndarray],
-) -> Iterable[tuple[tuple[str, ...], np.ndarray]]:
-    time, frequency = (tensors.pop(f"{axis}_pos_embed") for axis in ("time", "freq"))
+def _leaves(tensors: dict[str, np.ndarray]) -> Iterator[Leaf]:
+    time, frequency = (
+        tensors.pop(f"{axis}_pos_embed").astype(np.float32) for axis in ("time", "freq")
+    )
     yield ("positions",), (time + frequency)[0, :, 0].T
     for name, tensor in tensors.items():
         module, _, last = name.rpartition(".")

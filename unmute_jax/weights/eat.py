@@ -2,26 +2,31 @@
 
 Four layouts hold the same tensors: fairseq pre-trained and fine-tuned, and both again
 as re-published on Hugging Face. All are renamed to the Hugging Face names without their
-leading `model.`. The decoder and the EMA teacher (`_ema`) are never read.
+leading `model.`.
 
 Source: github.com/cwx-worst-one/EAT, commit 06c1c34 (MIT).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from unmute_jax.weights import vit
-from unmute_jax.weights.mapping import Shape, norm_shapes, state_dict
-from unmute_jax.weights.unpickle import lookup
+from unmute_jax.weights.contents import Canonical, select, state_dict, whole_number
+from unmute_jax.weights.mapping import Leaf, Shape, norm_shapes
+from unmute_jax.weights.records import lookup
 from unmute_jax.weights.vit import BANDS, PATCH, Sizes
 
 _MODALITY = "modality_encoders.IMAGE."  # The audio encoder, in spite of its name.
 _CLS = "extra_tokens"
 _POSITIONS = "fixed_positional_encoder.positions"
+_IGNORED = {
+    "_ema": "teacher of the pre-training; the student is the encoder",
+    "decoder.": "decoder of the pre-training",
+}
 
 
 def base_sizes(width: int, depth: int, num_heads: int) -> Sizes:
@@ -44,7 +49,7 @@ def layout(sizes: Sizes) -> dict[str, Shape]:
     }
 
 
-def canonical(content: Any, source: str) -> dict[str, np.ndarray]:
+def canonical(content: Any, source: str) -> Canonical:
     """The tensors of a file in any of the four layouts, under their canonical names.
 
     Args:
@@ -54,14 +59,21 @@ def canonical(content: Any, source: str) -> dict[str, np.ndarray]:
     Raises:
         InputError: The file holds no state dict of tensors.
     """
-    return vit.renamed(state_dict(content, source), _rename, source)
+    state = state_dict(content, source)
+    fairseq = any(_MODALITY in name for name in state.tensors)
+    return select(
+        state,
+        source,
+        layout="fairseq" if fairseq else "Hugging Face",
+        rename=_rename,
+        ignored=_IGNORED,
+    )
 
 
-def _rename(name: str) -> str | None:
+def _rename(name: str) -> str:
     name = name.removeprefix("model.")
     name = name.replace(f"{_MODALITY}context_encoder.norm.", "pre_norm.")
-    name = name.removeprefix(_MODALITY)
-    return None if name == "_ema" or name.startswith("decoder.") else name
+    return name.removeprefix(_MODALITY)
 
 
 def choose_heads(sizes: Sizes, content: Any, given: int | None, source: str) -> int:
@@ -74,8 +86,8 @@ def _stated_heads(content: Any) -> int | None:
     pretrained = ("cfg", "model", "num_heads")
     finetuned = ("cfg", "model", "pretrained_model_args", "model", "num_heads")
     for path in (finetuned, pretrained, ("config", "num_heads")):
-        heads = lookup(content, *path)
-        if isinstance(heads, int):
+        heads = whole_number(lookup(content, *path))
+        if heads is not None:
             return heads
     return None
 
@@ -119,12 +131,12 @@ def position_table(rows: int, width: int) -> np.ndarray:
     return vit.sine_table((f, t), width)
 
 
-def to_params(
+def leaves(
     tensors: Mapping[str, np.ndarray], sizes: Sizes, source: str
-) -> dict[str, Any]:
+) -> Iterator[Leaf]:
     """Parameters of `encoders.eat.EatNetwork` from canonical tensors.
 
     Raises:
         InputError: The tensors are not exactly those of `layout(sizes)`.
     """
-    return vit.to_params(tensors, layout(sizes), source)
+    return vit.leaves(tensors, layout(sizes), source)

@@ -1,34 +1,30 @@
-"""The weights of an encoder: read from a file of its authors, or drawn at random."""
+"""Where the weights of an encoder come from, and what they are once they are here."""
 
 from __future__ import annotations
 
 import dataclasses
-import logging
-import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol, runtime_checkable
 
+import jax
 import numpy as np
 
-from unmute_jax import audioset
 from unmute_jax.errors import InputError
-from unmute_jax.weights.files import read_weights
-from unmute_jax.weights.vit import HEAD_WIDTH
-
-_BASE = (768, 12)
-
-_log = logging.getLogger(__name__)
+from unmute_jax.weights.contents import Canonical
+from unmute_jax.weights.mapping import Leaf, Shape, nested
 
 
 @runtime_checkable
 class Checkpoints(Protocol):
     """What a module of this folder says of the checkpoints of an encoder.
 
-    Its `Sizes` have at least `width`, `depth` and `classes`, which is None without a
-    classification head.
+    Its `Sizes`, a dataclass of whole numbers, have at least `width`, `depth` and
+    `classes`, which is None without a classification head.
     """
 
-    def canonical(self, content: Any, source: str, /) -> dict[str, np.ndarray]:
+    Sizes: type[Any]
+
+    def canonical(self, content: Any, source: str, /) -> Canonical:
         """The tensors of the encoder, from the content of a file of any layout."""
         ...
 
@@ -48,14 +44,18 @@ class Checkpoints(Protocol):
         """`Sizes` in the proportions of the published base model."""
         ...
 
+    def layout(self, sizes: Any, /) -> dict[str, Shape]:
+        """Name -> shape of every canonical tensor."""
+        ...
+
     def untrained(self, sizes: Any, seed: int, /) -> dict[str, np.ndarray]:
         """Random canonical tensors."""
         ...
 
-    def to_params(
+    def leaves(
         self, tensors: Mapping[str, np.ndarray], sizes: Any, source: str, /
-    ) -> dict[str, Any]:
-        """Parameters of the network from canonical tensors, all of them."""
+    ) -> Iterator[Leaf]:
+        """Parameters of the network from canonical tensors, all of them, one by one."""
         ...
 
 
@@ -66,20 +66,29 @@ class Origin:
     Attributes:
         title: Of the encoder, as its authors spell it.
         licence: Of the published weights.
-        checkpoints: Reads them.
+        citation: Of the paper.
+        code: The repository that the files and the network are of.
+        checkpoints: Reads the files.
         published: (width, depth) of published models -> (name, attention heads).
     """
 
     title: str
     licence: str
+    citation: str
+    code: str
     checkpoints: Checkpoints
     published: Mapping[tuple[int, int], tuple[str, int]]
 
-    def size_name(self, sizes: Any) -> str:
-        """That of the published model, width x depth where there is none."""
+    @property
+    def name(self) -> str:
+        """In the registry of encoders, without the "+" of supervised variants."""
+        return self.title.lower()
+
+    def title_of(self, sizes: Any) -> str:
+        """With the size: "EAT-base", or width x depth where that has no name."""
         size = sizes.width, sizes.depth
         name, _ = self.published.get(size, (f"{sizes.width}x{sizes.depth}", None))
-        return name
+        return f"{self.title}-{name}"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,103 +99,54 @@ class EncoderWeights:
         sizes: The `Sizes` of its checkpoints.
         num_heads: Attention heads.
         classes: Names of the outputs of the head; none without one, or unknown.
-        params: A nested dict of float32 arrays.
+        leaves: Gives the parameters one by one, as views of the file where possible.
         description: For people: which weights these are.
         licence: Of the weights.
         identity: "sha256:..." of the file, or how the weights were made.
+        layout: What wrote the file, for people.
+        ignored: What else is in the file -> why it is not used.
     """
 
     sizes: Any
     num_heads: int
     classes: tuple[str, ...]
-    params: dict[str, Any]
+    leaves: Callable[[], Iterator[Leaf]]
     description: str
     licence: str
     identity: str
+    layout: str = ""
+    ignored: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """A nested dict of float32 arrays on the default device.
+
+        They go there one by one, so that no second copy of all of them is made.
+        """
+        return nested(
+            (path, jax.device_put(np.ascontiguousarray(array, np.float32)))
+            for path, array in self.leaves()
+        )
 
 
-def read(
-    origin: Origin, path: pathlib.Path, num_heads: int | None = None
-) -> EncoderWeights:
-    """The weights in a file; their licence is logged.
-
-    Args:
-        origin: Of the encoder.
-        path: A file of any layout of its checkpoints.
-        num_heads: Attention heads, where the file does not say.
-
-    Raises:
-        InputError: The file cannot be read, or holds another network.
-    """
-    file = read_weights(path)
-    source, checkpoints = str(file.path), origin.checkpoints
-    tensors = checkpoints.canonical(file.content, source)
-    sizes = checkpoints.read_sizes(tensors, file.content, source)
-    heads = checkpoints.choose_heads(sizes, file.content, num_heads, source)
-    training = "pre-trained" if sizes.classes is None else "fine-tuned"
-    weights = EncoderWeights(
-        sizes=sizes,
-        num_heads=_check_heads(sizes, heads),
-        classes=audioset.head_names(sizes.classes, _labels(file.content), source),
-        params=checkpoints.to_params(tensors, sizes, source),
-        description=f"{_title(origin, sizes)}, {training}, {file.path.name}",
-        licence=origin.licence,
-        identity=f"sha256:{file.sha256}",
-    )
-    _log.warning("%s; licence of the weights: %s", weights.description, origin.licence)
-    return weights
+def describe(origin: Origin, sizes: Any, file_name: str) -> str:
+    """Which weights these are: "EAT-base, pre-trained, FILE"."""
+    return f"{origin.title_of(sizes)}, {training_of(sizes)}, {file_name}"
 
 
-def untrained(
-    origin: Origin,
-    seed: int,
-    *,
-    width: int | None = None,
-    depth: int | None = None,
-    num_heads: int | None = None,
-) -> EncoderWeights:
-    """Random weights, the same on every device.
+def training_of(sizes: Any) -> str:
+    """Only fine-tuned files hold a head."""
+    return "pre-trained" if sizes.classes is None else "fine-tuned"
 
-    Args:
-        origin: Of the encoder.
-        seed: Of the numbers.
-        width: D, 768 by default.
-        depth: Blocks, 12 by default.
-        num_heads: By default those of the published size, or width / 64.
+
+def check_heads(sizes: Any, heads: int) -> int:
+    """`heads` itself.
 
     Raises:
-        InputError: Sizes that do not fit each other.
+        InputError: The width cannot be split into so many.
     """
-    size = (width or _BASE[0], depth or _BASE[1])
-    _, usual = origin.published.get(size, (None, size[0] // HEAD_WIDTH))
-    heads = num_heads or usual
-    sizes = origin.checkpoints.base_sizes(*size, heads)
-    made = f"untrained (seed {seed})"
-    return EncoderWeights(
-        sizes=sizes,
-        num_heads=_check_heads(sizes, heads),
-        classes=(),
-        params=origin.checkpoints.to_params(
-            origin.checkpoints.untrained(sizes, seed), sizes, made
-        ),
-        description=f"{_title(origin, sizes)}, {made}",
-        licence=origin.licence,
-        identity=made,
-    )
-
-
-def _labels(content: Any) -> Any:
-    """Output -> identifier of its class, where the file lists them as BEATs does."""
-    return content.get("label_dict") if isinstance(content, Mapping) else None
-
-
-def _check_heads(sizes: Any, heads: int) -> int:
     if heads < 1 or sizes.width % heads:
         raise InputError(
             f"width {sizes.width} cannot be split into {heads} heads: give num_heads"
         )
     return heads
-
-
-def _title(origin: Origin, sizes: Any) -> str:
-    return f"{origin.title}-{origin.size_name(sizes)}"

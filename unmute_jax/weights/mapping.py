@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from unmute_jax.errors import InputError
+from unmute_jax.weights.contents import some
 
 Shape = tuple[int, ...]
+Leaf = tuple[tuple[str, ...], np.ndarray]
 _FLOATS = {"float16", "bfloat16", "float32", "float64"}
 
 
@@ -33,41 +35,6 @@ def vit_block_shapes(block: str, width: int, hidden: int) -> dict[str, Shape]:
         **linear_shapes(f"{block}.mlp.fc1", width, hidden),
         **linear_shapes(f"{block}.mlp.fc2", hidden, width),
     }
-
-
-def state_dict(
-    content: Any, source: str, *, key: str = "model", flat: bool = False
-) -> dict[str, Any]:
-    """What lies under `key` in the content of a weights file.
-
-    Args:
-        content: Of the file.
-        source: Of the content, for the message.
-        key: Where the state dict should be.
-        flat: Whether the content may itself be the state dict.
-
-    Raises:
-        InputError: Nothing that could be a state dict is there.
-    """
-    found = content.get(key) if isinstance(content, dict) else None
-    if isinstance(found, dict):
-        return found
-    if flat and isinstance(content, dict):
-        if any(isinstance(value, np.ndarray) for value in content.values()):
-            return content
-    keys = list(content) if isinstance(content, dict) else type(content).__name__
-    raise InputError(f"{source} holds no weights under {key!r}; it holds {keys}")
-
-
-def check_tensor(name: str, value: Any, source: str) -> np.ndarray:
-    """`value` itself.
-
-    Raises:
-        InputError: It is no tensor.
-    """
-    if not isinstance(value, np.ndarray):
-        raise InputError(f"{source}: {name} is no tensor but {value!r:.60}")
-    return value
 
 
 def size_of(
@@ -118,14 +85,9 @@ def check_layout(
         "of another shape": wrong,
         "not floating point": types,
     }
-    parts = [f"{what}: {_some(names)}" for what, names in complaints.items() if names]
+    parts = [f"{what}: {some(names)}" for what, names in complaints.items() if names]
     if parts:
         raise InputError(f"{source} does not fit the network; {'; '.join(parts)}")
-
-
-def _some(names: list[str], limit: int = 8) -> str:
-    rest = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + rest
 
 
 def flax_leaf(name: str, tensor: np.ndarray) -> tuple[str, np.ndarray]:
@@ -141,12 +103,12 @@ def flax_leaf(name: str, tensor: np.ndarray) -> tuple[str, np.ndarray]:
     return "kernel", tensor.reshape(tensor.shape[0], -1).T
 
 
-def nested(leaves: Iterable[tuple[tuple[str, ...], np.ndarray]]) -> dict[str, Any]:
-    """A tree of float32 arrays from (path, array) pairs."""
+def nested(leaves: Iterable[Leaf]) -> dict[str, Any]:
+    """A tree of arrays from (path, array) pairs."""
     tree: dict[str, Any] = {}
     for (*folders, leaf), array in leaves:
         node = tree
         for folder in folders:
             node = node.setdefault(folder, {})
-        node[leaf] = np.ascontiguousarray(array, np.float32)
+        node[leaf] = array
     return tree

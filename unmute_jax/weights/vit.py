@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from unmute_jax.errors import InputError
+from unmute_jax.weights.contents import count_blocks
 from unmute_jax.weights.mapping import (
+    Leaf,
     Shape,
     check_layout,
-    check_tensor,
     flax_leaf,
     linear_shapes,
-    nested,
     norm_shapes,
     size_of,
     vit_block_shapes,
@@ -29,7 +28,7 @@ PATCH = 16
 BANDS = 8  # patches over the 128 mel bins
 HEAD_WIDTH = 64
 
-_BLOCK = re.compile(r"blocks\.(\d+)\.")
+_BLOCK = re.compile(r"blocks\.(\d{1,4})\.")
 # Names of EAT and of timm, and the parameters they become.
 _CLS = ("extra_tokens", "cls_token")
 _POSITIONS = ("fixed_positional_encoder.positions", "pos_embed")
@@ -95,25 +94,6 @@ def head_shapes(sizes: Sizes) -> dict[str, Shape]:
     return norm_shapes("fc_norm", d) | linear_shapes("head", d, sizes.classes)
 
 
-def renamed(
-    tensors: Mapping[str, Any], rename: Callable[[str], str | None], source: str
-) -> dict[str, np.ndarray]:
-    """The tensors under the names that `rename` gives; it gives None to ignored ones.
-
-    Raises:
-        InputError: What is not ignored is no tensor, or two get the same name.
-    """
-    found: dict[str, np.ndarray] = {}
-    for name, tensor in tensors.items():
-        new = rename(name)
-        if new is None:
-            continue
-        if new in found:
-            raise InputError(f"{source} holds {new} twice, once as {name}")
-        found[new] = check_tensor(name, tensor, source)
-    return found
-
-
 def read_sizes(
     tensors: Mapping[str, np.ndarray],
     source: str,
@@ -136,10 +116,9 @@ def read_sizes(
     def size(name: str, axis: int) -> int:
         return size_of(tensors, name, axis, source)
 
-    blocks = [int(m[1]) for name in tensors if (m := _BLOCK.match(name))]
     return Sizes(
         width=size(cls, 2),
-        depth=max(blocks, default=-1) + 1,
+        depth=count_blocks(tensors, _BLOCK, source),
         hidden=size("blocks.0.mlp.fc1.weight", 0),
         positions=size(positions, 1),
         classes=size("head.weight", 0) if "head.weight" in tensors else None,
@@ -160,19 +139,19 @@ def check_grid(sizes: Sizes, source: str) -> Sizes:
     return sizes
 
 
-def to_params(
+def leaves(
     tensors: Mapping[str, np.ndarray], shapes: Mapping[str, Shape], source: str
-) -> dict[str, Any]:
-    """Parameters of an `encoders.vit.VitNetwork` from canonical tensors.
+) -> Iterator[Leaf]:
+    """Parameters of an `encoders.vit.VitNetwork` from canonical tensors, one by one.
 
     Raises:
         InputError: The tensors are not exactly those of `shapes`.
     """
     check_layout(tensors, shapes, source)
-    return nested(_leaf(name, np.asarray(tensor)) for name, tensor in tensors.items())
+    return (_leaf(name, tensor) for name, tensor in tensors.items())
 
 
-def _leaf(name: str, tensor: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
+def _leaf(name: str, tensor: np.ndarray) -> Leaf:
     if name in _CLS:
         return ("cls",), tensor[0, 0]
     if name in _POSITIONS:
