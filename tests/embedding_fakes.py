@@ -119,7 +119,13 @@ class FakeEncoder(SpectrogramEncoder):
         x = jnp.einsum("bns,sd->bnd", spectrogram, params["kernel"])
         patches = x.reshape(len(x), T, F, D)
         mask = self.step_mask(extent, (len(x), T))
-        return Tokens(patches=patches, cls=patches[:, 0, 0] * 2.0, mask=mask)
+        cls = patches[:, 0, 0] * 2.0
+        if not all_layers:
+            return Tokens(patches=patches, cls=cls, mask=mask)
+        layers, layer_cls = (jnp.stack([x / 3.0, x], 1) for x in (patches, cls))
+        return Tokens(
+            patches=patches, cls=cls, mask=mask, layers=layers, layer_cls=layer_cls
+        )
 
 
 def fake_encoder(seed=0, **changes):

@@ -91,7 +91,7 @@ def test_load_and_summary_give_all_rows(store, rows):
     for name in ("cls", "mean", "max", "std"):
         equal(getattr(summary, name), rows[name])
     held = (tokens.patches, tokens.inverse_norms, tokens.mask, tokens.cls)
-    assert store.nbytes == sum(x.nbytes for x in held)
+    assert store.nbytes() == sum(x.nbytes for x in held)
 
 
 def test_the_rest_of_the_store(store, rows):

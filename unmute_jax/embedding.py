@@ -57,6 +57,7 @@ def embed(
     *,
     root: str | pathlib.Path | None = None,
     dtype: str = "bfloat16",
+    layers: bool = False,
     batch_size: int | None = None,
     mesh: Mesh | None = None,
     explain: bool = False,
@@ -75,6 +76,7 @@ def embed(
         split: One of `dataset.splits`.
         root: Folder of all token stores; by default `cache_dir("tokens")`.
         dtype: Type of the stored patches, "bfloat16" or "float32".
+        layers: Whether to keep the outputs of all layers too.
         batch_size: Clips per step, over all devices; by default that of
             `default_batch_size`.
         mesh: Devices to use; all by default.
@@ -82,13 +84,13 @@ def embed(
         say: Takes each line of news.
 
     Raises:
-        InputError: The disk is too small, a clip gives non-finite tokens, or the store
-            on disk is damaged.
+        InputError: The encoder has no layers to give, the disk is too small, a clip
+            gives non-finite tokens, or the store on disk is damaged.
     """
     root = cache_dir("tokens") if root is None else pathlib.Path(root)
     if jax.process_count() > 1:
         raise InputError("tokens are made by one process: embed before a run on many")
-    manifest = _manifest(encoder, dataset, split, dtype)
+    manifest = _manifest(encoder, dataset, split, dtype, layers)
     path = store_path(root, manifest["key"])
     found = read_manifest(path)
     if found is not None:
@@ -137,6 +139,7 @@ def estimate(
     *,
     root: str | pathlib.Path | None = None,
     dtype: str = "bfloat16",
+    layers: bool = False,
 ) -> dict[str, Any]:
     """What `embed` would do, without doing any of it.
 
@@ -145,7 +148,7 @@ def estimate(
         full, how many clips are already done (`resumable`), and its `path`.
     """
     root = cache_dir("tokens") if root is None else pathlib.Path(root)
-    manifest = _manifest(encoder, dataset, split, dtype)
+    manifest = _manifest(encoder, dataset, split, dtype, layers)
     layout, path = Layout.of(manifest), store_path(root, manifest["key"])
     found = read_manifest(path)
     return {
@@ -158,9 +161,14 @@ def estimate(
 
 
 def _manifest(
-    encoder: Source, dataset: Dataset, split: str, dtype: str
+    encoder: Source, dataset: Dataset, split: str, dtype: str, layers: bool
 ) -> dict[str, Any]:
-    key = store_key(encoder, dataset, split, dtype)
+    if layers and not encoder.num_layers:
+        raise InputError(
+            f"{encoder.name} gives the tokens of its last layer only; probes of all "
+            "layers (cgp, linear_cgp, head2toe) need an encoder that gives the others"
+        )
+    key = store_key(encoder, dataset, split, dtype, layers=layers)
     clips = dataset.splits[split]
     if not clips:
         raise InputError(f"split {split} of {dataset.name} has no clips")
@@ -220,7 +228,7 @@ def _fill(
     done = layout.clips - layout.clips_in(pending)
     starts = _batch_starts(layout, pending, batch_size)
     width = -(-batch_size // mesh.size) * mesh.size
-    encode = encoder.on(mesh)
+    encode = encoder.on(mesh, all_layers=bool(layout.layers))
 
     def step(batch: WaveformBatch) -> dict[str, Array]:
         return kept(encode(*batch.padded(width)), layout.dtype)
@@ -291,13 +299,19 @@ def kept(tokens: Tokens, dtype: str) -> dict[str, Array]:
         # A bare cast may be skipped by the compiler where it goes back to float32 for
         # the norms, which would then belong to tokens that nobody stored.
         patches = jax.lax.reduce_precision(patches, exponent_bits=8, mantissa_bits=7)
-    summary = summarise(tokens)
+    summary, layers = summarise(tokens), {}
+    if tokens.layers is not None and tokens.layer_cls is not None:
+        layers["layers"] = jnp.asarray(tokens.layers).astype(dtype)
+        layers["layer_cls"] = jnp.asarray(tokens.layer_cls).astype(jnp.float32)
     finite = jnp.isfinite(patches).all((1, 2, 3)) & jnp.isfinite(summary.cls).all(1)
+    for x in layers.values():
+        finite &= jnp.isfinite(x).reshape(len(x), -1).all(1)
     return {
         "patches": patches.astype(dtype),
         "inverse_norms": inverse_norms(patches),
         "mask": jnp.asarray(tokens.mask),
         **{name: getattr(summary, name) for name in SUMMARY},
+        **layers,
         "finite": finite,
     }
 

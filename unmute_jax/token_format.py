@@ -10,14 +10,16 @@ A store is a folder of zarr3 arrays, written and read through tensorstore:
     mean, max, std     [n, D] float32, computed before the patches were rounded
     band_mean, ...     [n, F, D] float32, the same within each frequency band
     labels             [n, C] uint8
+    layers             [n, L, T, F, D], only where asked for, typed as the patches
+    layer_cls          [n, L, D] float32, likewise
     clips/0, 1, ...    ids and events of the clips of one shard, JSON
 
 `CLIPS_PER_SHARD` clips in a row share a shard, that is one file per array, whoever
 writes them and on however many devices. A file is written whole or not at all, the
 patches last: a shard whose patches are there is finished, and that is all a resumed
-pass needs to know. Among the patches every clip is its own chunk, so that shuffled
-reads fetch what they need and nothing more. All chunks carry a CRC-32C: damage is
-found, not read.
+pass needs to know. Among patches and layers every clip is its own chunk, so that
+shuffled reads fetch what they need and nothing more. All chunks carry a CRC-32C: damage
+is found, not read.
 """
 
 from __future__ import annotations
@@ -39,6 +41,9 @@ from unmute_jax.token_key import FORMAT, MANIFEST, differences, plain
 # Part of the format: which clips share a shard must not depend on anything else.
 CLIPS_PER_SHARD = 64
 TOKENS = ("patches", "inverse_norms", "mask", "cls")
+LAYERS = ("layers", "layer_cls")
+# What is large: read clip by clip, everything else is held in memory.
+LARGE = ("patches", "layers")
 VECTORS = ("cls", "mean", "max", "std")
 BANDS = ("band_mean", "band_max", "band_std")
 SUMMARY = VECTORS + BANDS
@@ -57,12 +62,14 @@ class Layout:
         grid: (T, F, D).
         classes: Number of label columns, C.
         dtype: Of the patches.
+        layers: L; 0 where the last layer alone is kept.
     """
 
     clips: int
     grid: tuple[int, int, int]
     classes: int
     dtype: str
+    layers: int = 0
 
     @classmethod
     def of(cls, manifest: dict[str, Any]) -> Layout:
@@ -73,12 +80,17 @@ class Layout:
             grid=(t, f, d),
             classes=len(manifest["classes"]),
             dtype=manifest["key"]["dtype"],
+            layers=manifest["key"].get("layers", 0),
         )
 
     @property
     def arrays(self) -> dict[str, tuple[tuple[int, ...], str]]:
         """Shape and type of every array."""
-        n, (t, f, d) = self.clips, self.grid
+        n, (t, f, d), l = self.clips, self.grid, self.layers
+        every = {
+            "layers": ((n, l, t, f, d), self.dtype),
+            "layer_cls": ((n, l, d), "float32"),
+        }
         return {
             "patches": ((n, t, f, d), self.dtype),
             "inverse_norms": ((n, t, f), "float32"),
@@ -86,6 +98,7 @@ class Layout:
             **{name: ((n, d), "float32") for name in VECTORS},
             **{name: ((n, f, d), "float32") for name in BANDS},
             "labels": ((n, self.classes), "uint8"),
+            **(every if l else {}),
         }
 
     @property
@@ -103,10 +116,10 @@ class Layout:
         rows = [self.rows(shard) for shard in shards]
         return sum(r.stop - r.start for r in rows)
 
-    @property
-    def token_bytes(self) -> int:
-        """Bytes of memory that all `Tokens` take."""
-        return sum(_nbytes(*self.arrays[name]) for name in TOKENS)
+    def token_bytes(self, *, layers: bool = False) -> int:
+        """Bytes of memory that all `Tokens` take, with their layers or without."""
+        names = TOKENS + LAYERS if layers else TOKENS
+        return sum(_nbytes(*self.arrays[name]) for name in names)
 
     @property
     def disk_bytes(self) -> int:
@@ -114,7 +127,7 @@ class Layout:
         total = 0
         for name, (shape, dtype) in self.arrays.items():
             clip = _nbytes(shape[1:], dtype)
-            if name == "patches":
+            if name in LARGE:
                 index = CLIPS_PER_SHARD * _PLACE_BYTES + _CRC_BYTES
                 total += self.clips * (clip + _CRC_BYTES) + len(self.shards) * index
             else:
@@ -263,7 +276,7 @@ def _spec(
             "shape": list(shape),
             "data_type": dtype,
             "chunk_grid": {"name": "regular", "configuration": shard},
-            "codecs": sharded if name == "patches" else checked,
+            "codecs": sharded if name in LARGE else checked,
             "fill_value": False if dtype == "bool" else 0,
         },
     }

@@ -27,7 +27,12 @@ SHOWN = 72
 
 
 def store_key(
-    encoder: Source, dataset: Dataset, split: str, dtype: str = "bfloat16"
+    encoder: Source,
+    dataset: Dataset,
+    split: str,
+    dtype: str = "bfloat16",
+    *,
+    layers: bool = False,
 ) -> dict:
     """Everything that changes the tokens of one split, as plain JSON.
 
@@ -37,6 +42,7 @@ def store_key(
             unreadable clips were skipped.
         split: A split of `dataset`.
         dtype: "bfloat16" or "float32", the type the patches are stored in.
+        layers: Whether the outputs of all layers are kept too.
 
     Raises:
         InputError: No such split or type.
@@ -52,6 +58,8 @@ def store_key(
             "encoder": encoder.identity(),
             **(_hearing(encoder, dataset) if isinstance(encoder, Encoder) else {}),
             "dtype": dtype,
+            # A field of its own only where it is true: other keys stay as they were.
+            **({"layers": encoder.num_layers} if layers else {}),
         }
     )
 

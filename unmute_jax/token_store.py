@@ -19,6 +19,7 @@ from jaxtyping import Bool, Int, UInt8
 
 from unmute_jax.errors import InputError
 from unmute_jax.token_format import (
+    LAYERS,
     SUMMARY,
     TOKENS,
     Layout,
@@ -104,10 +105,9 @@ class TokenStore:
         """The type of the stored patches."""
         return ts.dtype(self.layout.dtype).numpy_dtype
 
-    @property
-    def nbytes(self) -> int:
+    def nbytes(self, *, layers: bool = False) -> int:
         """Bytes of memory that `load` takes."""
-        return self.layout.token_bytes
+        return self.layout.token_bytes(layers=layers)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -148,15 +148,18 @@ class TokenStore:
         """Fixed statistics of all clips, each `[n, D]` float32, without the patches."""
         return Summary(**self._fetch(*SUMMARY))
 
-    def load(self) -> Tokens:
+    def load(self, *, layers: bool = False) -> Tokens:
         """All tokens as arrays in memory; `nbytes` says beforehand how much."""
-        return Tokens(**self._fetch(*TOKENS))
+        return Tokens(**self._fetch(*TOKENS, *(LAYERS if layers else ())))
 
-    def read(self, indices: Int[np.ndarray, "B"] | Sequence[int]) -> Tokens:
+    def read(
+        self, indices: Int[np.ndarray, "B"] | Sequence[int], *, layers: bool = False
+    ) -> Tokens:
         """The tokens of some clips, in the given order; patches in their stored type.
 
-        May be called from many threads. What is small beside the patches is held in
-        memory from the first call on.
+        `layers` asks for those as well, where the store has them. May be called from
+        many threads. What is small beside the patches is held in memory from the first
+        call on.
 
         Raises:
             IndexError: An index is not in `[0, n)`.
@@ -166,7 +169,8 @@ class TokenStore:
         if rows.size and not (0 <= rows.min() and rows.max() < self.n):
             raise IndexError(f"clips {rows.min()}..{rows.max()} of {self.n}")
         held = {name: x[rows] for name, x in self._held.items()}
-        return Tokens(**self._fetch("patches", rows=rows), **held)
+        wanted = ("patches", *(LAYERS if layers else ()))
+        return Tokens(**self._fetch(*wanted, rows=rows), **held)
 
     def check_encoder(self, identity: dict[str, Any]) -> None:
         """Refuses an encoder other than the one these tokens came from.

@@ -100,8 +100,12 @@ class TrainedProbe:
     def prepare(self, tokens: Tokens) -> Any:
         """`tokens` of the encoder as the run kept them and the probe reads them."""
         patches = jnp.asarray(tokens.patches).astype(self.dtype)
+        layers = tokens.layers
         stored = dataclasses.replace(
-            tokens, patches=patches, inverse_norms=inverse_norms(patches)
+            tokens,
+            patches=patches,
+            inverse_norms=inverse_norms(patches),
+            layers=None if layers is None else jnp.asarray(layers).astype(self.dtype),
         )
         # The statistics of a run are those of the tokens before they are rounded.
         is_summary = self.probe.reads == "summary"

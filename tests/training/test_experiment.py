@@ -4,9 +4,12 @@ import json
 import numpy as np
 import pytest
 
-from tests.training.fakes import materials, settings
+from tests.embedding_fakes import fake_encoder
+from tests.training.fakes import materials, settings, tones
 from unmute_jax import plots, results
+from unmute_jax.embedding import embed
 from unmute_jax.errors import InputError
+from unmute_jax.token_key import store_key
 from unmute_jax.training import experiment, plan
 from unmute_jax.training import materials as materials_module
 from unmute_jax.training.workdir import Workdir
@@ -177,8 +180,6 @@ def test_a_wrong_probe_is_found_before_anything_is_loaded():
         materials_module.check_probes(settings(probes="protobim"))
     with pytest.raises(InputError, match=r"config\.probes is empty"):
         materials_module.check_probes(settings(probes=" , "))
-    with pytest.raises(InputError, match="reads every layer"):
-        materials_module.check_probes(settings(probes="cgp"))
 
 
 def test_an_option_goes_to_the_probes_that_know_it():
@@ -195,3 +196,46 @@ def test_an_option_goes_to_the_probes_that_know_it():
         materials_module.changed_options(settings(probe_options=usual), "protobin")
         == {}
     )
+
+
+def test_probes_of_all_layers_are_trained_on_stores_that_have_them(tmp_path):
+    names = "cgp,linear_cgp,head2toe,protobin"
+    made = materials(settings(probes=names, epochs=2, seeds=1))
+    told = []
+    workdir = Workdir(tmp_path, made.settings)
+    records = experiment.run(made, workdir, say=told.append)
+    assert [r.probe for r in records] == names.split(",")
+    assert all(np.isfinite(r.test) for r in records)
+    # Layers are made once, and are no reason to make the plain tokens again.
+    (train, *_) = (line for line in told if "fake/tones train" in line)
+    assert "to write" in train
+    assert experiment.run(made, workdir, say=told.append) == records
+    assert "will be reused" in plan.describe(made, tmp_path / "other")
+
+
+def test_layers_are_kept_as_the_encoder_gave_them():
+    plain_key, key = (
+        store_key(fake_encoder(), tones(), "test", layers=layers)
+        for layers in (False, True)
+    )
+    assert "layers" not in plain_key
+    assert key == {**plain_key, "layers": 2}
+    kept = embed(fake_encoder(), tones(), "test", layers=True, say=lambda _: None)
+    waveforms = np.stack([clip.waveform for clip in tones().source_of("test")])
+    want = fake_encoder()(waveforms, all_layers=True)
+    got = kept.read([5, 0], layers=True)
+    np.testing.assert_allclose(
+        got.layers.astype(np.float32), want.layers[np.array([5, 0])], rtol=2**-8
+    )
+    np.testing.assert_allclose(got.layer_cls, want.layer_cls[np.array([5, 0])], 1e-5)
+    assert kept.read([0]).layers is None
+    assert kept.nbytes(layers=True) > 2.5 * kept.nbytes()
+
+
+def test_layers_are_not_standardised_and_not_made_up():
+    with pytest.raises(InputError, match=r"'cgp' .*leave out config\.standardise"):
+        materials_module.check_probes(settings(probes="cgp", standardise=True))
+    encoder = fake_encoder()
+    object.__setattr__(encoder, "_num_layers", 0)
+    with pytest.raises(InputError, match="gives the tokens of its last layer only"):
+        embed(encoder, tones(), "test", layers=True)

@@ -60,6 +60,11 @@ class TokenSource(abc.ABC):
     def geometry(self) -> Geometry:
         """Where tokens lie in time and frequency."""
 
+    @property
+    def num_layers(self) -> int:
+        """L, how many layers it gives on request; 0 where it keeps them to itself."""
+        return 0
+
     @abc.abstractmethod
     def grid(self, clip_seconds: float) -> tuple[int, int]:
         """(T, F) of the tokens of such a clip."""
@@ -125,18 +130,21 @@ class Encoder(TokenSource):
         }
 
     def on(
-        self, mesh: Mesh
+        self, mesh: Mesh, *, all_layers: bool = False
     ) -> Callable[[Float[np.ndarray, "B S"], Int[np.ndarray, "B"]], Tokens]:
         """The encoder at work on `mesh`; B must be a multiple of its devices.
 
-        What it is given is not looked at, unlike what `__call__` is.
+        What it is given is not looked at, unlike what `__call__` is. `all_layers` is
+        for encoders that have `num_layers`.
         """
         params = parallel.replicate(self.params, mesh)
+        wishes = {"all_layers": True} if all_layers else {}
 
         def run(
             waveform: Float[np.ndarray, "B S"], lengths: Int[np.ndarray, "B"]
         ) -> Tokens:
-            return self._apply(params, *parallel.shard((waveform, lengths), mesh))
+            clips = parallel.shard((waveform, lengths), mesh)
+            return self._apply(params, *clips, **wishes)
 
         return run
 

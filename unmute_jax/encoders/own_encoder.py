@@ -137,9 +137,10 @@ class HostEncoder(OwnEncoder):
         return {**super().identity(), "precision": "its own"}
 
     def on(
-        self, mesh: Mesh
+        self, mesh: Mesh, *, all_layers: bool = False
     ) -> Callable[[Float[np.ndarray, "B S"], Int[np.ndarray, "B"]], Tokens]:
         """See `Encoder`; it runs where it pleases, and its tokens go to `mesh`."""
+        del all_layers  # It has none.
 
         def run(
             waveform: Float[np.ndarray, "B S"], lengths: Int[np.ndarray, "B"]

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from unmute_jax.encoders.base import Encoder, Params
@@ -109,6 +110,24 @@ class SpectrogramEncoder(Encoder):
             spectrogram = self.spectrogram(params, waveform, lengths)
             extent = Extent(lengths, waveform.shape[1])
             return self.tokens(params, spectrogram, extent, all_layers=all_layers)
+
+    @property
+    def num_layers(self) -> int:
+        """L."""
+        return self._num_layers
+
+    @functools.cached_property
+    def _num_layers(self) -> int:
+        samples = self.input_samples(self.min_samples / self.sample_rate)
+        # One second is enough for a patch of every encoder.
+        waveform = np.zeros((1, max(samples, self.sample_rate)), np.float32)
+        lengths = np.full(1, waveform.shape[1], np.int32)
+
+        def every(params: Params) -> Any:
+            return self.apply(params, waveform, lengths, all_layers=True).layers
+
+        layers = jax.eval_shape(every, self.params)
+        return 0 if layers is None else layers.shape[1]
 
     def step_mask(
         self, extent: Extent | None, shape: tuple[int, int]

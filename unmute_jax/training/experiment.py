@@ -117,6 +117,7 @@ def _embed_all(
                 materials.dataset,
                 split,
                 dtype=tokens.dtype,
+                layers=materials.reads_layers,
                 batch_size=tokens.batch_size,
                 mesh=mesh,
                 explain=explain,

@@ -43,16 +43,26 @@ def pack(inputs: Tokens | Summary) -> Tokens | Summary:
     as integers. Elsewhere it makes no difference.
     """
     if isinstance(inputs, Tokens) and inputs.patches.dtype == jnp.bfloat16:
-        view = np.asarray(inputs.patches).view(np.uint16)
-        return dataclasses.replace(inputs, patches=view)
+        large = {"patches": inputs.patches, "layers": inputs.layers}
+        views = {
+            name: np.asarray(x).view(np.uint16)
+            for name, x in large.items()
+            if x is not None
+        }
+        return dataclasses.replace(inputs, **views)
     return inputs
 
 
 def unpack(inputs: Tokens | Summary) -> Tokens | Summary:
     """The way back, inside a compiled function."""
     if isinstance(inputs, Tokens) and inputs.patches.dtype == jnp.uint16:
-        patches = jax.lax.bitcast_convert_type(inputs.patches, jnp.bfloat16)
-        return dataclasses.replace(inputs, patches=patches)
+        large = {"patches": inputs.patches, "layers": inputs.layers}
+        floats = {
+            name: jax.lax.bitcast_convert_type(jnp.asarray(x), jnp.bfloat16)
+            for name, x in large.items()
+            if x is not None
+        }
+        return dataclasses.replace(inputs, **floats)
     return inputs
 
 
@@ -69,16 +79,18 @@ class Inputs:
         reads: str,
         standardiser: Standardiser | None = None,
     ):
-        """Joins `stores` in order; `reads` is "tokens" or "summary"."""
+        """Joins `stores` in order; `reads` as of `probes.Probe`."""
         self.labels = np.concatenate([s.labels for s in stores]).astype(np.float32)
         self.ids = [i for s in stores for i in s.ids]
         self._starts = np.cumsum([0, *(s.n for s in stores)])
         self._stores = stores
+        self._layers = reads == "layers"
         self._prepare = standardiser.apply if standardiser else lambda x: x
         if reads == "summary":
             self._held = self._prepare(_join([s.summary() for s in stores]))
-        elif _fits(sum(s.nbytes for s in stores)):
-            self._held = _join([self._prepare(s.load()) for s in stores])
+        elif _fits(sum(s.nbytes(layers=self._layers) for s in stores)):
+            whole = (s.load(layers=self._layers) for s in stores)
+            self._held = _join([self._prepare(tokens) for tokens in whole])
         else:
             self._held = None
 
@@ -94,7 +106,7 @@ class Inputs:
             low, high = self._starts[k], self._starts[k + 1]
             (place,) = np.nonzero((rows >= low) & (rows < high))
             if len(place):
-                parts.append(store.read(rows[place] - low))
+                parts.append(store.read(rows[place] - low, layers=self._layers))
                 places.append(place)
         back = np.argsort(np.concatenate(places))
         return jax.tree.map(lambda x: x[back], self._prepare(_join(parts)))

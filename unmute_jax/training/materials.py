@@ -25,6 +25,11 @@ class Materials:
     probes: dict[str, probes.Probe]
     loss: trials.LossFn
 
+    @property
+    def reads_layers(self) -> bool:
+        """Whether any probe wants the tokens of all layers."""
+        return any(probe.reads == "layers" for probe in self.probes.values())
+
 
 def prepare(settings: Experiment) -> Materials:
     """Opens data set, encoder, probes and loss; everything wrong shows here."""
@@ -84,10 +89,10 @@ def check_probes(settings: Experiment) -> None:
         known = ", ".join(probes.list_probes())
         raise InputError(f"config.probes is empty: name one of {known}")
     for name, probe in make_probes(settings, 1).items():
-        if probe.reads == "layers":
+        if probe.reads == "layers" and settings.standardise:
             raise InputError(
-                f"probe {name!r} reads every layer, and token stores keep the last one "
-                "only: use it from Python, on `encoder(waveform, all_layers=True)`"
+                f"probe {name!r} reads every layer, of which nothing is standardised: "
+                "leave out config.standardise"
             )
 
 

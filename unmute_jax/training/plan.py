@@ -62,7 +62,13 @@ def _tokens(materials: Materials, mesh: Mesh) -> list[str]:
     }
     missing = 0
     for split in splits:
-        found = estimate(encoder, materials.dataset, split, dtype=settings.tokens.dtype)
+        found = estimate(
+            encoder,
+            materials.dataset,
+            split,
+            dtype=settings.tokens.dtype,
+            layers=materials.reads_layers,
+        )
         missing += 0 if found["exists"] else found["clips"] - found["resumable"]
         state = (
             "will be reused"
@@ -170,11 +176,15 @@ def _zeros(materials: Materials, probe: Any, b: int) -> Tokens | Summary:
     if probe.reads == "summary":
         bands = np.zeros((b, f, d), np.float32)
         return Summary(*[vector] * 4, *[bands] * 3)
+    l, dtype = materials.encoder.num_layers, materials.settings.tokens.dtype
+    wants_layers = probe.reads == "layers"
     return Tokens(
-        patches=np.zeros((b, t, f, d), jnp.dtype(materials.settings.tokens.dtype)),
+        patches=np.zeros((b, t, f, d), jnp.dtype(dtype)),
         cls=vector,
         mask=np.ones((b, t), bool),
         inverse_norms=np.ones((b, t, f), np.float32),
+        layers=np.zeros((b, l, t, f, d), jnp.dtype(dtype)) if wants_layers else None,
+        layer_cls=np.zeros((b, l, d), np.float32) if wants_layers else None,
     )
 
 
