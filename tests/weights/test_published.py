@@ -1,5 +1,6 @@
 """Finding and fetching published weights, from a server of the test."""
 
+import concurrent.futures
 import hashlib
 import http.server
 import threading
@@ -12,7 +13,9 @@ from tests import golden
 from unmute_jax.caches import VARIABLE, cache_dir
 from unmute_jax.encoders import list_encoders, load_encoder
 from unmute_jax.errors import InputError
-from unmute_jax.weights.published import ENDPOINT_VARIABLE, PUBLISHED, fetch
+from unmute_jax.weights.fetching import fetch
+from unmute_jax.weights.files import read_weights
+from unmute_jax.weights.published import ENDPOINT_VARIABLE, PUBLISHED, find_weights
 from unmute_jax.weights.published_list import Published
 
 WEIGHTS = (golden.ENCODERS / "eat_tiny_hf.safetensors").read_bytes()
@@ -21,16 +24,27 @@ REPOSITORY = "/worstchan/EAT-base_epoch30_pretrain/resolve/main"
 
 
 class Server(http.server.BaseHTTPRequestHandler):
-    """Serves `files`, with ranges; breaks off after `limit` bytes of an answer."""
+    """Serves `files`, with ranges; breaks off after `limit` bytes of an answer.
+
+    Where `linked` is set, it points to another address and tells that hash, as
+    Hugging Face does.
+    """
 
     files: dict[str, bytes]
     limit: int | None
+    linked: str | None
     asked: list[tuple[str, str]]
 
     def do_GET(self):
         wanted = self.headers["Range"]
         self.asked.append((self.path.rpartition("/")[2], wanted))
-        content = self.files.get(self.path)
+        content = self.files.get(self.path.removesuffix("?cdn"))
+        if self.linked and not self.path.endswith("?cdn"):
+            self.send_response(302)
+            self.send_header("X-Linked-ETag", f'"{self.linked}"')
+            self.send_header("Location", f"{self.path}?cdn")
+            self.end_headers()
+            return None
         start = int(wanted.removeprefix("bytes=").removesuffix("-"))
         if content is None:
             return self.send_error(404)
@@ -53,7 +67,8 @@ def server(monkeypatch, tmp_path):
         f"{REPOSITORY}/model.safetensors": WEIGHTS,
         f"{REPOSITORY}/config.json": CONFIG,
     }
-    handler = type("Handler", (Server,), {"files": files, "limit": None, "asked": []})
+    state = {"files": files, "limit": None, "asked": [], "linked": None}
+    handler = type("Handler", (Server,), state)
     monkeypatch.setenv(VARIABLE, str(tmp_path / "cache"))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
         thread = threading.Thread(target=running.serve_forever, args=[0.01])
@@ -65,13 +80,51 @@ def server(monkeypatch, tmp_path):
         thread.join()
 
 
-def test_the_default_is_fetched_once_and_then_read_from_the_cache(server):
+def test_the_default_is_fetched_converted_and_then_read_from_the_cache(server, caplog):
     want = load_encoder("eat", golden.ENCODERS / "eat_tiny_hf.safetensors")
     for _ in range(2):
         got = load_encoder("eat")
         jax.tree.map(np.testing.assert_array_equal, got.params, want.params)
         assert got.identity() == want.identity()
     assert [name for name, _ in server.asked] == ["config.json", "model.safetensors"]
+    (kept,) = cache_dir("weights").iterdir()
+    assert kept.name == "EAT-base_epoch30_pretrain.safetensors"
+    assert read_weights(kept).metadata["source_file"] == "model.safetensors"
+    # The published file is known, and this is not it.
+    assert "the authors may have replaced it" in caplog.text
+    assert "360 MB, licence MIT" in caplog.text
+
+
+def test_a_file_that_does_not_convert_is_kept(server):
+    server.files[f"{REPOSITORY}/config.json"] = b'{"num_heads": 5}'
+    with pytest.raises(InputError, match=r"model\.safetensors|5 heads"):
+        load_encoder("eat")
+    folder = cache_dir("weights") / "EAT-base_epoch30_pretrain"
+    assert (folder / "model.safetensors").read_bytes() == WEIGHTS
+    assert [file.name for file in cache_dir("weights").iterdir()] == [folder.name]
+
+
+def test_only_one_fetches_what_several_want(server):
+    with concurrent.futures.ThreadPoolExecutor(4) as several:
+        found = list(several.map(lambda _: find_weights("eat", None), range(4)))
+    assert len(set(found)) == 1
+    assert found[0].read_bytes() == WEIGHTS
+    assert [name for name, _ in server.asked] == ["config.json", "model.safetensors"]
+    assert not list(cache_dir("weights").glob(".*"))
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_the_hash_that_the_server_tells_is_checked(server, tmp_path, right):
+    server.linked = hashlib.sha256(WEIGHTS if right else b"other").hexdigest()
+    target = tmp_path / "model.safetensors"
+    url = f"{server.url}{REPOSITORY}/model.safetensors"
+    if right:
+        fetch(url, target)
+        assert target.read_bytes() == WEIGHTS
+        return
+    with pytest.raises(OSError, match="another file than the published one"):
+        fetch(url, target)
+    assert not list(tmp_path.glob("model*"))
 
 
 def test_a_broken_download_goes_on_where_it_stopped(server, tmp_path):
@@ -111,7 +164,7 @@ def test_without_a_network_the_error_says_what_to_do(monkeypatch, tmp_path):
         "configs/quickstart.py",
     ):
         assert part in message
-    assert not list(tmp_path.iterdir())
+    assert not list(cache_dir("weights").iterdir())
 
 
 @pytest.mark.parametrize("right", [True, False])

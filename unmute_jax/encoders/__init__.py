@@ -3,6 +3,7 @@
 Encoders that live elsewhere need no entry: `own` tells of `my_module:MyEncoder`.
 """
 
+import functools
 import importlib
 import inspect
 import os
@@ -11,6 +12,7 @@ from typing import Any
 
 from unmute_jax.encoders import own
 from unmute_jax.encoders.base import Encoder, Geometry
+from unmute_jax.encoders.conversion import EncoderModule, convert
 from unmute_jax.encoders.exported import ExportedTokens
 from unmute_jax.errors import InputError, unknown_name
 from unmute_jax.weights import loading
@@ -25,6 +27,7 @@ __all__ = [
     "list_encoders",
     "load_encoder",
     "load_source",
+    "with_weights",
 ]
 
 # Registry name -> module with `ORIGIN`, of its weights, and `build(name, read, ...)`.
@@ -96,8 +99,7 @@ def load_encoder(
         given = {"weights": source or weights, "seed": seed or None}
         given = {option: value for option, value in given.items() if value is not None}
         return own.load(name, **given, **sizes, **options)
-    if name not in _FILES:
-        raise unknown_name("encoder", name, [*_FILES, "MODULE:CLASS", "tokens:PATH"])
+    module = _module(name)
     if weights not in (None, "untrained"):
         raise InputError(
             f"weights={weights!r} is not known: give a file as source, or "
@@ -105,7 +107,6 @@ def load_encoder(
         )
     if weights and source is not None:
         raise InputError(f'give {source} or weights="untrained", not both')
-    module = importlib.import_module(f"{__name__}.{_FILES[name]}")
     _check_options(name, module, {**options, **sizes})
     if module.ORIGIN is None:
         if source is not None:
@@ -116,7 +117,8 @@ def load_encoder(
 
     def read() -> EncoderWeights:
         if weights is None:
-            return loading.read(module.ORIGIN, find_weights(name, source), num_heads)
+            path = find_weights(name, source, functools.partial(convert, module))
+            return loading.read(module.ORIGIN, path, num_heads)
         return loading.untrained(module.ORIGIN, seed, **sizes)
 
     return module.build(name, read, **options)
@@ -140,6 +142,24 @@ def load_source(name: str, source: str | None = None, **options: Any) -> Source:
     if given:
         raise InputError(f"{name} has no options, {given[0]!r} was given")
     return ExportedTokens.open(name.removeprefix(TOKENS))
+
+
+def with_weights(name: str) -> EncoderModule:
+    """The file of an encoder, for those who need nothing but its weights.
+
+    Raises:
+        InputError: An unknown name, or an encoder without weights.
+    """
+    module = _module(name)
+    if module.ORIGIN is None:
+        raise InputError(f"encoder {name!r} has no weights")
+    return module
+
+
+def _module(name: str) -> Any:
+    if name not in _FILES:
+        raise unknown_name("encoder", name, [*_FILES, "MODULE:CLASS", "tokens:PATH"])
+    return importlib.import_module(f"{__name__}.{_FILES[name]}")
 
 
 def _check_options(name: str, module: ModuleType, options: dict[str, Any]) -> None:

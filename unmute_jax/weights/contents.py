@@ -29,6 +29,7 @@ TRAINING = {
     "scaler": "state of the training",
     "task_state": "state of the training",
 }
+_NO_TENSOR = "no tensor"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -101,7 +102,7 @@ def _left_beside(
     content: dict[Any, Any], key: str, beside: Mapping[str, str], source: str
 ) -> dict[str, str]:
     left = {
-        brief(name).strip("'"): beside.get(name, "holds no tensor")
+        brief(name).strip("'"): beside.get(name, _NO_TENSOR)
         for name in content
         if name != key
     }
@@ -155,7 +156,8 @@ def select(
         ignored: How the canonical names begin that are not used -> why.
 
     Raises:
-        InputError: What is not ignored is no tensor, or two get the same name.
+        InputError: What is not ignored holds tensors of its own, or two get the same
+            name.
     """
     tensors: dict[str, np.ndarray] = {}
     left = dict(state.beside)
@@ -167,9 +169,15 @@ def select(
             continue
         if new in tensors:
             raise InputError(f"{source} holds {new} twice, once as {name}")
-        if not isinstance(tensor, np.ndarray):
-            raise InputError(f"{source}: {name} is no tensor but {brief(tensor)}")
-        tensors[new] = tensor
+        if isinstance(tensor, np.ndarray):
+            tensors[new] = tensor
+        elif _holds_tensors(tensor):
+            raise InputError(
+                f"{source} does not fit the network; not expected: {name}, "
+                f"{brief(tensor)}"
+            )
+        else:
+            left[name] = _NO_TENSOR
     where = ", not in a dict of its own" if state.flat else ""
     return Canonical(layout=f"{layout}{where}", tensors=tensors, ignored=left)
 
@@ -205,7 +213,7 @@ def brief(value: Any) -> str:
         return repr(value)
     if isinstance(value, Record):
         return f"an object of {value.name[:60]}"
-    return f"a {type(value).__name__}"
+    return "a dict" if isinstance(value, dict) else f"a {type(value).__name__}"
 
 
 def some(names: Iterable[str], limit: int = 8) -> str:

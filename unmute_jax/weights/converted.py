@@ -165,6 +165,7 @@ def read(
         )
     return dataclasses.replace(
         stated,
+        used=len(tensors),
         leaves=lambda: ((tuple(k.split(".")), v) for k, v in tensors.items()),
     )
 

@@ -104,6 +104,7 @@ class EncoderWeights:
         licence: Of the weights.
         identity: "sha256:..." of the file, or how the weights were made.
         layout: What wrote the file, for people.
+        used: How many tensors of the file are.
         ignored: What else is in the file -> why it is not used.
     """
 
@@ -115,6 +116,7 @@ class EncoderWeights:
     licence: str
     identity: str
     layout: str = ""
+    used: int = 0
     ignored: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
 
     @property

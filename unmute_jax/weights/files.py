@@ -48,11 +48,13 @@ class WeightsFile:
             `{"model": tensors, "config": ...}` with the JSON beside it, or `{}`.
             Tensors are views of the file: it must not be changed while they live.
         metadata: Of a safetensors file, `{}` of others.
+        is_safetensors: Else it is of torch.
     """
 
     path: pathlib.Path
     content: Any
     metadata: dict[str, str] = dataclasses.field(default_factory=dict[str, str])
+    is_safetensors: bool = False
 
     @functools.cached_property
     def sha256(self) -> str:
@@ -88,7 +90,9 @@ def read_weights(path: str | os.PathLike[str]) -> WeightsFile:
     except InputError as error:
         raise InputError(f"{path} {one_line(str(error))}") from error
     content = {"model": tensors, "config": _config_beside(path)}
-    return WeightsFile(path=path, content=content, metadata=metadata)
+    return WeightsFile(
+        path=path, content=content, metadata=metadata, is_safetensors=True
+    )
 
 
 def _read_safetensors(

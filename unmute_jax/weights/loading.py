@@ -38,12 +38,7 @@ def read(
     Raises:
         InputError: The file cannot be read, or holds another network.
     """
-    file = read_weights(path)
-    try:
-        weights = from_file(origin, file, num_heads)
-    except InputError as error:
-        # Names in the files of others may be long, and hold line breaks.
-        raise InputError(one_line(str(error))) from error
+    weights = from_file(origin, read_weights(path), num_heads)
     _log.warning("%s; licence of the weights: %s", weights.description, origin.licence)
     return weights
 
@@ -52,8 +47,18 @@ def from_file(
     origin: Origin, file: WeightsFile, num_heads: int | None = None
 ) -> EncoderWeights:
     """The weights in a file that is open; as `read`."""
-    if converted.is_converted(file):
-        return converted.read(origin, file, num_heads)
+    try:
+        if converted.is_converted(file):
+            return converted.read(origin, file, num_heads)
+        return _foreign(origin, file, num_heads)
+    except InputError as error:
+        # Names in the files of others may be long, and hold line breaks.
+        raise InputError(one_line(str(error))) from error
+
+
+def _foreign(
+    origin: Origin, file: WeightsFile, num_heads: int | None
+) -> EncoderWeights:
     source, checkpoints = str(file.path), origin.checkpoints
     found = checkpoints.canonical(file.content, source)
     sizes = checkpoints.read_sizes(found.tensors, file.content, source)
@@ -69,6 +74,7 @@ def from_file(
         licence=origin.licence,
         identity=f"sha256:{file.sha256}",
         layout=found.layout,
+        used=len(found.tensors),
         ignored=found.ignored,
     )
 

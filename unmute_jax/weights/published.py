@@ -8,11 +8,12 @@ import logging
 import os
 import pathlib
 import shutil
-import urllib.error
-import urllib.request
+from collections.abc import Callable, Iterator
 
 from unmute_jax.caches import cache_dir
 from unmute_jax.errors import InputError
+from unmute_jax.files import locked
+from unmute_jax.weights.fetching import fetch
 from unmute_jax.weights.published_list import PUBLISHED, Published
 
 _log = logging.getLogger(__name__)
@@ -20,15 +21,22 @@ _log = logging.getLogger(__name__)
 # Hugging Face's own variable for mirrors.
 ENDPOINT_VARIABLE = "HF_ENDPOINT"
 _HUB = "https://huggingface.co"
-_TIMEOUT = 10.0
+
+# From the file to convert to the converted one.
+Convert = Callable[[pathlib.Path, pathlib.Path], object]
 
 
-def find_weights(encoder: str, source: str | os.PathLike[str] | None) -> pathlib.Path:
+def find_weights(
+    encoder: str,
+    source: str | os.PathLike[str] | None,
+    convert: Convert | None = None,
+) -> pathlib.Path:
     """The file that `source` means.
 
     Args:
         encoder: Registry name.
         source: A path, or the name of a published set; None, the encoder's default.
+        convert: Converts what had to be fetched; what it writes is kept instead.
 
     Returns:
         The path itself, or the file of a published set in the cache: fetched where it
@@ -42,37 +50,97 @@ def find_weights(encoder: str, source: str | os.PathLike[str] | None) -> pathlib
         named = encoder in entry.encoders and str(source) == entry.name
         is_default = source is None and entry.default_of == encoder
         if is_default or (named and not pathlib.Path(entry.name).exists()):
-            return _cached(entry) or _fetched(entry)
+            return _cached(entry) or _fetched(entry, convert)
     if source is None:
         raise InputError(f"encoder {encoder!r} has no published default: name a file")
     return pathlib.Path(source)
 
 
+def listing(encoder: str) -> Iterator[str]:
+    """What is published for an encoder, in lines for people.
+
+    Args:
+        encoder: Registry name without the "+".
+    """
+    for entry in PUBLISHED:
+        if encoder not in entry.encoders:
+            continue
+        default = f" (default of {entry.default_of})" if entry.default_of else ""
+        size = f"{entry.megabytes} MB, " if entry.megabytes else ""
+        yield f"  {entry.name}{default}: {size}{entry.licence}"
+        if entry.note:
+            yield f"    note: {entry.note}"
+        yield f"    {', '.join(_addresses(entry))}"
+
+
 def _cached(entry: Published) -> pathlib.Path | None:
     room = cache_dir("weights")
-    names = [f"{entry.name}/model.safetensors", entry.drive_name, f"{entry.name}.pt"]
+    names = [
+        f"{entry.name}.safetensors",
+        f"{entry.name}/model.safetensors",
+        entry.drive_name,
+        f"{entry.name}.pt",
+    ]
     files = [room / name for name in names if name]
     return next((file for file in files if file.is_file()), None)
 
 
-def _fetched(entry: Published) -> pathlib.Path:
+def _fetched(entry: Published, convert: Convert | None) -> pathlib.Path:
     """The file of the set from the first place that gives it."""
     room, failures = cache_dir("weights"), []
     size = f"{entry.megabytes} MB, licence {entry.licence}"
     for place, files in _places(entry).items():
-        _log.warning("fetching %s (%s) into %s", place, size, room)
-        if entry.note:
-            _log.warning("%s: %s", entry.name, entry.note)
-        try:
-            for url, target in files.items():
-                fetch(url, target, sha256=entry.sha256 if place == entry.url else None)
-            return list(files.values())[-1]
-        except (OSError, http.client.HTTPException) as error:
-            failures.append(str(getattr(error, "reason", None) or error))
+        with locked(room / f".{entry.name}.lock"):
+            if found := _cached(entry):
+                return found
+            _log.warning("fetching %s (%s) into %s", place, size, room)
+            if entry.note:
+                _log.warning("%s: %s", entry.name, entry.note)
+            try:
+                for url, target in files.items():
+                    known = entry.sha256 if place == entry.url else None
+                    fetch(url, target, sha256=known)
+            except (OSError, http.client.HTTPException) as error:
+                failures.append(str(getattr(error, "reason", None) or error))
+                continue
+            file = list(files.values())[-1]
+            _compare(entry, file)
+            return _converted(entry, file, convert) if convert else file
     tried = f"fetching failed: {'; '.join(failures)}"
     raise InputError(
         _by_hand(entry, tried if failures else "it is not on Hugging Face")
     )
+
+
+def _compare(entry: Published, file: pathlib.Path) -> None:
+    """Warns of a file that is not the one that others have seen."""
+    if entry.hub_sha256 and file.suffix == ".safetensors":
+        with file.open("rb") as content:
+            found = hashlib.file_digest(content, "sha256").hexdigest()
+        if found != entry.hub_sha256:
+            _log.warning(
+                "%s: SHA-256 %s, not %s as others have seen: the authors may have "
+                "replaced it",
+                entry.name,
+                found,
+                entry.hub_sha256,
+            )
+
+
+def _converted(entry: Published, file: pathlib.Path, convert: Convert) -> pathlib.Path:
+    """The converted file, which knows the hash of `file` and takes its place."""
+    room = cache_dir("weights")
+    output = room / f"{entry.name}.safetensors"
+    try:
+        convert(file, output)
+    except OSError as error:
+        _log.warning("%s stays as it is: %s", file, error.strerror)
+        return file
+    if file.parent == room:
+        file.unlink()
+    else:
+        shutil.rmtree(file.parent)
+    return output
 
 
 def _places(entry: Published) -> dict[str, dict[str, pathlib.Path]]:
@@ -92,62 +160,34 @@ def _places(entry: Published) -> dict[str, dict[str, pathlib.Path]]:
 
 
 def _by_hand(entry: Published, why: str) -> str:
-    room = cache_dir("weights")
-    file = room / (entry.drive_name or f"{entry.name}.pt")
-    ways = []
-    if entry.hub:
-        ways.append(
-            f"model.safetensors and config.json from {_HUB}/{entry.hub} into "
-            f"{room / entry.name}"
-        )
-    if entry.url:
-        ways.append(f"{entry.url} as {file}")
-    if entry.drive_id:
-        kind = "drive/folders/" if entry.drive_is_folder else "uc?id="
-        ways.append(f"https://drive.google.com/{kind}{entry.drive_id} as {file}")
-    if entry.page:
-        ways.append(f"{entry.name}.pt, linked on {entry.page}, as {file}")
     return (
         f"the weights {entry.name} are not in the cache and {why}; download "
-        f"{', or '.join(ways)}; or pass a file as source; or, without any weights, "
-        'weights="untrained" (configs/quickstart.py)'
+        f"{', or '.join(_ways(entry))}; or pass a file as source; or, without any "
+        'weights, weights="untrained" (configs/quickstart.py)'
     )
 
 
-def fetch(url: str, target: pathlib.Path, *, sha256: str | None = None) -> None:
-    """Downloads `url` to `target`; takes up where an earlier try was cut off.
+def _ways(entry: Published) -> list[str]:
+    """From where to where the set can be fetched by hand."""
+    room = cache_dir("weights")
+    file = room / (entry.drive_name or f"{entry.name}.pt")
+    addresses, ways = _addresses(entry), list[str]()
+    if entry.hub:
+        from_hub = f"model.safetensors and config.json from {addresses.pop(0)}"
+        ways.append(f"{from_hub} into {room / entry.name}")
+    return ways + [f"{address} as {file}" for address in addresses]
 
-    The bytes go to `target` + ".part", which becomes `target` when it is whole.
 
-    Raises:
-        OSError: The server cannot be reached or refuses (`urllib.error.URLError`), or
-            the connection broke, or the bytes are not those of `sha256`.
-    """
-    part = target.with_name(f"{target.name}.part")
-    have = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"})
-    try:
-        response = urllib.request.urlopen(request, timeout=_TIMEOUT)
-    except urllib.error.HTTPError as error:
-        # Nothing lies behind what we have, so it is not the beginning of this file.
-        if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and have:
-            part.unlink()
-            return fetch(url, target, sha256=sha256)
-        raise
-    with response:
-        resumed = response.status == http.client.PARTIAL_CONTENT
-        left = response.headers["Content-Length"]
-        part.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("ab" if resumed else "wb") as out:
-            begin = out.tell()
-            shutil.copyfileobj(response, out)
-            got = out.tell() - begin
-    if left is not None and got != int(left):
-        raise OSError(f"the connection broke {int(left) - got} bytes before the end")
-    if sha256 is not None:
-        with part.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found != sha256:
-            part.unlink()
-            raise OSError(f"{url} is another file than the published one")
-    part.replace(target)
+def _addresses(entry: Published) -> list[str]:
+    """Where people find the set, that of `hub` first."""
+    found: list[str] = []
+    if entry.hub:
+        found.append(f"{_HUB}/{entry.hub}")
+    if entry.url:
+        found.append(entry.url)
+    if entry.drive_id:
+        kind = "drive/folders/" if entry.drive_is_folder else "uc?id="
+        found.append(f"https://drive.google.com/{kind}{entry.drive_id}")
+    if entry.page:
+        found.append(f"{entry.name}.pt, linked on {entry.page}")
+    return found

@@ -17,6 +17,7 @@ class Published:
         hub: Repository on Hugging Face with `model.safetensors` and `config.json`.
         url: Of a single file, a torch file.
         sha256: Of the file at `url`, where it is known.
+        hub_sha256: Of the weights in `hub` as others have seen them.
         megabytes: Size of what is fetched.
         drive_id: On Google Drive: a torch file, to be fetched by hand.
         drive_name: What that file is called there, where this is known.
@@ -32,6 +33,7 @@ class Published:
     hub: str | None = None
     url: str | None = None
     sha256: str | None = None
+    hub_sha256: str | None = None
     megabytes: int | None = None
     drive_id: str | None = None
     drive_name: str | None = None
@@ -47,6 +49,7 @@ def _eat(
     default_of: str | None = None,
     drive_name: str | None = None,
     megabytes: int | None = None,
+    hub_sha256: str | None = None,
 ) -> Published:
     """A row of the README of github.com/cwx-worst-one/EAT, commit 06c1c34."""
     return Published(
@@ -55,6 +58,7 @@ def _eat(
         default_of=default_of,
         licence="MIT",
         hub=f"worstchan/{name}" if megabytes else None,
+        hub_sha256=hub_sha256,
         megabytes=megabytes,
         drive_id=drive_id,
         drive_name=drive_name,
@@ -111,6 +115,7 @@ PUBLISHED = (
         default_of="eat",
         drive_name="EAT-base_epoch30_pt.pt",
         megabytes=360,
+        hub_sha256="8623072d09aac4f3ad1168b4fed3a24e4f68fe1da25b9fe733375efb237e5f48",
     ),
     _eat(
         "EAT-base_epoch30_finetune_AS2M",
@@ -143,6 +148,7 @@ PUBLISHED = (
         default_of="sslam",
         licence="MIT",
         hub="ta012/SSLAM_pretrain",
+        hub_sha256="8ec670adb241c710422ddd894ff1bade142ef0b25cf1ee68577aa45f89432298",
         megabytes=360,
         drive_id="1aA65-qQCHSCrkiDeLGUtn1PiEjJi5HS8",
         drive_name="SSLAM_Pretrained/checkpoint_last.pt",
@@ -177,6 +183,17 @@ PUBLISHED = (
         default_of="audiomae+",
         licence="CC BY-NC 4.0",
         drive_id="18EsFOyZYvBYHkJ7_n7JFFWbj6crz01gq",
+    ),
+    Published(
+        name="AudioMAE_AS20K_finetuned",
+        encoders=("audiomae", "audiomae+"),
+        licence="CC BY-NC 4.0",
+        url="https://huggingface.co/gaunernst/"
+        "vit_base_patch16_1024_128.audiomae_as2m_ft_as20k/resolve/main/"
+        "pytorch_model.bin",
+        megabytes=343,
+        note="a copy by others, made for timm: the list of the authors names no file "
+        "that was fine-tuned on AudioSet-20K",
     ),
     # The README of github.com/Sara-Ahmed/ASiT, commit of 2024-03-10; no licence there.
     Published(
