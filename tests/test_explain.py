@@ -25,6 +25,7 @@ KINDS = {
     "proto upsampled": ("proto", {"upsample": True}),
     "proto dense": ("proto", {"classifier": "dense", "non_negative": False}),
 }
+MAPS = ("similarity_maps", "evidence_maps", "share_maps")
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
@@ -48,8 +49,9 @@ def made(kind):
 
     @jax.jit
     def told(variables, tokens):
-        names = ("similarity_maps", "evidence_maps", "shares", "matches")
+        names = (*MAPS, "matches")
         every = {n: getattr(explain, n)(probe, variables, tokens) for n in names}
+        every["sharp"] = explain.share_maps(probe, variables, tokens, spread=0.0)
         every["kernel"], every["bias"] = explain.class_weights(probe, variables)
         return every | {"logits": probe.apply(variables, tokens)}
 
@@ -79,8 +81,20 @@ def test_the_best_of_each_map_is_the_score_that_enters_the_logit(kind):
 @every_kind
 def test_the_shares_of_the_cells_sum_to_the_logit(kind):
     x = told(kind)
-    summed = x["shares"].sum((2, 3)) + x["bias"]
-    np.testing.assert_allclose(summed, x["logits"], atol=2e-5)
+    for maps in (x["share_maps"], x["sharp"]):
+        summed = np.nansum(maps, (2, 3)) + x["bias"]
+        np.testing.assert_allclose(summed, x["logits"], atol=2e-5)
+
+
+@every_kind
+def test_without_spread_the_best_cells_share_alone(kind):
+    x = told(kind)
+    b, c, t, f = x["sharp"].shape
+    wanted = np.zeros((b, t * f, c))
+    for clip, (scores, cells) in enumerate(zip(*x["matches"], strict=True)):
+        np.add.at(wanted[clip], cells, scores[:, None] * x["kernel"])
+    found = np.nan_to_num(x["sharp"]).reshape(b, c, -1)
+    np.testing.assert_allclose(found, wanted.swapaxes(1, 2), atol=2e-5)
 
 
 # Between two tokens, where `upsample` makes cells, there is no token to take alone.
@@ -111,7 +125,7 @@ def test_evidence_is_the_weighted_sum_of_the_maps(kind):
 @every_kind
 def test_masked_steps_are_blank(kind):
     x, mask = told(kind), np.asarray(draw().mask)
-    for name in ("similarity_maps", "evidence_maps"):
+    for name in MAPS:
         real = np.repeat(mask, x[name].shape[2] // T, axis=1)
         assert np.isnan(x[name]).all((1, 3)).tolist() == (~real).tolist()
         assert np.isfinite(x[name][0]).all()
@@ -120,7 +134,7 @@ def test_masked_steps_are_blank(kind):
 def test_a_clip_without_real_steps_has_the_logit_of_the_bias():
     x = made("protobin")[2](draw((0, 2, 3)))
     assert not x["matches"].scores[0].any()
-    assert not x["shares"][0].any()
+    assert np.isnan(x["share_maps"][0]).all()
     np.testing.assert_allclose(x["logits"][0], x["bias"], atol=1e-6)
 
 
@@ -138,7 +152,7 @@ def test_stored_tokens_are_explained_as_they_are():
         made("protobin")[2](dataclasses.replace(tokens, patches=patches))
         for patches in (stored, stored.astype(jnp.float32))
     )
-    for name in ("evidence_maps", "similarity_maps"):
+    for name in MAPS:
         np.testing.assert_allclose(x[name], y[name], atol=1e-6)
 
 

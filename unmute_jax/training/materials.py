@@ -33,34 +33,49 @@ class Materials:
 
 def prepare(settings: Experiment) -> Materials:
     """Opens data set, encoder, probes and loss; everything wrong shows here."""
-    options = options_of(settings.dataset_options)
-    test_fold = options.pop("test_fold", None)
     loss = options_of(settings.loss)
     made_loss = losses.make_loss(loss.pop("name"), **loss)
     check_probes(settings)
-    untrained = settings.weights == "untrained"
     encoder, dataset = _both(
-        lambda: load_source(
-            settings.encoder,
-            None if untrained else settings.weights or None,
-            weights="untrained" if untrained else None,
-            **options_of(settings.encoder_options),
-            **options_of(settings.frontend),
-        ),
-        lambda: load_dataset(
-            settings.dataset,
-            data_dir=settings.data_dir or None,
-            on_bad=settings.audio.on_bad,
-            **options,
-        ),
+        lambda: open_source(settings), lambda: open_dataset(settings)
     )
     return Materials(
         settings=settings,
         dataset=dataset,
         encoder=encoder,
-        protocols=dataset.protocols(test_fold),
+        protocols=dataset.protocols(settings.dataset_options.test_fold),
         probes=make_probes(settings, len(dataset.classes)),
         loss=made_loss,
+    )
+
+
+def open_source(settings: Experiment, weights: str | None = None) -> Source:
+    """The encoder of an experiment, or the tokens that one has left.
+
+    Args:
+        settings: Of the experiment.
+        weights: Where its weights are now, if not where `settings` say.
+    """
+    weights = weights or settings.weights
+    untrained = weights == "untrained"
+    return load_source(
+        settings.encoder,
+        None if untrained else weights or None,
+        weights="untrained" if untrained else None,
+        **options_of(settings.encoder_options),
+        **options_of(settings.frontend),
+    )
+
+
+def open_dataset(settings: Experiment) -> Dataset:
+    """The data set of an experiment."""
+    options = options_of(settings.dataset_options)
+    options.pop("test_fold", None)
+    return load_dataset(
+        settings.dataset,
+        data_dir=settings.data_dir or None,
+        on_bad=settings.audio.on_bad,
+        **options,
     )
 
 

@@ -1,0 +1,104 @@
+"""From which score on a class counts as heard."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import pathlib
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from jaxtyping import Float, Num
+
+from unmute_jax.encoders import Encoder
+from unmute_jax.errors import InputError, unknown_name
+from unmute_jax.recordings.listener import scores_of
+from unmute_jax.trained import TrainedProbe
+from unmute_jax.training.clips_of_run import batches_of, stores_of
+
+
+def read_thresholds(
+    path: str | os.PathLike[str], classes: Sequence[str], default: float
+) -> Float[np.ndarray, "C"]:
+    """Thresholds from a csv with the columns `class` and `threshold`.
+
+    Classes that it does not name get the `default`.
+
+    Raises:
+        InputError: The file is not such a table.
+    """
+    path = pathlib.Path(path)
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as thresholds: {error}") from None
+    found = np.full(len(classes), default, np.float32)
+    for row in rows:
+        name, value = row.get("class"), row.get("threshold")
+        if name is None or value is None:
+            raise InputError(f"{path}: needs the columns class and threshold")
+        if name not in classes:
+            raise unknown_name(f"class in {path}", name, classes)
+        found[list(classes).index(name)] = check_threshold(value, f"{path}: {name}")
+    return found
+
+
+def check_threshold(value: str | float, where: str) -> float:
+    """`value` as a number from 0 to 1; `where` begins the error."""
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= 1:
+        raise InputError(f"{where}: a threshold is a number from 0 to 1, not {value}")
+    return number
+
+
+def validation_thresholds(
+    trained: TrainedProbe, encoder: Encoder, default: float
+) -> Float[np.ndarray, "C"]:
+    """The thresholds with the best F1 scores on the run's validation clips.
+
+    Classes without a positive clip there get the `default`.
+
+    Raises:
+        InputError: There are no such clips, or the data set is not there.
+    """
+    stores = stores_of(trained, encoder, "validation")
+    probe = trained.probe
+    apply = jax.jit(lambda params, x: probe.apply({"params": params}, x))
+    logits = [
+        np.asarray(apply(trained.params, inputs))[: len(rows)]
+        for _, rows, inputs in batches_of(trained, stores, "thresholds")
+    ]
+    scores = scores_of(np.concatenate(logits), trained.task)
+    found = best_thresholds(scores, np.concatenate([s.labels for s in stores]))
+    return np.where(np.isnan(found), np.float32(default), found)
+
+
+def best_thresholds(
+    scores: Float[np.ndarray, "B C"], labels: Num[np.ndarray, "B C"]
+) -> Float[np.ndarray, "C"]:
+    """The threshold of each class with the best F1 score; NaN without a positive.
+
+    It lies half way between the lowest score that counts as heard and the next lower
+    one; of equally good ones it is the highest.
+    """
+    columns = zip(scores.T, labels.T > 0, strict=True)
+    return np.asarray([_best_threshold(s, y) for s, y in columns], np.float32)
+
+
+def _best_threshold(scores: np.ndarray, positive: np.ndarray) -> float:
+    if not positive.any():
+        return math.nan
+    order = np.argsort(-scores)
+    ranked, hits = scores[order], positive[order].cumsum()
+    f1 = 2 * hits / (np.arange(1, len(hits) + 1) + positive.sum())
+    # Equal scores are heard together: only behind the last of them can be cut.
+    f1[:-1][ranked[:-1] == ranked[1:]] = -1
+    last = int(f1.argmax())
+    lower = ranked[last + 1] if last + 1 < len(ranked) else 0.0
+    return float((ranked[last] + lower) / 2)
