@@ -64,7 +64,8 @@ class Listener:
         self.batch_size = -(-size // self._mesh.size) * self._mesh.size
         self._samples = encoder.input_samples(trained.clip_seconds)
         self._params = parallel.replicate(trained.params, self._mesh)
-        self._encode = encoder.on(self._mesh)
+        wants_layers = trained.probe.reads == "layers"
+        self._encode = encoder.on(self._mesh, all_layers=wants_layers)
         # Each device goes over its own windows, one at a time.
         self._answer = parallel.pmapped(
             self._answered, self._mesh, in_axes=(None, 0, 0), out_axes=0
