@@ -13,9 +13,8 @@ or not, each with some of the clips:
                      cls [n, D] and mask [n, T] of bool, where there are such
     *.safetensors    the same arrays; the ids as metadata {"ids": "[...]"}, a JSON list
 
-`python -m experiments.embed --config FILE --ids` prints the ids of a data set;
-from Python, `dataset.source_of(split)` yields clips with `id` and `waveform`. Labels
-are those of the data set. The order does not matter, nor do clips that it has not.
+`dataset.source_of(split)` yields clips with `id` and `waveform`. Labels are those of
+the data set. The order does not matter, nor do clips that it has not.
 """
 
 from __future__ import annotations
