@@ -94,11 +94,17 @@ def _run(args: argparse.Namespace) -> None:
     source = published.find_weights(args.encoder, args.input)
     if args.output is not None:
         _check_output(args.output, source, overwrite=args.overwrite)
-        weights = convert(module, source, args.output, args.num_heads)
-        print("\n".join(describe_weights(module.ORIGIN, weights)))
+        _write(args, module, source)
         print(f"wrote {args.output}, {args.output.stat().st_size:,} bytes")
     if args.verify:
         _verify(args, module, source)
+
+
+def _write(
+    args: argparse.Namespace, module: EncoderModule, source: pathlib.Path
+) -> None:
+    weights = convert(module, source, args.output, args.num_heads)
+    print("\n".join(describe_weights(module.ORIGIN, weights)))
 
 
 def _names() -> list[str]:
@@ -119,7 +125,8 @@ def _check_output(
 ) -> None:
     if output.suffix != ".safetensors":
         raise InputError(f"--output must end in .safetensors, unlike {output}")
-    if output.exists() and (output.is_dir() or output.samefile(source)):
+    read = source / "model.safetensors" if source.is_dir() else source
+    if output.exists() and (output.is_dir() or output.samefile(read)):
         raise InputError(f"--output {output} is a folder, or the input itself")
     if output.exists() and not overwrite:
         raise InputError(f"{output} is there already: --overwrite replaces it")

@@ -91,7 +91,8 @@ def test_the_default_is_fetched_converted_and_then_read_from_the_cache(server, c
     assert kept.name == "EAT-base_epoch30_pretrain.safetensors"
     assert read_weights(kept).metadata["source_file"] == "model.safetensors"
     # The published file is known, and this is not it.
-    assert "the authors may have replaced it" in caplog.text
+    assert "has 0.5 MB, not 360 MB: the authors may have replaced it" in caplog.text
+    assert "not 8623072d" in caplog.text
     assert "360 MB, licence MIT" in caplog.text
 
 
@@ -208,6 +209,11 @@ def test_files_fetched_by_hand_are_found(monkeypatch, tmp_path):
     }.items():
         (room / name).write_bytes((golden.ENCODERS / "eat_tiny.pt").read_bytes())
         assert name in load_encoder("eat", source).description
+
+
+def test_mistyped_names_are_answered_with_the_nearest():
+    with pytest.raises(InputError, match="did you mean 'EAT-large_epoch20_pretrain'"):
+        load_encoder("eat", "EAT-large_epoch20_pretran")
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -95,6 +95,21 @@ def read_weights(path: str | os.PathLike[str]) -> WeightsFile:
     )
 
 
+def let_go(tensor: np.ndarray) -> None:
+    """Gives the memory of all that was read of a file back to the system.
+
+    Args:
+        tensor: Any of the file; it and others stay as they are, and are read again when
+            somebody looks.
+    """
+    owner: Any = tensor
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    owner = owner.obj if isinstance(owner, memoryview) else owner
+    if isinstance(owner, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        owner.madvise(mmap.MADV_DONTNEED)
+
+
 def _read_safetensors(
     path: pathlib.Path,
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:

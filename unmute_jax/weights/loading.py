@@ -16,7 +16,7 @@ from unmute_jax.weights.encoder_weights import (
     check_heads,
     describe,
 )
-from unmute_jax.weights.files import WeightsFile, read_weights
+from unmute_jax.weights.files import WeightsFile, let_go, read_weights
 from unmute_jax.weights.mapping import Leaf
 from unmute_jax.weights.vit import HEAD_WIDTH
 
@@ -65,11 +65,17 @@ def _foreign(
     heads = checkpoints.choose_heads(sizes, file.content, num_heads, source)
     # Looks at the shapes at once, at the numbers when they are asked for.
     checkpoints.leaves(found.tensors, sizes, source)
+
+    def leaves() -> Iterator[Leaf]:
+        for leaf in checkpoints.leaves(found.tensors, sizes, source):
+            yield leaf
+            let_go(next(iter(found.tensors.values())))
+
     return EncoderWeights(
         sizes=sizes,
         num_heads=check_heads(sizes, heads),
         classes=audioset.head_names(sizes.classes, _labels(file.content), source),
-        leaves=lambda: checkpoints.leaves(found.tensors, sizes, source),
+        leaves=leaves,
         description=describe(origin, sizes, file.path.name),
         licence=origin.licence,
         identity=f"sha256:{file.sha256}",

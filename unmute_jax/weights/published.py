@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import http.client
 import logging
@@ -11,7 +12,7 @@ import shutil
 from collections.abc import Callable, Iterator
 
 from unmute_jax.caches import cache_dir
-from unmute_jax.errors import InputError
+from unmute_jax.errors import InputError, unknown_name
 from unmute_jax.files import locked
 from unmute_jax.weights.fetching import fetch
 from unmute_jax.weights.published_list import PUBLISHED, Published
@@ -53,6 +54,10 @@ def find_weights(
             return _cached(entry) or _fetched(entry, convert)
     if source is None:
         raise InputError(f"encoder {encoder!r} has no published default: name a file")
+    names = [entry.name for entry in PUBLISHED if encoder in entry.encoders]
+    mistyped = difflib.get_close_matches(str(source), names, cutoff=0.8)
+    if mistyped and not pathlib.Path(source).exists():
+        raise unknown_name(f"weights of encoder {encoder!r}", str(source), names)
     return pathlib.Path(source)
 
 
@@ -87,44 +92,52 @@ def _cached(entry: Published) -> pathlib.Path | None:
 
 def _fetched(entry: Published, convert: Convert | None) -> pathlib.Path:
     """The file of the set from the first place that gives it."""
-    room, failures = cache_dir("weights"), []
-    size = f"{entry.megabytes} MB, licence {entry.licence}"
+    failures: list[str] = []
     for place, files in _places(entry).items():
-        with locked(room / f".{entry.name}.lock"):
-            if found := _cached(entry):
-                return found
-            _log.warning("fetching %s (%s) into %s", place, size, room)
-            if entry.note:
-                _log.warning("%s: %s", entry.name, entry.note)
-            try:
-                for url, target in files.items():
-                    known = entry.sha256 if place == entry.url else None
-                    fetch(url, target, sha256=known)
-            except (OSError, http.client.HTTPException) as error:
-                failures.append(str(getattr(error, "reason", None) or error))
-                continue
-            file = list(files.values())[-1]
-            _compare(entry, file)
-            return _converted(entry, file, convert) if convert else file
+        try:
+            with locked(cache_dir("weights") / f".{entry.name}.lock"):
+                if found := _cached(entry):
+                    return found
+                file = _fetch_all(entry, place, files)
+                return _converted(entry, file, convert) if convert else file
+        except (OSError, http.client.HTTPException) as error:
+            failures.append(str(getattr(error, "reason", None) or error))
     tried = f"fetching failed: {'; '.join(failures)}"
     raise InputError(
         _by_hand(entry, tried if failures else "it is not on Hugging Face")
     )
 
 
+def _fetch_all(
+    entry: Published, place: str, files: dict[str, pathlib.Path]
+) -> pathlib.Path:
+    """Fetches the files of a place; the value is the one with the weights."""
+    size = f"{entry.megabytes} MB, licence {entry.licence}"
+    _log.warning("fetching %s (%s) into %s", place, size, cache_dir("weights"))
+    if entry.note:
+        _log.warning("%s: %s", entry.name, entry.note)
+    for url, target in files.items():
+        fetch(url, target, sha256=entry.sha256 if place == entry.url else None)
+    file = list(files.values())[-1]
+    _compare(entry, file)
+    return file
+
+
 def _compare(entry: Published, file: pathlib.Path) -> None:
     """Warns of a file that is not the one that others have seen."""
+    size, wanted = file.stat().st_size / 1e6, entry.megabytes
+    if wanted is not None and abs(size - wanted) > 0.02 * wanted:
+        _warn(entry, f"{size:.1f} MB", f"{wanted} MB")
     if entry.hub_sha256 and file.suffix == ".safetensors":
         with file.open("rb") as content:
             found = hashlib.file_digest(content, "sha256").hexdigest()
         if found != entry.hub_sha256:
-            _log.warning(
-                "%s: SHA-256 %s, not %s as others have seen: the authors may have "
-                "replaced it",
-                entry.name,
-                found,
-                entry.hub_sha256,
-            )
+            _warn(entry, f"SHA-256 {found}", entry.hub_sha256)
+
+
+def _warn(entry: Published, found: str, known: str) -> None:
+    replaced = "the authors may have replaced it"
+    _log.warning("%s has %s, not %s: %s", entry.name, found, known, replaced)
 
 
 def _converted(entry: Published, file: pathlib.Path, convert: Convert) -> pathlib.Path:
