@@ -17,6 +17,9 @@ from unmute_jax.trained import TrainedProbe
 
 __all__ = ["RATE", "F", "T"]
 
+# Layers of that encoder.
+L = 2
+
 
 def fake_trained(name="protobin", seed=0, **changes):
     """Random parameters; classes ash, birch, cedar."""
@@ -26,6 +29,8 @@ def fake_trained(name="protobin", seed=0, **changes):
         patches=np.zeros((1, T, F, D), np.float32),
         cls=np.zeros((1, D), np.float32),
         mask=np.ones((1, T), bool),
+        layers=np.zeros((1, L, T, F, D), np.float32),
+        layer_cls=np.zeros((1, L, D), np.float32),
     )
     shapes = jax.eval_shape(probe.init, jax.random.key(0), tokens)["params"]
     rng = np.random.default_rng(seed)

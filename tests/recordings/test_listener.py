@@ -26,11 +26,12 @@ def draw(*lengths):
     ]
 
 
-def tokens_of(windows):
+def tokens_of(windows, **wishes):
     padded = np.zeros((len(windows), RATE), np.float32)
     for row, window in zip(padded, windows, strict=True):
         row[: len(window.waveform)] = window.waveform
-    return fake_encoder()(padded, np.array([len(w.waveform) for w in windows]))
+    lengths = np.array([len(w.waveform) for w in windows])
+    return fake_encoder()(padded, lengths, **wishes)
 
 
 @pytest.mark.parametrize("task", ["multi-label", "single-label"])
@@ -45,6 +46,14 @@ def test_scores_are_those_of_the_trained_probe_on_clips(name, task):
     answer = fake_listener(name, task).hear(windows)
     np.testing.assert_allclose(answer.scores, wanted, atol=1e-5)
     assert answer.finite.tolist() == [True] * 3
+
+
+def test_probes_of_all_layers_hear_all_layers():
+    windows = draw(RATE, 500)
+    tokens = tokens_of(windows, all_layers=True)
+    wanted = np.asarray(fake_trained("linear_cgp").logits(tokens))
+    scores = fake_listener("linear_cgp").hear(windows).scores
+    np.testing.assert_allclose(scores, 1 / (1 + np.exp(-wanted)), atol=1e-5)
 
 
 def test_scores_of_extreme_logits_are_finite():

@@ -16,7 +16,7 @@ from unmute_jax.progress import progress
 from unmute_jax.token_store import TokenStore
 from unmute_jax.trained import TrainedProbe
 from unmute_jax.training.inputs import rows_in_order
-from unmute_jax.training.materials import open_dataset
+from unmute_jax.training.materials import make_probes, open_dataset
 
 Part = Literal["train", "validation"]
 
@@ -44,12 +44,15 @@ def stores_of(
     if part == "train" and settings.refit:
         splits += protocol.validation
     tokens = settings.tokens
+    # Kept with all layers where any probe of the run read them.
+    layers = any(p.reads == "layers" for p in make_probes(settings, 1).values())
     return [
         embed(
             encoder,
             dataset,
             split,
             dtype=tokens.dtype,
+            layers=layers,
             batch_size=tokens.batch_size,
             say=say,
         )
@@ -72,9 +75,10 @@ def batches_of(
         the same number of clips; behind the given rows the first one is repeated.
     """
     size = Experiment.from_dict(trained.settings).batch_size
+    layers = trained.probe.reads == "layers"
     with progress(label, sum(s.n for s in stores), unit="clips") as advance:
         for store in stores:
             for rows in rows_in_order(store.n, size):
                 filled = np.concatenate([rows, np.repeat(rows[:1], size - len(rows))])
-                yield store, rows, trained.prepare(store.read(filled))
+                yield store, rows, trained.prepare(store.read(filled, layers=layers))
                 advance(len(rows))
