@@ -49,7 +49,7 @@ def made(kind):
 
     @jax.jit
     def told(variables, tokens):
-        names = (*MAPS, "matches")
+        names = (*MAPS, "matches", "winners")
         every = {n: getattr(explain, n)(probe, variables, tokens) for n in names}
         every["sharp"] = explain.share_maps(probe, variables, tokens, spread=0.0)
         every["kernel"], every["bias"] = explain.class_weights(probe, variables)
@@ -120,6 +120,26 @@ def test_evidence_is_the_weighted_sum_of_the_maps(kind):
     np.testing.assert_allclose(x["evidence_maps"], summed, atol=2e-5)
     times = 2 if "upsampled" in kind else 1
     assert summed.shape == (B, C, times * T, times * F)
+
+
+@every_kind
+def test_winners_are_the_most_similar_prototypes(kind):
+    x = told(kind)
+    maps, found = x["similarity_maps"], x["winners"]
+    blank = np.isnan(maps).all(1)
+    assert (found[blank] == -1).all()
+    best = np.take_along_axis(maps, np.maximum(found, 0)[:, None], 1)[:, 0]
+    np.testing.assert_array_equal(best[~blank], maps.max(1)[~blank])
+
+
+def test_tokens_unlike_every_prototype_have_a_winner():
+    probe, variables, _ = made("proto")
+    least = -jnp.sum(variables["params"]["prototypes"], 0)
+    patches = jnp.broadcast_to(least, (1, 1, 1, D))
+    tokens = Tokens(patches=patches, cls=patches[:, 0, 0], mask=jnp.ones((1, 1), bool))
+    assert not explain.similarity_maps(probe, variables, tokens).any()
+    bank = explain.prototypes(probe, variables)
+    assert explain.winners(probe, variables, tokens) == (bank @ least).argmax()
 
 
 @every_kind

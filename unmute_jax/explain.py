@@ -180,6 +180,21 @@ def matches(probe: Probe, variables: Variables, tokens: Tokens) -> Matches:
     return Matches(*lax.map(one, (view.patches, view.scale, view.mask)))
 
 
+def winners(probe: Probe, variables: Variables, tokens: Tokens) -> Int[Array, "B T F"]:
+    """The prototype that is most similar to each token, -1 in masked time steps.
+
+    Of equals the first. Arguments and errors as for `similarity_maps`.
+    """
+    # Where negative ones count as 0, tokens unlike all prototypes have a nearest, too.
+    view = _look(probe, variables, tokens)._replace(rectified=False)
+
+    def one(clip: tuple[Array, Array, Array]) -> Array:
+        return jnp.where(clip[2], view.scores(clip[0], clip[1]).argmax(1), -1)
+
+    found = lax.map(one, (view.patches, view.scale, view.mask))
+    return found.reshape(len(found), *view.grid)
+
+
 def share_maps(
     probe: Probe, variables: Variables, tokens: Tokens, spread: float = SPREAD
 ) -> Float[Array, "B C T F"]:

@@ -148,6 +148,18 @@ def test_a_trained_probe_is_exported_once(first, cache, tmp_path):
     )
 
 
+def test_its_prototypes_are_diagnosed_on_their_training_clips(first, cache, tmp_path):
+    folder, out = first[0], tmp_path / "out"
+    arguments = (f"--workdir={folder}", "--probe=protobin", f"--output={out}")
+    done = start(*arguments, cache=cache, program="diagnose")
+    assert done.returncode == 0, done.stderr
+    assert "20 prototypes, 24 clips" in done.stdout
+    found = json.loads((out / "diagnostics.json").read_text())
+    shown = found["prototypes"][0]["nearest"][0]["clip"]
+    assert shown.startswith("train-")
+    assert shown in (out / "diagnostics.html").read_text()
+
+
 def test_kills_at_any_moment_change_nothing(tmp_path):
     small = [a for a in TINY if "epochs" not in a]
     done = start(*small, "--config.epochs=4", "--kills=2", program="check_resume",
