@@ -10,9 +10,9 @@ from unmute_jax.probes import list_probes, make_probe
 from unmute_jax.tokens import Tokens, summarise
 
 
-def silence(features, clips=1):
+def silence(features, clips=1, bands=1):
     return Tokens(
-        patches=jnp.zeros((clips, 1, 1, features)),
+        patches=jnp.zeros((clips, 1, bands, features)),
         cls=jnp.zeros((clips, features)),
         mask=jnp.ones((clips, 1), bool),
     )
@@ -40,10 +40,19 @@ def silence(features, clips=1):
     ],
 )
 def test_parameter_counts_are_the_papers(name, options, count):
+    assert parameters(name, silence(768), **options) == count
+
+
+def parameters(name, tokens, **options):
     probe = make_probe(name, num_classes=10, **options)
-    variables = jax.eval_shape(probe.init, jax.random.key(0), silence(768))
-    shapes = variables["params"]
-    assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == count
+    variables = jax.eval_shape(probe.init, jax.random.key(0), tokens)
+    return sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+
+
+@pytest.mark.parametrize("name", ["linpre", "linearc"])
+def test_joined_bands_have_the_count_of_eight_bands(name):
+    option = {"linpre": "reading", "linearc": "input"}[name]
+    assert parameters(name, silence(768, bands=8), **{option: "bands"}) == 61_450
 
 
 def test_initial_values_are_the_papers(key):

@@ -13,6 +13,7 @@ from unmute_jax.probes.layers import Cgp, Head2Toe, LinearCgp
 from unmute_jax.probes.linear import Linear, LinearC, Mlp, Stats
 from unmute_jax.probes.mil import AbMilp
 from unmute_jax.probes.neighbours import Knn
+from unmute_jax.probes.poolers import Cae, Cait, CoCa, Jepa, SigLip
 from unmute_jax.probes.prototypes import Protobin, Protofloat
 from unmute_jax.probes.token_maps import Conv, LinPre
 
@@ -20,11 +21,15 @@ __all__ = ["Probe", "list_probes", "make_probe", "probe_options"]
 
 _PROBES: dict[str, type[Probe]] = {
     "abmilp": AbMilp,
+    "cae": Cae,
+    "cait": Cait,
     "cgp": Cgp,
+    "coca": CoCa,
     "conv": Conv,
     "ep": Ep,
     "esimpool": ESimPool,
     "head2toe": Head2Toe,
+    "jepa": Jepa,
     "knn": Knn,
     "linear": Linear,
     "linear_cgp": LinearCgp,
@@ -35,6 +40,7 @@ _PROBES: dict[str, type[Probe]] = {
     "proto": Proto,
     "protobin": Protobin,
     "protofloat": Protofloat,
+    "siglip": SigLip,
     "simpool": SimPool,
     "stats": Stats,
 }

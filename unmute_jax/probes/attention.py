@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float
 
+from unmute_jax.errors import InputError
 from unmute_jax.probes.base import (
     VARIANCE_EPS,
     Probe,
@@ -27,6 +28,8 @@ from unmute_jax.probes.batch_statistics import BatchStatistics
 from unmute_jax.tokens import Summary, Tokens
 
 Origin = Literal["mean", "cls"]
+# What the code of SimPool adds so that no base of a power is zero.
+GUARD = 1e-6
 
 
 class Mhca(Probe):
@@ -132,15 +135,21 @@ class SimPool(Probe):
 
     Attributes:
         query: `g`: "mean" of the tokens, or the "cls" token.
+        gamma: Above 1, the generalised mean `(sum_n a_n (z'_n - m)^gamma)^(1/gamma)` of
+            the later code, with `m` the least entry of all `z'` of the batch, less
+            1e-6: what a clip gives then depends on the clips beside it.
     """
 
     reads: ClassVar = "tokens"
 
     query: Origin = "mean"
+    gamma: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_choice("query", Origin)
+        if isinstance(self.gamma, bool) or not self.gamma >= 1:
+            raise InputError(f"SimPool: gamma must be at least 1, not {self.gamma!r}")
 
     @property
     def needs_cls(self) -> bool:
@@ -162,9 +171,26 @@ class SimPool(Probe):
         folded = einsum("de,be->bd", self.matrix("key", d, d), query) * d**-0.5
         factor = inverse_spread(tokens)
         weights = answer(tokens, mask, factor, folded[:, None] * scale[None, None])
+        if self.gamma > 1:
+            values = centred(tokens) * factor[:, :, None] * scale[None, None]
+            values = values + bias[None, None]
+            return self.classify(self.generalised(weights[:, :, 0], values, mask))
         # The sum of normalised tokens: what is said at `answer` holds for it as well.
         pooled = einsum("bnm,bnd->bmd", weights * factor[:, :, None], tokens)[:, 0]
         return self.classify(centred(pooled) * scale[None] + bias[None])
+
+    def generalised(
+        self,
+        weights: Float[Array, "B N"],
+        values: Float[Array, "B N D"],
+        mask: Bool[Array, "B N"],
+    ) -> Float[Array, "B D"]:
+        """The mean that `gamma` asks for."""
+        real = mask[:, :, None]
+        least = jnp.min(values, where=real, initial=jnp.inf)
+        # Where nothing is real, anything positive does: the weights are even.
+        raised = jnp.where(real, values - least + GUARD, 1.0) ** self.gamma
+        return einsum("bn,bnd->bd", weights, raised) ** (1 / self.gamma)
 
 
 class ESimPool(Probe):
@@ -245,6 +271,8 @@ def centred(x: Float[Array, "*S D"]) -> Float[Array, "*S D"]:
     return x - x.mean(-1, keepdims=True)
 
 
-def inverse_spread(x: Float[Array, "*S D"]) -> Float[Array, "*S"]:
+def inverse_spread(
+    x: Float[Array, "*S D"], eps: float = VARIANCE_EPS
+) -> Float[Array, "*S"]:
     """One over the standard deviation over the last axis, guarded as in LayerNorm."""
-    return jax.lax.rsqrt(jnp.square(centred(x)).mean(-1) + VARIANCE_EPS)
+    return jax.lax.rsqrt(jnp.square(centred(x)).mean(-1) + eps)
