@@ -1,6 +1,6 @@
 """Time and memory of `predict` on long recordings, in processes of their own.
 
-python -m experiments.benchmark_predict --workdir RUN
+python -m experiments.benchmark_predict --workdir RUN --probe protobin
 python -m experiments.benchmark_predict --workdir RUN --minutes=6 --minutes=600
 
 Strings clips of the embedded ESC-10 sample together, in random order and at another
@@ -22,7 +22,7 @@ import numpy as np
 import soundfile as sf
 from absl import flags
 
-from experiments import cli
+from experiments import cli, finished_run
 from unmute_jax.audio import resample
 from unmute_jax.datasets import load_dataset
 from unmute_jax.errors import InputError
@@ -36,6 +36,7 @@ def main(rest: list[str]) -> None:
     """Makes the recordings and prints one line for each."""
     if not cli.WORKDIR.value or rest:
         raise InputError("say which run, and nothing else: --workdir RUN")
+    probe = finished_run.PROBE.value
     for minutes in MINUTES.value:
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder) / f"{minutes}_minutes.flac"
@@ -43,6 +44,7 @@ def main(rest: list[str]) -> None:
             seconds, peak = measure(
                 sys.executable, "-m", "experiments.predict", str(path),
                 f"--workdir={cli.WORKDIR.value}", f"--output={folder}/out",
+                *([f"--probe={probe}"] if probe else []),
             )  # fmt: skip
         print(
             f"{minutes} minutes at {RATE.value} Hz: {seconds:.1f} s, "
