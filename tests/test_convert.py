@@ -119,9 +119,9 @@ def test_tensors_lie_where_jax_can_use_them(eat):
     (*_, last), data = zip(*read_weights(eat).content["model"].items(), strict=True)
     assert last
     assert {array.ctypes.data % 64 for array in data if not array.nbytes % 64} == {0}
-    kernel = read_weights(eat).content["model"]["blocks_0.mlp.fc1.kernel"]
-    placed = jax.device_put(kernel)
-    assert placed.unsafe_buffer_pointer() == kernel.ctypes.data
+    weight = read_weights(eat).content["model"]["blocks_0.mlp.fc1.weight"]
+    placed = jax.device_put(weight)
+    assert placed.unsafe_buffer_pointer() == weight.ctypes.data
 
 
 def test_altered_files_are_refused(eat, altered, tmp_path):

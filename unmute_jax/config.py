@@ -65,6 +65,8 @@ class Frontend:
 class EncoderOptions:
     """What a weight file cannot tell, and sizes of untrained encoders."""
 
+    # Of the products in the network: "float32", or "bfloat16", faster and less exact.
+    precision: str | None = None
     num_heads: int | None = None
     width: int | None = None
     depth: int | None = None

@@ -35,9 +35,12 @@ def spectrogram_name(given):
     return given["input"] if "input" in given else given["spectrogram"]
 
 
-def load(case):
+def load(case, **options):
     return load_encoder(
-        case["encoder"], golden.ENCODERS / case["weights"], num_heads=case["num_heads"]
+        case["encoder"],
+        golden.ENCODERS / case["weights"],
+        num_heads=case["num_heads"],
+        **options,
     )
 
 

@@ -14,6 +14,7 @@ from unmute_jax.encoders import own
 from unmute_jax.encoders.base import Encoder, Geometry
 from unmute_jax.encoders.conversion import EncoderModule, convert
 from unmute_jax.encoders.exported import ExportedTokens
+from unmute_jax.encoders.precision import PRECISIONS, in_bfloat16
 from unmute_jax.errors import InputError, unknown_name
 from unmute_jax.weights import loading
 from unmute_jax.weights.encoder_weights import EncoderWeights
@@ -68,6 +69,7 @@ def load_encoder(
     num_heads: int | None = None,
     width: int | None = None,
     depth: int | None = None,
+    precision: str = "float32",
     **options: Any,
 ) -> Encoder:
     """A frozen encoder.
@@ -84,6 +86,8 @@ def load_encoder(
             by default as of the published size, or width / 64.
         width: D of untrained weights, 768 by default.
         depth: Blocks of untrained weights, 12 by default.
+        precision: Of the products in the network: "float32", or "bfloat16", which is
+            faster where the device can multiply so and changes the tokens a little.
         **options: Front-end options of the encoder, see its `build`.
 
     Raises:
@@ -97,6 +101,8 @@ def load_encoder(
         )
     if ":" in name:
         given = {"weights": source or weights, "seed": seed or None}
+        if precision != "float32":
+            given["precision"] = precision
         given = {option: value for option, value in given.items() if value is not None}
         return own.load(name, **given, **sizes, **options)
     module = _module(name)
@@ -108,9 +114,13 @@ def load_encoder(
     if weights and source is not None:
         raise InputError(f'give {source} or weights="untrained", not both')
     _check_options(name, module, {**options, **sizes})
+    if precision not in PRECISIONS:
+        raise unknown_name(f"precision of encoder {name!r}", precision, PRECISIONS)
     if module.ORIGIN is None:
         if source is not None:
             raise InputError(f"encoder {name!r} has no weights; leave out {source}")
+        if precision != "float32":
+            raise InputError(f"encoder {name!r} has no products to make {precision}")
         return module.build(name, None, **options)
     if weights is None and (width or depth):
         raise InputError("width and depth are for untrained weights only")
@@ -121,7 +131,8 @@ def load_encoder(
             return loading.read(module.ORIGIN, path, num_heads)
         return loading.untrained(module.ORIGIN, seed, **sizes)
 
-    return module.build(name, read, **options)
+    encoder = module.build(name, read, **options)
+    return encoder if precision == "float32" else in_bfloat16(encoder)
 
 
 def load_source(name: str, source: str | None = None, **options: Any) -> Source:

@@ -86,8 +86,9 @@ class Encoder(TokenSource):
         min_samples: The shortest clip with at least one real frame.
         sample_rate: Of the waveforms, in Hz; usually set by the class.
         weights: "sha256:..." of the file, or how the weights were made.
-        params: A nested dict of float32 arrays.
+        params: A nested dict of float32 arrays; bfloat16 for products in bfloat16.
         classes: Names of the outputs of `logits`; none without a head.
+        precision: Of products.
     """
 
     version: ClassVar[int]
@@ -97,6 +98,7 @@ class Encoder(TokenSource):
     weights: str
     params: Params = dataclasses.field(repr=False)
     classes: tuple[str, ...] = dataclasses.field(default=(), repr=False)
+    precision: str = "float32, matmul highest"
 
     @abc.abstractmethod
     def details(self) -> dict[str, Any]:
@@ -125,7 +127,7 @@ class Encoder(TokenSource):
             "name": self.name,
             "version": self.version,
             "weights": self.weights,
-            "precision": "float32, matmul highest",
+            "precision": self.precision,
             **self.details(),
         }
 

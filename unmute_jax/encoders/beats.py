@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from unmute_jax.encoders.base import Geometry, Params
 from unmute_jax.encoders.beats_network import BeatsNetwork
+from unmute_jax.encoders.small_batches import in_small_batches
 from unmute_jax.encoders.spectrogram_encoder import (
     Extent,
     SpectrogramEncoder,
@@ -150,8 +151,15 @@ class BeatsEncoder(SpectrogramEncoder):
         if extent is not None and self.attention_mask:
             keys = real_tokens(extent, frames, grid[1] * grid[2])
             mask = keys.reshape(grid)
-        outputs = self.network.apply({"params": params}, spectrogram, keys)
-        maps = [x.reshape(*grid, -1) for x in cast(list[Array], outputs)]
+
+        def run(params: Params, spectrogram: Array, keys: Array | None) -> list[Array]:
+            outputs = self.network.apply({"params": params}, spectrogram, keys)
+            return cast(list[Array], outputs)[0 if all_layers else -1 :]
+
+        outputs = in_small_batches(
+            run, params, (spectrogram, keys), tokens=grid[1] * grid[2]
+        )
+        maps = [x.reshape(*grid, -1) for x in outputs]
         return mean_tokens(maps[-1], mask, maps if all_layers else None)
 
     def logits(self, tokens: Tokens) -> Float[Array, "B C"]:

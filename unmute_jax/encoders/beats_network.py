@@ -5,6 +5,8 @@ Source: github.com/microsoft/unilm, folder beats, commit 158b811 (MIT).
 
 from __future__ import annotations
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -12,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from unmute_jax.encoders import vit
+from unmute_jax.encoders.attention import masked, multiply, pool
 from unmute_jax.weights.beats import GATES, PATCH, Sizes
 
 EPSILON = 1e-5
@@ -21,6 +24,7 @@ class GatedAttention(nn.Module):
     """Self-attention with a bias of relative positions that each query gates."""
 
     num_heads: int
+    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(
@@ -37,17 +41,18 @@ class GatedAttention(nn.Module):
         """
         b, n, d = x.shape
         width = d // self.num_heads
-        qkv = nn.Dense(3 * d, name="qkv")(x).reshape(b, n, 3, self.num_heads, width)
-        q, k, v = jnp.transpose(qkv, (2, 0, 3, 1, 4))
-        gates = nn.Dense(GATES, name="gate")(q).reshape(b, -1, n, 2, GATES // 2)
+        qkv = vit.Linear(3 * d, dtype=self.dtype, name="qkv")(x)
+        parts = qkv.reshape(b, n, 3, self.num_heads, width)
+        q, k, v = jnp.transpose(parts, (2, 0, 3, 1, 4))
+        gates = vit.Linear(GATES, name="gate")(q).reshape(b, -1, n, 2, GATES // 2)
         inner, outer = jnp.moveaxis(jax.nn.sigmoid(gates.sum(-1)), -1, 0)
         scale = self.param("gate_scale", nn.initializers.ones, (self.num_heads,))
         gate = inner * (outer * scale[None, :, None] - 1.0) + 2.0
-        scores = jnp.einsum("bhqd,bhkd->bhqk", q * width**-0.5, k)
-        scores = vit.masked(scores, keys)
-        weights = jax.nn.softmax(scores + gate[..., None] * bias[None], axis=-1)
-        pooled = jnp.einsum("bhqk,bhkd->bhqd", weights, v)
-        return nn.Dense(d, name="proj")(pooled.swapaxes(1, 2).reshape(b, n, d))
+        q, k, v = (x.astype(self.dtype) for x in (q * width**-0.5, k, v))
+        scores = masked(multiply("bhqw,bhkw->bhqk", q, k), keys)
+        pooled = pool(scores + gate[..., None] * bias[None], v)
+        pooled = pooled.swapaxes(1, 2).reshape(b, n, d)
+        return vit.Linear(d, dtype=self.dtype, name="proj")(pooled)
 
 
 class BeatsBlock(nn.Module):
@@ -57,6 +62,7 @@ class BeatsBlock(nn.Module):
     hidden: int
     alpha: float
     epsilon: float
+    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(
@@ -66,9 +72,10 @@ class BeatsBlock(nn.Module):
         keys: Bool[Array, "B N"] | None = None,
     ) -> Float[Array, "B N D"]:
         """LN2(alpha u + MLP(u)), where u = LN1(alpha x + Attention(x))."""
-        attended = GatedAttention(self.num_heads, name="attn")(x, bias, keys)
+        attention = GatedAttention(self.num_heads, self.dtype, name="attn")
+        attended = attention(x, bias, keys)
         u = vit.layer_norm(self.epsilon, "norm1")(self.alpha * x + attended)
-        inner = vit.Mlp(self.hidden, name="mlp")(u)
+        inner = vit.Mlp(self.hidden, self.dtype, name="mlp")(u)
         return vit.layer_norm(self.epsilon, "norm2")(self.alpha * u + inner)
 
 
@@ -80,17 +87,19 @@ class BeatsNetwork(nn.Module):
     Attributes:
         sizes: Of the tensors.
         epsilon: Of every LayerNorm.
+        dtype: Type of the factors of products in the blocks.
     """
 
     sizes: Sizes
     epsilon: float = EPSILON
+    dtype: Any = jnp.float32
 
     def setup(self) -> None:
         """Parameters named as `weights.beats.to_params` names them."""
         sizes = self.sizes
-        self.patch_embed = nn.Dense(sizes.patch_width, use_bias=False)
+        self.patch_embed = vit.Linear(sizes.patch_width, use_bias=False)
         self.patch_norm = vit.layer_norm(self.epsilon)
-        self.project = nn.Dense(sizes.width)
+        self.project = vit.Linear(sizes.width)
         # An even kernel: the reference pads both ends alike and drops the last output.
         before = sizes.kernel // 2
         self.position_conv = nn.Conv(
@@ -107,11 +116,11 @@ class BeatsNetwork(nn.Module):
         )
         alpha = (2 * sizes.depth) ** 0.25
         self.blocks = [
-            BeatsBlock(sizes.num_heads, sizes.hidden, alpha, self.epsilon)
+            BeatsBlock(sizes.num_heads, sizes.hidden, alpha, self.epsilon, self.dtype)
             for _ in range(sizes.depth)
         ]
         if sizes.classes is not None:
-            self.head = nn.Dense(sizes.classes)
+            self.head = vit.Linear(sizes.classes)
 
     def embed(
         self,
@@ -125,7 +134,7 @@ class BeatsNetwork(nn.Module):
         x = self.project(x)
         if keys is not None:
             x = jnp.where(keys[:, :, None], x, 0.0)
-        return self.norm(x + nn.gelu(self.position_conv(x), approximate=False))
+        return self.norm(x + vit.gelu(self.position_conv(x)))
 
     def position_bias(self, n: int) -> Float[Array, "H {n} {n}"]:
         """The bias of every (query, key), the same in all blocks, before the gates."""

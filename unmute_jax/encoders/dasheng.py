@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int
 
 from unmute_jax.encoders.base import Geometry, Params
 from unmute_jax.encoders.dasheng_network import DashengNetwork
+from unmute_jax.encoders.small_batches import in_small_batches
 from unmute_jax.encoders.spectrogram_encoder import (
     Extent,
     SpectrogramEncoder,
@@ -157,8 +158,13 @@ class DashengEncoder(SpectrogramEncoder):
         if extent is not None and self.attention_mask:
             keys = frame_mask(jnp.asarray(extent.lengths) // STEP_SAMPLES, steps)
             mask = keys[:, :, None]
-        outputs = self.network.apply({"params": params}, spectrogram, keys)
-        *blocks, patches = [x[:, :, None] for x in cast(list[Array], outputs)]
+
+        def run(params: Params, spectrogram: Array, keys: Array | None) -> list[Array]:
+            outputs = self.network.apply({"params": params}, spectrogram, keys)
+            return cast(list[Array], outputs)[0 if all_layers else -1 :]
+
+        outputs = in_small_batches(run, params, (spectrogram, keys), tokens=steps)
+        *blocks, patches = [x[:, :, None] for x in outputs]
         return mean_tokens(patches, mask, blocks if all_layers else None)
 
     def logits(self, tokens: Tokens) -> Float[Array, "B C"]:

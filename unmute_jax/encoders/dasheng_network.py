@@ -5,6 +5,8 @@ Source: github.com/RicherMans/Dasheng, commit db73093 (Apache-2.0), package 0.0.
 
 from __future__ import annotations
 
+from typing import Any
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
@@ -41,28 +43,30 @@ class DashengNetwork(nn.Module):
         sizes: Of the tensors.
         num_heads: Attention heads.
         epsilon: Of every LayerNorm but that of the head.
+        dtype: Type of the factors of products in the blocks.
     """
 
     sizes: Sizes
     num_heads: int
     epsilon: float = EPSILON
+    dtype: Any = jnp.float32
 
     def setup(self) -> None:
         """Parameters named as `weights.dasheng.to_params` names them."""
         sizes = self.sizes
         self.input_norm = BandNorm(INPUT_EPSILON)
-        self.patch_embed = nn.Dense(sizes.width)
+        self.patch_embed = vit.Linear(sizes.width)
         self.positions = self.param(
             "positions", nn.initializers.zeros, (sizes.positions, sizes.width)
         )
         self.blocks = [
-            vit.PreNormBlock(self.num_heads, sizes.hidden, self.epsilon)
+            vit.PreNormBlock(self.num_heads, sizes.hidden, self.epsilon, self.dtype)
             for _ in range(sizes.depth)
         ]
         self.norm = vit.layer_norm(self.epsilon)
         if sizes.classes is not None:
             self.head_norm = vit.layer_norm(HEAD_EPSILON)
-            self.head = nn.Dense(sizes.classes)
+            self.head = vit.Linear(sizes.classes)
 
     def normalise(
         self, decibels: Float[Array, "B frames mels"]

@@ -56,7 +56,8 @@ class SpectrogramEncoder(Encoder):
     """An encoder in two steps, both pure functions of `params`.
 
     A new one defines `spectrogram` and `tokens`, and the facts marked abstract.
-    Everything runs in float32 with full precision of matrix products.
+    Everything runs in float32 with full precision of matrix products, unless
+    `precision` says otherwise.
 
     Attributes:
         mask_padding: Whether `Tokens.mask` leaves out time steps that hold no frame of

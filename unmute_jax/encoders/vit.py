@@ -1,15 +1,20 @@
 """Transformer parts that the encoders share.
 
-Written for speed on a CPU as well: query, key and value come from one matrix product,
-and the heads are moved in front of the tokens before the two attention products.
+Query, key and value come from one matrix product. `dtype` is the type of the factors
+of products: float32, or bfloat16, whose products are summed in float32; everything else
+is float32.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
+
+from unmute_jax.encoders.attention import attend, multiply
 
 
 def layer_norm(epsilon: float, name: str | None = None) -> nn.LayerNorm:
@@ -20,10 +25,39 @@ def layer_norm(epsilon: float, name: str | None = None) -> nn.LayerNorm:
     return nn.LayerNorm(epsilon=epsilon, use_fast_variance=False, name=name)
 
 
+class Linear(nn.Module):
+    """A linear map; the result is float32 whatever the factors are.
+
+    The weight is `[out, in]`, as PyTorch keeps it: on a CPU a ViT is then faster than
+    with its transpose, by 3 % in float32 and 8 % in bfloat16.
+
+    Attributes:
+        features: Outputs.
+        use_bias: Whether a vector is added.
+        dtype: Type of the factors.
+    """
+
+    features: int
+    use_bias: bool = True
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*B I"]) -> Float[Array, "*B O"]:
+        """X W^T + b."""
+        zeros = nn.initializers.zeros
+        weight = self.param("weight", zeros, (self.features, x.shape[-1]))
+        y = multiply("...i,oi->...o", x.astype(self.dtype), weight.astype(self.dtype))
+        if not self.use_bias:
+            return y
+        bias = self.param("bias", zeros, (self.features,))
+        return y + bias.reshape((1,) * (y.ndim - 1) + bias.shape)
+
+
 class Attention(nn.Module):
     """Multi-head self-attention; `qkv` holds query, key, value, each head-major."""
 
     num_heads: int
+    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(
@@ -34,36 +68,32 @@ class Attention(nn.Module):
         Only tokens in `keys` are attended to; without any of them, all are alike.
         """
         b, n, d = x.shape
-        width = d // self.num_heads
-        qkv = nn.Dense(3 * d, name="qkv")(x).reshape(b, n, 3, self.num_heads, width)
-        q, k, v = jnp.transpose(qkv, (2, 0, 3, 1, 4))
-        scores = masked(jnp.einsum("bhqd,bhkd->bhqk", q * width**-0.5, k), keys)
-        pooled = jnp.einsum("bhqk,bhkd->bhqd", jax.nn.softmax(scores, axis=-1), v)
-        return nn.Dense(d, name="proj")(pooled.swapaxes(1, 2).reshape(b, n, d))
-
-
-def masked(
-    scores: Float[Array, "B H N N"], keys: Bool[Array, "B N"] | None
-) -> Float[Array, "B H N N"]:
-    """The lowest number for keys that must not be attended to.
-
-    It is finite, so that a row without any key is no NaN.
-    """
-    if keys is None:
-        return scores
-    return jnp.where(keys[:, None, None], scores, jnp.finfo(scores.dtype).min)
+        qkv = Linear(3 * d, dtype=self.dtype, name="qkv")(x)
+        q, k, v = jnp.moveaxis(qkv.reshape(b, n, 3, self.num_heads, -1), 2, 0)
+        pooled = attend(q, k, v, keys, self.dtype).reshape(b, n, d)
+        return Linear(d, dtype=self.dtype, name="proj")(pooled)
 
 
 class Mlp(nn.Module):
     """Two linear maps around an exact (erf) GELU."""
 
     hidden: int
+    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, "B N D"]) -> Float[Array, "B N D"]:
         """fc2(gelu(fc1(x)))."""
-        inner = nn.gelu(nn.Dense(self.hidden, name="fc1")(x), approximate=False)
-        return nn.Dense(x.shape[-1], name="fc2")(inner)
+        inner = gelu(Linear(self.hidden, dtype=self.dtype, name="fc1")(x))
+        return Linear(x.shape[-1], dtype=self.dtype, name="fc2")(inner)
+
+
+def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """The exact GELU by erf, as PyTorch computes it.
+
+    The erfc of `jax.nn.gelu` costs twice as much on a CPU, for digits of results that
+    are almost 0.
+    """
+    return 0.5 * x * (1.0 + jax.lax.erf(x * 0.5**0.5))
 
 
 class PostNormBlock(nn.Module):
@@ -72,13 +102,15 @@ class PostNormBlock(nn.Module):
     num_heads: int
     hidden: int
     epsilon: float
+    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, "B N D"]) -> Float[Array, "B N D"]:
         """LN2(u + MLP(u)), where u = LN1(x + Attention(x))."""
-        attended = Attention(self.num_heads, name="attn")(x)
+        attended = Attention(self.num_heads, self.dtype, name="attn")(x)
         u = layer_norm(self.epsilon, "norm1")(x + attended)
-        return layer_norm(self.epsilon, "norm2")(u + Mlp(self.hidden, name="mlp")(u))
+        inner = Mlp(self.hidden, self.dtype, name="mlp")(u)
+        return layer_norm(self.epsilon, "norm2")(u + inner)
 
 
 class PreNormBlock(nn.Module):
@@ -87,6 +119,7 @@ class PreNormBlock(nn.Module):
     num_heads: int
     hidden: int
     epsilon: float
+    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(
@@ -94,8 +127,9 @@ class PreNormBlock(nn.Module):
     ) -> Float[Array, "B N D"]:
         """`u + MLP(LN2(u))`, where `u = x + Attention(LN1(x))`."""
         normalised = layer_norm(self.epsilon, "norm1")(x)
-        u = x + Attention(self.num_heads, name="attn")(normalised, keys)
-        return u + Mlp(self.hidden, name="mlp")(layer_norm(self.epsilon, "norm2")(u))
+        u = x + Attention(self.num_heads, self.dtype, name="attn")(normalised, keys)
+        inner = layer_norm(self.epsilon, "norm2")(u)
+        return u + Mlp(self.hidden, self.dtype, name="mlp")(inner)
 
 
 def patchify(

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from unmute_jax.encoders.base import Geometry, Params
+from unmute_jax.encoders.small_batches import in_small_batches
 from unmute_jax.encoders.spectrogram_encoder import Extent, SpectrogramEncoder
 from unmute_jax.encoders.vit_network import VitNetwork
 from unmute_jax.errors import InputError
@@ -129,10 +130,15 @@ class VitEncoder(SpectrogramEncoder):
                 f"{self.name} takes {allowed} frames of {PATCH * BANDS} mel bands; "
                 f"got {frames} of {mels}"
             )
-        variables = {"params": params}
-        layers, last = cast(
-            tuple[list[Array], Array],
-            self.network.apply(variables, spectrogram, method="encode"),
+
+        def run(params: Params, spectrogram: Array) -> tuple[list[Array], Array]:
+            variables = {"params": params}
+            encoded = self.network.apply(variables, spectrogram, method="encode")
+            layers, last = cast(tuple[list[Array], Array], encoded)
+            return layers if all_layers else [], last
+
+        layers, last = in_small_batches(
+            run, params, (spectrogram,), tokens=1 + t * BANDS
         )
 
         def token_map(x: Array) -> Array:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import abc
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from unmute_jax.encoders.vit import PostNormBlock, PreNormBlock, layer_norm, patchify
+from unmute_jax.encoders.vit import (
+    Linear,
+    PostNormBlock,
+    PreNormBlock,
+    layer_norm,
+    patchify,
+)
 from unmute_jax.weights.vit import BANDS, PATCH, Sizes
 
 # Of every LayerNorm in all of these networks.
@@ -23,11 +29,13 @@ class VitNetwork(nn.Module):
         sizes: Of the tensors.
         num_heads: Attention heads.
         epsilon: Of every LayerNorm.
+        dtype: Type of the factors of products in the blocks.
     """
 
     sizes: Sizes
     num_heads: int
     epsilon: float = EPSILON
+    dtype: Any = jnp.float32
 
     block: ClassVar[type[PreNormBlock | PostNormBlock]]
 
@@ -37,14 +45,14 @@ class VitNetwork(nn.Module):
         shape = (sizes.positions, sizes.width)
         self.positions = self.param("positions", nn.initializers.zeros, shape)
         self.cls = self.param("cls", nn.initializers.zeros, shape[1:])
-        self.patch_embed = nn.Dense(sizes.width)
+        self.patch_embed = Linear(sizes.width)
         self.blocks = [
-            self.block(self.num_heads, sizes.hidden, self.epsilon)
+            self.block(self.num_heads, sizes.hidden, self.epsilon, self.dtype)
             for _ in range(sizes.depth)
         ]
         if sizes.classes is not None:
             self.fc_norm = layer_norm(self.epsilon)
-            self.head = nn.Dense(sizes.classes)
+            self.head = Linear(sizes.classes)
 
     @property
     @abc.abstractmethod

@@ -94,13 +94,13 @@ def flax_leaf(name: str, tensor: np.ndarray) -> tuple[str, np.ndarray]:
     """The flax name and array of a PyTorch `weight` or `bias`.
 
     One-dimensional weights are the scale of a LayerNorm; others are linear maps or
-    convolutions `[out, in, ...]`, which become `[in * ..., out]`.
+    convolutions `[out, in, ...]`, which become `[out, in * ...]`.
     """
     if name == "bias":
         return "bias", tensor
     if tensor.ndim == 1:
         return "scale", tensor
-    return "kernel", tensor.reshape(tensor.shape[0], -1).T
+    return "weight", tensor.reshape(tensor.shape[0], -1)
 
 
 def nested(leaves: Iterable[Leaf]) -> dict[str, Any]:

@@ -1,0 +1,57 @@
+"""Encoders that multiply in bfloat16: less exact, faster on devices that can do it.
+
+How much the tokens of real sounds change, untrained networks of base size, 10 s clips
+(`python -m experiments.measure_precision`): root mean square of the difference over
+that of the tokens, largest difference over the same, and the least cosine of a token
+with itself:
+
+    A-MAE     0.40 %   2.1 %   0.99999
+    ASiT      0.50 %   2.4 %   0.99998
+    EAT       0.44 %   2.2 %   0.99999
+    SSLAM     0.44 %   2.2 %   0.99999
+    BEATs     0.04 %   0.2 %   1.00000
+    Dasheng   0.06 %   0.6 %   1.00000
+
+With the weights of the golden data, random in every tensor and far larger than trained
+ones, the first number is 0.1 to 2.2 %. The program takes real weights, too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+PRECISIONS = ("float32", "bfloat16")
+# Part of the identity of an encoder.
+IN_BFLOAT16 = "bfloat16 products in the blocks, summed in float32"
+
+# The linear maps of a block. All else is a small share of the work.
+_PRODUCTS = re.compile(r"blocks_\d+/\w+/(qkv|proj|fc1|fc2)/weight")
+
+
+def in_bfloat16(encoder: Any) -> Any:
+    """The same encoder with bfloat16 factors of products in its transformer blocks.
+
+    These are the linear maps and the two products of the attention; their sums are
+    float32. So is everything else: the front end, the embedding of the patches,
+    residual sums, LayerNorms, softmaxes, the tokens.
+
+    Args:
+        encoder: One with a `network` that has a `dtype`.
+    """
+
+    def cast(path: tuple[Any, ...], x: Array) -> Array:
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        return x.astype(jnp.bfloat16) if _PRODUCTS.fullmatch(name) else x
+
+    return dataclasses.replace(
+        encoder,
+        params=jax.tree_util.tree_map_with_path(cast, encoder.params),
+        network=encoder.network.clone(dtype=jnp.bfloat16),
+        precision=IN_BFLOAT16,
+    )
