@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import pathlib
 import re
 import subprocess
@@ -266,23 +265,22 @@ def _write(layout: Layout, folder: pathlib.Path) -> pathlib.Path:
 def _run(command: list[str]) -> tuple[int, float, float]:
     """(exit status, peak memory, peak of anonymous memory) in MB."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    anonymous = 0
-    while True:
-        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-        if pid:
-            break
-        anonymous = max(anonymous, _anonymous(process.pid))
+    # What the system says of a child that has ended counts what its parent held, too.
+    peaks = {"VmHWM": 0, "RssAnon": 0}
+    while (code := process.poll()) is None:
+        for field in peaks:
+            peaks[field] = max(peaks[field], _memory(process.pid, field))
         time.sleep(0.02)
-    code = os.waitstatus_to_exitcode(status)
-    return code, usage.ru_maxrss * 1024 / 1e6, anonymous * 1024 / 1e6
+    return code, 1024 * peaks["VmHWM"] / 1e6, 1024 * peaks["RssAnon"] / 1e6
 
 
-def _anonymous(pid: int) -> int:
+def _memory(pid: int, field: str) -> int:
+    """In KiB; 0 for a process that has ended."""
     try:
         text = pathlib.Path(f"/proc/{pid}/status").read_text("ascii")
     except OSError:
         return 0
-    found = re.search(r"RssAnon:\s+(\d+) kB", text)
+    found = re.search(rf"{field}:\s+(\d+) kB", text)
     return int(found[1]) if found else 0
 
 

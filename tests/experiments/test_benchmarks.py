@@ -1,0 +1,23 @@
+"""The benchmarks run; what they measure is not asked here."""
+
+import json
+import subprocess
+import sys
+
+
+def run(program, *arguments):
+    command = [sys.executable, "-m", f"experiments.{program}", "--small", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_encoders_are_timed_in_both_precisions(tmp_path):
+    path = tmp_path / "out.json"
+    said = run(
+        "benchmark_encoders", "--encoders=eat", "--repeats=2", f"--output={path}"
+    )
+    assert "| eat | bfloat16 |" in said
+    timings = json.loads(path.read_text())["timings"]
+    mine = [t for t in timings if t["name"] == "eat"]
+    assert [len(t["seconds"]) for t in mine] == [2, 2]
