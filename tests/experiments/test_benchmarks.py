@@ -21,3 +21,9 @@ def test_encoders_are_timed_in_both_precisions(tmp_path):
     timings = json.loads(path.read_text())["timings"]
     mine = [t for t in timings if t["name"] == "eat"]
     assert [len(t["seconds"]) for t in mine] == [2, 2]
+
+
+def test_front_ends_are_compared_and_timed():
+    said = run("benchmark_frontends", "--repeats=1")
+    for what in ("Kaldi, Hann window", "Kaldi, Povey window", "mel in decibels"):
+        assert f"| NumPy, clip by clip | {what} |" in said
