@@ -32,7 +32,12 @@ FRONT_ENDS: dict[str, usual_frontends.Options] = {
     "mel in decibels": MelDecibels(),
 }
 OURS = "unmute_jax"
-MAKERS = {OURS: "in_jax", "NumPy, clip by clip": "in_numpy", "PyTorch": "in_torch"}
+MAKERS = {
+    OURS: "in_jax",
+    "NumPy, clip by clip": "in_numpy",
+    "NumPy in float32": "in_numpy_float32",
+    "PyTorch": "in_torch",
+}
 # Of a logarithm of energies that float32 transforms have rounded.
 TOLERANCE = 2e-2
 

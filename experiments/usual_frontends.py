@@ -35,15 +35,20 @@ def in_jax(options: Options) -> FrontEnd:
     return lambda waveform: np.asarray(compiled(waveform))
 
 
-def in_numpy(options: Options) -> FrontEnd:
-    """One clip after the other."""
-    window, banks = _constants(options)
+def in_numpy(options: Options, dtype: Any = np.float64) -> FrontEnd:
+    """One clip after the other; double precision, as NumPy's constants have it."""
+    window, banks = (x.astype(dtype) for x in _constants(options))
     one = _kaldi_clip if isinstance(options, KaldiFbank) else _decibels_clip
 
     def run(waveform: np.ndarray) -> np.ndarray:
         return np.stack([one(x, options, window, banks) for x in waveform])
 
     return run
+
+
+def in_numpy_float32(options: Options) -> FrontEnd:
+    """The same in single precision throughout."""
+    return in_numpy(options, np.float32)
 
 
 def in_torch(options: Options) -> FrontEnd:

@@ -11,12 +11,12 @@ import dataclasses
 import functools
 from typing import Literal
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from unmute_jax.frontends import cut_frames
+from unmute_jax.frontends import band_powers, clips_at_once, cut_frames
+from unmute_jax.portions import in_portions
 from unmute_jax.tokens import Arr
 
 Clamp = Literal["clip", "batch"]
@@ -74,14 +74,17 @@ def mel_decibels(
         clamp: Whose maximum: that of each clip, or one of the whole batch, as the
             reference has it: there a quiet clip depends on the loudest beside it.
     """
-    half = options.fft_size // 2
-    padded = jnp.pad(jnp.asarray(waveform), ((0, 0), (half, half)), mode="reflect")
-    frames = cut_frames(padded, options.fft_size, options.frame_shift)
-    product = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
-    spectrum = product(frames, _spectrum_matrix(options))
-    real, imaginary = jnp.split(jnp.square(spectrum), 2, axis=-1)
-    powers = product(real + imaginary, mel_banks(options).astype(np.float32))
-    decibels = 10.0 * jnp.log10(jnp.maximum(powers, options.floor))
+    waveform, half = jnp.asarray(waveform), options.fft_size // 2
+    matrices = _spectrum_matrix(options), mel_banks(options).astype(np.float32)
+
+    def run(matrices: tuple[Arr, Arr], waveform: Array) -> Array:
+        padded = jnp.pad(waveform, ((0, 0), (half, half)), mode="reflect")
+        frames = cut_frames(padded, options.fft_size, options.frame_shift)
+        powers = band_powers(frames, *matrices)
+        return 10.0 * jnp.log10(jnp.maximum(powers, options.floor))
+
+    size = clips_at_once(waveform)
+    decibels = in_portions(run, matrices, (waveform,), size=size)
     peak = decibels.max((1, 2) if clamp == "clip" else None, keepdims=True)
     return jnp.maximum(decibels, peak - options.range_db)
 

@@ -10,7 +10,6 @@ from tests.encoders.test_conformance import RATE, tiny
 from tests.encoders.test_parity import cases, load, spectrogram_name
 from unmute_jax.encoders import list_encoders, load_encoder
 from unmute_jax.encoders.attention import _by_jax, _heads_first, attend
-from unmute_jax.encoders.small_batches import in_small_batches
 from unmute_jax.errors import InputError
 
 NETWORKS = [name for name in list_encoders() if name != "logmel"]
@@ -83,17 +82,3 @@ def test_without_any_key_all_are_alike():
     got = attend(q, k, v, jnp.zeros((1, 4), bool), jnp.float32)
     mean = np.broadcast_to(v.mean(1, keepdims=True), v.shape)
     np.testing.assert_allclose(got, mean, atol=1e-5)
-
-
-@pytest.mark.parametrize("b", [1, 2, 5])
-@pytest.mark.parametrize("tokens", [100, 300, 1000])
-def test_small_batches_change_nothing(b, tokens):
-    x = jnp.asarray(np.random.default_rng(0).standard_normal((b, 3), np.float32))
-
-    def run(params, x, extra):
-        assert extra is None
-        return [x * params, x.sum(1)]
-
-    got = in_small_batches(run, 2.0, (x, None), tokens=tokens)
-    np.testing.assert_array_equal(got[0], 2 * x)
-    np.testing.assert_allclose(got[1], x.sum(1), atol=1e-6)

@@ -16,8 +16,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from unmute_jax.encoders.base import Geometry, Params
 from unmute_jax.encoders.beats_network import BeatsNetwork
-from unmute_jax.encoders.small_batches import in_small_batches
 from unmute_jax.encoders.spectrogram_encoder import (
+    TOKENS_AT_ONCE,
     Extent,
     SpectrogramEncoder,
     mean_tokens,
@@ -30,6 +30,7 @@ from unmute_jax.frontends import (
     real_frames,
     silence_behind,
 )
+from unmute_jax.portions import in_portions
 from unmute_jax.tokens import Arr, Tokens
 from unmute_jax.weights import beats as checkpoints
 from unmute_jax.weights.beats import BANDS, PATCH
@@ -156,8 +157,8 @@ class BeatsEncoder(SpectrogramEncoder):
             outputs = self.network.apply({"params": params}, spectrogram, keys)
             return cast(list[Array], outputs)[0 if all_layers else -1 :]
 
-        outputs = in_small_batches(
-            run, params, (spectrogram, keys), tokens=grid[1] * grid[2]
+        outputs = in_portions(
+            run, params, (spectrogram, keys), size=TOKENS_AT_ONCE // (grid[1] * grid[2])
         )
         maps = [x.reshape(*grid, -1) for x in outputs]
         return mean_tokens(maps[-1], mask, maps if all_layers else None)

@@ -16,8 +16,8 @@ from jaxtyping import Array, Float, Int
 
 from unmute_jax.encoders.base import Geometry, Params
 from unmute_jax.encoders.dasheng_network import DashengNetwork
-from unmute_jax.encoders.small_batches import in_small_batches
 from unmute_jax.encoders.spectrogram_encoder import (
+    TOKENS_AT_ONCE,
     Extent,
     SpectrogramEncoder,
     mean_tokens,
@@ -25,6 +25,7 @@ from unmute_jax.encoders.spectrogram_encoder import (
 from unmute_jax.errors import InputError, unknown_name
 from unmute_jax.frontends import frame_mask, silence_behind
 from unmute_jax.mel_decibels import Clamp, mel_decibels
+from unmute_jax.portions import in_portions
 from unmute_jax.tokens import Arr, Tokens
 from unmute_jax.weights import dasheng as checkpoints
 from unmute_jax.weights.dasheng import FRAMES, MEL, PUBLISHED_SIZES
@@ -163,7 +164,9 @@ class DashengEncoder(SpectrogramEncoder):
             outputs = self.network.apply({"params": params}, spectrogram, keys)
             return cast(list[Array], outputs)[0 if all_layers else -1 :]
 
-        outputs = in_small_batches(run, params, (spectrogram, keys), tokens=steps)
+        outputs = in_portions(
+            run, params, (spectrogram, keys), size=TOKENS_AT_ONCE // steps
+        )
         *blocks, patches = [x[:, :, None] for x in outputs]
         return mean_tokens(patches, mask, blocks if all_layers else None)
 

@@ -16,6 +16,10 @@ from unmute_jax.encoders.base import Encoder, Params
 from unmute_jax.frontends import frame_mask
 from unmute_jax.tokens import Arr, Tokens, mean_token
 
+# How many tokens of several clips go through a network together on a CPU: fewer would
+# read its weights for too little, more would not stay in the cache.
+TOKENS_AT_ONCE = 512
+
 
 class Extent(NamedTuple):
     """How much of each input is of its clip.

@@ -14,11 +14,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from unmute_jax.encoders.base import Geometry, Params
-from unmute_jax.encoders.small_batches import in_small_batches
-from unmute_jax.encoders.spectrogram_encoder import Extent, SpectrogramEncoder
+from unmute_jax.encoders.spectrogram_encoder import (
+    TOKENS_AT_ONCE,
+    Extent,
+    SpectrogramEncoder,
+)
 from unmute_jax.encoders.vit_network import VitNetwork
 from unmute_jax.errors import InputError
 from unmute_jax.frontends import KaldiFbank, fit_frames, kaldi_fbank, real_frames
+from unmute_jax.portions import in_portions
 from unmute_jax.tokens import Arr, Tokens
 from unmute_jax.weights.vit import BANDS, PATCH
 
@@ -137,8 +141,8 @@ class VitEncoder(SpectrogramEncoder):
             layers, last = cast(tuple[list[Array], Array], encoded)
             return layers if all_layers else [], last
 
-        layers, last = in_small_batches(
-            run, params, (spectrogram,), tokens=1 + t * BANDS
+        layers, last = in_portions(
+            run, params, (spectrogram,), size=TOKENS_AT_ONCE // (1 + t * BANDS)
         )
 
         def token_map(x: Array) -> Array:

@@ -10,31 +10,27 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
-from unmute_jax.encoders.base import Params
-
 T = TypeVar("T")
 
-TOKENS_AT_ONCE = 512
 
-
-def in_small_batches(
-    run: Callable[..., T], params: Params, clips: tuple[Any, ...], *, tokens: int
+def in_portions(
+    run: Callable[..., T], params: Any, clips: tuple[Any, ...], *, size: int
 ) -> T:
     """`run(params, *clips)`; on a CPU, for a few clips at a time.
 
     Then what is computed stays in the cache, and large arrays are not asked of the
-    system and given back for every layer: ViT-base on eight clips of 10 s takes a
-    quarter less time, and a fraction of the memory. Clips with few tokens go together,
-    so that the weights are not read for too little. Accelerators get the whole batch.
+    system and given back for every step: ViT-base on eight clips of 10 s takes a
+    quarter less time, a filter bank of many clips a third less, both a fraction of the
+    memory. Accelerators get the whole batch.
 
     Args:
         run: Treats every clip by itself.
         params: Its first argument.
         clips: Its other arguments, like the result trees of arrays `[B, ...]`.
-        tokens: Of a clip.
+        size: At most this many clips at a time; at least one.
     """
     b = len(jax.tree.leaves(clips)[0])
-    portions = -(-b // max(1, TOKENS_AT_ONCE // tokens))
+    portions = -(-b // max(1, size))
     if jax.default_backend() != "cpu" or portions <= 1:
         return run(params, *clips)
     size = -(-b // portions)
