@@ -6,6 +6,7 @@ import pathlib
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -312,3 +313,37 @@ def test_killed_anywhere_it_goes_on_to_the_same_bytes(tmp_path, uninterrupted, s
             TokenStore.open(path)
     assert program(tmp_path, 0).wait() == 0
     assert files(path) == uninterrupted
+
+
+def test_two_processes_make_the_same_store_and_share_the_work(tmp_path, uninterrupted):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "tests.embedding_processes", str(tmp_path)]
+    both = [
+        subprocess.Popen(
+            [*command, str(port), str(process), "2"],
+            cwd=pathlib.Path(__file__).parent.parent,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for process in range(2)
+    ]
+    said = [process.communicate(timeout=120)[0] for process in both]
+    read = [
+        {int(i) for line in lines.splitlines() if line.startswith("read")
+         for i in line.split()[1:]}
+        for lines in said
+    ]  # fmt: skip
+    # 150 clips are three shards: 64 clips, and 64 and 22, up to whole batches of 7.
+    assert read == [set(range(70)), set(range(63, CLIPS))]
+    made = files(folder(tmp_path))
+    assert made.keys() == uninterrupted.keys()
+    assert {n: len(x) for n, x in made.items()} == {
+        n: len(x) for n, x in uninterrupted.items()
+    }
+    ours, theirs = (
+        np.asarray(TokenStore.open(p).load().patches).astype(np.float32)
+        for p in (folder(tmp_path), run(tmp_path / "alone", batch_size=7).path)
+    )
+    np.testing.assert_allclose(ours, theirs, rtol=2.0**-7, atol=1e-6)

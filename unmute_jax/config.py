@@ -153,6 +153,10 @@ class TokenOptions:
     dtype: str = "bfloat16"
     # Clips per step of the encoder; None: few on a CPU, many on an accelerator.
     batch_size: int | None = None
+    # How many lengths inputs may have: that of the longest clip, its half, and so on.
+    # With 1 all clips are padded to the longest; with more, short ones cost less, and
+    # the time behind the input of a clip is masked.
+    lengths: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,17 +1,20 @@
 """The pass that fills a token store: every clip through the encoder, once.
 
 Audio is decoded, resampled and cut by threads, the encoder runs compiled over all
-devices, and finished shards are written behind it. Nothing holds a whole split.
+devices ahead of the host, and finished shards are written behind it. Nothing holds a
+whole split. Processes share the shards among them; each uses its own devices.
 """
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import functools
 import pathlib
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -27,8 +30,8 @@ from unmute_jax.datasets import Dataset
 from unmute_jax.encoders import Encoder, ExportedTokens, Source
 from unmute_jax.errors import InputError
 from unmute_jax.progress import progress
+from unmute_jax.shard_assembly import Assembly
 from unmute_jax.token_format import (
-    CLIPS_PER_SHARD,
     SUMMARY,
     Layout,
     check_same,
@@ -40,14 +43,19 @@ from unmute_jax.token_key import explain_miss, store_key, store_path
 from unmute_jax.token_store import TokenStore, TokenWriter
 from unmute_jax.tokens import Tokens, inverse_norms, summarise
 from unmute_jax.waveform_batches import (
+    InputLengths,
     WaveformBatch,
+    block_size,
     facts_of,
+    input_lengths,
     labels_of,
     waveform_batches,
 )
 
 # Shards that may wait for the disk before the pass waits too.
 WRITES_AHEAD = 2
+# Batches on the devices that wait for the host to fetch their tokens.
+BATCHES_AHEAD = 1
 
 
 def embed(
@@ -58,6 +66,7 @@ def embed(
     root: str | pathlib.Path | None = None,
     dtype: str = "bfloat16",
     layers: bool = False,
+    lengths: int = 1,
     batch_size: int | None = None,
     mesh: Mesh | None = None,
     explain: bool = False,
@@ -66,8 +75,9 @@ def embed(
     """The tokens of one split: read where they are on disk, otherwise made.
 
     A pass that was interrupted goes on after its last finished shard. Which clips share
-    a batch or a shard never depends on devices: batch `i` holds the clips from
-    `i * batch_size` on, padded where the devices do not divide it.
+    a batch or a shard never depends on devices, on processes or on where it goes on;
+    batches are padded where the devices do not divide them. Many processes must see the
+    same `root`.
 
     Args:
         encoder: Frozen; its params are replicated over the devices. Or tokens that
@@ -77,6 +87,10 @@ def embed(
         root: Folder of all token stores; by default `cache_dir("tokens")`.
         dtype: Type of the stored patches, "bfloat16" or "float32".
         layers: Whether to keep the outputs of all layers too.
+        lengths: How many lengths inputs may have (`waveform_batches.input_lengths`).
+            With one, every clip is padded to the longest. With more, a short clip costs
+            less: time steps behind its own input are masked, and no padding there takes
+            part in anything.
         batch_size: Clips per step, over all devices; by default that of
             `default_batch_size`.
         mesh: Devices to use; all by default.
@@ -88,9 +102,7 @@ def embed(
             gives non-finite tokens, or the store on disk is damaged.
     """
     root = cache_dir("tokens") if root is None else pathlib.Path(root)
-    if jax.process_count() > 1:
-        raise InputError("tokens are made by one process: embed before a run on many")
-    manifest = _manifest(encoder, dataset, split, dtype, layers)
+    manifest = _manifest(encoder, dataset, split, dtype, layers, lengths)
     path = store_path(root, manifest["key"])
     found = read_manifest(path)
     if found is not None:
@@ -117,10 +129,15 @@ def embed(
         _bring_in(writer, encoder, dataset, split)
     else:
         writer = TokenWriter(path, manifest)
-        mesh = parallel.make_mesh() if mesh is None else mesh
+        mesh = parallel.local_mesh(parallel.make_mesh() if mesh is None else mesh)
         size = batch_size or default_batch_size()
-        _fill(writer, encoder, dataset, split, size, mesh, say)
-    return writer.finish()
+        inputs = input_lengths(encoder, dataset.clip_seconds, lengths)
+        _fill(writer, encoder, dataset, split, size, inputs, mesh, say)
+    parallel.wait_for_all(f"shards of {path.name}")
+    if jax.process_index() == 0:
+        writer.finish()
+    parallel.wait_for_all(f"manifest of {path.name}")
+    return TokenStore.open(path)
 
 
 def default_batch_size() -> int:
@@ -140,6 +157,7 @@ def estimate(
     root: str | pathlib.Path | None = None,
     dtype: str = "bfloat16",
     layers: bool = False,
+    lengths: int = 1,
 ) -> dict[str, Any]:
     """What `embed` would do, without doing any of it.
 
@@ -148,7 +166,7 @@ def estimate(
         full, how many clips are already done (`resumable`), and its `path`.
     """
     root = cache_dir("tokens") if root is None else pathlib.Path(root)
-    manifest = _manifest(encoder, dataset, split, dtype, layers)
+    manifest = _manifest(encoder, dataset, split, dtype, layers, lengths)
     layout, path = Layout.of(manifest), store_path(root, manifest["key"])
     found = read_manifest(path)
     return {
@@ -161,14 +179,19 @@ def estimate(
 
 
 def _manifest(
-    encoder: Source, dataset: Dataset, split: str, dtype: str, layers: bool
+    encoder: Source,
+    dataset: Dataset,
+    split: str,
+    dtype: str,
+    layers: bool,
+    lengths: int,
 ) -> dict[str, Any]:
     if layers and not encoder.num_layers:
         raise InputError(
             f"{encoder.name} gives the tokens of its last layer only; probes of all "
             "layers (cgp, linear_cgp, head2toe) need an encoder that gives the others"
         )
-    key = store_key(encoder, dataset, split, dtype, layers=layers)
+    key = store_key(encoder, dataset, split, dtype, layers=layers, lengths=lengths)
     clips = dataset.splits[split]
     if not clips:
         raise InputError(f"split {split} of {dataset.name} has no clips")
@@ -220,32 +243,47 @@ def _fill(
     dataset: Dataset,
     split: str,
     batch_size: int,
+    lengths: InputLengths,
     mesh: Mesh,
     say: Callable[[str], None],
 ) -> None:
-    """Makes the pending shards of `writer`."""
-    layout, pending = writer.layout, writer.pending()
-    done = layout.clips - layout.clips_in(pending)
-    starts = _batch_starts(layout, pending, batch_size)
+    """Makes this process's share of the pending shards of `writer`."""
+    from grain.experimental import ThreadPrefetchIterDataset
+
+    layout, pending = writer.layout, _share(writer)
+    clips = layout.clips_in(parallel.dealt(layout.shards))
+    done = clips - layout.clips_in(pending)
+    blocks = _blocks(layout, pending, block_size(batch_size, lengths))
     width = -(-batch_size // mesh.size) * mesh.size
     encode = encoder.on(mesh, all_layers=bool(layout.layers))
+    assembly = Assembly(layout, pending)
 
-    def step(batch: WaveformBatch) -> dict[str, Array]:
-        return kept(encode(*batch.padded(width)), layout.dtype)
+    def step(batch: WaveformBatch) -> tuple[WaveformBatch, dict[str, Array]]:
+        tokens = encode(*batch.padded(width))
+        announced = lengths[batch.waveforms.shape[1]]
+        _check_grid(tokens, (*announced, encoder.num_features))
+        return batch, kept(tokens, layout.dtype, layout.grid[0])
 
-    assembly = _Assembly(layout, pending)
+    batches = waveform_batches(
+        encoder, dataset, split, batch_size, lengths=lengths, blocks=blocks
+    ).filter(lambda batch: assembly.wants(batch.places))
+    # A thread hands batches to the devices while the host fetches what they made.
+    ahead = ThreadPrefetchIterDataset(
+        batches.map(step), prefetch_buffer_size=BATCHES_AHEAD
+    )
     label = f"{dataset.name} {split}"
     with (
-        waveform_batches(encoder, dataset, split, starts, batch_size) as batches,
+        contextlib.closing(iter(ahead)) as results,
         ThreadPoolExecutor(1) as pool,
-        progress(label, layout.clips, unit="clips", done=done) as advance,
+        progress(label, clips, unit="clips", done=done) as advance,
     ):
         writes: deque[Future] = deque()
-        clock = _Clock(len(starts), say)
-        for batch, out in _one_behind(batches, step):
-            rows = _checked(batch.clips, out, layout) | {"labels": batch.labels}
+        clock = _Clock(clips - done, say)
+        for batch, out in results:
+            rows = _checked(batch.clips, jax.device_get(out))
+            rows["labels"] = batch.labels
             clock.tick(len(batch.clips))
-            for shard in assembly.add(batch, rows):
+            for shard in assembly.add(batch.places, rows, batch.clips):
                 writes.append(pool.submit(writer.write, *shard))
             while len(writes) > WRITES_AHEAD:
                 writes.popleft().result()
@@ -259,41 +297,52 @@ def _bring_in(
 ) -> None:
     """Makes the pending shards of `writer` of tokens that are there already."""
     layout, source = writer.layout, dataset.source_of(split)
-    pending = writer.pending()
-    done = layout.clips - layout.clips_in(pending)
+    pending = _share(writer)
+    clips = layout.clips_in(parallel.dealt(layout.shards))
+    done = clips - layout.clips_in(pending)
     label = f"{dataset.name} {split}"
-    with progress(label, layout.clips, unit="clips", done=done) as advance:
+    with progress(label, clips, unit="clips", done=done) as advance:
         for shard in pending:
             where = layout.rows(shard)
-            clips = [source[i] for i in range(where.start, where.stop)]
-            facts = facts_of(clips)
-            out = kept(exported.read([clip.id for clip in clips]), layout.dtype)
-            rows = _checked(facts, jax.device_get(out), layout)
-            writer.write(shard, rows | {"labels": labels_of(clips, dataset)}, facts)
-            advance(len(clips))
+            found = [source[i] for i in range(where.start, where.stop)]
+            facts = facts_of(found)
+            tokens = exported.read([clip.id for clip in found])
+            _check_grid(tokens, layout.grid)
+            out = kept(tokens, layout.dtype, layout.grid[0])
+            rows = _checked(facts, jax.device_get(out))
+            writer.write(shard, rows | {"labels": labels_of(found, dataset)}, facts)
+            advance(len(found))
 
 
-def _batch_starts(layout: Layout, shards: list[int], batch_size: int) -> list[int]:
-    """First clips of the batches that touch these shards.
+def _share(writer: TokenWriter) -> list[int]:
+    """The pending shards that are this process's to make, whatever others have done."""
+    mine = parallel.dealt(writer.layout.shards)
+    return [shard for shard in writer.pending() if shard in mine]
 
-    Batches are counted from the first clip of all, so that a resumed pass sees the same
-    ones; what it computes twice is less than one batch at each end.
+
+def _blocks(layout: Layout, shards: list[int], size: int) -> list[int]:
+    """The blocks of `size` clips that touch these shards.
+
+    Blocks are counted from the first clip of all, so that every pass sees the same
+    batches; what is read twice is less than one block at each end.
     """
-    touched = set()
+    touched: set[int] = set()
     for shard in shards:
         rows = layout.rows(shard)
-        touched |= set(range(rows.start // batch_size, -(-rows.stop // batch_size)))
-    return [i * batch_size for i in sorted(touched)]
+        touched |= set(range(rows.start // size, -(-rows.stop // size)))
+    return sorted(touched)
 
 
-@functools.partial(jax.jit, static_argnames="dtype")
-def kept(tokens: Tokens, dtype: str) -> dict[str, Array]:
+@functools.partial(jax.jit, static_argnames=("dtype", "steps"))
+def kept(tokens: Tokens, dtype: str, steps: int) -> dict[str, Array]:
     """Everything a store keeps of a batch, and which clips are `finite`.
 
     Args:
         tokens: Of an encoder.
         dtype: Of the patches, as they are stored.
+        steps: Of the store; where the tokens have fewer, masked ones follow.
     """
+    tokens = _lengthened(tokens, steps)
     patches = jnp.asarray(tokens.patches)
     if dtype == "bfloat16":
         # A bare cast may be skipped by the compiler where it goes back to float32 for
@@ -316,10 +365,29 @@ def kept(tokens: Tokens, dtype: str) -> dict[str, Array]:
     }
 
 
+def _lengthened(tokens: Tokens, steps: int) -> Tokens:
+    """`tokens` with masked zeros behind them, up to `steps` time steps."""
+    missing = steps - tokens.patches.shape[1]
+    if missing <= 0:
+        return tokens
+
+    def pad(x: Any, axis: int) -> Array:
+        widths = [(0, 0)] * x.ndim
+        widths[axis] = (0, missing)
+        return jnp.pad(jnp.asarray(x), widths)
+
+    return dataclasses.replace(
+        tokens,
+        patches=pad(tokens.patches, 1),
+        mask=pad(tokens.mask, 1),
+        layers=None if tokens.layers is None else pad(tokens.layers, 2),
+    )
+
+
 def _checked(
-    clips: list[dict[str, Any]], out: dict[str, np.ndarray], layout: Layout
+    clips: list[dict[str, Any]], out: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """The rows of the real clips of a batch, once they are what was promised."""
+    """The rows of the real clips of a batch, once they are all finite."""
     rows = {name: x[: len(clips)] for name, x in out.items()}
     bad = np.flatnonzero(~rows.pop("finite"))
     if len(bad):
@@ -327,71 +395,32 @@ def _checked(
             f"clip {clips[bad[0]]['id']!r} gives tokens that are not finite: "
             "check its audio, and the weights of the encoder"
         )
-    got = rows["patches"].shape[1:]
-    if got != layout.grid:
-        raise InputError(f"the encoder gives a grid {got} but announces {layout.grid}")
     return rows
 
 
-class _Assembly:
-    """Collects rows until a shard has all of them."""
-
-    def __init__(self, layout: Layout, pending: list[int]):
-        self._layout, self._pending = layout, set(pending)
-        self._parts: dict[int, list[tuple[dict, list]]] = {}
-
-    def add(
-        self, batch: WaveformBatch, rows: dict[str, np.ndarray]
-    ) -> Iterator[tuple[int, dict[str, np.ndarray], list[dict]]]:
-        """The shards that this batch finishes, as `TokenWriter.write` takes them."""
-        start, stop = batch.start, batch.start + len(batch.clips)
-        first, last = start // CLIPS_PER_SHARD, (stop - 1) // CLIPS_PER_SHARD
-        for shard in range(first, last + 1):
-            if shard not in self._pending:
-                continue
-            whole = self._layout.rows(shard)
-            mine = slice(max(whole.start, start) - start, min(whole.stop, stop) - start)
-            part = ({name: x[mine] for name, x in rows.items()}, batch.clips[mine])
-            self._parts.setdefault(shard, []).append(part)
-            if stop >= whole.stop:
-                yield shard, *_join(self._parts.pop(shard))
-
-
-def _join(parts: list[tuple[dict, list]]) -> tuple[dict[str, np.ndarray], list[dict]]:
-    rows = {n: np.concatenate([r[n] for r, _ in parts]) for n in parts[0][0]}
-    return rows, [clip for _, clips in parts for clip in clips]
-
-
-def _one_behind(
-    batches: Iterator[WaveformBatch], step: Callable[[WaveformBatch], dict[str, Array]]
-) -> Iterator[tuple[WaveformBatch, dict[str, np.ndarray]]]:
-    """Results on the host, fetched while the device works on the next batch."""
-    before = None
-    for batch in batches:
-        now = batch, step(batch)
-        if before is not None:
-            yield before[0], jax.device_get(before[1])
-        before = now
-    if before is not None:
-        yield before[0], jax.device_get(before[1])
+def _check_grid(tokens: Tokens, announced: tuple[int, int, int]) -> None:
+    """Refuses (T, F, D) that are not what was announced."""
+    got = tokens.patches.shape[1:]
+    if got != announced:
+        raise InputError(f"the encoder gives a grid {got} but announces {announced}")
 
 
 class _Clock:
     """Says once how long the pass will take, from its first warm batch."""
 
-    def __init__(self, batches: int, say: Callable[[str], None]):
-        self._left, self._say = batches, say
+    def __init__(self, clips: int, say: Callable[[str], None]):
+        self._left, self._say = clips, say
         self._before: float | None = None
         self._said = False
 
     def tick(self, clips: int) -> None:
         """Called after every batch; the first one is slow, it was compiled."""
         now = time.monotonic()
-        self._left -= 1
-        if self._before is not None and self._left and not self._said:
-            self._said, seconds = True, now - self._before
-            left = _duration(self._left * seconds)
-            self._say(f"about {left} to go, at {clips / seconds:.3g} clips/s")
+        self._left -= clips
+        if self._before is not None and self._left > 0 and not self._said:
+            rate, self._said = clips / (now - self._before), True
+            left = _duration(self._left / rate)
+            self._say(f"about {left} to go, at {rate:.3g} clips/s")
         self._before = now
 
 

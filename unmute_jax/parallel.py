@@ -1,10 +1,11 @@
 """The one place that knows about devices and processes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -89,3 +90,23 @@ def local_rows(tree: Any) -> Any:
         return x[index * rows : (index + 1) * rows]
 
     return tree if count == 1 else jax.tree.map(share, tree)
+
+
+def local_mesh(mesh: Mesh) -> Mesh:
+    """The devices of `mesh` that belong to this process, for work of its own."""
+    if jax.process_count() == 1:
+        return mesh
+    mine = [d for d in mesh.devices.flat if d.process_index == jax.process_index()]
+    return jax.make_mesh((len(mine),), (BATCH,), mesh.axis_types, devices=mine)
+
+
+def dealt(items: Sequence[int]) -> Sequence[int]:
+    """This process's share of `items`, neighbours of each other."""
+    count, index = jax.process_count(), jax.process_index()
+    return items[len(items) * index // count : len(items) * (index + 1) // count]
+
+
+def wait_for_all(what: str) -> None:
+    """Returns when every process is here; `what` must be the same in all of them."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(what)

@@ -17,6 +17,7 @@ from unmute_jax.audio import RESAMPLER
 from unmute_jax.datasets import Dataset
 from unmute_jax.encoders import Encoder, Source
 from unmute_jax.errors import unknown_name
+from unmute_jax.waveform_batches import input_lengths
 
 # Raised whenever the layout on disk, or what the pass computes, changes.
 FORMAT = 1
@@ -33,6 +34,7 @@ def store_key(
     dtype: str = "bfloat16",
     *,
     layers: bool = False,
+    lengths: int = 1,
 ) -> dict:
     """Everything that changes the tokens of one split, as plain JSON.
 
@@ -43,12 +45,14 @@ def store_key(
         split: A split of `dataset`.
         dtype: "bfloat16" or "float32", the type the patches are stored in.
         layers: Whether the outputs of all layers are kept too.
+        lengths: How many lengths inputs may have.
 
     Raises:
-        InputError: No such split or type.
+        InputError: No such split or type, or clips of such lengths are not taken.
     """
     if dtype not in DTYPES:
         raise unknown_name("token type", dtype, DTYPES)
+    heard = _hearing(encoder, dataset, lengths) if isinstance(encoder, Encoder) else {}
     return plain(
         {
             "format": FORMAT,
@@ -56,7 +60,7 @@ def store_key(
             "split": split,
             "fingerprint": dataset.fingerprint(split),
             "encoder": encoder.identity(),
-            **(_hearing(encoder, dataset) if isinstance(encoder, Encoder) else {}),
+            **heard,
             "dtype": dtype,
             # A field of its own only where it is true: other keys stay as they were.
             **({"layers": encoder.num_layers} if layers else {}),
@@ -64,12 +68,14 @@ def store_key(
     )
 
 
-def _hearing(encoder: Encoder, dataset: Dataset) -> dict:
+def _hearing(encoder: Encoder, dataset: Dataset, lengths: int) -> dict:
     """What becomes of a waveform on its way to the encoder."""
     have, want = dataset.sample_rate, encoder.sample_rate
+    inputs = list(input_lengths(encoder, dataset.clip_seconds, lengths))
     return {
         "resampling": "none" if have == want else f"{RESAMPLER} {have} -> {want}",
-        "input_samples": encoder.input_samples(dataset.clip_seconds),
+        # A plain number where there is one: older keys stay as they were.
+        "input_samples": inputs if len(inputs) > 1 else inputs[0],
     }
 
 

@@ -53,6 +53,7 @@ def stores_of(
             split,
             dtype=tokens.dtype,
             layers=layers,
+            lengths=tokens.lengths,
             batch_size=tokens.batch_size,
             say=say,
         )

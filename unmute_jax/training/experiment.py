@@ -118,6 +118,7 @@ def _embed_all(
                 split,
                 dtype=tokens.dtype,
                 layers=materials.reads_layers,
+                lengths=tokens.lengths,
                 batch_size=tokens.batch_size,
                 mesh=mesh,
                 explain=explain,

@@ -68,6 +68,7 @@ def _tokens(materials: Materials, mesh: Mesh) -> list[str]:
             split,
             dtype=settings.tokens.dtype,
             layers=materials.reads_layers,
+            lengths=settings.tokens.lengths,
         )
         missing += 0 if found["exists"] else found["clips"] - found["resumable"]
         state = (
@@ -86,7 +87,7 @@ def _tokens(materials: Materials, mesh: Mesh) -> list[str]:
 
 
 def _encoder_rate(materials: Materials, encoder: Encoder, mesh: Mesh) -> float:
-    """Clips per second of the warm encoder on zeros."""
+    """Clips per second of the warm encoder on zeros, all as long as the longest."""
     size = materials.settings.tokens.batch_size or default_batch_size()
     width = -(-size // mesh.size) * mesh.size
     samples = encoder.input_samples(materials.dataset.clip_seconds)
