@@ -27,3 +27,9 @@ def test_front_ends_are_compared_and_timed():
     said = run("benchmark_frontends", "--repeats=1")
     for what in ("Kaldi, Hann window", "Kaldi, Povey window", "mel in decibels"):
         assert f"| NumPy, clip by clip | {what} |" in said
+
+
+def test_every_part_of_the_way_to_tokens_is_timed():
+    said = run("benchmark_pipeline", "--clips=4", "--encoders=logmel,eat")
+    for row in ("reading |  |", "pipeline | logmel |", "whole pass | eat |"):
+        assert f"| {row}" in said
