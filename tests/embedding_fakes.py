@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from unmute_jax.datasets import Clip, Dataset, Protocol
-from unmute_jax.encoders import Geometry
+from unmute_jax.encoders.framing import Framing
 from unmute_jax.encoders.spectrogram_encoder import SpectrogramEncoder
 from unmute_jax.tokens import Tokens
 
@@ -92,28 +92,40 @@ def fake_dataset(clips=CLIPS, **changes):
     return FakeDataset(**{**facts, **changes})
 
 
+@dataclasses.dataclass(frozen=True)
+class FakeFrames:
+    """The samples of a token as they are."""
+
+    frame_shift: int = RATE // T // F
+    num_mels: int = RATE // T // F
+    min_samples: int = 1
+
+    def num_frames(self, samples):
+        return samples // self.frame_shift
+
+    def num_samples(self, frames):
+        return frames * self.frame_shift
+
+    def real_frames(self, lengths):
+        return jnp.asarray(lengths) // self.frame_shift
+
+
 class FakeEncoder(SpectrogramEncoder):
     """A random linear map of the samples of each token."""
 
     version = 1
-    sample_rate, num_features, frames_per_step, min_samples = RATE, D, 1, 1
-    geometry = Geometry(0.2, ((0.0, 200.0), (200.0, 400.0)))
+    sample_rate, min_samples, num_features = RATE, 1, D
+    frequency_edges_hz = ((0.0, 200.0), (200.0, 400.0))
     announced = (T, F)
 
     def details(self):
         return {"front_end": {"bands": (1, 2)}}
 
-    def input_samples(self, clip_seconds):
-        return round(clip_seconds * self.sample_rate)
-
     def grid(self, clip_seconds):
         return self.announced
 
-    def real_frames(self, lengths):
-        return jnp.asarray(lengths) * T // RATE
-
     def spectrogram(self, params, waveform, lengths):
-        return jnp.asarray(waveform).reshape(len(waveform), T * F, -1)
+        return waveform.reshape(len(waveform), T * F, -1)
 
     def tokens(self, params, spectrogram, extent, *, all_layers):
         x = jnp.einsum("bns,sd->bnd", spectrogram, params["kernel"])
@@ -136,6 +148,7 @@ def fake_encoder(seed=0, **changes):
         "licence": "Apache-2.0",
         "weights": f"untrained, seed {seed}",
         "params": {"kernel": kernel.astype(np.float32)},
+        "framing": Framing(filters=FakeFrames(), patch_frames=F, frames_per_step=F),
         "mask_padding": True,
     }
     return FakeEncoder(**{**facts, **changes})

@@ -12,11 +12,10 @@ from unmute_jax.encoders.vit_encoder import FBANK
 from unmute_jax.frontends import (
     LOG_FLOOR,
     KaldiFbank,
-    fit_frames,
     kaldi_fbank,
     mel_banks,
-    real_frames,
     window,
+    zero_behind,
 )
 
 FBANK_ATOL, INPUT_ATOL = 2e-3, 2.5e-4
@@ -120,22 +119,17 @@ def test_frames_are_the_complete_ones(samples):
     want = max(0, (samples - 400) // 160 + 1)
     assert got.shape == (2, want, 128)
     assert FBANK.num_frames(samples) == want
-    assert real_frames(np.array([samples]), FBANK).tolist() == [want]
+    assert FBANK.real_frames(np.array([samples])).tolist() == [want]
     if want:
         assert FBANK.num_samples(want) <= samples < FBANK.num_samples(want + 1)
 
 
-def test_frames_beyond_the_clip_become_zero_and_the_first_are_kept():
-    frames = np.broadcast_to(np.arange(1, 6, dtype=np.float32)[:, None], (3, 5, 2))
-    real = np.array([0, 4, 9])
-    padded = np.asarray(fit_frames(jax.numpy.asarray(frames), real, 7))
-    assert padded[:, :, 0].tolist() == [
-        [0, 0, 0, 0, 0, 0, 0],
-        [1, 2, 3, 4, 0, 0, 0],
-        [1, 2, 3, 4, 5, 0, 0],
-    ]
-    cropped = np.asarray(fit_frames(jax.numpy.asarray(frames), real, 3))
-    assert cropped[:, :, 1].tolist() == [[0, 0, 0], [1, 2, 3], [1, 2, 3]]
+def test_rows_behind_the_clip_become_zero():
+    rows = np.broadcast_to(np.arange(1, 6, dtype=np.float32), (3, 5))
+    want = [[0, 0, 0, 0, 0], [1, 2, 3, 4, 0], [1, 2, 3, 4, 5]]
+    counts = np.array([0, 4, 9])
+    assert zero_behind(rows, counts).tolist() == want
+    assert zero_behind(rows[:, :, None, None], counts)[:, :, 0, 0].tolist() == want
 
 
 def test_band_edges_are_shared_and_match_the_centres(arrays):

@@ -49,6 +49,8 @@ class Frontend:
 
     # Named constants: "audioset" as in pre-training, "esc50" as in its fine-tuning, ...
     recipe: str | None = None
+    # What becomes of clips of different lengths: "pad", "repeat", "crop" or "window".
+    length_policy: str | None = None
     target_frames: int | None = None
     mean: float | None = None
     std: float | None = None

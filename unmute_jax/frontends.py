@@ -54,6 +54,11 @@ class KaldiFbank:
     fft_size: int = 512
     preemphasis: float = 0.97
 
+    @property
+    def min_samples(self) -> int:
+        """Those of one frame."""
+        return self.frame_length
+
     def num_frames(self, samples: int) -> int:
         """Complete frames in `samples` samples; 0 when not even one fits."""
         return max(0, 1 + (samples - self.frame_length) // self.frame_shift)
@@ -61,6 +66,18 @@ class KaldiFbank:
     def num_samples(self, frames: int) -> int:
         """The fewest samples that hold `frames` frames."""
         return self.frame_length + (frames - 1) * self.frame_shift
+
+    def real_frames(self, lengths: Int[Arr, "B"]) -> Int[Array, "B"]:
+        """Complete frames within the first `lengths` samples of each clip."""
+        starts = jnp.asarray(lengths) - self.frame_length
+        return jnp.maximum(0, 1 + starts // self.frame_shift)
+
+    def patch_edges_hz(
+        self, bands: int, stride: int
+    ) -> tuple[tuple[float, float], ...]:
+        """Where patches of `bands` bands begin and end, one every `stride` bands."""
+        starts = range(0, self.num_mels - bands + 1, stride)
+        return tuple(self.band_edges_hz(m, m + bands) for m in starts)
 
     def band_edges_hz(self, start: int, stop: int) -> tuple[float, float]:
         """Where the bands `start` ... `stop - 1` begin and end, in Hz.
@@ -132,39 +149,18 @@ def clips_at_once(waveform: Float[Array, "B S"]) -> int:
     return SAMPLES_AT_ONCE // max(1, waveform.shape[1])
 
 
-def fit_frames(
-    spectrogram: Float[Array, "B frames mels"], real: Int[Arr, "B"], target: int
-) -> Float[Array, "B target mels"]:
-    """Crop or zero-pad to `target` frames; frames from `real` on become zero.
-
-    Args:
-        spectrogram: Before normalisation: the references pad raw log-mels with 0.
-        real: Frames that hold nothing but samples of the clip.
-        target: Frames of the result.
-    """
-    frames = spectrogram.shape[1]
-    missing = max(0, target - frames)
-    cropped = jnp.pad(spectrogram[:, :target], ((0, 0), (0, missing), (0, 0)))
-    return jnp.where(frame_mask(real, target)[:, :, None], cropped, 0.0)
-
-
 def frame_mask(real: Int[Arr, "B"], frames: int) -> Bool[Array, "B {frames}"]:
     """True for the first `real` of `frames` frames."""
     return jnp.arange(frames)[None, :] < jnp.asarray(real)[:, None]
 
 
-def silence_behind(
-    waveform: Float[Arr, "B S"], lengths: Int[Arr, "B"]
-) -> Float[Array, "B S"]:
-    """Zeros from `lengths` on: for front ends that see the padding as silence."""
-    waveform = jnp.asarray(waveform)
-    return jnp.where(frame_mask(lengths, waveform.shape[1]), waveform, 0.0)
-
-
-def real_frames(lengths: Int[Arr, "B"], options: KaldiFbank) -> Int[Array, "B"]:
-    """Complete frames within the first `lengths` samples of each clip."""
-    starts = jnp.asarray(lengths) - options.frame_length
-    return jnp.maximum(0, 1 + starts // options.frame_shift)
+def zero_behind(
+    x: Float[Arr, "B N *rest"], count: Int[Arr, "B"]
+) -> Float[Array, "B N *rest"]:
+    """Zeros from row `count` on: silence in a waveform, padding in a log-mel."""
+    x = jnp.asarray(x)
+    kept = frame_mask(count, x.shape[1])
+    return jnp.where(kept.reshape(*kept.shape, *[1] * (x.ndim - 2)), x, 0.0)
 
 
 def cut_frames(

@@ -8,7 +8,7 @@ import pytest
 
 from tests import golden
 from unmute_jax.encoders import load_encoder
-from unmute_jax.encoders.spectrogram_encoder import Extent
+from unmute_jax.encoders.framing import Extent
 
 ATOL, RTOL = 1e-4, 1e-4
 # From the waveform on, filter banks differ in near-empty cells.

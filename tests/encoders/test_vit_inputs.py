@@ -9,7 +9,7 @@ import pytest
 from tests import golden
 from unmute_jax.encoders import load_encoder
 from unmute_jax.encoders.vit_encoder import FBANK
-from unmute_jax.frontends import LOG_FLOOR, fit_frames, kaldi_fbank, mel_banks
+from unmute_jax.frontends import LOG_FLOOR, kaldi_fbank, mel_banks
 
 ENCODERS = ["audiomae", "asit"]
 RECIPES = {
@@ -71,8 +71,8 @@ def test_network_inputs_equal_the_reference(name, arrays):
 
 def test_padding_and_constants_are_exact(name, arrays):
     for waveform, encoder, want in inputs(name, arrays):
-        fbank = jnp.asarray(arrays[f"fbank_{waveform}"])
-        fitted = fit_frames(fbank[None], np.array([len(fbank)]), len(want))[0]
+        fbank = arrays[f"fbank_{waveform}"][: len(want)]
+        fitted = jnp.pad(fbank, ((0, len(want) - len(fbank)), (0, 0)))
         got = (fitted - encoder.input.mean) / (2 * encoder.input.std)
         # The reference divides in float32 as well, but may round once more or less.
         np.testing.assert_allclose(got, want, rtol=0, atol=5e-7)

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from unmute_jax.encoders.vit_encoder import Input, VitEncoder
-from unmute_jax.encoders.vit_family import PUBLISHED_SIZES, Family
+from unmute_jax.encoders.vit_family import PUBLISHED_SIZES, Family, Recipe
 from unmute_jax.encoders.vit_family import build as build_family
 from unmute_jax.encoders.vit_network import PreNormVit
 from unmute_jax.ops.interpolation import bicubic, bilinear
@@ -22,12 +22,15 @@ from unmute_jax.weights import asit as checkpoints
 from unmute_jax.weights.encoder_weights import Origin
 from unmute_jax.weights.vit import BANDS
 
-# The reference has one pair of constants. It was pre-trained on 592 frames and resizes
-# its positions to any other number; for clips of 10 s those who use it pad to 1024
-# frames, or take the 998 that there are (`target_frames=998`).
+# The reference has one pair of constants. It was pre-trained on 592 frames, of clips
+# that it had filled up with silence, and resizes its positions to any other number; for
+# clips of 10 s those who use it pad to 1024 frames, or take the 998 that there are
+# (`length_policy="crop"`).
 RECIPES = {
-    "audioset": Input(target_frames=1024, mean=-4.2677393, std=4.5689974),
-    "pretraining": Input(target_frames=592, mean=-4.2677393, std=4.5689974),
+    "audioset": Recipe(1024, Input(mean=-4.2677393, std=4.5689974)),
+    "pretraining": Recipe(
+        592, Input(mean=-4.2677393, std=4.5689974, padding="silence")
+    ),
 }
 
 

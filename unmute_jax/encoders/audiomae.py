@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from unmute_jax.encoders.vit_encoder import Input, VitEncoder
-from unmute_jax.encoders.vit_family import PUBLISHED_SIZES, Family
+from unmute_jax.encoders.vit_family import PUBLISHED_SIZES, Family, Recipe
 from unmute_jax.encoders.vit_family import build as build_family
 from unmute_jax.encoders.vit_network import PreNormVit
 from unmute_jax.tokens import Tokens
@@ -25,9 +25,9 @@ from unmute_jax.weights.vit import BANDS
 # 10, 5 and 1 s. The published weights have only ever seen 1024 frames; for fewer, the
 # reference has no working path but a cut of its position table.
 RECIPES = {
-    "audioset": Input(target_frames=1024, mean=-4.2677393, std=4.5689974),
-    "esc50": Input(target_frames=512, mean=-6.6268077, std=5.358466),
-    "speech_commands": Input(target_frames=128, mean=-6.845978, std=5.5654526),
+    "audioset": Recipe(1024, Input(mean=-4.2677393, std=4.5689974)),
+    "esc50": Recipe(512, Input(mean=-6.6268077, std=5.358466)),
+    "speech_commands": Recipe(128, Input(mean=-6.845978, std=5.5654526)),
 }
 
 

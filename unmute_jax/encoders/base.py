@@ -193,10 +193,13 @@ class Encoder(TokenSource):
                 f"lengths must be {b} numbers up to {samples}, one per clip; "
                 f"got {lengths.tolist()}"
             )
-        shortest = lengths.min(initial=samples)
+        self._check_length(int(lengths.min(initial=samples)))
+        return jnp.asarray(waveform, jnp.float32), jnp.asarray(lengths, jnp.int32)
+
+    def _check_length(self, shortest: int) -> None:
+        """Refuses clips without a frame; `shortest` is in samples."""
         if shortest < self.min_samples:
             raise InputError(
                 f"{self.name} needs clips of at least {self.min_samples} samples at "
                 f"{self.sample_rate} Hz; the shortest here has {shortest}"
             )
-        return jnp.asarray(waveform, jnp.float32), jnp.asarray(lengths, jnp.int32)

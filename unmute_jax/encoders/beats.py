@@ -14,24 +14,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from unmute_jax.encoders.base import Geometry, Params
+from unmute_jax.encoders.base import Params
 from unmute_jax.encoders.beats_network import BeatsNetwork
+from unmute_jax.encoders.framing import Extent, Framing
 from unmute_jax.encoders.spectrogram_encoder import (
     TOKENS_AT_ONCE,
-    Extent,
     SpectrogramEncoder,
     mean_tokens,
 )
-from unmute_jax.errors import InputError
-from unmute_jax.frontends import (
-    KaldiFbank,
-    frame_mask,
-    kaldi_fbank,
-    real_frames,
-    silence_behind,
-)
+from unmute_jax.frontends import KaldiFbank, frame_mask, kaldi_fbank
 from unmute_jax.portions import in_portions
-from unmute_jax.tokens import Arr, Tokens
+from unmute_jax.tokens import Tokens
 from unmute_jax.weights import beats as checkpoints
 from unmute_jax.weights.beats import BANDS, PATCH
 from unmute_jax.weights.encoder_weights import EncoderWeights, Origin
@@ -65,7 +58,7 @@ class BeatsEncoder(SpectrogramEncoder):
 
     version: ClassVar[int] = 1
     sample_rate = FBANK.sample_rate
-    min_samples: ClassVar[int] = FBANK.frame_length
+    min_samples: ClassVar[int] = FBANK.min_samples
 
     network: BeatsNetwork
     attention_mask: bool = False
@@ -76,19 +69,9 @@ class BeatsEncoder(SpectrogramEncoder):
         return self.network.sizes.width
 
     @property
-    def geometry(self) -> Geometry:
-        """160 ms by 16 mel bands."""
-        return Geometry(
-            seconds_per_step=PATCH * FBANK.frame_shift / FBANK.sample_rate,
-            frequency_edges_hz=tuple(
-                FBANK.band_edges_hz(PATCH * f, PATCH * (f + 1)) for f in range(BANDS)
-            ),
-        )
-
-    @property
-    def frames_per_step(self) -> int:
-        """16."""
-        return PATCH
+    def frequency_edges_hz(self) -> tuple[tuple[float, float], ...]:
+        """16 mel bands each."""
+        return FBANK.patch_edges_hz(PATCH, PATCH)
 
     def details(self) -> dict[str, Any]:
         """Sizes, heads among them, and front end."""
@@ -100,53 +83,23 @@ class BeatsEncoder(SpectrogramEncoder):
             "attention_mask": self.attention_mask,
         }
 
-    def input_samples(self, clip_seconds: float) -> int:
-        """The samples of the clip."""
-        return round(clip_seconds * FBANK.sample_rate)
-
-    def grid(self, clip_seconds: float) -> tuple[int, int]:
-        """Every whole patch that fits into the clip.
-
-        Raises:
-            InputError: Not even one does.
-        """
-        frames = FBANK.num_frames(self.input_samples(clip_seconds))
-        if frames < PATCH:
-            shortest = FBANK.num_samples(PATCH) / FBANK.sample_rate
-            raise InputError(
-                f"{self.name} needs clips of at least {shortest} s, a patch of {PATCH} "
-                f"frames; got {clip_seconds} s"
-            )
-        return frames // PATCH, BANDS
-
-    def real_frames(self, lengths: Int[Arr, "B"]) -> Int[Array, "B"]:
-        """Complete frames of the clip."""
-        return real_frames(lengths, FBANK)
-
     def spectrogram(
-        self, params: Params, waveform: Float[Arr, "B S"], lengths: Int[Arr, "B"]
+        self, params: Params, waveform: Float[Array, "B S"], lengths: Int[Array, "B"]
     ) -> Float[Array, "B frames 128"]:
         """Normalised log-mels of the clip and of the silence behind it."""
-        del params
-        logmel = kaldi_fbank(SCALE * silence_behind(waveform, lengths), FBANK)
-        return (logmel - MEAN) / (2 * STD)
+        del params, lengths
+        return (kaldi_fbank(SCALE * waveform, FBANK) - MEAN) / (2 * STD)
 
     def tokens(
         self,
         params: Params,
-        spectrogram: Float[Arr, "B frames mels"],
+        spectrogram: Float[Array, "B frames mels"],
         extent: Extent | None,
         *,
         all_layers: bool,
     ) -> Tokens:
         """The output of the last block, and of all of them on request."""
-        spectrogram = jnp.asarray(spectrogram)
-        b, frames, mels = spectrogram.shape
-        if mels != PATCH * BANDS or frames < PATCH:
-            raise InputError(
-                f"{self.name} takes at least {PATCH} frames of {PATCH * BANDS} mel "
-                f"bands; got {frames} of {mels}"
-            )
+        b, frames, _ = spectrogram.shape
         grid = b, frames // PATCH, BANDS
         keys, mask = None, self.band_mask(extent, grid)
         if extent is not None and self.attention_mask:
@@ -194,6 +147,8 @@ def build(
     name: str,
     read: Callable[[], EncoderWeights],
     *,
+    length_policy: str = "pad",
+    target_frames: int | None = None,
     mask_padding: bool = False,
     attention_mask: bool = False,
 ) -> BeatsEncoder:
@@ -202,13 +157,23 @@ def build(
     Args:
         name: As in the registry.
         read: Gives the weights.
+        length_policy: What becomes of clips of different lengths, see `framing`.
+        target_frames: Length of the input in frames, of which 100 are a second; None,
+            as long as the longest clip, which the reference allows.
         mask_padding: Whether time steps without a real frame are masked.
         attention_mask: Whether padding is masked in the attention too, as the reference
             can do; the mask of the tokens is then that of the reference.
 
     Raises:
-        InputError: Of `read`.
+        InputError: An unknown policy, or of `read`.
     """
+    framing = Framing(
+        filters=FBANK,
+        patch_frames=PATCH,
+        frames_per_step=PATCH,
+        policy=length_policy,
+        target_frames=target_frames,
+    )
     weights = read()
     return BeatsEncoder(
         name=name,
@@ -217,6 +182,7 @@ def build(
         weights=weights.identity,
         params=weights.params,
         classes=weights.classes,
+        framing=framing,
         mask_padding=mask_padding,
         attention_mask=attention_mask,
         network=BeatsNetwork(sizes=weights.sizes),

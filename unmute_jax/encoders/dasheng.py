@@ -14,19 +14,19 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from unmute_jax.encoders.base import Geometry, Params
+from unmute_jax.encoders.base import Params
 from unmute_jax.encoders.dasheng_network import DashengNetwork
+from unmute_jax.encoders.framing import Extent, Framing
 from unmute_jax.encoders.spectrogram_encoder import (
     TOKENS_AT_ONCE,
-    Extent,
     SpectrogramEncoder,
     mean_tokens,
 )
 from unmute_jax.errors import InputError, unknown_name
-from unmute_jax.frontends import frame_mask, silence_behind
+from unmute_jax.frontends import frame_mask
 from unmute_jax.mel_decibels import Clamp, mel_decibels
 from unmute_jax.portions import in_portions
-from unmute_jax.tokens import Arr, Tokens
+from unmute_jax.tokens import Tokens
 from unmute_jax.weights import dasheng as checkpoints
 from unmute_jax.weights.dasheng import FRAMES, MEL, PUBLISHED_SIZES
 from unmute_jax.weights.encoder_weights import EncoderWeights, Origin
@@ -72,17 +72,9 @@ class DashengEncoder(SpectrogramEncoder):
         return self.network.sizes.width
 
     @property
-    def geometry(self) -> Geometry:
-        """40 ms by all frequencies."""
-        return Geometry(
-            seconds_per_step=FRAMES * MEL.frame_shift / MEL.sample_rate,
-            frequency_edges_hz=((0.0, MEL.high_hz),),
-        )
-
-    @property
-    def frames_per_step(self) -> int:
-        """4."""
-        return FRAMES
+    def frequency_edges_hz(self) -> tuple[tuple[float, float], ...]:
+        """All frequencies in one patch."""
+        return ((0.0, MEL.high_hz),)
 
     def identity(self) -> dict[str, Any]:
         """Everything that changes the tokens of a waveform.
@@ -107,53 +99,25 @@ class DashengEncoder(SpectrogramEncoder):
             "attention_mask": self.attention_mask,
         }
 
-    def input_samples(self, clip_seconds: float) -> int:
-        """The samples of the clip."""
-        return round(clip_seconds * MEL.sample_rate)
-
-    def grid(self, clip_seconds: float) -> tuple[int, int]:
-        """Every whole patch that fits into the clip.
-
-        Raises:
-            InputError: Not even one does.
-        """
-        frames = MEL.num_frames(self.input_samples(clip_seconds))
-        if frames < FRAMES:
-            shortest = MEL.num_samples(FRAMES) / MEL.sample_rate
-            raise InputError(
-                f"{self.name} needs clips of at least {shortest} s, a patch of "
-                f"{FRAMES} frames; got {clip_seconds} s"
-            )
-        return frames // FRAMES, 1
-
-    def real_frames(self, lengths: Int[Arr, "B"]) -> Int[Array, "B"]:
-        """Frames of nothing but the clip."""
-        return MEL.real_frames(lengths)
-
     def spectrogram(
-        self, params: Params, waveform: Float[Arr, "B S"], lengths: Int[Arr, "B"]
+        self, params: Params, waveform: Float[Array, "B S"], lengths: Int[Array, "B"]
     ) -> Float[Array, "B frames mels"]:
         """Decibels after the BatchNorm, whose statistics are of the weights."""
-        decibels = mel_decibels(silence_behind(waveform, lengths), MEL, self.clamp)
+        del lengths
+        decibels = mel_decibels(waveform, MEL, self.clamp)
         variables = {"params": params}
         return cast(Array, self.network.apply(variables, decibels, method="normalise"))
 
     def tokens(
         self,
         params: Params,
-        spectrogram: Float[Arr, "B frames mels"],
+        spectrogram: Float[Array, "B frames mels"],
         extent: Extent | None,
         *,
         all_layers: bool,
     ) -> Tokens:
         """The last block after the final norm; on request all blocks before it."""
-        spectrogram = jnp.asarray(spectrogram)
-        b, frames, mels = spectrogram.shape
-        if mels != MEL.num_mels or frames < FRAMES:
-            raise InputError(
-                f"{self.name} takes at least {FRAMES} frames of {MEL.num_mels} mel "
-                f"bands; got {frames} of {mels}"
-            )
+        b, frames, _ = spectrogram.shape
         steps = frames // FRAMES
         keys, mask = None, self.band_mask(extent, (b, steps, 1))
         if extent is not None and self.attention_mask:
@@ -185,6 +149,8 @@ def build(
     read: Callable[[], EncoderWeights],
     *,
     clamp: str = "clip",
+    length_policy: str = "pad",
+    target_frames: int | None = None,
     mask_padding: bool = False,
     attention_mask: bool = False,
 ) -> DashengEncoder:
@@ -195,15 +161,25 @@ def build(
         read: Called when the options are known to be right.
         clamp: "clip": decibels end 120 below the maximum of their clip. "batch": of
             the whole batch, as in the reference; such tokens cannot be stored.
+        length_policy: What becomes of clips of different lengths, see `framing`.
+        target_frames: Length of the input in frames, of which 100 are a second; None,
+            as long as the longest clip, which the reference allows.
         mask_padding: Whether time steps without a real frame are masked.
         attention_mask: Whether padding is masked in the attention too, as the reference
             can do; the mask of the tokens is then that of the reference.
 
     Raises:
-        InputError: An unknown clamp, or of `read`.
+        InputError: An unknown clamp or policy, or of `read`.
     """
     if clamp not in get_args(Clamp):
         raise unknown_name(f"clamp of encoder {name!r}", clamp, get_args(Clamp))
+    framing = Framing(
+        filters=MEL,
+        patch_frames=FRAMES,
+        frames_per_step=FRAMES,
+        policy=length_policy,
+        target_frames=target_frames,
+    )
     weights = read()
     return DashengEncoder(
         name=name,
@@ -212,6 +188,7 @@ def build(
         weights=weights.identity,
         params=weights.params,
         classes=weights.classes,
+        framing=framing,
         mask_padding=mask_padding,
         attention_mask=attention_mask,
         network=DashengNetwork(sizes=weights.sizes, num_heads=weights.num_heads),

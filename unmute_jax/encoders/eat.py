@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from unmute_jax.encoders import vit
 from unmute_jax.encoders.vit_encoder import Input, VitEncoder
-from unmute_jax.encoders.vit_family import PUBLISHED_SIZES, Family
+from unmute_jax.encoders.vit_family import PUBLISHED_SIZES, Family, Recipe
 from unmute_jax.encoders.vit_family import build as build_family
 from unmute_jax.encoders.vit_network import VitNetwork
 from unmute_jax.weights import eat as checkpoints
@@ -22,9 +22,9 @@ from unmute_jax.weights.vit import BANDS
 
 # 10, 5 and 1 s.
 RECIPES = {
-    "audioset": Input(target_frames=1024, mean=-4.268, std=4.569),
-    "esc50": Input(target_frames=512, mean=-6.627, std=5.359),
-    "speech_commands": Input(target_frames=128, mean=-6.846, std=5.565),
+    "audioset": Recipe(1024, Input(mean=-4.268, std=4.569)),
+    "esc50": Recipe(512, Input(mean=-6.627, std=5.359)),
+    "speech_commands": Recipe(128, Input(mean=-6.846, std=5.565)),
 }
 
 

@@ -15,15 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from unmute_jax.encoders.base import Geometry, Params
-from unmute_jax.encoders.spectrogram_encoder import (
-    Extent,
-    SpectrogramEncoder,
-    mean_tokens,
-)
+from unmute_jax.encoders.base import Params
+from unmute_jax.encoders.framing import Extent, Framing
+from unmute_jax.encoders.spectrogram_encoder import SpectrogramEncoder, mean_tokens
 from unmute_jax.errors import InputError
-from unmute_jax.frontends import KaldiFbank, fit_frames, kaldi_fbank, real_frames
-from unmute_jax.tokens import Arr, Tokens
+from unmute_jax.frontends import KaldiFbank, kaldi_fbank, zero_behind
+from unmute_jax.tokens import Tokens
 
 FBANK = KaldiFbank()
 PATCH = 16
@@ -46,7 +43,7 @@ class LogmelEncoder(SpectrogramEncoder):
 
     version: ClassVar[int] = 1
     sample_rate = FBANK.sample_rate
-    min_samples: ClassVar[int] = FBANK.frame_length
+    min_samples: ClassVar[int] = FBANK.min_samples
 
     stride_time: int
     stride_mel: int
@@ -57,20 +54,9 @@ class LogmelEncoder(SpectrogramEncoder):
         return PATCH * PATCH
 
     @property
-    def geometry(self) -> Geometry:
-        """With the default strides 160 ms by 16 mel bands."""
-        lowest_bands = range(0, FBANK.num_mels - PATCH + 1, self.stride_mel)
-        return Geometry(
-            seconds_per_step=self.stride_time * FBANK.frame_shift / FBANK.sample_rate,
-            frequency_edges_hz=tuple(
-                FBANK.band_edges_hz(m, m + PATCH) for m in lowest_bands
-            ),
-        )
-
-    @property
-    def frames_per_step(self) -> int:
-        """The stride in time."""
-        return self.stride_time
+    def frequency_edges_hz(self) -> tuple[tuple[float, float], ...]:
+        """16 mel bands each; with a smaller stride they overlap."""
+        return FBANK.patch_edges_hz(PATCH, self.stride_mel)
 
     def details(self) -> dict[str, Any]:
         """Strides, constants and filter bank."""
@@ -81,67 +67,33 @@ class LogmelEncoder(SpectrogramEncoder):
             "fbank": dataclasses.asdict(FBANK),
         }
 
-    def input_samples(self, clip_seconds: float) -> int:
-        """The samples of the clip."""
-        return round(clip_seconds * FBANK.sample_rate)
-
-    def grid(self, clip_seconds: float) -> tuple[int, int]:
-        """Every whole patch that fits into the clip.
-
-        Raises:
-            InputError: Not even one does.
-        """
-        frames = FBANK.num_frames(self.input_samples(clip_seconds))
-        if frames < PATCH:
-            shortest = FBANK.num_samples(PATCH) / FBANK.sample_rate
-            raise InputError(
-                f"{self.name} needs clips of at least {shortest} s, a patch of {PATCH} "
-                f"frames; got {clip_seconds} s"
-            )
-        return self._steps(frames), self._bands()
-
-    def real_frames(self, lengths: Int[Arr, "B"]) -> Int[Array, "B"]:
-        """Complete frames of the clip."""
-        return real_frames(lengths, FBANK)
-
     def spectrogram(
-        self, params: Params, waveform: Float[Arr, "B S"], lengths: Int[Arr, "B"]
+        self, params: Params, waveform: Float[Array, "B S"], lengths: Int[Array, "B"]
     ) -> Float[Array, "B frames 128"]:
         """Standardised log-mels; zero beyond the end of each clip."""
         del params
         mean, std = _bands()
-        logmel = kaldi_fbank(waveform, FBANK)
-        standardised = (logmel - mean[None, None]) / std[None, None]
-        return fit_frames(standardised, self.real_frames(lengths), logmel.shape[1])
+        standardised = (kaldi_fbank(waveform, FBANK) - mean[None, None]) / std[
+            None, None
+        ]
+        return zero_behind(standardised, FBANK.real_frames(lengths))
 
     def tokens(
         self,
         params: Params,
-        spectrogram: Float[Arr, "B frames mels"],
+        spectrogram: Float[Array, "B frames mels"],
         extent: Extent | None,
         *,
         all_layers: bool,
     ) -> Tokens:
         """The patches; as "layers" they are the only one."""
         del params
-        b, frames, mels = spectrogram.shape
-        if mels != FBANK.num_mels or frames < PATCH:
-            raise InputError(
-                f"{self.name} takes at least {PATCH} frames of {FBANK.num_mels} mel "
-                f"bands; got {frames} of {mels}"
-            )
-        rows = _windows(jnp.asarray(spectrogram), 1, self.stride_time)
+        rows = _windows(spectrogram, 1, self.stride_time)
         cells = _windows(rows, 3, self.stride_mel)  # [B, T, time, F, mel]
         b, t, _, f, _ = cells.shape
         patches = cells.swapaxes(2, 3).reshape(b, t, f, PATCH * PATCH)
         mask = self.band_mask(extent, (b, t, f))
         return mean_tokens(patches, mask, [patches] if all_layers else None)
-
-    def _steps(self, frames: int) -> int:
-        return 1 + (frames - PATCH) // self.stride_time
-
-    def _bands(self) -> int:
-        return 1 + (FBANK.num_mels - PATCH) // self.stride_mel
 
 
 def build(
@@ -150,6 +102,8 @@ def build(
     *,
     stride_time: int = PATCH,
     stride_mel: int = PATCH,
+    length_policy: str = "pad",
+    target_frames: int | None = None,
     mask_padding: bool = False,
 ) -> LogmelEncoder:
     """The weightless encoder.
@@ -159,10 +113,13 @@ def build(
         read: None; there are no weights.
         stride_time: Frames from one patch to the next, 1 ... 16.
         stride_mel: Mel bands from one patch to the next, 1 ... 16.
+        length_policy: What becomes of clips of different lengths, see `framing`.
+        target_frames: Length of the input in frames, of which 100 are a second; None,
+            as long as the longest clip.
         mask_padding: Whether time steps without a real frame are masked.
 
     Raises:
-        InputError: A stride is out of range.
+        InputError: A stride is out of range, or an unknown policy.
     """
     del read
     for option, stride in {
@@ -171,12 +128,20 @@ def build(
     }.items():
         if not 1 <= stride <= PATCH:
             raise InputError(f"{option} must be 1 ... {PATCH}, not {stride}")
+    framing = Framing(
+        filters=FBANK,
+        patch_frames=PATCH,
+        frames_per_step=stride_time,
+        policy=length_policy,
+        target_frames=target_frames,
+    )
     return LogmelEncoder(
         name=name,
         description="log-mel patches, no weights",
         licence="none needed",
         weights="none",
         params={},
+        framing=framing,
         mask_padding=mask_padding,
         stride_time=stride_time,
         stride_mel=stride_mel,

@@ -5,32 +5,22 @@ from __future__ import annotations
 import abc
 import dataclasses
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from unmute_jax.encoders.base import Encoder, Params
+from unmute_jax.encoders.base import Encoder, Geometry, Params
+from unmute_jax.encoders.framing import Extent, Framing, join
+from unmute_jax.errors import InputError
 from unmute_jax.frontends import frame_mask
 from unmute_jax.tokens import Arr, Tokens, mean_token
 
 # How many tokens of several clips go through a network together on a CPU: fewer would
 # read its weights for too little, more would not stay in the cache.
 TOKENS_AT_ONCE = 512
-
-
-class Extent(NamedTuple):
-    """How much of each input is of its clip.
-
-    Attributes:
-        lengths: `[B]`, samples that belong to the clip; padding lies behind them.
-        samples: Of the whole input.
-    """
-
-    lengths: Int[Arr, "B"]
-    samples: int
 
 
 def mean_tokens(
@@ -64,40 +54,118 @@ class SpectrogramEncoder(Encoder):
     `precision` says otherwise.
 
     Attributes:
+        framing: How clips of any length become inputs.
         mask_padding: Whether `Tokens.mask` leaves out time steps that hold no frame of
             the clip. The paper keeps all of them.
     """
 
+    framing: Framing
     mask_padding: bool = False
+
+    def __post_init__(self) -> None:
+        most, frames = self._most_frames, self.framing.target_frames
+        if most and frames and frames > most:
+            raise InputError(
+                f"{self.name} takes at most {most} frames; target_frames is {frames}"
+            )
+
+    # Facts -------------------------------------------------------------------
 
     @property
     @abc.abstractmethod
-    def frames_per_step(self) -> int:
-        """Frames from one time step to the next."""
+    def frequency_edges_hz(self) -> tuple[tuple[float, float], ...]:
+        """(low, high) of each frequency patch, lowest first."""
 
-    @abc.abstractmethod
-    def real_frames(self, lengths: Int[Arr, "B"]) -> Int[Array, "B"]:
-        """Frames that hold nothing but samples of the clip."""
+    @property
+    def max_steps(self) -> int | None:
+        """The most time steps that the network takes at once; None: any number."""
+        return None
+
+    @property
+    def geometry(self) -> Geometry:
+        """Where tokens lie in time and frequency."""
+        shift = self.framing.frames_per_step * self.framing.filters.frame_shift
+        return Geometry(
+            seconds_per_step=shift / self.sample_rate,
+            frequency_edges_hz=self.frequency_edges_hz,
+        )
+
+    def input_samples(self, clip_seconds: float) -> int:
+        """See `Encoder`.
+
+        Args:
+            clip_seconds: Of the longest clip.
+
+        Raises:
+            InputError: That is shorter than a frame.
+        """
+        samples = round(clip_seconds * self.sample_rate)
+        self._check_length(samples)
+        return self.framing.input_samples(samples)
+
+    def grid(self, clip_seconds: float) -> tuple[int, int]:
+        """(T, F) of the tokens where the longest clip is of so many seconds."""
+        frames = self.framing.filters.num_frames(self.input_samples(clip_seconds))
+        return self.framing.num_steps(frames), len(self.frequency_edges_hz)
+
+    @property
+    def num_layers(self) -> int:
+        """L."""
+        return self._num_layers
+
+    @functools.cached_property
+    def _num_layers(self) -> int:
+        waveform = np.zeros((1, self.min_samples), np.float32)
+        lengths = np.full(1, waveform.shape[1], np.int32)
+
+        def every(params: Params) -> Any:
+            return self.apply(params, waveform, lengths, all_layers=True).layers
+
+        layers = jax.eval_shape(every, self.params)
+        return 0 if layers is None else layers.shape[1]
+
+    def identity(self) -> dict[str, Any]:
+        """See `Encoder`."""
+        return {
+            **super().identity(),
+            "mask_padding": self.mask_padding,
+            **self.framing.identity(),
+        }
+
+    # Pure functions ----------------------------------------------------------
 
     @abc.abstractmethod
     def spectrogram(
         self,
         params: Params,
-        waveform: Float[Arr, "B S"],
-        lengths: Int[Arr, "B"],
+        waveform: Float[Array, "B S"],
+        lengths: Int[Array, "B"],
     ) -> Float[Array, "B frames mels"]:
-        """The normalised network input."""
+        """The normalised network input.
+
+        Args:
+            params: As of the encoder.
+            waveform: As `framing.fit` gives it: zero behind each clip.
+            lengths: Samples that belong to each clip.
+        """
 
     @abc.abstractmethod
     def tokens(
         self,
         params: Params,
-        spectrogram: Float[Arr, "B frames mels"],
+        spectrogram: Float[Array, "B frames mels"],
         extent: Extent | None,
         *,
         all_layers: bool,
     ) -> Tokens:
-        """Tokens of `spectrogram`; `extent` is None where nobody knows of padding."""
+        """The tokens of one input each.
+
+        Args:
+            params: As of the encoder.
+            spectrogram: Of at least one patch and at most `max_steps`.
+            extent: How much of it is of its clip; None where nobody knows.
+            all_layers: Whether to give `Tokens.layers` and `layer_cls` too.
+        """
 
     def apply(
         self,
@@ -112,27 +180,9 @@ class SpectrogramEncoder(Encoder):
         Clips with fewer than `min_samples` samples are all padding.
         """
         with jax.default_matmul_precision("highest"):
-            spectrogram = self.spectrogram(params, waveform, lengths)
-            extent = Extent(lengths, waveform.shape[1])
-            return self.tokens(params, spectrogram, extent, all_layers=all_layers)
-
-    @property
-    def num_layers(self) -> int:
-        """L."""
-        return self._num_layers
-
-    @functools.cached_property
-    def _num_layers(self) -> int:
-        samples = self.input_samples(self.min_samples / self.sample_rate)
-        # One second is enough for a patch of every encoder.
-        waveform = np.zeros((1, max(samples, self.sample_rate)), np.float32)
-        lengths = np.full(1, waveform.shape[1], np.int32)
-
-        def every(params: Params) -> Any:
-            return self.apply(params, waveform, lengths, all_layers=True).layers
-
-        layers = jax.eval_shape(every, self.params)
-        return 0 if layers is None else layers.shape[1]
+            fitted, extent = self.framing.fit(waveform, lengths)
+            spectrogram = self.spectrogram(params, fitted, extent.lengths)
+            return self._in_windows(params, spectrogram, extent, all_layers)
 
     def step_mask(
         self, extent: Extent | None, shape: tuple[int, int]
@@ -145,8 +195,7 @@ class SpectrogramEncoder(Encoder):
         """
         if extent is None or not self.mask_padding:
             return jnp.ones(shape, bool)
-        steps = -(-self.real_frames(extent.lengths) // self.frames_per_step)
-        return frame_mask(steps, shape[1])
+        return frame_mask(self.framing.real_steps(extent.lengths), shape[1])
 
     def band_mask(
         self, extent: Extent | None, shape: tuple[int, int, int]
@@ -155,9 +204,42 @@ class SpectrogramEncoder(Encoder):
         steps = self.step_mask(extent, shape[:2])
         return jnp.broadcast_to(steps[:, :, None], shape)
 
-    def identity(self) -> dict[str, Any]:
-        """See `Encoder`."""
-        return {**super().identity(), "mask_padding": self.mask_padding}
+    def _in_windows(
+        self,
+        params: Params,
+        spectrogram: Array,
+        extent: Extent | None,
+        all_layers: bool,
+    ) -> Tokens:
+        """`tokens`; where there are several windows, of each and then joined."""
+        windows = self.framing.num_windows(spectrogram.shape[1])
+        held = None
+        if windows > 1:
+            spectrogram = self.framing.cut(spectrogram)
+            if extent is not None:
+                extent, held = self.framing.cut_extent(extent, windows)
+        self._check_frames(*spectrogram.shape[1:])
+        tokens = self.tokens(params, spectrogram, extent, all_layers=all_layers)
+        return join(tokens, windows, held) if windows > 1 else tokens
+
+    def _check_frames(self, frames: int, mels: int) -> None:
+        """Refuses spectrograms that the network does not take."""
+        least, most = self.framing.patch_frames, self._most_frames
+        bands = self.framing.filters.num_mels
+        if mels != bands or frames < least or (most and frames > most):
+            allowed = f"{least} to {most}" if most else f"at least {least}"
+            raise InputError(
+                f"{self.name} takes {allowed} frames of {bands} mel bands; got "
+                f"{frames} of {mels}"
+            )
+
+    @property
+    def _most_frames(self) -> int | None:
+        """The frames of `max_steps`, and those that fill no further step."""
+        if self.max_steps is None:
+            return None
+        steps = self.max_steps * self.framing.frames_per_step
+        return self.framing.patch_frames + steps - 1
 
     # For people --------------------------------------------------------------
 
@@ -201,13 +283,19 @@ class SpectrogramEncoder(Encoder):
 
     @functools.cached_property
     def _spectrogram(self) -> Any:
-        return jax.jit(jax.default_matmul_precision("highest")(self.spectrogram))
+        @jax.jit
+        @jax.default_matmul_precision("highest")
+        def spectrogram(params: Params, waveform: Any, lengths: Any) -> Array:
+            fitted, extent = self.framing.fit(waveform, lengths)
+            return self.spectrogram(params, fitted, extent.lengths)
+
+        return spectrogram
 
     @functools.cached_property
     def _tokens(self) -> Any:
         @functools.partial(jax.jit, static_argnames="all_layers")
         @jax.default_matmul_precision("highest")
         def tokens(params: Params, spectrogram: Any, *, all_layers: bool) -> Tokens:
-            return self.tokens(params, spectrogram, None, all_layers=all_layers)
+            return self._in_windows(params, spectrogram, None, all_layers)
 
         return tokens

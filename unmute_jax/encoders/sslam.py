@@ -12,10 +12,11 @@ import functools
 
 from unmute_jax.encoders import eat
 from unmute_jax.encoders.vit_encoder import Input
+from unmute_jax.encoders.vit_family import Recipe
 from unmute_jax.encoders.vit_family import build as build_family
 
 # SPASS is the data of the polyphonic evaluation.
-SPASS = Input(target_frames=1024, mean=-5.275, std=3.268)
+SPASS = Recipe(1024, Input(mean=-5.275, std=3.268))
 
 ORIGIN = dataclasses.replace(
     eat.ORIGIN,

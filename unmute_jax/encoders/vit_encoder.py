@@ -7,23 +7,22 @@ has its own constants, network and checkpoints: its `vit_family.Family`.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from unmute_jax.encoders.base import Geometry, Params
+from unmute_jax.encoders.base import Params
+from unmute_jax.encoders.framing import Extent
 from unmute_jax.encoders.spectrogram_encoder import (
     TOKENS_AT_ONCE,
-    Extent,
     SpectrogramEncoder,
 )
 from unmute_jax.encoders.vit_network import VitNetwork
-from unmute_jax.errors import InputError
-from unmute_jax.frontends import KaldiFbank, fit_frames, kaldi_fbank, real_frames
+from unmute_jax.frontends import KaldiFbank, kaldi_fbank, zero_behind
 from unmute_jax.portions import in_portions
-from unmute_jax.tokens import Arr, Tokens
+from unmute_jax.tokens import Tokens
 from unmute_jax.weights.vit import BANDS, PATCH
 
 FBANK = KaldiFbank()
@@ -31,17 +30,18 @@ FBANK = KaldiFbank()
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Input:
-    """How a log-mel becomes the network input: `(x - mean) / (2 std)`.
+    """How a log-mel becomes the network input.
 
     Attributes:
-        target_frames: Frames after cropping or padding with raw zeros.
         mean: Of the log-mels of the data set.
         std: Of the same.
+        padding: What lies behind a clip: "zeros" in place of its log-mels, as in all
+            fine-tuning, or the log-mels of "silence".
     """
 
-    target_frames: int
     mean: float
     std: float
+    padding: Literal["zeros", "silence"] = "zeros"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,12 +50,12 @@ class VitEncoder(SpectrogramEncoder):
 
     Attributes:
         network: The flax module.
-        input: Length and normalisation of the spectrogram.
+        input: Padding and normalisation of the spectrogram.
         positions: How stored positions become those of another length.
     """
 
     sample_rate = FBANK.sample_rate
-    min_samples = FBANK.frame_length
+    min_samples = FBANK.min_samples
 
     network: VitNetwork
     input: Input
@@ -67,73 +67,59 @@ class VitEncoder(SpectrogramEncoder):
         return self.network.sizes.width
 
     @property
-    def geometry(self) -> Geometry:
-        """160 ms by 16 mel bands."""
-        return Geometry(
-            seconds_per_step=PATCH * FBANK.frame_shift / FBANK.sample_rate,
-            frequency_edges_hz=tuple(
-                FBANK.band_edges_hz(PATCH * f, PATCH * (f + 1)) for f in range(BANDS)
-            ),
-        )
+    def frequency_edges_hz(self) -> tuple[tuple[float, float], ...]:
+        """16 mel bands each."""
+        return FBANK.patch_edges_hz(PATCH, PATCH)
 
     @property
-    def frames_per_step(self) -> int:
-        """16."""
-        return PATCH
+    def max_steps(self) -> int | None:
+        """Those that there are positions for."""
+        return self.network.max_steps
 
     def details(self) -> dict[str, Any]:
         """Sizes, heads and front end."""
+        padding = self.input.padding
         return {
             "sizes": dataclasses.asdict(self.network.sizes),
             "num_heads": self.network.num_heads,
             "fbank": dataclasses.asdict(FBANK),
-            "input": dataclasses.asdict(self.input),
+            "input": {
+                "target_frames": self.framing.target_frames,
+                "mean": self.input.mean,
+                "std": self.input.std,
+                **({"padding": padding} if padding != "zeros" else {}),
+            },
             "positions": self.positions,
         }
 
-    def input_samples(self, clip_seconds: float) -> int:
-        """What fills `target_frames`, however long the clips are."""
-        del clip_seconds
-        return FBANK.num_samples(self.input.target_frames)
-
-    def grid(self, clip_seconds: float) -> tuple[int, int]:
-        """Likewise the same for all clips."""
-        del clip_seconds
-        return self.input.target_frames // PATCH, BANDS
-
-    def real_frames(self, lengths: Int[Arr, "B"]) -> Int[Array, "B"]:
-        """Complete frames of the clip."""
-        return real_frames(lengths, FBANK)
+    def identity(self) -> dict[str, Any]:
+        """See `Encoder`; `input` says all of the usual policy, as it always did."""
+        full = super().identity()
+        if self.framing.policy == "pad":
+            del full["lengths"]
+        return full
 
     def spectrogram(
-        self, params: Params, waveform: Float[Arr, "B S"], lengths: Int[Arr, "B"]
+        self, params: Params, waveform: Float[Array, "B S"], lengths: Int[Array, "B"]
     ) -> Float[Array, "B frames 128"]:
-        """Log-mels, cropped or padded with zeros, then normalised."""
+        """Log-mels, padded, then normalised: `(x - mean) / (2 std)`."""
         del params
-        target, mean, std = dataclasses.astuple(self.input)
-        # What lies behind the last frame would only be cropped later.
-        logmel = kaldi_fbank(waveform[:, : FBANK.num_samples(target)], FBANK)
-        fitted = fit_frames(logmel, self.real_frames(lengths), target)
-        return (fitted - mean) / (2 * std)
+        logmel = kaldi_fbank(waveform, FBANK)
+        if self.input.padding == "zeros":
+            logmel = zero_behind(logmel, FBANK.real_frames(lengths))
+        return (logmel - self.input.mean) / (2 * self.input.std)
 
     def tokens(
         self,
         params: Params,
-        spectrogram: Float[Arr, "B frames mels"],
+        spectrogram: Float[Array, "B frames mels"],
         extent: Extent | None,
         *,
         all_layers: bool,
     ) -> Tokens:
         """The feature of the network, and the output of every block on request."""
-        spectrogram = jnp.asarray(spectrogram)
-        b, frames, mels = spectrogram.shape
-        t, most = frames // PATCH, self.network.max_steps
-        if mels != PATCH * BANDS or t < 1 or (most is not None and t > most):
-            allowed = f"at least {PATCH}" if most is None else f"16 to {most * PATCH}"
-            raise InputError(
-                f"{self.name} takes {allowed} frames of {PATCH * BANDS} mel bands; "
-                f"got {frames} of {mels}"
-            )
+        b, frames, _ = spectrogram.shape
+        t = frames // PATCH
 
         def run(params: Params, spectrogram: Array) -> tuple[list[Array], Array]:
             variables = {"params": params}

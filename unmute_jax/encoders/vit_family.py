@@ -7,15 +7,29 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
-from unmute_jax.encoders.vit_encoder import Input, VitEncoder
+from unmute_jax.encoders.framing import Framing
+from unmute_jax.encoders.vit_encoder import FBANK, Input, VitEncoder
 from unmute_jax.encoders.vit_network import VitNetwork
-from unmute_jax.errors import InputError, unknown_name
+from unmute_jax.errors import unknown_name
 from unmute_jax.weights.encoder_weights import EncoderWeights
 from unmute_jax.weights.vit import PATCH
 
 # (width, depth) -> (name, attention heads).
 PUBLISHED_SIZES = {(768, 12): ("base", 12), (1024, 24): ("large", 16)}
+
+
+class Recipe(NamedTuple):
+    """What the reference does with the clips of a data set.
+
+    Attributes:
+        target_frames: Length of the input; 100 frames are a second.
+        input: Its padding and normalisation.
+    """
+
+    target_frames: int
+    input: Input
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,7 +45,7 @@ class Family:
 
     encoder: type[VitEncoder]
     networks: Mapping[str, type[VitNetwork]]
-    recipes: Mapping[str, Input]
+    recipes: Mapping[str, Recipe]
 
 
 def build(
@@ -40,6 +54,7 @@ def build(
     read: Callable[[], EncoderWeights],
     *,
     recipe: str = "audioset",
+    length_policy: str = "pad",
     target_frames: int | None = None,
     mean: float | None = None,
     std: float | None = None,
@@ -53,27 +68,33 @@ def build(
         name: As in the registry.
         read: Called when the options are known to be right.
         recipe: One of `family.recipes`: length and constants of the input.
-        target_frames: Overrides those of the recipe; 100 frames are a second.
+        length_policy: What becomes of clips of other lengths, see `framing`; the
+            reference always pads or crops.
+        target_frames: Overrides those of the recipe.
         mean: Likewise.
         std: Likewise.
         positions: One of `family.networks`; None, the first.
         mask_padding: Whether time steps without a real frame are masked.
 
     Raises:
-        InputError: An unknown recipe or `positions`, too few frames, or of `read`.
+        InputError: An unknown recipe, policy or `positions`, a target that the network
+            does not take, or of `read`.
     """
     if recipe not in family.recipes:
         raise unknown_name(f"recipe of encoder {name!r}", recipe, family.recipes)
     positions = positions or next(iter(family.networks))
     if positions not in family.networks:
         raise unknown_name(f"positions of encoder {name!r}", positions, family.networks)
-    given = {"target_frames": target_frames, "mean": mean, "std": std}
+    wanted = family.recipes[recipe]
+    framing = Framing(
+        filters=FBANK,
+        patch_frames=PATCH,
+        frames_per_step=PATCH,
+        policy=length_policy,
+        target_frames=wanted.target_frames if target_frames is None else target_frames,
+    )
+    given = {"mean": mean, "std": std}
     overrides = {key: value for key, value in given.items() if value is not None}
-    wanted = dataclasses.replace(family.recipes[recipe], **overrides)
-    if wanted.target_frames < PATCH:
-        raise InputError(
-            f"target_frames must be at least {PATCH}, not {wanted.target_frames}"
-        )
     weights = read()
     return family.encoder(
         name=name,
@@ -87,5 +108,6 @@ def build(
         network=family.networks[positions](
             sizes=weights.sizes, num_heads=weights.num_heads
         ),
-        input=wanted,
+        framing=framing,
+        input=dataclasses.replace(wanted.input, **overrides),
     )
