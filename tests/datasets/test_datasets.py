@@ -26,8 +26,11 @@ def prints(dataset):
     return {split: dataset.fingerprint(split) for split in dataset.splits}
 
 
+ESC = ["esc10", "esc50", "esc50/esc10", "esc_mix"]
+
+
 def test_the_names():
-    assert list_datasets() == ["esc10", "esc50", "esc50/esc10", "esc_mix"]
+    assert list_datasets() == [*ESC, "fsdd", "sc2", "sc2/twelve"]
 
 
 @pytest.mark.parametrize(

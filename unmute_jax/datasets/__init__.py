@@ -5,27 +5,34 @@ import importlib
 import inspect
 import os
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unmute_jax.datasets.dataset import Clip, ClipSource, Dataset, Protocol
 from unmute_jax.errors import InputError, unknown_name
+
+if TYPE_CHECKING:
+    from unmute_jax.datasets.facts import Facts
 
 __all__ = [
     "Clip",
     "ClipSource",
     "Dataset",
     "Protocol",
+    "all_facts",
     "list_datasets",
     "load_dataset",
 ]
 
-# Name -> (module, function that makes the builder). A module is imported when one of
-# its data sets is loaded, because TFDS takes half a second.
+# Name -> (module, function that makes the builder, its first arguments). A module is
+# imported when one of its data sets is loaded, because TFDS takes half a second.
 _BUILDERS = {
     "esc10": ("esc50", "esc10"),
     "esc50": ("esc50", "esc50"),
     "esc50/esc10": ("esc50", "esc10"),
     "esc_mix": ("esc_mix", "esc_mix"),
+    "fsdd": ("fsdd", "fsdd"),
+    "sc2": ("sc2", "sc2"),
+    "sc2/twelve": ("sc2", "twelve"),
 }
 # What a person names by its place: "folder:PATH" and "csv:PATH".
 _OWN = {"folder": "folder", "csv": "table"}
@@ -34,6 +41,13 @@ _OWN = {"folder": "folder", "csv": "table"}
 def list_datasets() -> list[str]:
     """The names `load_dataset` knows (`esc50/esc10` and `esc10` are the same)."""
     return sorted(_BUILDERS)
+
+
+def all_facts() -> "list[Facts]":
+    """What is known of every data set before its files are read."""
+    modules = dict.fromkeys(module for module, *_ in _BUILDERS.values())
+    code = [importlib.import_module(f"unmute_jax.datasets.{name}") for name in modules]
+    return [facts for module in code for facts in module.FACTS]
 
 
 def load_dataset(
@@ -71,8 +85,9 @@ def load_dataset(
         return make(data_dir=data_dir, on_bad=on_bad).dataset()
     if name not in _BUILDERS:
         raise unknown_name("dataset", name, [*_BUILDERS, *(f"{k}:PATH" for k in _OWN)])
-    module, function = _BUILDERS[name]
-    make = getattr(importlib.import_module(f"unmute_jax.datasets.{module}"), function)
+    module, function, *arguments = _BUILDERS[name]
+    code = importlib.import_module(f"unmute_jax.datasets.{module}")
+    make = functools.partial(getattr(code, function), *arguments)
     _check_options(name, make, options)
     return make(data_dir=data_dir, on_bad=on_bad, **options).dataset()
 

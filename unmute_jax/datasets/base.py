@@ -74,6 +74,7 @@ class ClipBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         licence: Of the audio.
         citation: Whom to cite.
         notes: What a reader of results must know.
+        has_events: Whether clips come with the onsets and offsets of their labels.
     """
 
     dataset_name: str
@@ -85,6 +86,7 @@ class ClipBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     licence: str
     citation: str
     notes: tuple[str, ...] = ()
+    has_events: bool = False
 
     # Nothing is downloaded through TFDS, so there are no checksums for it to look for.
     url_infos = None
@@ -142,6 +144,7 @@ class ClipBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
             splits=found["splits"],
             fingerprints=found["fingerprints"],
             folder=folder,
+            has_events=self.has_events,
             all_protocols=self.protocols,
         )
 

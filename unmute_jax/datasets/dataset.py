@@ -68,6 +68,7 @@ class Dataset:
         fingerprints: SHA-256 of the content by split; see `fingerprint`.
         folder: Where the prepared records are.
         all_protocols: Every protocol of the data set, the default first.
+        has_events: Whether onsets and offsets are known; see `events`.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Dataset:
     fingerprints: dict[str, str]
     folder: pathlib.Path
     all_protocols: tuple[Protocol, ...]
+    has_events: bool = False
 
     def fingerprint(self, split: str) -> str:
         """SHA-256 over the ids, labels, events and audio of a split, in their order.
@@ -100,6 +102,21 @@ class Dataset:
     def ids(self, split: str) -> list[str]:
         """The ids of a split, in its order; its records are read for them."""
         return [clip.id for clip in self.source_of(split)]
+
+    def events(self, split: str, row: int) -> tuple[tuple[int, float, float], ...]:
+        """(class, onset, offset) in seconds of the events of a clip.
+
+        None of a clip without labels: it is known to be silent. A label without an
+        event was given to the clip as a whole: where it sounds is not known.
+
+        Raises:
+            InputError: This data set knows no onsets and offsets.
+        """
+        if not self.has_events:
+            raise InputError(
+                f"{self.name} has labels of whole clips, no onsets and offsets"
+            )
+        return self.source_of(split)[row].events
 
     def protocols(self, test_fold: int | None = None) -> tuple[Protocol, ...]:
         """The protocols to run.

@@ -8,11 +8,8 @@ fold k is reported and fold k % 5 + 1 selects, so no score is chosen by itself.
 """
 
 import collections
-import csv
 import dataclasses
 import hashlib
-import http.client
-import io
 import os
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,13 +19,13 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from unmute_jax.audio import decode_audio, resample
-from unmute_jax.caches import cache_dir
 from unmute_jax.datasets.base import ClipBuilder, OnBad, Recording
 from unmute_jax.datasets.dataset import Protocol
-from unmute_jax.datasets.files import Files, Folder, download, find_files
+from unmute_jax.datasets.facts import Download, Facts, obtain
+from unmute_jax.datasets.files import Files, Folder, find_files
+from unmute_jax.datasets.tables import Line, read_table
 from unmute_jax.errors import InputError
 
-URL = "https://github.com/karoldvl/ESC-50/archive/master.zip"
 CITATION = (
     "K. J. Piczak, ESC: Dataset for Environmental Sound Classification, "
     "ACM Multimedia 2015"
@@ -46,6 +43,49 @@ CLASSES = (
 # The classes of ESC-10, re-indexed from 0 in this order.
 ESC10_TARGETS = (0, 1, 10, 11, 12, 20, 21, 38, 40, 41)
 CLIPS_PER_CLASS = 40
+
+FACTS = (
+    Facts(
+        name="esc50",
+        title="ESC-50",
+        task="single-label",
+        classes=len(CLASSES),
+        splits={f"fold{k}": 400 for k in range(1, FOLDS + 1)},
+        protocol="fold k tests, k + 1 validates",
+        layout="verified",
+        checked="the official csv and files",
+        files="the folder that holds meta/esc50.csv and audio/, the folder around it, "
+        "or the official zip",
+        licence="CC BY-NC 3.0 (non-commercial)",
+        citation=CITATION,
+        home="https://github.com/karolpiczak/ESC-50",
+        downloads=(
+            Download(
+                url="https://github.com/karoldvl/ESC-50/archive/master.zip",
+                name="ESC-50-master.zip",
+                megabytes=600,
+            ),
+        ),
+        steps=(
+            "with no download at all, the data set 'esc10' and configs/quickstart.py "
+            "work from embedded clips",
+        ),
+    ),
+    Facts(
+        name="esc10",
+        title="ESC-10",
+        task="single-label",
+        classes=len(ESC10_TARGETS),
+        splits={f"fold{k}": 80 for k in range(1, FOLDS + 1)},
+        protocol="fold k tests, k + 1 validates",
+        layout="verified",
+        checked="the official csv and files",
+        files="as esc50; by default the clips that come with this package",
+        licence="CC BY 3.0",
+        citation=CITATION,
+        home="https://github.com/karolpiczak/ESC-50",
+    ),
+)
 
 _CSV = "meta/esc50.csv"
 _COLUMNS = ("filename", "fold", "target", "category")
@@ -138,7 +178,7 @@ class Esc50(ClipBuilder):
         self._copy = copy
         is_subset = copy.targets == ESC10_TARGETS
         self.dataset_name = "esc10" if is_subset else "esc50"
-        self.licence = "CC BY 3.0" if is_subset else "CC BY-NC 3.0 (non-commercial)"
+        self.licence = FACTS[is_subset].licence
         self.source = copy.source
         self.notes = copy.notes
         self.classes = copy.classes
@@ -171,7 +211,7 @@ def esc50(
     data_dir: str | os.PathLike[str] | None = None, on_bad: OnBad = "fail"
 ) -> ClipBuilder:
     """All 50 classes; fetched from its home (600 MB) where no copy is found."""
-    return Esc50(_copy(given(data_dir) or _cached() or _fetched()), on_bad=on_bad)
+    return Esc50(_copy(obtain(FACTS[0], data_dir, _find)), on_bad=on_bad)
 
 
 def esc10(
@@ -192,36 +232,16 @@ def esc10_copy(files: Files | None) -> Copy:
 
 def given(data_dir: str | os.PathLike[str] | None) -> Files | None:
     """The copy in `data_dir`; None if that is None."""
-    if data_dir is None:
-        return None
-    if files := find_files(data_dir, _CSV):
-        return files
-    raise InputError(
-        f"{data_dir}: no ESC-50 here; give the folder that holds {_CSV} and audio/, "
-        "the folder around it, or the official zip"
-    )
+    return None if data_dir is None else obtain(FACTS[0], data_dir, _find)
 
 
 def _cached() -> Files | None:
-    place = cache_dir("datasets") / "esc50"
-    return find_files(place, _CSV) if place.exists() else None
+    place = FACTS[0].folder
+    return _find(place) if place.exists() else None
 
 
-def _fetched() -> Files:
-    target = cache_dir("datasets") / "esc50" / "ESC-50-master.zip"
-    try:
-        download(URL, target, megabytes=600)
-    except (OSError, http.client.HTTPException) as error:
-        raise InputError(
-            f"esc50 is not in {target.parent} and fetching {URL} failed ({error}): "
-            f"get that file (600 MB) and put it at {target}, or name its place as "
-            "data_dir; with no download at all, the data set 'esc10' and "
-            "configs/quickstart.py work from embedded clips"
-        ) from None
-    files = find_files(target, _CSV)
-    if files is None:
-        raise InputError(f"{URL}: what came is not ESC-50, there is no {_CSV} in it")
-    return files
+def _find(place: pathlib.Path) -> Files | None:
+    return find_files(place, _CSV)
 
 
 def _copy(
@@ -244,18 +264,7 @@ def _copy(
 def _rows(files: Files) -> list[Row]:
     """All lines of the csv, checked."""
     where = files.where(_CSV)
-    try:
-        text = files.read(_CSV).decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError(f"{where}: is not a text file in UTF-8") from None
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    columns = reader.fieldnames or ()
-    if missing := [name for name in _COLUMNS if name not in columns]:
-        raise InputError(f"{where}: has no column {', '.join(missing)}")
-    try:
-        rows = [_row(line, f"{where}, line {reader.line_num}") for line in reader]
-    except csv.Error as error:
-        raise InputError(f"{where}: is not a csv file ({error})") from None
+    rows = [_row(line) for line in read_table(files, _CSV, _COLUMNS)]
     if twice := _duplicates(row.filename for row in rows):
         raise InputError(f"{where}: names {twice[0]} more than once")
     pairs = {(row.target, row.category) for row in rows}
@@ -266,14 +275,14 @@ def _rows(files: Files) -> list[Row]:
     return rows
 
 
-def _row(line: Mapping[str | None, Any], where: str) -> Row:
-    if None in line or None in line.values():
-        raise InputError(f"{where}: has more or fewer fields than the header")
+def _row(line: Line) -> Row:
     fold, target = line["fold"], line["target"]
     if fold not in map(str, range(1, FOLDS + 1)):
-        raise InputError(f"{where}: fold is {fold!r}, not 1 to {FOLDS}")
+        raise InputError(f"{line.where}: fold is {fold!r}, not 1 to {FOLDS}")
     if target not in map(str, range(len(CLASSES))):
-        raise InputError(f"{where}: target is {target!r}, not 0 to {len(CLASSES) - 1}")
+        raise InputError(
+            f"{line.where}: target is {target!r}, not 0 to {len(CLASSES) - 1}"
+        )
     return Row(
         filename=line["filename"],
         fold=int(fold),

@@ -14,8 +14,26 @@ import tensorflow_datasets as tfds
 from unmute_jax.datasets import esc50, mixing
 from unmute_jax.datasets.base import ClipBuilder, OnBad, Recording
 from unmute_jax.datasets.dataset import Protocol
+from unmute_jax.datasets.facts import Facts
 from unmute_jax.errors import InputError
 
+FACTS = (
+    Facts(
+        name="esc_mix",
+        title="ESC-mix, mixtures of ESC-10",
+        task="multi-label",
+        classes=len(esc50.ESC10_TARGETS),
+        splits={"train": 1000, "validation": 400, "test": 400},
+        protocol="sources of folds 1-3, 4, 5",
+        layout="verified",
+        checked="the layout of ESC-50",
+        files="as esc50; by default the clips that come with this package",
+        licence="CC BY 3.0 (mixtures of ESC-10)",
+        citation=esc50.CITATION,
+        home="https://github.com/karolpiczak/ESC-50",
+        is_strong=True,
+    ),
+)
 FOLDS = {"train": (1, 2, 3), "validation": (4,), "test": (5,)}
 
 
@@ -31,14 +49,15 @@ class EscMix(ClipBuilder):
     """Mixtures of the clips of a copy of ESC-10."""
 
     VERSION = tfds.core.Version("1.0.0")
-    dataset_name = "esc_mix"
-    task = "multi-label"
+    dataset_name = FACTS[0].name
+    task = FACTS[0].task
     sample_rate = mixing.SAMPLE_RATE
-    licence = "CC BY 3.0 (mixtures of ESC-10)"
-    citation = esc50.CITATION
+    has_events = FACTS[0].is_strong
+    licence = FACTS[0].licence
+    citation = FACTS[0].citation
     protocols = (
         Protocol(
-            name="sources of folds 1-3, 4, 5",
+            name=FACTS[0].protocol,
             train=("train",),
             validation=("validation",),
             test=("test",),

@@ -1,17 +1,17 @@
-"""The original files of a data set: a folder, its parent, or the published zip."""
+"""The original files of a data set: a folder, its parent, or published archives."""
 
 import abc
+import fnmatch
+import functools
 import hashlib
 import os
 import pathlib
-import urllib.request
+import re
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
+from unmute_jax.datasets.archives import is_tar, unpack
 from unmute_jax.errors import InputError
-from unmute_jax.progress import progress
-
-_MEGABYTE = 10**6
 
 
 class Files(abc.ABC):
@@ -32,6 +32,10 @@ class Files(abc.ABC):
     @abc.abstractmethod
     def stamp(self, names: Iterable[str]) -> str:
         """A hash that changes when one of these files changes; reads none of them."""
+
+    @abc.abstractmethod
+    def names(self, below: str = "") -> list[str]:
+        """All files below a folder (with its path), in order; nothing if it is not."""
 
 
 class Folder(Files):
@@ -70,6 +74,17 @@ class Folder(Files):
                 seen.update(f"{name}\0missing\n".encode())
         return seen.hexdigest()
 
+    def names(self, below: str = "") -> list[str]:
+        """See `Files`; hidden ones and those in hidden folders are left out."""
+        found: list[str] = []
+        for folder, inner, files in os.walk(self._root / below):
+            inner[:] = [name for name in inner if not name.startswith(".")]
+            path = pathlib.Path(folder).relative_to(self._root)
+            found += [
+                (path / file).as_posix() for file in files if not file.startswith(".")
+            ]
+        return sorted(found)
+
 
 class Zip(Files):
     """Files below a folder inside a zip archive."""
@@ -95,8 +110,7 @@ class Zip(Files):
 
     def missing(self, names: Iterable[str]) -> list[str]:
         """See `Files`."""
-        there = set(self._archive.namelist())
-        return [name for name in names if self._root + name not in there]
+        return [name for name in names if self._root + name not in self._there]
 
     def stamp(self, names: Iterable[str]) -> str:
         """Over sizes and checksums."""
@@ -109,32 +123,129 @@ class Zip(Files):
                 seen.update(f"{name}\0missing\n".encode())
         return seen.hexdigest()
 
+    def names(self, below: str = "") -> list[str]:
+        """See `Files`."""
+        start = f"{self._root}{below}/" if below else self._root
+        return sorted(
+            name.removeprefix(self._root)
+            for name in self._there
+            if name.startswith(start) and not name.endswith("/")
+        )
 
-def find_files(place: str | os.PathLike[str], marker: str) -> Files | None:
+    @functools.cached_property
+    def _there(self) -> frozenset[str]:
+        return frozenset(self._archive.namelist())
+
+
+class Joined(Files):
+    """Files in several places, such as the archives of one data set.
+
+    Args:
+        parts: Where they are; of a name that several have, the first one counts.
+    """
+
+    def __init__(self, parts: Sequence[Files]):
+        self._parts = tuple(parts)
+
+    def read(self, name: str) -> bytes:
+        """See `Files`."""
+        return self._of(name).read(name)
+
+    def where(self, name: str) -> str:
+        """See `Files`."""
+        return self._of(name).where(name)
+
+    def missing(self, names: Iterable[str]) -> list[str]:
+        """See `Files`."""
+        left = list(names)
+        for part in self._parts:
+            left = part.missing(left)
+        return left
+
+    def stamp(self, names: Iterable[str]) -> str:
+        """Over the stamps of the parts; one that lacks a file says just that."""
+        names = list(names)
+        stamps = [part.stamp(names) for part in self._parts]
+        return hashlib.sha256("".join(stamps).encode()).hexdigest()
+
+    def names(self, below: str = "") -> list[str]:
+        """See `Files`."""
+        return sorted({name for part in self._parts for name in part.names(below)})
+
+    def _of(self, name: str) -> Files:
+        has = (part for part in self._parts if not part.missing([name]))
+        return next(has, self._parts[0])
+
+
+class Mounted(Files):
+    """Files under a folder that they are not in, so that joined names do not clash.
+
+    Args:
+        folder: Its name.
+        files: What it holds.
+    """
+
+    def __init__(self, folder: str, files: Files):
+        self._start = f"{folder}/"
+        self._files = files
+
+    def read(self, name: str) -> bytes:
+        """See `Files`."""
+        return self._files.read(name.removeprefix(self._start))
+
+    def where(self, name: str) -> str:
+        """See `Files`."""
+        return self._files.where(name.removeprefix(self._start))
+
+    def missing(self, names: Iterable[str]) -> list[str]:
+        """See `Files`."""
+        names = list(names)
+        mine = [n.removeprefix(self._start) for n in names if n.startswith(self._start)]
+        missing = {self._start + name for name in self._files.missing(mine)}
+        return [n for n in names if n in missing or not n.startswith(self._start)]
+
+    def stamp(self, names: Iterable[str]) -> str:
+        """See `Files`."""
+        return self._files.stamp(
+            n.removeprefix(self._start) for n in names if n.startswith(self._start)
+        )
+
+    def names(self, below: str = "") -> list[str]:
+        """See `Files`."""
+        if below and not f"{below}/".startswith(self._start):
+            return []
+        inner = self._files.names(f"{below}/".removeprefix(self._start).rstrip("/"))
+        return [self._start + name for name in inner]
+
+
+def find_files(
+    place: str | os.PathLike[str], marker: str, archives: Sequence[str] = ("*.zip",)
+) -> Files | None:
     """Finds a data set by one of its files.
 
     Args:
-        place: The root of the data set, the folder around it, a zip of either, or a
-            folder with such a zip.
-        marker: A file that only this data set has, relative to its root.
+        place: The root of the data set, the folder around it, an archive of either, or
+            a folder with such an archive.
+        marker: A file that only this data set has, relative to its root; `*` stands
+            for any part of a name.
+        archives: What the archives in a folder may be called. A tar is unpacked.
 
     Raises:
-        InputError: There is no such place, it is a damaged zip, or it holds several
+        InputError: There is no such place, it is a damaged archive, or it holds several
             copies.
     """
     place = pathlib.Path(place).expanduser()
     if not place.exists():
         raise InputError(f"{place}: there is no such file or folder")
     if place.is_file():
-        return _in_zip(place, marker)
-    if (place / marker).is_file():
+        return _in_archive(place, marker)
+    if _has(place, marker):
         return Folder(place)
-    copies = sorted(path for path in place.glob(f"*/{marker}") if path.is_file())
-    depth = len(pathlib.PurePosixPath(marker).parts)
-    found: list[Files] = [Folder(path.parents[depth - 1]) for path in copies]
+    inner = sorted(path for path in place.iterdir() if path.is_dir())
+    found: list[Files] = [Folder(path) for path in inner if _has(path, marker)]
     if not found:
-        zips = (_in_zip(path, marker) for path in sorted(place.glob("*.zip")))
-        found = [files for files in zips if files is not None]
+        packed = (_in_archive(path, marker) for path in _archives(place, archives))
+        found = [files for files in packed if files is not None]
     if len(found) > 1:
         raise InputError(
             f"{place}: holds several copies, name one of them: "
@@ -143,45 +254,54 @@ def find_files(place: str | os.PathLike[str], marker: str) -> Files | None:
     return found[0] if found else None
 
 
-def _in_zip(path: pathlib.Path, marker: str) -> Files | None:
+def find_parts(
+    place: str | os.PathLike[str], parts: Mapping[str, Sequence[str]]
+) -> Files | None:
+    """Finds a data set that is published in several parts, each as in `find_files`.
+
+    Args:
+        place: A folder with all of them, as folders or as archives.
+        parts: The marker of each part, and what its archives may be called.
+
+    Raises:
+        InputError: Some parts are there and others are not; or as in `find_files`.
+    """
+    found = {
+        marker: find_files(place, marker, packed) for marker, packed in parts.items()
+    }
+    missing = [marker for marker, files in found.items() if files is None]
+    if len(missing) == len(found):
+        return None
+    if missing:
+        there = ", ".join(marker for marker in found if marker not in missing)
+        raise InputError(f"{place}: has {there}, but no {', '.join(missing)}")
+    return Joined([files for files in found.values() if files is not None])
+
+
+def _has(folder: pathlib.Path, marker: str) -> bool:
+    return any(path.is_file() for path in folder.glob(marker))
+
+
+def _archives(place: pathlib.Path, patterns: Sequence[str]) -> list[pathlib.Path]:
+    return sorted({path for p in patterns for path in place.glob(p) if path.is_file()})
+
+
+def _in_archive(path: pathlib.Path, marker: str) -> Files | None:
+    if is_tar(path):
+        return find_files(unpack(path), marker, ())
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError):
         raise InputError(
             f"{path}: is not a zip archive, or its download was cut short"
         ) from None
-    roots = [n.removesuffix(marker) for n in archive.namelist() if n.endswith(marker)]
-    # The folder of an archive ends in a slash; the shortest is the outermost.
-    roots = sorted((r for r in roots if not r or r.endswith("/")), key=len)
-    return Zip(archive, roots[0]) if roots else None
-
-
-def download(url: str, target: pathlib.Path, *, megabytes: int) -> None:
-    """Fetches a zip; `target` appears only when all of it is there.
-
-    Args:
-        url: What to fetch.
-        target: Where it goes.
-        megabytes: Its usual size, for the progress where the server does not tell.
-
-    Raises:
-        OSError: It could not be fetched, or what came is not a whole zip.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f"{target.name}.{os.getpid()}.part")
-    try:
-        with (
-            urllib.request.urlopen(url, timeout=30) as page,
-            partial.open("wb") as file,
-        ):
-            length = page.headers.get("Content-Length")
-            total = int(length) // _MEGABYTE if length else megabytes
-            with progress(f"fetching {url}", total, unit="MB") as advance:
-                while chunk := page.read(_MEGABYTE):
-                    file.write(chunk)
-                    advance(1)
-        if not zipfile.is_zipfile(partial):
-            raise OSError("what came is not a whole zip archive")
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    # As in a folder, a star does not reach over a slash.
+    ending = re.compile(fnmatch.translate(marker).replace(".*", "[^/]*"))
+    roots: set[str] = set()
+    for name in archive.namelist():
+        parts = name.split("/")
+        depth = marker.count("/") + 1
+        if ending.match("/".join(parts[-depth:])):
+            roots.add("".join(f"{part}/" for part in parts[:-depth]))
+    # The shortest is the outermost.
+    return Zip(archive, min(roots, key=len)) if roots else None

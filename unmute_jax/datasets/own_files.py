@@ -74,6 +74,7 @@ class OwnFiles(ClipBuilder):
         if len(self.classes) < 2:
             have = self.classes[0] if self.classes else "none"
             raise InputError(f"{place}: needs two classes or more; there is {have}")
+        self.has_events = any(entry.events for entry in entries)
         is_single = all(len(entry.labels) == 1 for entry in entries)
         self.task = "single-label" if is_single else "multi-label"
         self._entries_of, rule = _split(entries, self.classes, str(place))

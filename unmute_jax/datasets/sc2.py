@@ -1,0 +1,221 @@
+"""Speech Commands v0.02: single words of one second.
+
+P. Warden, "Speech Commands: A Dataset for Limited-Vocabulary Speech Recognition", 2018.
+The archive `speech_commands_v0.02.tar.gz` has a folder per word, `validation_list.txt`
+and `testing_list.txt`; everything that no list names is for training.
+`speech_commands_test_set_v0.02.tar.gz` is the test of the twelve-class task.
+
+Twelve classes: ten command words; the 25 others are `_unknown_`; `_silence_` is cut
+from the background recordings, a second every half second, those of the running tap for
+validation. That is the rule of the builder that TFDS has.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import re
+from collections.abc import Iterator
+
+from unmute_jax.audio import decode_audio
+from unmute_jax.datasets.base import OnBad
+from unmute_jax.datasets.facts import Download, Facts, obtain
+from unmute_jax.datasets.file_builder import Entry, FileBuilder, Splits
+from unmute_jax.datasets.files import Files, Joined, Mounted, find_files
+from unmute_jax.datasets.tables import read_text
+from unmute_jax.errors import InputError
+
+WORDS = tuple(
+    "backward bed bird cat dog down eight five follow forward four go happy house "
+    "learn left marvin nine no off on one right seven sheila six stop three tree two "
+    "up visual wow yes zero".split()
+)
+COMMANDS = tuple("down go left no off on right stop up yes".split())
+SILENCE, UNKNOWN = "_silence_", "_unknown_"
+
+_HOME = "http://download.tensorflow.org/data"
+_WORDS_TAR = "speech_commands_v0.02.tar.gz"
+_TEST_TAR = "speech_commands_test_set_v0.02.tar.gz"
+_CITATION = (
+    "P. Warden, Speech Commands: A Dataset for Limited-Vocabulary Speech Recognition, "
+    "arXiv:1804.03209, 2018"
+)
+_WORDS = Download(url=f"{_HOME}/{_WORDS_TAR}", name=_WORDS_TAR, megabytes=2429)
+_TEST = Download(url=f"{_HOME}/{_TEST_TAR}", name=_TEST_TAR, megabytes=113)
+_SPEAKER = re.compile(r"(.+)_nohash_\d+")
+_NOISE = "_background_noise_"
+_TEST_FOLDER = "twelve_class_test"
+_RATE = 16_000
+
+FACTS = (
+    Facts(
+        name="sc2",
+        title="Speech Commands v0.02",
+        task="single-label",
+        classes=len(WORDS),
+        splits={"train": 84_843, "validation": 9_981, "test": 11_005},
+        protocol="official lists",
+        layout="verified",
+        checked="the official archives",
+        files=f"{_WORDS_TAR}, or the folder it was unpacked into",
+        licence="CC BY 4.0",
+        citation=_CITATION,
+        home=_HOME,
+        downloads=(_WORDS,),
+        sample_rate=_RATE,
+    ),
+    Facts(
+        name="sc2/twelve",
+        title="Speech Commands v0.02, twelve classes",
+        task="single-label",
+        classes=len(COMMANDS) + 2,
+        splits={"train": 85_511, "validation": 10_102, "test": 4_890},
+        protocol="official lists and test archive; silence by the rule of TFDS",
+        layout="verified",
+        checked="the official archives",
+        files=f"a folder with {_WORDS_TAR} and {_TEST_TAR}, or with the two folders "
+        "they were unpacked into",
+        licence="CC BY 4.0",
+        citation=_CITATION,
+        home=_HOME,
+        downloads=(_WORDS, _TEST),
+        sample_rate=_RATE,
+    ),
+)
+
+
+class SpeechCommands(FileBuilder):
+    """The 35 words."""
+
+    facts = FACTS[0]
+    classes = WORDS
+
+    def layout(self) -> Splits:
+        """A folder is a word; the two lists say which clips do not train."""
+        lists = {
+            "validation": _names(self.files, "validation_list.txt"),
+            "test": _names(self.files, "testing_list.txt"),
+        }
+        splits: Splits = {"train": [], "validation": [], "test": []}
+        for file, word in self.clips():
+            split = next((s for s, names in lists.items() if file in names), "train")
+            splits[split].append(
+                Entry(
+                    id=file.removesuffix(".wav"),
+                    file=file,
+                    labels=(self.label(word),),
+                    group=_speaker(file),
+                )
+            )
+        return splits
+
+    def clips(self) -> Iterator[tuple[str, str]]:
+        """Every clip and its word."""
+        words: set[str] = set()
+        for file in self.files.names():
+            word, _, name = file.partition("/")
+            if (
+                word in (_NOISE, _TEST_FOLDER)
+                or "/" in name
+                or not name.endswith(".wav")
+            ):
+                continue
+            if word not in WORDS:
+                raise InputError(
+                    f"{self.files.where(file)}: {word!r} is no word of v0.02, which "
+                    f"has {', '.join(WORDS)}"
+                )
+            words.add(word)
+            yield file, word
+        if lacking := [word for word in WORDS if word not in words]:
+            raise InputError(
+                f"{self.files.where('')}: there are no clips of {', '.join(lacking)} "
+                "(v0.01 lacks some of the words of v0.02)"
+            )
+
+    def label(self, word: str) -> int:
+        """Of a word."""
+        return self.classes.index(word)
+
+
+class TwelveCommands(SpeechCommands):
+    """Ten words, all others, and silence."""
+
+    facts = FACTS[1]
+    classes = (*COMMANDS, SILENCE, UNKNOWN)
+
+    def layout(self) -> Splits:
+        """The 35 words under twelve names, silence, and a test set of its own."""
+        splits = super().layout()
+        splits["test"] = [
+            Entry(
+                id=file.removesuffix(".wav"),
+                file=file,
+                labels=(self.classes.index(file.split("/")[1]),),
+            )
+            for file in self.files.names(_TEST_FOLDER)
+            if file.endswith(".wav")
+        ]
+        for file in self.files.names(_NOISE):
+            if file.endswith(".wav"):
+                split = "validation" if file.endswith("/running_tap.wav") else "train"
+                splits[split] += self._silence(file)
+        return splits
+
+    def label(self, word: str) -> int:
+        """Of a word; `_unknown_` for most."""
+        return self.classes.index(word if word in COMMANDS else UNKNOWN)
+
+    def _silence(self, file: str) -> list[Entry]:
+        """Seconds of a background recording, one every half second."""
+        x, rate = decode_audio(self.files.read(file), self.files.where(file))
+        halves = 2 * len(x) // rate - 1
+        return [
+            Entry(
+                id=f"{file.removesuffix('.wav')}-{half / 2:.1f}",
+                file=file,
+                labels=(self.classes.index(SILENCE),),
+                start=half / 2,
+                seconds=1.0,
+                group=file,
+            )
+            for half in range(halves)
+        ]
+
+
+def sc2(
+    data_dir: str | os.PathLike[str] | None = None, on_bad: OnBad = "fail"
+) -> FileBuilder:
+    """The 35 words."""
+    return SpeechCommands(obtain(FACTS[0], data_dir, _find_words), on_bad=on_bad)
+
+
+def twelve(
+    data_dir: str | os.PathLike[str] | None = None, on_bad: OnBad = "fail"
+) -> FileBuilder:
+    """The twelve-class task."""
+    return TwelveCommands(obtain(FACTS[1], data_dir, _find_both), on_bad=on_bad)
+
+
+def _find_words(place: pathlib.Path) -> Files | None:
+    return find_files(place, "validation_list.txt", (_WORDS_TAR,))
+
+
+def _find_both(place: pathlib.Path) -> Files | None:
+    words = _find_words(place)
+    test = find_files(place, f"{UNKNOWN}/*.wav", (_TEST_TAR,))
+    if words is None and test is None:
+        return None
+    if words is None or test is None:
+        lacking = _WORDS_TAR if words is None else _TEST_TAR
+        raise InputError(f"{place}: the contents of {lacking} are not there")
+    return Joined([words, Mounted(_TEST_FOLDER, test)])
+
+
+def _names(files: Files, name: str) -> frozenset[str]:
+    return frozenset(read_text(files, name).split())
+
+
+def _speaker(file: str) -> str:
+    match = _SPEAKER.fullmatch(pathlib.PurePosixPath(file).stem)
+    return match[1] if match else file
