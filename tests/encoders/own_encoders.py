@@ -107,6 +107,25 @@ class Unseeded(Spectral):
         return self.spectra(waveform) @ self.kernel
 
 
+class Renamed(Spectral):
+    """Has another version whenever it is loaded."""
+
+    def __init__(self):
+        super().__init__()
+        self.version = str(np.random.default_rng().integers(2**32))
+
+
+class OneLength(Spectral):
+    """Takes clips of a second only."""
+
+    def input_samples(self, seconds):
+        return RATE
+
+    def __call__(self, waveform, lengths):
+        assert waveform.shape[1] == RATE, "one second is wanted"
+        return self.spectra(waveform)
+
+
 class WrongStep(Spectral):
     seconds_per_step = 0.05
 

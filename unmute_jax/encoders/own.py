@@ -28,7 +28,8 @@ What else it may have:
 Where there is a class token, or where some time steps are to be left out, it returns a
 dict of `patches`, `cls` `[B, D]` and `mask` `[B, T]` (true for real time steps), or a
 `Tokens`. A weights file (`--config.weights`) and all options that are set reach the
-class as keyword arguments.
+class as keyword arguments. `python -m experiments.check_encoder my_module:MyEncoder`
+says whether it may be trusted with results.
 """
 
 from __future__ import annotations
