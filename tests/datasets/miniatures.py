@@ -6,10 +6,16 @@
 import dataclasses
 import pathlib
 import tarfile
+import tempfile
+import zipfile
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 import soundfile as sf
+
+from unmute_jax.datasets import all_facts, load_dataset
+from unmute_jax.errors import InputError
 
 
 def write(path, seed, rate=16_000, seconds=0.2):
@@ -38,6 +44,23 @@ def tar(folder, archive):
         for path in sorted(folder.iterdir()):
             packed.add(path, f"./{path.name}")
     return archive
+
+
+def load(name, tmp_path, **options):
+    """The data set of a miniature."""
+    return load_dataset(name, data_dir=MINIATURES[name].make(tmp_path), **options)
+
+
+def refusal(name, **options):
+    """The message of a load that fails."""
+    with pytest.raises(InputError) as caught:
+        load_dataset(name, **options)
+    return str(caught.value)
+
+
+def clips(dataset):
+    """Everything in it, by split."""
+    return {split: list(dataset.source_of(split)) for split in dataset.splits}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +129,188 @@ def sc2_twelve(root):
     return place
 
 
+def fsd50k(root):
+    """Three classes; dev in a folder, eval in a zip beside it."""
+    folder = "FSD50K.ground_truth"
+    text(
+        root / folder / "vocabulary.csv",
+        "0,Crowd_(people),/m/03qtwd",
+        "1,Accelerating_and_revving_and_vroom,/m/07q2z82",
+        "2,Hi-hat,/m/03qtq",
+        end="\r\n",
+    )
+    text(
+        root / folder / "dev.csv",
+        "fname,labels,mids,split",
+        '64760,"Hi-hat,Crowd_(people)","/m/03qtq,/m/03qtwd",train',
+        '16399,"Hi-hat","/m/03qtq",train',
+        '16399,"Hi-hat","/m/03qtq",train',
+        '83299,"Hi-hat","/m/03qtq",train',
+        '34,"Accelerating_and_revving_and_vroom","/m/07q2z82",val',
+        end="\r\n",
+    )
+    text(
+        root / folder / "eval.csv",
+        "fname,labels,mids",
+        '37199,"Crowd_(people), Hi-hat","/m/03qtwd,/m/03qtq"',
+        '175151,"Hi-hat","/m/03qtq"',
+    )
+    for name, seconds in (("64760", 0.3), ("16399", 10.2), ("83299", 0.1), ("34", 1.0)):
+        path = root / "FSD50K.dev_audio" / f"{name}.wav"
+        write(path, seed_of(name), 44_100, seconds)
+    packed = root / "packed" / "FSD50K.eval_audio"
+    for name in ("37199", "175151"):
+        write(packed / f"{name}.wav", seed_of(name), 44_100, 0.2)
+    with zipfile.ZipFile(root / "whole.eval_audio.zip", "w") as archive:
+        for path in sorted(packed.iterdir()):
+            archive.write(path, f"FSD50K.eval_audio/{path.name}")
+            path.unlink()
+    return root
+
+
+def urban(root):
+    """Two soundscapes per split: words between tabs, between spaces, and none."""
+    root = root / "URBAN-SED_v2.0.0"
+    lines = {
+        "uniform0": ["0.05\t0.2\tsiren", "0.1\t0.3\tdog_bark", "0.0\t0.1\tsiren"],
+        "bimodal1": ["0.0 0.25 air_conditioner", ""],
+    }
+    for split in ("train", "validate", "test"):
+        for which, events in lines.items():
+            name = f"soundscape_{split}_{which}"
+            write(root / "audio" / split / f"{name}.wav", seed_of(name), 44_100, 0.3)
+            end = "\r\n" if which == "bimodal1" else "\n"
+            text(root / "annotations" / split / f"{name}.txt", *events, end=end)
+            text(root / "annotations" / split / f"{name}.jams", "{}")
+    text(root / "annotations" / "test" / "soundscape_test_unimodal2.txt")
+    write(root / "audio" / "test" / "soundscape_test_unimodal2.wav", 5, 44_100)
+    write(root / "audio" / "train" / "soundscape_train_uniform9.wav", 6, 44_100)
+    text(root / "FREESOUNDCREDITS.txt", "Thanks")
+    return root
+
+
+SCENES = ("Market", "Park", "Square", "Street", "Waterfront")
+
+
+def spass(root):
+    """Twenty files per scene; street has a shorter and a longer one."""
+    for number, scene in enumerate(SCENES, start=1):
+        rows = ["id,audio_filename,class,start_time,x"]
+        for i in range(20, 0, -1):
+            name = f"{scene.lower()}{i:05d}.wav"
+            rows += [
+                f'{i},{name},{c},"0,1",3' for c in ("bird", "talk", "talk")[i % 3 :]
+            ]
+            if scene == "Waterfront":
+                rows.append(f"{i},{name},Vwater,2.5,3")
+            lengths = {"street00003.wav": 0.05, "street00004.wav": 10.3}
+            place = root / f"{scene} audio files" / name
+            write(place, seed_of(name), 44_100, lengths.get(name, 0.1))
+        table = root / "SPASS_META_DATA" / f"{number}_MatrixLabels{scene}.csv"
+        text(table, *rows, end="\r\n")
+    return root
+
+
+STRONG = "filename\tonset\toffset\tevent_label"
+
+
+def desed(root):
+    """A synthetic, a weak, a strong and an unlabelled list, and a public evaluation."""
+
+    def audio(subset, *names):
+        for name in names:
+            write(root / "audio" / subset / name, seed_of(name + subset), seconds=0.3)
+
+    def table(subset, *lines):
+        text(root / "metadata" / f"{subset}.tsv", *lines)
+
+    train = "train/synthetic21_train/soundscapes"
+    audio(train, "0.wav", "1.wav", "2.wav", "3.wav", "4.wav")
+    table(
+        train,
+        STRONG,
+        "0.wav\t0.0\t0.2\tSpeech",
+        "0.wav\t0.1\t0.25\tAlarm_bell_ringing",
+        "0.wav\t0.2\t0.1\tDog",
+        "1.wav\t0.0\t0.5\tFrying",
+        "2.wav\t0.0\t0.2\tCat",
+        "3.wav\t0.0\t0.2\tSpeech",
+        "4.wav\t0.0\t0.2\tSpeech",
+    )
+    first, second, gone = (
+        f"Y{video}_350.000_360.000.wav"
+        for video in ("00pbt6aJV8Y", "-AbCdEfGhI_", "0000gone000")
+    )
+    audio("train/weak", first, second)
+    table(
+        "train/weak",
+        "filename\tevent_labels",
+        f"{first}\tSpeech,Dishes",
+        f"{second}\tDog",
+        f"{gone}\tCat",
+    )
+    audio("train/audioset_strong", second)
+    table("train/audioset_strong", STRONG, f"{second}\t0.1\t0.2\tDog")
+    table("train/unlabel_in_domain", "filename", first)
+    third = "Y11pbt6aJV8Y_0.000_10.000.wav"
+    audio("validation/validation", third)
+    table("validation/validation", STRONG, f"{third}\t\t\t")
+    audio("validation/synthetic21_validation/soundscapes", "0.wav")
+    table(
+        "validation/synthetic21_validation/soundscapes",
+        STRONG,
+        "0.wav\t0.0\t0.1\tBlender",
+    )
+    fourth = "Y22pbt6aJV8Y_0.000_10.000.wav"
+    audio("eval/public", fourth)
+    table("eval/public", STRONG, f"{fourth}\t0.0\t0.1\tVacuum_cleaner")
+    return root
+
+
+def desed_fl(root):
+    """The assumed layout."""
+    for split, clips in (("train", 8), ("test", 3)):
+        lines = [STRONG]
+        for i in range(clips):
+            write(root / "audio" / split / f"{i}.wav", [i, clips], seconds=0.3)
+            lines.append(f"{i}.wav\t0.0\t0.2\t{('Speech', 'Dog')[i % 2]}")
+        text(root / "metadata" / f"{split}.tsv", *lines)
+    return root
+
+
 MINIATURES = {
+    "desed": Miniature(
+        desed,
+        "silent clips, weak and strong lists that share a clip, unlabelled clips, "
+        "videos that are gone, equal names in two lists, an event that ends too early",
+        {"train": 7, "validation": 2, "test": 1},
+    ),
+    "desed/fl": Miniature(
+        desed_fl, "none known", {"train": 6, "validation": 2, "test": 3}
+    ),
+    "fsd50k": Miniature(
+        fsd50k,
+        "quoted labels with commas, CRLF, parentheses, a known broken clip, a row "
+        "twice, clips of 0.2 and of 10.2 s, half of it in a zip",
+        {"train": 2, "validation": 1, "test": 2},
+    ),
+    "spass": Miniature(
+        spass,
+        "spaces in names, a row per source, unread columns with quotes, CRLF, clips "
+        "that are not 10 s long",
+        {"train": 70, "validation": 5, "test": 25},
+    ),
+    "spass/waterfront": Miniature(
+        spass,
+        "as spass",
+        {"train": 14, "validation": 1, "test": 5},
+    ),
+    "urban": Miniature(
+        urban,
+        "tabs and spaces, CRLF, blank lines, an empty annotation, a class twice, a "
+        "soundscape without annotation",
+        {"train": 2, "validation": 2, "test": 3},
+    ),
     "fsdd": Miniature(
         fsdd,
         "a file with another name, clips of 0.14 s",
@@ -127,10 +331,6 @@ MINIATURES = {
 
 def main():
     """Prints the table."""
-    import tempfile
-
-    from unmute_jax.datasets import all_facts, load_dataset
-
     print("| data set | layout | source | clips | classes | irregularities |")
     print("|---|---|---|---|---:|---|")
     facts = {f.name: f for f in all_facts()}

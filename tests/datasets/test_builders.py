@@ -1,29 +1,13 @@
 """Every builder on a miniature of its layout, and what all of them promise."""
 
-import numpy as np
 import pytest
-import soundfile as sf
 
-from tests.datasets.miniatures import MINIATURES, write
+from tests.datasets.miniatures import MINIATURES, clips, load, refusal, write
 from unmute_jax.datasets import all_facts, list_datasets, load_dataset
 from unmute_jax.datasets.__main__ import main as program
 from unmute_jax.errors import InputError
 
 FACTS = {facts.name: facts for facts in all_facts()}
-
-
-def refusal(name, **options):
-    with pytest.raises(InputError) as caught:
-        load_dataset(name, **options)
-    return str(caught.value)
-
-
-def load(name, tmp_path, **options):
-    return load_dataset(name, data_dir=MINIATURES[name].make(tmp_path), **options)
-
-
-def clips(dataset):
-    return {split: list(dataset.source_of(split)) for split in dataset.splits}
 
 
 @pytest.mark.parametrize("name", MINIATURES)
@@ -96,85 +80,6 @@ def test_the_same_audio_in_two_splits_is_counted(tmp_path):
 def test_events_are_asked_of_sets_that_have_them(tmp_path):
     with pytest.raises(InputError, match="no onsets and offsets"):
         load("fsdd", tmp_path).events("test", 0)
-
-
-# Spoken words.
-
-
-def test_fsdd_splits_by_index(tmp_path):
-    dataset = load("fsdd", tmp_path)
-    for split, indices in (("test", "04"), ("validation", "59"), ("train", "10 49")):
-        for clip in dataset.source_of(split):
-            digit, _, index = clip.id.split("_")
-            assert clip.labels == (int(digit),)
-            assert index in indices
-    assert "dropped: 1 files are not named DIGIT_SPEAKER_INDEX" in dataset.notes
-
-
-def test_fsdd_as_flac(tmp_path):
-    name = "7_george_3.flac"
-    for digit in range(10):
-        for index in (3, 7, 12):
-            write(tmp_path / "audio" / f"{digit}_george_{index}.flac", index, 8000)
-    dataset = load_dataset("fsdd", data_dir=tmp_path)
-    clip = dataset.source_of("test")[7]
-    audio, _ = sf.read(tmp_path / "audio" / name, dtype="float32")
-    np.testing.assert_array_equal(clip.waveform, audio)
-
-
-def test_sc2_follows_the_official_lists(tmp_path):
-    dataset = load("sc2", tmp_path)
-    speakers = {"train": "00a1", "validation": "11b2", "test": "22c3"}
-    for split, found in clips(dataset).items():
-        assert {clip.id.split("/")[1] for clip in found} == {
-            f"{speakers[split]}_nohash_0"
-        }
-        assert [clip.id.split("/")[0] for clip in found] == list(dataset.classes)
-        assert [clip.labels for clip in found] == [(i,) for i in range(35)]
-    assert dataset.clip_seconds == pytest.approx(0.51)
-    assert "train: 35 of the official 84,843 clips" in dataset.notes
-
-
-def test_sc2_without_some_words_is_another_version(tmp_path):
-    place = MINIATURES["sc2"].make(tmp_path)
-    for path in (place / "visual").iterdir():
-        path.unlink()
-    assert "there are no clips of visual" in refusal("sc2", data_dir=place)
-    write(place / "hello" / "1_nohash_0.wav", 0)
-    assert "'hello' is no word" in refusal("sc2", data_dir=place)
-
-
-def test_twelve_classes(tmp_path):
-    dataset = load("sc2/twelve", tmp_path)
-    found = clips(dataset)
-    names = {
-        split: [dataset.classes[clip.labels[0]] for clip in found[split]]
-        for split in found
-    }
-    for split, silence in (("train", 3), ("validation", 2), ("test", 1)):
-        assert names[split].count("_silence_") == silence
-        assert names[split].count("_unknown_") == (1 if split == "test" else 25)
-        assert names[split].count("yes") == 1
-    quiet = [clip for clip in found["validation"] if "running_tap" in clip.id]
-    assert [clip.id.rpartition("-")[2] for clip in quiet] == ["0.0", "0.5"]
-    assert [len(clip.waveform) for clip in quiet] == [16_000, 16_000]
-    np.testing.assert_array_equal(quiet[0].waveform[8000:], quiet[1].waveform[:8000])
-
-
-def test_twelve_classes_need_both_archives(tmp_path):
-    place = MINIATURES["sc2/twelve"].make(tmp_path)
-    (place / "speech_commands_test_set_v0.02.tar.gz").unlink()
-    message = refusal("sc2/twelve", data_dir=place)
-    assert "speech_commands_test_set_v0.02.tar.gz are not there" in message
-    assert load_dataset("sc2", data_dir=place).splits["train"] == 35
-
-
-def test_a_tar_that_is_cut_short(tmp_path, own_cache):
-    place = MINIATURES["sc2/twelve"].make(tmp_path)
-    archive = place / "speech_commands_v0.02.tar.gz"
-    archive.write_bytes(archive.read_bytes()[:20_000])
-    assert "not a whole tar archive" in refusal("sc2", data_dir=archive)
-    assert list((own_cache / "datasets" / "unpacked").iterdir()) == []
 
 
 # The program.

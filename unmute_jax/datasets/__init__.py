@@ -25,14 +25,24 @@ __all__ = [
 
 # Name -> (module, function that makes the builder, its first arguments). A module is
 # imported when one of its data sets is loaded, because TFDS takes half a second.
-_BUILDERS = {
+_BUILDERS: dict[str, tuple[Any, ...]] = {
+    "desed": ("desed", "desed"),
+    "desed/fl": ("desed", "fl"),
     "esc10": ("esc50", "esc10"),
     "esc50": ("esc50", "esc50"),
     "esc50/esc10": ("esc50", "esc10"),
     "esc_mix": ("esc_mix", "esc_mix"),
+    "fsd50k": ("fsd50k", "fsd50k"),
     "fsdd": ("fsdd", "fsdd"),
     "sc2": ("sc2", "sc2"),
     "sc2/twelve": ("sc2", "twelve"),
+    "spass": ("spass", "spass", None),
+    "spass/market": ("spass", "spass", "market"),
+    "spass/park": ("spass", "spass", "park"),
+    "spass/square": ("spass", "spass", "square"),
+    "spass/street": ("spass", "spass", "street"),
+    "spass/waterfront": ("spass", "spass", "waterfront"),
+    "urban": ("urban", "urban"),
 }
 # What a person names by its place: "folder:PATH" and "csv:PATH".
 _OWN = {"folder": "folder", "csv": "table"}

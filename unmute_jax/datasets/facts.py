@@ -23,7 +23,7 @@ class Download:
     Attributes:
         url: Where it is.
         name: What it is called here.
-        megabytes: Its size.
+        megabytes: About its size.
         md5: Of the file, where it is published.
     """
 
@@ -108,7 +108,10 @@ def obtain(
     if data_dir is not None:
         if files := find(pathlib.Path(data_dir)):
             return files
-        raise InputError(f"{data_dir}: no {facts.title} here; give {facts.files}")
+        raise InputError(
+            f"{data_dir}: no {facts.title} here, only {_contents(data_dir)}; give "
+            f"{facts.files}"
+        )
     if facts.folder.exists() and (files := find(facts.folder)):
         return files
     if not facts.downloads:
@@ -132,7 +135,7 @@ def how_to_get(facts: Facts, problem: str) -> str:
     steps = list(facts.steps)
     if facts.downloads:
         gets = [
-            f"get {item.url} ({item.megabytes} MB) as {item.name}"
+            f"get {item.url} (about {item.megabytes:,} MB) as {item.name}"
             for item in facts.downloads
         ]
         steps = [*gets, *steps]
@@ -159,6 +162,14 @@ def as_table(all_facts: Sequence[Facts]) -> str:
             f"| {splits} ({f.protocol}) | {events} | {f.layout} | {f.licence} |"
         )
     return "\n".join(rows)
+
+
+def _contents(data_dir: str | os.PathLike[str], most: int = 5) -> str:
+    """The first names in a place, for a message."""
+    place = pathlib.Path(data_dir).expanduser()
+    names = sorted(path.name for path in place.iterdir()) if place.is_dir() else []
+    more = [f"{len(names) - most} more"] if len(names) > most else []
+    return ", ".join([*names[:most], *more]) or "something else"
 
 
 def _fetch(item: Download, target: pathlib.Path) -> None:

@@ -26,7 +26,7 @@ from unmute_jax.datasets.dataset import Protocol
 from unmute_jax.datasets.facts import Facts
 from unmute_jax.datasets.files import Files
 from unmute_jax.datasets.splitting import split_by_rule
-from unmute_jax.errors import InputError
+from unmute_jax.errors import InputError, unknown_name
 
 Event = tuple[int, float, float]
 
@@ -62,6 +62,8 @@ class FileBuilder(ClipBuilder):
 
     Attributes:
         facts: Of the data set.
+        protocol: What the splits are; `layout` may change it with what is there.
+        official: Sizes of the splits, likewise.
         may_lack_files: Clips that the tables name and nobody may have any more (videos
             that were taken down) are left out and counted, whatever `on_bad` says.
     """
@@ -78,11 +80,12 @@ class FileBuilder(ClipBuilder):
         self.licence, self.citation = facts.licence, facts.citation
         self.sample_rate, self.has_events = facts.sample_rate, facts.is_strong
         self.source = facts.title
+        self.protocol, self.official = facts.protocol, facts.splits
         self._splits = self.complete(self._checked(self.layout()))
         self.notes = self._notes()
         self.protocols = (
             Protocol(
-                name=facts.protocol,
+                name=self.protocol,
                 train=tuple(s for s in self._splits if s not in ("validation", "test")),
                 validation=("validation",),
                 test=("test",),
@@ -108,6 +111,14 @@ class FileBuilder(ClipBuilder):
         for entry, part in zip(train, parts, strict=True):
             made[part].append(entry)
         return {**splits, **made}
+
+    def index_of(self, name: str, where: str) -> int:
+        """The label of a class; `InputError` names the place of an unknown one."""
+        if name not in self.classes:
+            raise unknown_name(
+                f"class of {self.facts.name} in {where}", name, self.classes
+            )
+        return self.classes.index(name)
 
     def drop(self, why: str, count: int = 1) -> None:
         """Counts rows that a rule leaves out; results tell of them."""
@@ -191,7 +202,7 @@ class FileBuilder(ClipBuilder):
             )
         self._sizes = {
             split: (len(made[split]), official)
-            for split, official in self.facts.splits.items()
+            for split, official in self.official.items()
             if official and split in made and official != len(made[split])
         }
         return made
@@ -210,6 +221,8 @@ class FileBuilder(ClipBuilder):
         notes = list(facts.notes)
         if facts.layout == "assumed":
             notes.append(f"the layout of its files is assumed: {facts.checked}")
+        if len(self.classes) != facts.classes:
+            notes.append(f"{len(self.classes)} of the official {facts.classes} classes")
         if facts.longest:
             notes.append(f"clips keep their first {facts.longest:g} s")
         notes += [

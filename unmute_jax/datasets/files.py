@@ -278,12 +278,45 @@ def find_parts(
     return Joined([files for files in found.values() if files is not None])
 
 
+def find_all(
+    place: str | os.PathLike[str], markers: Sequence[str], archives: Sequence[str]
+) -> Files | None:
+    """Finds a data set that is spread over any number of folders and archives.
+
+    Args:
+        place: A folder with some of them, or one of them.
+        markers: Each has one of these files or more; `*` as in `find_files`.
+        archives: What the archives in a folder may be called.
+
+    Raises:
+        InputError: There is no such place, or it holds a damaged archive.
+    """
+    place = pathlib.Path(place).expanduser()
+    if not place.exists():
+        raise InputError(f"{place}: there is no such file or folder")
+    packed = [place] if place.is_file() else _archives(place, archives)
+    folders = [unpack(path) for path in packed if is_tar(path)]
+    if place.is_dir():
+        folders.insert(0, place)
+    folders += [path for f in folders for path in sorted(f.iterdir()) if path.is_dir()]
+    found: list[Files] = [
+        Folder(folder) for folder in folders if any(_has(folder, m) for m in markers)
+    ]
+    for path in packed:
+        if not is_tar(path):
+            held = (_in_archive(path, marker) for marker in markers)
+            found += [files for files in held if files][:1]
+    return Joined(found) if found else None
+
+
 def _has(folder: pathlib.Path, marker: str) -> bool:
     return any(path.is_file() for path in folder.glob(marker))
 
 
 def _archives(place: pathlib.Path, patterns: Sequence[str]) -> list[pathlib.Path]:
-    return sorted({path for p in patterns for path in place.glob(p) if path.is_file()})
+    """Those in a folder; the last piece of a split zip alone is none."""
+    found = {path for p in patterns for path in place.glob(p) if path.is_file()}
+    return sorted(p for p in found if not p.with_suffix(".z01").exists())
 
 
 def _in_archive(path: pathlib.Path, marker: str) -> Files | None:

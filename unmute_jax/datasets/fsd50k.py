@@ -1,0 +1,138 @@
+"""FSD50K: sounds of Freesound under 200 classes of AudioSet's ontology.
+
+E. Fonseca et al., "FSD50K: An Open Dataset of Human-Labeled Sound Events", IEEE/ACM
+TASLP 30, 2022; Zenodo record 4060432. `FSD50K.ground_truth/` holds `dev.csv` (`fname,
+labels, mids, split`, the labels a quoted list), `eval.csv` (no split) and
+`vocabulary.csv` (no header); a clip is `FSD50K.dev_audio/FNAME.wav`. The copy on
+Hugging Face has the same tables in `labels/` and the clips in `clips/dev` and
+`clips/eval`.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+
+from unmute_jax.datasets.base import OnBad
+from unmute_jax.datasets.facts import Facts, obtain
+from unmute_jax.datasets.file_builder import Entry, FileBuilder, Splits
+from unmute_jax.datasets.files import Files, find_parts
+from unmute_jax.datasets.tables import Line, read_table
+from unmute_jax.errors import InputError
+
+FACTS = (
+    Facts(
+        name="fsd50k",
+        title="FSD50K",
+        task="multi-label",
+        classes=200,
+        splits={"train": 36_796, "validation": 4_170, "test": 10_231},
+        layout="verified",
+        checked="the official ground truth",
+        files="a folder with FSD50K.ground_truth, FSD50K.dev_audio and "
+        "FSD50K.eval_audio, as folders or whole zips",
+        licence="CC0, CC BY, CC BY-NC or CC Sampling+, clip by clip",
+        citation="E. Fonseca et al., FSD50K: An Open Dataset of Human-Labeled Sound "
+        "Events, IEEE/ACM TASLP 30, 2022",
+        home="https://zenodo.org/records/4060432",
+        steps=(
+            "get all files FSD50K.dev_audio.*, FSD50K.eval_audio.* and "
+            "FSD50K.ground_truth.zip of that record (24 GB)",
+            "zip -s 0 FSD50K.dev_audio.zip --out whole.dev_audio.zip",
+            "zip -s 0 FSD50K.eval_audio.zip --out whole.eval_audio.zip",
+        ),
+        sample_rate=44_100,
+        longest=10.0,
+    ),
+)
+
+# Clips of wrong length, which HEAR leaves out as well.
+BROKEN = frozenset(
+    "83299 83298 121426 121351 121472 121471 124796 397150 124797 124800 124834 "
+    "124858".split()
+)
+
+# Of the tables, the clips of dev and those of eval.
+_FOLDERS = (
+    ("FSD50K.ground_truth", "FSD50K.dev_audio", "FSD50K.eval_audio"),
+    ("labels", "clips/dev", "clips/eval"),
+)
+
+
+class Fsd50k(FileBuilder):
+    """The clips of a copy."""
+
+    facts = FACTS[0]
+
+    def layout(self) -> Splits:
+        """The tables name the clips of the two folders."""
+        tables, dev, evaluation = next(
+            names
+            for names in _FOLDERS
+            if not self.files.missing([f"{names[0]}/dev.csv"])
+        )
+        vocabulary = read_table(
+            self.files,
+            f"{tables}/vocabulary.csv",
+            ("index", "label", "mid"),
+            has_header=False,
+        )
+        self.classes = tuple(line["label"] for line in vocabulary)
+        splits: Splits = {"train": [], "validation": [], "test": []}
+        for line in read_table(
+            self.files, f"{tables}/dev.csv", ("fname", "labels", "split")
+        ):
+            if line["fname"] in BROKEN:
+                self.drop("clips of dev have a wrong length (the list of HEAR)")
+            else:
+                splits[_split(line)].append(self._entry(line, dev))
+        for line in read_table(self.files, f"{tables}/eval.csv", ("fname", "labels")):
+            splits["test"].append(self._entry(line, evaluation))
+        return splits
+
+    def _entry(self, line: Line, folder: str) -> Entry:
+        names = line.names("labels")
+        return Entry(
+            id=line["fname"],
+            file=f"{folder}/{line['fname']}.wav",
+            labels=tuple(sorted(self.index_of(name, line.where) for name in names)),
+        )
+
+
+def fsd50k(
+    data_dir: str | os.PathLike[str] | None = None, on_bad: OnBad = "fail"
+) -> FileBuilder:
+    """All clips; dev is train and validation, eval is test."""
+    return Fsd50k(obtain(FACTS[0], data_dir, _find), on_bad=on_bad)
+
+
+def _find(place: pathlib.Path) -> Files | None:
+    for tables, dev, evaluation in _FOLDERS:
+        parts = {
+            f"{tables}/dev.csv": ("*ground_truth*.zip",),
+            f"{dev}/*.wav": ("*dev_audio*.zip",),
+            f"{evaluation}/*.wav": ("*eval_audio*.zip",),
+        }
+        try:
+            files = find_parts(place, parts)
+        except InputError as error:
+            raise InputError(f"{error}{_split_zips(place)}") from None
+        if files:
+            return files
+    return None
+
+
+def _split_zips(place: pathlib.Path) -> str:
+    """What to do about a zip in pieces, if there is one."""
+    pieces = sorted(place.glob("FSD50K.*_audio.z01"))
+    commands = (
+        f"zip -s 0 {path.stem}.zip --out whole.{path.stem.partition('.')[2]}.zip"
+        for path in pieces
+    )
+    return f"; join the pieces: {' && '.join(commands)}" if pieces else ""
+
+
+def _split(line: Line) -> str:
+    if line["split"] not in ("train", "val"):
+        raise InputError(f"{line.where}: split is {line['split']!r}, not train or val")
+    return "validation" if line["split"] == "val" else "train"

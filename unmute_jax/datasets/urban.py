@@ -1,0 +1,121 @@
+"""URBAN-SED: synthetic soundscapes of ten urban sounds, with onsets and offsets.
+
+J. Salamon et al., "Scaper: A Library for Soundscape Synthesis and Augmentation", WASPAA
+2017; Zenodo record 1324404. `audio/SPLIT/NAME.wav` with `annotations/SPLIT/NAME.txt`:
+onset, offset and label of an event to a line, without a header; described as separated
+by tabs, written with spaces.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+
+from unmute_jax.datasets.base import OnBad
+from unmute_jax.datasets.facts import Download, Facts, obtain
+from unmute_jax.datasets.file_builder import Entry, Event, FileBuilder, Splits
+from unmute_jax.datasets.files import Files, find_files
+from unmute_jax.datasets.tables import read_text
+from unmute_jax.errors import InputError
+
+_TAR = "URBAN-SED_v2.0.0.tar.gz"
+
+FACTS = (
+    Facts(
+        name="urban",
+        title="URBAN-SED v2.0.0",
+        task="multi-label",
+        classes=10,
+        splits={"train": 6000, "validation": 2000, "test": 2000},
+        layout="verified",
+        checked="the record and the authors' code",
+        files=f"{_TAR}, or the folder it was unpacked into, with audio/ and "
+        "annotations/",
+        licence="CC BY 4.0",
+        citation="J. Salamon et al., Scaper: A Library for Soundscape Synthesis and "
+        "Augmentation, WASPAA 2017",
+        home="https://zenodo.org/records/1324404",
+        downloads=(
+            Download(
+                url=f"https://zenodo.org/records/1324404/files/{_TAR}",
+                name=_TAR,
+                megabytes=6_000,
+                md5="a2d24a2148ece7c021fcc079ee87c2dc",
+            ),
+        ),
+        sample_rate=44_100,
+        longest=10.0,
+        is_strong=True,
+    ),
+)
+
+_SPLITS = {"train": "train", "validation": "validate", "test": "test"}
+
+
+class UrbanSed(FileBuilder):
+    """The soundscapes of a copy."""
+
+    facts = FACTS[0]
+    classes = tuple(
+        "air_conditioner car_horn children_playing dog_bark drilling engine_idling "
+        "gun_shot jackhammer siren street_music".split()
+    )
+
+    def layout(self) -> Splits:
+        """A soundscape for each annotation."""
+        return {split: self._entries(name) for split, name in _SPLITS.items()}
+
+    def _entries(self, folder: str) -> list[Entry]:
+        texts = [
+            pathlib.PurePosixPath(name)
+            for name in self.files.names(f"annotations/{folder}")
+            if name.endswith(".txt")
+        ]
+        described = {path.stem for path in texts}
+        sounds = (
+            pathlib.PurePosixPath(name)
+            for name in self.files.names(f"audio/{folder}")
+            if name.endswith(".wav")
+        )
+        if more := sum(path.stem not in described for path in sounds):
+            self.drop("soundscapes have no annotation", more)
+        entries = []
+        for path in texts:
+            events = self._events(str(path))
+            entries.append(
+                Entry(
+                    id=path.stem,
+                    file=f"audio/{folder}/{path.stem}.wav",
+                    labels=tuple(sorted({label for label, _, _ in events})),
+                    events=events,
+                )
+            )
+        return entries
+
+    def _events(self, name: str) -> tuple[Event, ...]:
+        events: list[Event] = []
+        lines = read_text(self.files, name).splitlines()
+        for number, line in enumerate(lines, start=1):
+            where = f"{self.files.where(name)}, line {number}"
+            fields = line.split()
+            if not fields:
+                continue
+            try:
+                onset, offset, label = float(fields[0]), float(fields[1]), fields[2]
+            except (ValueError, IndexError):
+                raise InputError(
+                    f"{where}: is {line!r}, not onset, offset and label"
+                ) from None
+            events.append((self.index_of(label, where), onset, offset))
+        return tuple(sorted(events, key=lambda event: event[1:]))
+
+
+def urban(
+    data_dir: str | os.PathLike[str] | None = None, on_bad: OnBad = "fail"
+) -> FileBuilder:
+    """All soundscapes."""
+    return UrbanSed(obtain(FACTS[0], data_dir, _find), on_bad=on_bad)
+
+
+def _find(place: pathlib.Path) -> Files | None:
+    return find_files(place, "annotations/train/*.txt", ("*.zip", "URBAN-SED*.tar*"))
