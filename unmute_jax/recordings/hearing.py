@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol, runtime_checkable
 
 from unmute_jax.errors import InputError
 from unmute_jax.recordings.journal import Heard, Journal
-from unmute_jax.recordings.listener import Listener
+from unmute_jax.recordings.listener import Answer
 from unmute_jax.recordings.windows import (
     Cut,
     End,
@@ -19,6 +20,17 @@ from unmute_jax.recordings.windows import (
 )
 
 Piece = Window | End | InputError
+
+
+@runtime_checkable
+class Hearer(Protocol):
+    """What scores windows: a `Listener` or a `Tagger`."""
+
+    batch_size: int
+
+    def hear(self, windows: Sequence[Window]) -> Answer:
+        """Scores of up to `batch_size` windows."""
+        ...
 
 
 def open_journal(recording: Recording, folder: pathlib.Path | None) -> Journal:
@@ -43,7 +55,7 @@ def expected(
 
 def hear_all(
     recordings: Sequence[Recording],
-    listener: Listener,
+    listener: Hearer,
     cut: Cut,
     folder: pathlib.Path | None = None,
     advance: Callable[[int], None] = lambda windows: None,
@@ -52,8 +64,8 @@ def hear_all(
 
     Args:
         recordings: What to listen to.
-        listener: Probe and encoder.
-        cut: Of `listener.cut`.
+        listener: Who scores the windows.
+        cut: That of the listener.
         folder: Of the journals; what is in them is not heard again.
         advance: Told how many windows were done.
 
@@ -92,7 +104,7 @@ def _pieces(
 
 
 def _settle(
-    batch: Sequence[tuple[Journal, Piece]], listener: Listener
+    batch: Sequence[tuple[Journal, Piece]], listener: Hearer
 ) -> Iterator[Journal]:
     """Hears the windows of a batch; gives the journals that are complete with it."""
     heard = iter(_hear([p for _, p in batch if isinstance(p, Window)], listener))
@@ -114,7 +126,7 @@ def _settle(
         yield journal
 
 
-def _hear(windows: Sequence[Window], listener: Listener) -> list[Heard | None]:
+def _hear(windows: Sequence[Window], listener: Hearer) -> list[Heard | None]:
     """What was heard in each window; None where its tokens are no numbers."""
     if not windows:
         return []

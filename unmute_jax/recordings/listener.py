@@ -15,8 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 from unmute_jax import explain, parallel
 from unmute_jax.embedding import default_batch_size
 from unmute_jax.encoders import Encoder
-from unmute_jax.errors import InputError
-from unmute_jax.recordings.windows import Cut, Window, padded
+from unmute_jax.recordings.windows import Cut, Window, cut_of, padded
 from unmute_jax.token_key import plain
 from unmute_jax.tokens import Tokens
 from unmute_jax.trained import TrainedProbe
@@ -80,17 +79,7 @@ class Listener:
         Args:
             overlap: Share of a window that the next one covers again.
         """
-        if not 0 <= overlap < 1:
-            raise InputError(f"overlap={overlap:g}: must be at least 0 and below 1")
-        rate = self.encoder.sample_rate
-        samples = round(self.trained.clip_seconds * rate)
-        return Cut(
-            sample_rate=rate,
-            samples=samples,
-            hop=max(1, round(samples * (1 - overlap))),
-            least=self.encoder.min_samples,
-            highest_hz=self.encoder.geometry.frequency_edges_hz[-1][1],
-        )
+        return cut_of(self.encoder, self.trained.clip_seconds, overlap)
 
     def identity(self, cut: Cut) -> dict[str, Any]:
         """Everything that changes the scores of a recording, as plain JSON."""

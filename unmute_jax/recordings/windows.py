@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from unmute_jax.audio import SUFFIXES, AudioFile, resample_blocks
+from unmute_jax.encoders import Encoder
 from unmute_jax.errors import InputError
 from unmute_jax.recordings.band import BandMeter
 
@@ -87,6 +88,29 @@ class End:
 
     seconds: float
     above: float | None
+
+
+def cut_of(encoder: Encoder, window_seconds: float, overlap: float) -> Cut:
+    """How recordings are cut for an encoder.
+
+    Args:
+        encoder: Who hears the windows.
+        window_seconds: Length of a window.
+        overlap: Share of a window that the next one covers again.
+
+    Raises:
+        InputError: The overlap is no such share.
+    """
+    if not 0 <= overlap < 1:
+        raise InputError(f"overlap={overlap:g}: must be at least 0 and below 1")
+    samples = round(window_seconds * encoder.sample_rate)
+    return Cut(
+        sample_rate=encoder.sample_rate,
+        samples=samples,
+        hop=max(1, round(samples * (1 - overlap))),
+        least=encoder.min_samples,
+        highest_hz=encoder.geometry.frequency_edges_hz[-1][1],
+    )
 
 
 def find_recordings(places: Sequence[str | os.PathLike[str]]) -> list[Recording]:
