@@ -4,6 +4,7 @@
 """
 
 import dataclasses
+import io
 import pathlib
 import tarfile
 import tempfile
@@ -11,6 +12,8 @@ import zipfile
 from collections.abc import Callable
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import soundfile as sf
 
@@ -211,6 +214,75 @@ def spass(root):
     return root
 
 
+def encoded(seed, rate, seconds, kind="FLAC"):
+    """The bytes of a file."""
+    x = np.random.default_rng(seed).uniform(-0.5, 0.5, round(seconds * rate))
+    data = io.BytesIO()
+    sf.write(data, x, rate, format=kind)
+    return data.getvalue()
+
+
+# A label with a comma in its name, one with quotes around the list, one alone.
+SPEECH, MAN, DOG = "/m/09x0r", "/m/05zppz", "/m/0bt9lr"
+
+
+def as20k(root):
+    """Two tables per split in groups of two rows."""
+    counts = {"bal_train": (5, 5), "eval": (2, 1)}
+    for folder, sizes in counts.items():
+        for number, size in enumerate(sizes):
+            names = [f"{folder[0]}-_{number}{i}PJHxphW"[:11] for i in range(size)]
+            seconds = [10.1 if name == "b-_00PJHxph" else 0.2 for name in names]
+            rates = [48_000, 44_100, 22_050, 48_000, 16_000][:size]
+            sounds = [
+                {"bytes": encoded(seed_of(n), r, s), "path": f"{n}.flac"}
+                for n, r, s in zip(names, rates, seconds, strict=True)
+            ]
+            labels = [[MAN, SPEECH], [DOG], [SPEECH], [DOG, DOG], [SPEECH]][:size]
+            table = pa.table(
+                {"video_id": names, "audio": sounds, "labels": labels}
+                | {"human_labels": labels}
+            )
+            path = root / "data" / folder / f"{number:02d}.parquet"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pq.write_table(table, path, row_group_size=2)
+    text(root / "README.md", "AudioSet")
+    return root
+
+
+def as20k_segments(root):
+    """Google's tables and audio of some videos under several kinds of names."""
+    names = {
+        "train": [
+            "--PJHxphWEs.wav",
+            "sub dir/Y--ZhevVpy1s_50.000.flac",
+            "Y12345_-abc.wav",
+        ]
+        + [f"train{i}_0123.wav" for i in range(5)],
+        "eval": ["-0RWZT-miFs.wav"],
+    }
+    for name in [name for files in names.values() for name in files]:
+        write(root / "audio" / name, seed_of(name), 22_050)
+    head = [
+        "# Segments csv created Sun Mar  5 10:54:31 2017",
+        "# num_ytids=3, num_segs=3",
+    ]
+    head.append("# YTID, start_seconds, end_seconds, positive_labels")
+    text(
+        root / "balanced_train_segments.csv",
+        *head,
+        f'--PJHxphWEs, 30.000, 40.000, "{SPEECH},{MAN}"',
+        f'--ZhevVpy1s, 50.000, 60.000, "{DOG}"',
+        f'--aE2O5G5WE, 0.000, 10.000, "{DOG}"',
+        f'Y12345_-abc, 0.000, 10.000, "{DOG}"',
+        *(f'train{i}_0123, 0.000, 10.000, "{SPEECH},{DOG}"' for i in range(5)),
+    )
+    text(
+        root / "eval_segments.csv", *head, f'-0RWZT-miFs, 420.000, 430.000, "{SPEECH}"'
+    )
+    return root
+
+
 STRONG = "filename\tonset\toffset\tevent_label"
 
 
@@ -279,6 +351,18 @@ def desed_fl(root):
 
 
 MINIATURES = {
+    "as20k": Miniature(
+        as20k,
+        "several tables, groups of rows, rates from 16 to 48 kHz, clips of 0.2 and of "
+        "10.1 s, a label twice",
+        {"train": 8, "validation": 2, "test": 3},
+    ),
+    "as20k/segments": Miniature(
+        as20k_segments,
+        "comments, quoted labels with commas after a space, videos that are gone, ids "
+        "that begin with Y or a dash, spaces in folders",
+        {"train": 7, "validation": 1, "test": 1},
+    ),
     "desed": Miniature(
         desed,
         "silent clips, weak and strong lists that share a clip, unlabelled clips, "

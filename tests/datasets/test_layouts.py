@@ -1,11 +1,13 @@
 """What single builders make of the irregularities of their layouts."""
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import soundfile as sf
 
 from tests.datasets.miniatures import MINIATURES, clips, load, refusal, text, write
-from unmute_jax.datasets import load_dataset
+from unmute_jax.audio import decode_audio
+from unmute_jax.datasets import as20k, load_dataset
 
 
 def by_id(dataset):
@@ -199,6 +201,55 @@ def test_a_scene_has_its_own_classes(tmp_path):
         path.unlink()
     message = refusal("spass", data_dir=place)
     assert "no Park?audio?files/*.wav" in message
+
+
+def test_audioset_on_hugging_face(tmp_path, monkeypatch):
+    place = MINIATURES["as20k"].make(tmp_path)
+    dataset = load_dataset("as20k", data_dir=place)
+    found = by_id(dataset)
+    assert len(found) == 13
+    assert dataset.sample_rate == 32_000
+    assert names(dataset, found["b-_00PJHxph"]) == {
+        "Speech",
+        "Male speech, man speaking",
+    }
+    assert len(found["b-_00PJHxph"].waveform) == 320_000
+    assert len(found["e-_01PJHxph"].waveform) == 6_400
+    # The same audio as in the row, whatever its group.
+    row = pq.read_table(place / "data" / "bal_train" / "01.parquet").to_pylist()[4]
+    audio, _ = decode_audio(row["audio"]["bytes"], "row", sample_rate=32_000)
+    clip = found[row["video_id"]].waveform
+    np.testing.assert_allclose(clip, audio, atol=1 / 32_768)
+    # Rows of one certain copy are broken.
+    monkeypatch.setitem(as20k.BROKEN_ROWS, "train", (10, (1, 6)))
+    fewer = load_dataset("as20k", data_dir=place)
+    gone = {"b-_01PJHxph", "b-_11PJHxph"}
+    assert by_id(fewer).keys() == found.keys() - gone
+    assert "dropped: 2 rows of that copy are broken (the list of Bird-MAE)" in (
+        fewer.notes
+    )
+
+
+def test_audioset_in_a_table_that_is_none(tmp_path):
+    place = MINIATURES["as20k"].make(tmp_path)
+    path = place / "data" / "eval" / "00.parquet"
+    path.write_bytes(path.read_bytes()[:-9])
+    assert f"{path}: is no parquet file" in refusal("as20k", data_dir=place)
+    pq.write_table(pq.read_table(path.with_name("01.parquet")).drop(["labels"]), path)
+    assert "has no column labels, only video_id" in refusal("as20k", data_dir=place)
+
+
+def test_audioset_segments(tmp_path):
+    dataset = load("as20k/segments", tmp_path)
+    found = by_id(dataset)
+    assert names(dataset, found["--PJHxphWEs"]) == {
+        "Speech",
+        "Male speech, man speaking",
+    }
+    assert names(dataset, found["--ZhevVpy1s"]) == {"Dog"}
+    assert "Y12345_-abc" in found
+    assert "--aE2O5G5WE" not in found
+    assert "dropped: 1 segments of train that are listed are not there" in dataset.notes
 
 
 # Sets with events.

@@ -26,6 +26,8 @@ __all__ = [
 # Name -> (module, function that makes the builder, its first arguments). A module is
 # imported when one of its data sets is loaded, because TFDS takes half a second.
 _BUILDERS: dict[str, tuple[Any, ...]] = {
+    "as20k": ("as20k", "as20k"),
+    "as20k/segments": ("as20k", "segments"),
     "desed": ("desed", "desed"),
     "desed/fl": ("desed", "fl"),
     "esc10": ("esc50", "esc10"),

@@ -7,13 +7,15 @@ import http.client
 import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from typing import Literal, TypeVar
 
 from unmute_jax.caches import cache_dir
 from unmute_jax.datasets.archives import download
 from unmute_jax.datasets.dataset import Task
 from unmute_jax.datasets.files import Files
 from unmute_jax.errors import InputError
+
+Found = TypeVar("Found", bound=Files)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -93,8 +95,8 @@ class Facts:
 def obtain(
     facts: Facts,
     data_dir: str | os.PathLike[str] | None,
-    find: Callable[[pathlib.Path], Files | None],
-) -> Files:
+    find: Callable[[pathlib.Path], Found | None],
+) -> Found:
     """The files of a data set: where a person says, in the cache, or fetched.
 
     Args:

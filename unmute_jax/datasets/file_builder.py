@@ -13,7 +13,7 @@ import collections
 import dataclasses
 import hashlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -119,6 +119,10 @@ class FileBuilder(ClipBuilder):
                 f"class of {self.facts.name} in {where}", name, self.classes
             )
         return self.classes.index(name)
+
+    def labels_of(self, names: Iterable[str], where: str) -> tuple[int, ...]:
+        """The labels of classes, ascending, each once."""
+        return tuple(sorted({self.index_of(name, where) for name in names}))
 
     def drop(self, why: str, count: int = 1) -> None:
         """Counts rows that a rule leaves out; results tell of them."""

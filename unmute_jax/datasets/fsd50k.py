@@ -91,11 +91,10 @@ class Fsd50k(FileBuilder):
         return splits
 
     def _entry(self, line: Line, folder: str) -> Entry:
-        names = line.names("labels")
         return Entry(
             id=line["fname"],
             file=f"{folder}/{line['fname']}.wav",
-            labels=tuple(sorted(self.index_of(name, line.where) for name in names)),
+            labels=self.labels_of(line.names("labels"), line.where),
         )
 
 

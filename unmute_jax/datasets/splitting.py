@@ -36,23 +36,28 @@ def split_by_rule(
     for clip, group in enumerate(groups):
         members[group].append(clip)
     counts = {g: _class_counts(clips, labels) for g, clips in members.items()}
-    total = collections.Counter[int]()
-    for count in counts.values():
-        total.update(count)
-    need = {s: {c: share * n for c, n in total.items()} for s, share in shares.items()}
+    # What is left of every class, in groups and in clips.
+    holders = collections.defaultdict[int, set[str]](set)
+    left = collections.Counter[int]()
+    for group, count in counts.items():
+        left.update(count)
+        for c in count:
+            holders[c].add(group)
+    need = {s: {c: share * n for c, n in left.items()} for s, share in shares.items()}
     room = {s: share * len(groups) for s, share in shares.items()}
     found: dict[str, str] = {}
-    left = set(members)
-    while left:
-        rarest = _rarest_class(left, counts)
-        mine = [g for g in left if rarest is None or counts[g][rarest]]
-        for group in sorted(mine, key=_rank):
+    while len(found) < len(members):
+        rarest = min(left, key=lambda c: (left[c], c)) if left else None
+        mine = members if rarest is None else holders[rarest]
+        for group in sorted((g for g in mine if g not in found), key=_rank):
             split = max(shares, key=lambda s: _wish(need[s], room[s], rarest))
             found[group] = split
             room[split] -= len(members[group])
             for c, n in counts[group].items():
                 need[split][c] -= n
-            left.remove(group)
+                left[c] -= n
+                if not left[c]:
+                    del left[c]
     return [found[group] for group in groups]
 
 
@@ -60,16 +65,6 @@ def _class_counts(
     clips: Sequence[int], labels: Sequence[Sequence[int]]
 ) -> collections.Counter[int]:
     return collections.Counter(c for clip in clips for c in labels[clip])
-
-
-def _rarest_class(
-    left: set[str], counts: Mapping[str, collections.Counter[int]]
-) -> int | None:
-    """The class with the fewest clips left; None when no clip left has a class."""
-    total = collections.Counter[int]()
-    for group in left:
-        total.update(counts[group])
-    return min(total, key=lambda c: (total[c], c)) if total else None
 
 
 def _wish(
