@@ -191,18 +191,18 @@ def _serve(make: Make, pipe: Connection) -> None:
         run = make()
         for _ in range(2):
             run()
-        _forget_peak()
+        forget_peak()
         pipe.send(None)
         while pipe.recv() == _RUN:
             start = time.perf_counter()
             run()
             pipe.send(time.perf_counter() - start)
-        pipe.send(_peak_bytes())
+        pipe.send(peak_bytes())
     except (EOFError, KeyboardInterrupt):
         pass  # nobody asks any more
 
 
-def _forget_peak() -> None:
+def forget_peak() -> None:
     """Linux then counts the peak anew; where it cannot, there is none to read."""
     try:
         pathlib.Path("/proc/self/clear_refs").write_text("5")
@@ -210,7 +210,8 @@ def _forget_peak() -> None:
         pass
 
 
-def _peak_bytes() -> int | None:
+def peak_bytes() -> int | None:
+    """The most memory of this process since `forget_peak`, where Linux tells it."""
     try:
         status = pathlib.Path("/proc/self/status").read_text()
     except OSError:

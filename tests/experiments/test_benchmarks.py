@@ -33,3 +33,12 @@ def test_every_part_of_the_way_to_tokens_is_timed():
     said = run("benchmark_pipeline", "--clips=4", "--encoders=logmel,eat")
     for row in ("reading |  |", "pipeline | logmel |", "whole pass | eat |"):
         assert f"| {row}" in said
+
+
+def test_probes_are_timed_alone_and_stacked(tmp_path):
+    path = tmp_path / "out.json"
+    said = run("benchmark_probes", "--probes=mhca", f"--output={path}")
+    assert "| mhca |" in said
+    found = json.loads(path.read_text())
+    assert [row["prototypes"] for row in found["protobin"]] == [6, 15]
+    assert [row["probe"] for row in found["trials"]] == ["linear", "protobin", "mhca"]

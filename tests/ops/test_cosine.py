@@ -8,16 +8,19 @@ import numpy as np
 import pytest
 
 from unmute_jax import parallel
-from unmute_jax.ops import max_cosine, max_product
+from unmute_jax.ops import max_cosine, max_product, product_range
 from unmute_jax.tokens import inverse_norms
 
-B, N, D, P, K = 5, 7, 16, 6, 3
+B, N, D, P, K = 5, 7, 16, 7, 3
+
+# Bytes of scores: of everything at once; two clips at a time, so that the last chunk is
+# ragged; four prototypes at a time, likewise; one prototype of one clip.
+CHUNKS = {"whole": 1 << 30, "clips": 2 * 4 * N * P, "bank": 4 * 4 * N, "single": 1}
 
 
-@pytest.fixture(params=[1 << 30, 2 * 4 * N * P, 1], ids=["whole", "ragged", "single"])
+@pytest.fixture(params=CHUNKS.values(), ids=CHUNKS)
 def chunk(request, monkeypatch):
-    """All clips at once; two at a time, so that the last chunk is ragged; one."""
-    monkeypatch.setattr("unmute_jax.ops.cosine.chunk_bytes", lambda: request.param)
+    monkeypatch.setattr("unmute_jax.ops.winners.chunk_bytes", lambda: request.param)
 
 
 def draw(seed=0, dtype=jnp.float32, binary=False, trials=()):
@@ -71,6 +74,68 @@ def test_equals_plain_formula_and_its_autodiff(binary):
         graded(max_cosine, (0, 2), binary=binary)(tokens, mask, bank, weights),
         graded(plain, (0, 2))(tokens, mask, bank, weights),
     )
+
+
+@pytest.mark.parametrize("matrix_unit", [False, True])
+def test_float32_tokens_lose_nothing_in_parts(matrix_unit, monkeypatch):
+    monkeypatch.setattr("unmute_jax.ops.exact.has_matrix_unit", lambda: matrix_unit)
+    tokens, mask, bank, weights = draw(binary=True)
+    # Numbers of 24 bits, each with a value of its own.
+    exact = np.einsum(
+        "bnd,pd->bnp", *(np.asarray(a, np.float64) for a in (tokens, bank))
+    )
+    norms = np.linalg.norm(np.asarray(tokens, np.float64), axis=-1) * D**0.5
+    expected = np.where(mask[:, :, None], exact / norms[:, :, None], -np.inf).max(1)
+    actual = max_cosine(tokens, inverse_norms(tokens), mask, bank, binary=True)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=3e-7)
+    dots = jax.make_jaxpr(graded(max_cosine, binary=True))(tokens, mask, bank, weights)
+    assert ("bf16" in str(dots)) == matrix_unit
+
+
+@pytest.mark.usefixtures("chunk")
+def test_the_range_of_products_equals_the_plain_formula_and_its_autodiff():
+    tokens, mask, bank, weights = draw()
+    norms = inverse_norms(tokens)
+
+    def plain_range(tokens, norms, mask, bank):
+        scores = jnp.einsum("bnd,pd->bnp", tokens, bank) * norms[:, :, None]
+        real = mask[:, :, None]
+        count = mask.sum(1).astype(jnp.float32)[:, None]
+        return (
+            jnp.where(real, scores, jnp.inf).min(1),
+            jnp.where(real, scores, 0.0).sum(1) / count,
+            jnp.where(real, scores, -jnp.inf).max(1),
+        )
+
+    def graded_range(f):
+        def loss(tokens, norms, bank):
+            values = f(tokens, norms, mask, bank)
+            sizes = jnp.asarray([1.0, 2.0, 3.0])
+            weighed = sum(
+                (v * weights).sum() * s for v, s in zip(values, sizes, strict=True)
+            )
+            return weighed, tuple(values)
+
+        return jax.jit(jax.value_and_grad(loss, (0, 1, 2), has_aux=True))
+
+    assert_close(
+        graded_range(product_range)(tokens, norms, bank),
+        graded_range(plain_range)(tokens, norms, bank),
+    )
+
+
+def test_the_range_of_trials_and_of_clips_without_real_positions():
+    tokens, mask, bank, _ = draw(trials=(K,))
+    mask = mask.at[1].set(False)
+    norms = inverse_norms(tokens)
+    spoilt = jnp.where(mask[:, :, None], tokens, jnp.nan)
+    together = jax.vmap(product_range, (None, None, None, 0))(spoilt, norms, mask, bank)
+    for k in range(K):
+        alone = product_range(tokens, norms, mask, bank[k])
+        assert_close(jax.tree.map(lambda x, k=k: x[k], together), alone)
+        assert all((x[1] == 0).all() for x in alone)
+        assert (alone.smallest <= alone.mean).all()
+        assert (alone.mean <= alone.largest).all()
 
 
 def test_products_with_ones_own_scale_follow_the_plain_formula():
@@ -128,19 +193,48 @@ def test_a_clip_without_real_positions_scores_zero_and_learns_nothing():
     assert_close((value, g_bank), (expected, g_expected))
 
 
-def test_zero_tokens_and_zero_prototypes_give_finite_gradients():
+def test_zero_tokens_and_zero_prototypes_are_at_right_angles_to_everything():
     tokens, mask, bank, weights = draw()
     tokens, bank = tokens.at[0].set(0.0), bank.at[2].set(0.0)
+    best = max_cosine(tokens, inverse_norms(tokens), mask, bank)
+    assert (best[0] == 0).all()
+    assert (best[:, 2] == 0).all()
     results = graded(max_cosine, (0, 2))(tokens, mask, bank, weights)
     assert all(np.isfinite(a).all() for a in jax.tree.leaves(results))
+    # x / max(|x|, 1e-12): below the guard the norm is a constant.
+    first = tokens[jnp.arange(B), mask.argmax(1)]
+    unit = first * inverse_norms(first)[:, None]
+    wanted = (weights[:, 2, None] * unit).sum(0) * 1e12
+    np.testing.assert_allclose(results[1][1][2], wanted, rtol=1e-5)
 
 
-def test_not_a_number_is_passed_on():
-    tokens, mask, bank, _ = draw()
-    tokens = tokens.at[1, 2].set(jnp.nan)
-    best = max_cosine(tokens, inverse_norms(tokens), mask, bank)
-    assert np.isnan(best[1]).all()
-    assert np.isfinite(best[jnp.array([0, 2, 3, 4])]).all()
+def test_the_gradient_is_the_closed_form_of_the_method():
+    # (I - p p^T / D) z / sqrt(D), z the unit token that matches best.
+    tokens, mask, bank, weights = draw(binary=True)
+    unit = tokens * inverse_norms(tokens)[:, :, None]
+    scores = jnp.where(mask[:, :, None], unit @ bank.T, -jnp.inf)
+    won = jnp.take_along_axis(unit, scores.argmax(1)[:, :, None], 1)
+    radial = (won * bank[None]).sum(-1, keepdims=True) * bank[None] / D
+    wanted = (weights[:, :, None] * (won - radial)).sum(0) / D**0.5
+    _, actual = graded(max_cosine, binary=True)(tokens, mask, bank, weights)
+    np.testing.assert_allclose(actual, wanted, atol=1e-6)
+    np.testing.assert_allclose((actual * bank).sum(-1), 0, atol=1e-5)
+
+
+# XLA takes the maximum of a large array by other means than that of a small one.
+@pytest.mark.parametrize("size", [(4, 7, 16, 6), (4, 512, 8, 1100)])
+@pytest.mark.parametrize("op", [max_cosine, max_product, product_range])
+def test_not_a_number_is_passed_on_and_no_further(op, size):
+    b, n, d, p = size
+    keys = jax.random.split(jax.random.key(0))
+    tokens = jax.random.normal(keys[0], (b, n, d)).at[1, 2, 3].set(jnp.nan)
+    tokens = tokens.at[2, 0].set(jnp.nan)
+    mask = jnp.ones((b, n), bool).at[2, 0].set(False)
+    bank = jax.random.normal(keys[1], (p, d)).at[0, 0].set(jnp.nan)
+    for best in jax.tree.leaves(jax.jit(op)(tokens, jnp.ones((b, n)), mask, bank)):
+        broken = np.zeros((b, p), bool)
+        broken[1], broken[:, 0] = True, True
+        np.testing.assert_array_equal(np.isnan(best), broken)
 
 
 @pytest.mark.usefixtures("chunk")
@@ -229,7 +323,7 @@ def test_mapped_over_devices_equals_one_device():
 def temporary_bytes(f, *shapes):
     """Of the compiled `f`, which scores 16 KiB at a time; (shape, dtype) each."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("unmute_jax.ops.cosine.chunk_bytes", lambda: 1 << 14)
+        patch.setattr("unmute_jax.ops.winners.chunk_bytes", lambda: 1 << 14)
         lowered = jax.jit(f).lower(*(jax.ShapeDtypeStruct(*s) for s in shapes))
     return lowered.compile().memory_analysis().temp_size_in_bytes
 
@@ -246,6 +340,19 @@ def test_no_tensor_of_all_scores_in_training(trials):
     dtypes = jnp.float32, jnp.float32, jnp.float32, bool
     memory = temporary_bytes(jax.grad(loss), *zip(shapes, dtypes, strict=True))
     assert memory < b * n * p  # the scores of one trial would take 4 times as much
+
+
+@pytest.mark.parametrize("op", [max_cosine, product_range])
+def test_memory_does_not_grow_with_the_scores_of_a_large_bank(op):
+    b, n, d, p = 4, 256, 8, 8192
+
+    def loss(bank, tokens, norms, mask):
+        return sum(x.sum() for x in jax.tree.leaves(op(tokens, norms, mask, bank)))
+
+    shapes = (p, d), (b, n, d), (b, n), (b, n)
+    dtypes = jnp.float32, jnp.float32, jnp.float32, bool
+    memory = temporary_bytes(jax.grad(loss), *zip(shapes, dtypes, strict=True))
+    assert memory < n * p  # a quarter of the scores of a single clip
 
 
 def test_bfloat16_tokens_are_never_widened_as_a_whole():

@@ -16,7 +16,7 @@ differentiation, which removes the radial part of the gradient by itself.
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +24,8 @@ from jax import lax
 from jax.custom_batching import custom_vmap
 from jaxtyping import Array, Bool, Float
 
+from unmute_jax.ops.exact import as_floats, as_stored, bank_type
+from unmute_jax.ops.winners import one_by_one, search
 from unmute_jax.tokens import NORM_EPS
 
 
@@ -79,126 +81,112 @@ def max_product(
         vectors: Float32.
         binary: As for `max_cosine`.
     """
-    best: Any = _max_scaled(binary, tokens, scale, mask, vectors)
-    return best
+    best: Any = _extremes(False, binary, tokens, scale, mask, vectors)
+    return best[0]
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _max_scaled(
-    binary: bool, tokens: Any, inverse_norms: Any, mask: Any, prototypes: Any
+class ProductRange(NamedTuple):
+    """The products of each vector with the tokens of a clip, in three numbers."""
+
+    smallest: Float[Array, "B P"]
+    mean: Float[Array, "B P"]
+    largest: Float[Array, "B P"]
+
+
+def product_range(
+    tokens: Float[Array, "B N D"],
+    scale: Float[Array, "B N"],
+    mask: Bool[Array, "B N"],
+    vectors: Float[Array, "P D"],
+) -> ProductRange:
+    """The smallest, mean and largest `scale_n * (token_n . vector_p)` over positions.
+
+    Smallest and largest come from one product; what is said at `max_cosine` holds for
+    both. The mean is the product with the mean token.
+
+    Args:
+        tokens: Raw tokens of any floating type.
+        scale: Positive, float32.
+        mask: True for real positions; a clip without any has 0 everywhere.
+        vectors: Float32.
+    """
+    best: Any = _extremes(True, False, tokens, scale, mask, vectors)
+    count = jnp.maximum(mask.sum(1), 1).astype(jnp.float32)
+    share = jnp.where(mask, scale, 0.0) / count[:, None]
+    # Zeros, because whatever stands there meets a share of zero, and 0 * inf is NaN.
+    real = jnp.where(mask[:, :, None], tokens, 0).astype(jnp.float32)
+    precision = lax.Precision.HIGHEST
+    mean = jnp.einsum("bn,bnd->bd", share, real, precision=precision)
+    mean = jnp.einsum("bd,pd->bp", mean, vectors, precision=precision)
+    return ProductRange(-best[1], mean, best[0])
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _extremes(
+    both: bool, binary: bool, tokens: Any, scale: Any, mask: Any, prototypes: Any
 ) -> Any:
-    """`max_n (token_n . prototype_p) * inverse_norm_n`, and 0 where nothing is real."""
-    bank = prototypes.astype(tokens.dtype) if binary else prototypes
-    best, _ = _winners(tokens, inverse_norms, mask, bank)
-    return jnp.where(mask.any(1)[:, None], best, 0.0)
+    """`max_n (token_n . prototype_p) * scale_n`, and with `both` that of the opposite.
+
+    `[S, B, P]`, and 0 where nothing is real.
+    """
+    bank = prototypes.astype(bank_type(tokens.dtype, binary=binary))
+    best, _ = search(both=both)(tokens, scale, mask, bank)
+    return jnp.where(mask.any(1)[None, :, None], best, 0.0)
 
 
 def _forward(
-    binary: bool, tokens: Any, inverse_norms: Any, mask: Any, prototypes: Any
+    both: bool, binary: bool, tokens: Any, scale: Any, mask: Any, prototypes: Any
 ) -> tuple[Any, Any]:
     """The values, and what the backward pass needs: places, not scores."""
     # Only what is being differentiated gets a cotangent: one of the tokens would be as
     # large as the tokens themselves, and training never asks for it.
-    wants_tokens = tokens.perturbed or inverse_norms.perturbed
-    tokens, inverse_norms, mask, prototypes = (
-        a.value for a in (tokens, inverse_norms, mask, prototypes)
+    wants_tokens = tokens.perturbed or scale.perturbed
+    tokens, scale, mask, prototypes = (
+        a.value for a in (tokens, scale, mask, prototypes)
     )
-    bank = prototypes.astype(tokens.dtype) if binary else prototypes
-    best, index = _winners(tokens, inverse_norms, mask, bank)
-    alive = mask.any(1)[:, None]
-    scale = jnp.where(alive, jnp.take_along_axis(inverse_norms, index, axis=1), 0.0)
+    bank = prototypes.astype(bank_type(tokens.dtype, binary=binary))
+    best, index = search(both=both)(tokens, scale, mask, bank)
+    alive = mask.any(1)[None, :, None]
+    won = jnp.take_along_axis(scale[None], index, axis=2)
+    won = jnp.where(alive, won, 0.0)
     best = jnp.where(alive, best, 0.0)
-    extra = (inverse_norms, prototypes, best) if wants_tokens else None
-    return best, (tokens, index, scale, extra)
+    extra = (scale, prototypes, best) if wants_tokens else None
+    return best, (tokens, index, won, extra)
 
 
-def _backward(binary: bool, residuals: Any, cotangent: Any) -> tuple[Any, ...]:
-    """Cotangents of tokens, inverse norms, mask and prototypes."""
+def _backward(
+    both: bool, binary: bool, residuals: Any, cotangent: Any
+) -> tuple[Any, ...]:
+    """Cotangents of tokens, scale, mask and prototypes."""
     del binary
-    tokens, index, scale, extra = residuals
-    weights = cotangent * scale
-    bank_cotangent = _sum_winners(tokens, index, weights)
+    tokens, index, won, extra = residuals
+    # The second half, where there is one, are the products with the opposite vectors.
+    signs = jnp.asarray([1.0, -1.0][: 1 + both])
+    weights = cotangent * won * signs[:, None, None]
+    d_bank = sum(
+        _sum_winners(tokens, i, w) for i, w in zip(index, weights, strict=True)
+    )
     if extra is None:
-        return None, None, None, bank_cotangent
-    inverse_norms, bank, best = extra
-    clips = jnp.arange(len(tokens))[:, None]
+        return None, None, None, d_bank
+    scale, bank, best = extra
     # One clip at a time: all rows together would be a [B, P, D] tensor.
     d_tokens = lax.map(
         lambda clip: _scatter_rows(clip[0], clip[1], bank, tokens.shape[1]),
-        (index, weights),
+        (jnp.moveaxis(index, 1, 0), jnp.moveaxis(weights, 1, 0)),
     ).astype(tokens.dtype)
-    raw = cotangent * best / jnp.where(scale > 0, scale, 1.0)
-    d_inverse = jnp.zeros_like(inverse_norms).at[clips, index].add(raw)
-    return d_tokens, d_inverse, None, bank_cotangent
+    raw = cotangent * best / jnp.where(won > 0, won, 1.0)
+    clips = jnp.arange(len(tokens))[None, :, None]
+    d_scale = jnp.zeros_like(scale).at[clips, index].add(raw)
+    return d_tokens, d_scale, None, d_bank
 
 
-_max_scaled.defvjp(_forward, _backward, symbolic_zeros=True)
+_extremes.defvjp(_forward, _backward, symbolic_zeros=True)
 
 
 def _scatter_rows(index: Array, weights: Array, bank: Array, n: int) -> Array:
-    """`out[index_p] += weights_p * bank_p`, `[N, D]`."""
-    rows = weights[:, None] * bank
+    """`out[index_sp] += weights_sp * bank_p`, `[N, D]`."""
+    rows = weights[:, :, None] * bank[None]
     return jnp.zeros((n, bank.shape[1]), rows.dtype).at[index].add(rows)
-
-
-@custom_vmap
-def _winners(tokens: Any, scale: Any, mask: Any, bank: Any) -> tuple[Any, Any]:
-    """The best scaled score of every prototype and the first place that has it."""
-    b, n, _ = tokens.shape
-    chunk = max(1, min(b, chunk_bytes() // (4 * n * len(bank))))
-    return _visit_chunks(tokens, scale, mask, bank, chunk=chunk)
-
-
-@functools.partial(jax.jit, static_argnames="chunk")
-def _visit_chunks(
-    tokens: Array, scale: Array, mask: Array, bank: Array, *, chunk: int
-) -> tuple[Array, Array]:
-    """`_winners`, `chunk` clips at a time. Compiled, so that eager calls are once."""
-    b = len(tokens)
-    stored = _as_stored(tokens)
-
-    def visit(i: Array, found: tuple[Array, Array]) -> tuple[Array, Array]:
-        # Slices are moved back into bounds: the last chunk of a ragged batch starts
-        # early and finds some clips again. One shape, no padded copy of the tokens.
-        start = i * chunk
-
-        def part(x: Array) -> Array:
-            return lax.dynamic_slice_in_dim(x, start, chunk)
-
-        rows = _as_floats(part(stored), tokens.dtype)
-        new = _chunk_winners(rows, part(scale), part(mask), bank)
-        best, index = (
-            lax.dynamic_update_slice_in_dim(whole, x, start, 0)
-            for whole, x in zip(found, new, strict=True)
-        )
-        return best, index
-
-    shape = (b, len(bank))
-    empty = (jnp.zeros(shape, jnp.float32), jnp.zeros(shape, jnp.int32))
-    return lax.fori_loop(0, -(-b // chunk), visit, empty)
-
-
-def _chunk_winners(
-    tokens: Array, scale: Array, mask: Array, bank: Array
-) -> tuple[Array, Array]:
-    """`_winners` of a few clips at once; holds their scores `[chunk, N, P]`."""
-    c, n, d = tokens.shape
-    rows = tokens.reshape(c * n, d).astype(bank.dtype)
-    scores = jnp.einsum(
-        "nd,pd->np",
-        rows,
-        bank,
-        precision=lax.Precision.HIGHEST,
-        preferred_element_type=jnp.float32,
-    )
-    scores = scores.reshape(c, n, -1) * scale[:, :, None]
-    scores = jnp.where(mask[:, :, None], scores, -jnp.inf)
-    best = scores.max(1)
-    # Two plain reductions are faster than the paired one of argmax, and the smallest
-    # place is the first of equal maxima. The bound matters only where scores are NaN.
-    places = lax.broadcasted_iota(jnp.int32, scores.shape, 1)
-    index = jnp.where(scores == best[:, None], places, n - 1).min(1)
-    return best, index
 
 
 @custom_vmap
@@ -209,53 +197,11 @@ def _sum_winners(tokens: Any, index: Any, weights: Any) -> Any:
     def add(total: Array, clip: tuple[Array, Array, Array]) -> tuple[Array, None]:
         rows, place, weight = clip
         won = rows.at[place].get(mode="promise_in_bounds")
-        won = _as_floats(won, tokens.dtype).astype(jnp.float32)
+        won = as_floats(won, tokens.dtype).astype(jnp.float32)
         return total + weight[:, None] * won, None
 
     empty = jnp.zeros((index.shape[1], tokens.shape[2]), jnp.float32)
-    return lax.scan(add, empty, (_as_stored(tokens), index, weights))[0]
-
-
-def _as_stored(tokens: Array) -> Array:
-    """On CPU, bfloat16 tokens as the integers that hold them.
-
-    XLA has no bfloat16 slices there: for a part of an array it widens all of it to
-    float32 first. Integers of the same size it takes as they are. Where the caller made
-    the tokens from integers, in the same program, nothing is copied.
-    """
-    if jax.default_backend() == "cpu" and tokens.dtype == jnp.bfloat16:
-        return lax.bitcast_convert_type(tokens, jnp.uint16)
-    return tokens
-
-
-def _as_floats(stored: Array, dtype: Any) -> Array:
-    """The way back from `_as_stored`."""
-    if stored.dtype == dtype:
-        return stored
-    return lax.bitcast_convert_type(stored, dtype)
-
-
-def chunk_bytes() -> int:
-    """How many bytes of float32 scores a chunk of clips may have.
-
-    On CPU they should stay in the second-level cache (2 to 4 MiB were best, twice as
-    much cost 5 to 10 %). An accelerator wants enough work per kernel and about half of
-    its L2; that figure is an estimate.
-    """
-    return (4 if jax.default_backend() == "cpu" else 32) << 20
-
-
-@_winners.def_vmap
-def _winners_vmap(
-    trials: int, batched: Any, tokens: Any, scale: Any, mask: Any, bank: Any
-) -> tuple[Any, Any]:
-    """Shared tokens: K banks are K times as many columns. Own tokens: one by one."""
-    if any(batched[:3]) or not batched[3]:
-        found = _one_by_one(_winners, batched, tokens, scale, mask, bank)
-        return found, (True, True)
-    k, p, d = bank.shape
-    found = _winners(tokens, scale, mask, bank.reshape(k * p, d))
-    return tuple(_unfold(a, k) for a in found), (True, True)
+    return lax.scan(add, empty, (as_stored(tokens), index, weights))[0]
 
 
 @_sum_winners.def_vmap
@@ -264,7 +210,7 @@ def _sum_winners_vmap(
 ) -> tuple[Any, Any]:
     """As for the forward pass: shared tokens are read once for all trials."""
     if batched[0]:
-        return _one_by_one(_sum_winners, batched, tokens, index, weights), True
+        return one_by_one(_sum_winners, batched, tokens, index, weights), True
     index, weights = (
         jnp.broadcast_to(a if is_batched else a[None], (trials, *a.shape[-2:]))
         for a, is_batched in zip((index, weights), batched[1:], strict=True)
@@ -276,18 +222,3 @@ def _sum_winners_vmap(
 def _fold(x: Array) -> Array:
     """`[K, B, P]` to `[B, K * P]`."""
     return jnp.moveaxis(x, 0, 1).reshape(x.shape[1], -1)
-
-
-def _unfold(x: Array, trials: int) -> Array:
-    """`[B, K * P]` to `[K, B, P]`."""
-    return jnp.moveaxis(x.reshape(len(x), trials, -1), 1, 0)
-
-
-def _one_by_one(f: Any, batched: Any, *args: Any) -> Any:
-    """`f` for each trial in turn; arguments that are not batched are shared."""
-
-    def call(mapped: list[Any]) -> Any:
-        rest = iter(mapped)
-        return f(*(next(rest) if b else a for a, b in zip(args, batched, strict=True)))
-
-    return lax.map(call, [a for a, b in zip(args, batched, strict=True) if b])

@@ -10,8 +10,8 @@ from flax import linen as nn
 from jaxtyping import Array, Bool, Float
 
 from unmute_jax.errors import InputError
-from unmute_jax.ops import max_cosine
-from unmute_jax.probes.base import Probe, einsum, flat_mask, mean_token, uniform_init
+from unmute_jax.ops import product_range
+from unmute_jax.probes.base import Probe, einsum, flat_mask, uniform_init
 from unmute_jax.probes.linear import Statistic
 from unmute_jax.tokens import NORM_EPS, Summary, Tokens, inverse_norms
 
@@ -62,17 +62,14 @@ class Cgp(Probe):
         # A product and a sum, not an einsum: compiled into one pass over the layers
         # without a float32 copy of them all.
         mixed = (layers * scale[..., None]).sum(1).reshape(b, t * f, d)
-        # The smallest is the largest of the opposite prototype, with the sign turned.
-        both = jnp.concatenate([vectors, -vectors])
-        best = max_cosine(mixed, jnp.ones((b, t * f)), mask, both)
+        found = product_range(mixed, jnp.ones((b, t * f)), mask, vectors)
+        middle = found.mean
         if self.middle == "cls":
             cls_scale = share[None] * inverse_norms(layer_cls)
             one = (layer_cls * cls_scale[..., None]).sum(1)
-        else:
-            one = mean_token(mixed, mask)
-        middle = einsum("bd,pd->bp", one, vectors) * inverse_norms(vectors)[None]
-        largest, opposite = jnp.split(best, 2, axis=1)
-        features = jnp.stack([-opposite, middle, largest], axis=-1)
+            middle = einsum("bd,pd->bp", one, vectors)
+        features = jnp.stack([found.smallest, middle, found.largest], axis=-1)
+        features = features * inverse_norms(vectors)[None, :, None]
         return self.classify(features.reshape(b, -1))
 
 
