@@ -30,6 +30,7 @@ from unmute_jax import parallel
 from unmute_jax.audio import pad_or_crop
 from unmute_jax.embedding import embed, estimate
 from unmute_jax.errors import InputError
+from unmute_jax.token_files import DamagedStore, sealed
 from unmute_jax.token_format import CLIPS_PER_SHARD
 from unmute_jax.token_store import TokenStore, store_key, store_path
 from unmute_jax.tokens import NORM_EPS, summarise
@@ -177,7 +178,8 @@ def test_a_finished_folder_with_another_key_is_not_read(tmp_path):
     path = run(tmp_path, dataset=small).path
     manifest = json.loads((path / "manifest.json").read_text())
     manifest["key"]["encoder"]["version"] = 0
-    (path / "manifest.json").write_text(json.dumps(manifest))
+    del manifest["checksum"]
+    (path / "manifest.json").write_bytes(sealed(manifest))
     with pytest.raises(InputError, match=r"encoder.version: 0 -> 1"):
         run(tmp_path, dataset=small)
 
@@ -239,7 +241,7 @@ def test_tokens_that_are_not_finite_name_the_clip(tmp_path):
         run(tmp_path, dataset=fake_dataset(CLIPS, bad=71))
     assert estimate(ENCODER, fake_dataset(CLIPS, bad=71), "train", root=tmp_path)[
         "resumable"
-    ] in (0, CLIPS_PER_SHARD)
+    ] in (0, CLIPS_PER_SHARD, CLIPS % CLIPS_PER_SHARD, CLIPS - CLIPS_PER_SHARD)
 
 
 def test_an_encoder_with_another_grid_than_it_says_is_refused(tmp_path, monkeypatch):
@@ -253,7 +255,7 @@ def test_an_error_of_a_clip_reaches_the_caller(tmp_path, monkeypatch):
         raise InputError(f"clip {i}: is cut short")
 
     monkeypatch.setattr(FakeSource, "__getitem__", broken)
-    with pytest.raises(InputError, match="clip 0: is cut short"):
+    with pytest.raises(InputError, match=r"clip \d+: is cut short"):
         run(tmp_path)
 
 
@@ -261,8 +263,6 @@ def test_an_error_of_a_clip_reaches_the_caller(tmp_path, monkeypatch):
 def test_a_resumed_pass_makes_the_missing_shard_alone(tmp_path, batch_size):
     path = run(tmp_path, batch_size=batch_size).path
     whole = files(path)
-    manifest = json.loads(whole["manifest.json"])
-    (path / "manifest.json").write_text(json.dumps(manifest | {"complete": False}))
     (path / "patches/c/1/0/0/0").unlink()
     dataset = fake_dataset()
     done = estimate(ENCODER, dataset, "train", root=tmp_path)["resumable"]
@@ -271,6 +271,77 @@ def test_a_resumed_pass_makes_the_missing_shard_alone(tmp_path, batch_size):
     assert files(path) == whole
     first, last = 64 // batch_size * batch_size, -(-128 // batch_size) * batch_size
     assert sorted(dataset.opened) == list(range(first, min(last, CLIPS)))
+
+
+@pytest.mark.parametrize("harm", ["patches/c/1/0/0/0", "clips/1", "cls/c/1/0"])
+def test_a_damaged_shard_is_made_again_alone(tmp_path, store, harm):
+    path = tmp_path / store.path.name
+    shutil.copytree(store.path, path)
+    data = bytearray((path / harm).read_bytes())
+    data[len(data) // 3] ^= 4
+    (path / harm).write_bytes(data)
+    found = TokenStore.open(path)
+    with pytest.raises(DamagedStore, match="embed again, what is damaged is made"):
+        _ = found.read(range(64, 128)), found.ids
+    with pytest.raises(DamagedStore, match="shard 1 was found damaged"):
+        TokenStore.open(path)
+    dataset, said = fake_dataset(), []
+    embed(ENCODER, dataset, "train", root=tmp_path, say=said.append)
+    assert "is damaged (shard 1 was found" in said[0]
+    assert sorted(dataset.opened) == list(range(64, 128))
+    assert files(path) == files(store.path)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "std/zarr.json"])
+def test_a_damaged_description_is_written_again(tmp_path, store, name):
+    path = tmp_path / store.path.name
+    shutil.copytree(store.path, path)
+    (path / name).write_bytes((path / name).read_bytes()[:-9])
+    with pytest.raises(DamagedStore):
+        TokenStore.open(path)
+    dataset = fake_dataset()
+    run(tmp_path, dataset=dataset)
+    assert dataset.opened == []
+    assert files(path) == files(store.path)
+
+
+def test_what_others_made_meanwhile_is_not_made_again(tmp_path, monkeypatch, store):
+    path = tmp_path / store.path.name
+    others = shutil.copytree(store.path, tmp_path / "others")
+    (path / "patches").mkdir(parents=True)
+    read = FakeSource.__getitem__
+
+    def meanwhile(self, i):
+        for name in files(others):
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(others / name, path / name)
+        return read(self, i)
+
+    monkeypatch.setattr(FakeSource, "__getitem__", meanwhile)
+    dataset = fake_dataset()
+    run(tmp_path, dataset=dataset)
+    # The first shard, and those whose turn came while its first clip was read.
+    assert len(dataset.opened) < CLIPS
+    assert files(path) == files(store.path)
+
+
+def test_a_url_does_as_well_as_a_folder(store):
+    made = run("memory://bucket/tokens", dataset=fake_dataset(70))
+    assert made.path.startswith("memory://bucket/tokens/fake_noise-train-fake+-")
+    again = run("memory://bucket/tokens/", dataset=fake_dataset(70))
+    for one in (made, again):
+        tokens, wanted = one.read([3, 69]), store.read([3, 69])
+        np.testing.assert_array_equal(tokens.patches, wanted.patches)
+    said = []
+    embed(
+        fake_encoder(1),
+        fake_dataset(70),
+        "train",
+        root="memory://bucket/tokens",
+        explain=True,
+        say=said.append,
+    )
+    assert "differs in encoder.weights" in said[0]
 
 
 def program(root, delay):
@@ -300,12 +371,18 @@ def wait_for(condition, seconds=60):
         time.sleep(0.005)
 
 
+def test_two_at_once_share_the_work(tmp_path, uninterrupted):
+    both = [program(tmp_path, 0.02) for _ in range(2)]
+    assert [p.wait() for p in both] == [0, 0]
+    assert files(folder(tmp_path)) == uninterrupted
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_killed_anywhere_it_goes_on_to_the_same_bytes(tmp_path, uninterrupted, seed):
     rng, path = np.random.default_rng(seed), folder(tmp_path)
-    for beginning, wait in (("manifest.json", 1.0), ("patches/c/1/0/0/0", 0.1)):
+    for beginning, wait in (("manifest.json", 1.0), ("patches/c/*/0/0/0", 0.1)):
         killed = program(tmp_path, 0.02)
-        wait_for((path / beginning).exists)
+        wait_for(lambda name=beginning: any(path.glob(name)))
         time.sleep(rng.uniform(0, wait))
         os.kill(killed.pid, signal.SIGKILL)
         killed.wait()

@@ -8,15 +8,11 @@ import pytest
 
 from tests.embedding_fakes import FakeEncoder, fake_dataset, fake_encoder
 from unmute_jax.errors import InputError
+from unmute_jax.token_files import sealed, unsealed
 from unmute_jax.token_format import CLIPS_PER_SHARD, Layout, new_manifest
 from unmute_jax.token_key import differences
-from unmute_jax.token_store import (
-    TokenStore,
-    TokenWriter,
-    explain_miss,
-    store_key,
-    store_path,
-)
+from unmute_jax.token_store import TokenStore, TokenWriter, store_key, store_path
+from unmute_jax.token_stores import explain_miss
 
 CLIPS = 2 * CLIPS_PER_SHARD + 9
 GRID = (5, 2, 6)
@@ -132,7 +128,7 @@ def test_a_shard_is_done_only_with_all_its_arrays(tmp_path, rows, broken):
     where = writer.layout.rows(0)
     part = {k: x[where] for k, x in rows.items()}
     part[broken] = part[broken][:-1]  # The write stops there.
-    with pytest.raises(ValueError, match="mismatch"):
+    with pytest.raises(RuntimeError, match=rf"rows of {broken} are \(63, "):
         writer.write(0, part, clips()[where])
     assert TokenWriter(tmp_path, manifest()).pending() == [0, 2]
     with pytest.raises(InputError, match=r"unfinished \(64 of 137 clips\)"):
@@ -161,7 +157,7 @@ def test_harm_to_a_shard_is_found(store, name, harm):
     (path,) = (p for p in (store.path / name / "c" / "1").rglob("0") if p.is_file())
     path.write_bytes(harm(path.read_bytes()))
     harmed = TokenStore.open(store.path)
-    with pytest.raises(InputError, match=r"damaged.*delete the folder") as error:
+    with pytest.raises(InputError, match=r"damaged.*embed again") as error:
         _ = harmed.read(np.arange(CLIPS)), harmed.summary(), harmed.labels
     assert str(store.path) in str(error.value)
     assert "\n" not in str(error.value)
@@ -210,6 +206,16 @@ def test_a_disk_that_refuses_is_one_line(tmp_path):
     (tmp_path / "store").write_text("a file where the folder should be")
     with pytest.raises(InputError, match="store: Not a directory"):
         TokenWriter(tmp_path / "store", manifest())
+
+
+def test_no_byte_of_a_text_can_be_altered():
+    data = sealed({"clips": [{"id": "é", "events": []}], "more": 1.5})
+    assert json.loads(data)["clips"] == unsealed(data)["clips"]
+    for i in range(len(data)):
+        with pytest.raises(ValueError, match="checksum"):
+            unsealed(data[:i] + bytes([data[i] ^ 1]) + data[i + 1 :])
+        with pytest.raises(ValueError, match="checksum"):
+            unsealed(data[:i])
 
 
 # The key

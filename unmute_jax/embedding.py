@@ -31,16 +31,21 @@ from unmute_jax.encoders import Encoder, ExportedTokens, Source
 from unmute_jax.errors import InputError
 from unmute_jax.progress import progress
 from unmute_jax.shard_assembly import Assembly
+from unmute_jax.shard_work import ShardWork, shuffled_blocks
+from unmute_jax.token_files import DamagedStore, Place, parent_of, place_of
 from unmute_jax.token_format import (
+    CLIPS_PER_SHARD,
     SUMMARY,
     Layout,
     check_same,
-    finished_shards,
+    is_finished,
     new_manifest,
     read_manifest,
+    unsound_shards,
 )
-from unmute_jax.token_key import explain_miss, store_key, store_path
+from unmute_jax.token_key import store_key, store_path
 from unmute_jax.token_store import TokenStore, TokenWriter
+from unmute_jax.token_stores import explain_miss
 from unmute_jax.tokens import Tokens, inverse_norms, summarise
 from unmute_jax.waveform_batches import (
     InputLengths,
@@ -74,17 +79,20 @@ def embed(
 ) -> TokenStore:
     """The tokens of one split: read where they are on disk, otherwise made.
 
-    A pass that was interrupted goes on after its last finished shard. Which clips share
-    a batch or a shard never depends on devices, on processes or on where it goes on;
-    batches are padded where the devices do not divide them. Many processes must see the
-    same `root`.
+    A pass that was interrupted goes on with the shards that are not finished, and what
+    is known to be damaged is made again. Which clips share a batch or a shard never
+    depends on devices, on processes or on where it goes on; batches are padded where
+    the devices do not divide them. Any number of processes may embed the same split at
+    once, started together or not, where they see the same `root`: they share the work,
+    and each returns when all of it is done.
 
     Args:
         encoder: Frozen; its params are replicated over the devices. Or tokens that
             other code exported: they are brought in.
         dataset: Its clips are read in their order.
         split: One of `dataset.splits`.
-        root: Folder of all token stores; by default `cache_dir("tokens")`.
+        root: Folder of all token stores, or a URL ("gs://bucket/folder"); by default
+            `cache_dir("tokens")`.
         dtype: Type of the stored patches, "bfloat16" or "float32".
         layers: Whether to keep the outputs of all layers too.
         lengths: How many lengths inputs may have (`waveform_batches.input_lengths`).
@@ -101,23 +109,12 @@ def embed(
         InputError: The encoder has no layers to give, the disk is too small, a clip
             gives non-finite tokens, or the store on disk is damaged.
     """
-    root = cache_dir("tokens") if root is None else pathlib.Path(root)
+    root = place_of(cache_dir("tokens") if root is None else root)
     manifest = _manifest(encoder, dataset, split, dtype, layers, lengths)
     path = store_path(root, manifest["key"])
-    found = read_manifest(path)
-    if found is not None:
-        check_same(path, found, manifest)
-        if found["encoder"].get("code") != encoder.code:
-            say(
-                f"note: the code of {encoder.name} has changed since these tokens were "
-                "made; if it gives others now, give it another `version`"
-            )
-        if found["complete"]:
-            say(f"tokens of {dataset.name} {split}: read from {path}")
-            return TokenStore.open(path)
-    elif explain:
-        for line in explain_miss(root, manifest["key"]):
-            say(line)
+    if found := _finished(path, manifest, explain, say):
+        say(f"tokens of {dataset.name} {split}: read from {path}")
+        return found
     todo = _check_disk(path, Layout.of(manifest))
     say(
         f"tokens of {dataset.name} {split} by {encoder.name}: "
@@ -133,11 +130,35 @@ def embed(
         size = batch_size or default_batch_size()
         inputs = input_lengths(encoder, dataset.clip_seconds, lengths)
         _fill(writer, encoder, dataset, split, size, inputs, mesh, say)
-    parallel.wait_for_all(f"shards of {path.name}")
+    parallel.wait_for_all(f"shards of {path}")
     if jax.process_index() == 0:
         writer.finish()
-    parallel.wait_for_all(f"manifest of {path.name}")
+    parallel.wait_for_all(f"manifest of {path}")
     return TokenStore.open(path)
+
+
+def _finished(
+    path: Place, manifest: dict[str, Any], explain: bool, say: Callable[[str], None]
+) -> TokenStore | None:
+    """The store, where nothing of it is missing; else None, and why is said."""
+    try:
+        found = read_manifest(path)
+        if found is None:
+            if explain:
+                for line in explain_miss(parent_of(path), manifest["key"]):
+                    say(line)
+            return None
+        check_same(path, found, manifest)
+        if found["encoder"].get("code") != manifest["encoder"]["code"]:
+            name = manifest["key"]["encoder"]["name"]
+            say(
+                f"note: the code of {name} has changed since these tokens were made; "
+                "if it gives others now, give it another `version`"
+            )
+        return TokenStore.open(path) if found["complete"] else None
+    except DamagedStore as error:
+        say(str(error))
+        return None
 
 
 def default_batch_size() -> int:
@@ -165,15 +186,15 @@ def estimate(
         `bytes` of the whole store on disk, number of `clips`, whether it `exists` in
         full, how many clips are already done (`resumable`), and its `path`.
     """
-    root = cache_dir("tokens") if root is None else pathlib.Path(root)
+    root = place_of(cache_dir("tokens") if root is None else root)
     manifest = _manifest(encoder, dataset, split, dtype, layers, lengths)
     layout, path = Layout.of(manifest), store_path(root, manifest["key"])
-    found = read_manifest(path)
+    found, missing = read_manifest(path), unsound_shards(path, layout)
     return {
         "bytes": layout.disk_bytes,
         "clips": layout.clips,
-        "exists": found is not None and found["complete"],
-        "resumable": layout.clips_in(finished_shards(path)),
+        "exists": found is not None and found["complete"] and not missing,
+        "resumable": layout.clips - layout.clips_in(missing),
         "path": path,
     }
 
@@ -220,10 +241,12 @@ def _manifest(
     )
 
 
-def _check_disk(path: pathlib.Path, layout: Layout) -> int:
+def _check_disk(path: Place, layout: Layout) -> int:
     """Bytes still to be written; refuses a disk that cannot take them."""
-    done = layout.clips_in(finished_shards(path))
-    todo = layout.disk_bytes * (layout.clips - done) // layout.clips
+    missing = layout.clips_in(unsound_shards(path, layout))
+    todo = layout.disk_bytes * missing // layout.clips
+    if isinstance(path, str):
+        return todo  # A bucket takes all.
     there = next(p for p in (path, *path.absolute().parents) if p.exists())
     free = shutil.disk_usage(there).free
     if todo > free:
@@ -250,13 +273,13 @@ def _fill(
     """Makes this process's share of the pending shards of `writer`."""
     from grain.experimental import ThreadPrefetchIterDataset
 
-    layout, pending = writer.layout, _share(writer)
-    clips = layout.clips_in(parallel.dealt(layout.shards))
-    done = clips - layout.clips_in(pending)
-    blocks = _blocks(layout, pending, block_size(batch_size, lengths))
+    layout, work = writer.layout, _share(writer)
+    clips, left = layout.clips_in(parallel.dealt(layout.shards)), work.clips
+    size = block_size(batch_size, lengths)
+    blocks = shuffled_blocks(layout, sorted(work.pending), size)
     width = -(-batch_size // mesh.size) * mesh.size
     encode = encoder.on(mesh, all_layers=bool(layout.layers))
-    assembly = Assembly(layout, pending)
+    assembly = Assembly(work)
 
     def step(batch: WaveformBatch) -> tuple[WaveformBatch, dict[str, Array]]:
         tokens = encode(*batch.padded(width))
@@ -265,7 +288,13 @@ def _fill(
         return batch, kept(tokens, layout.dtype, layout.grid[0])
 
     batches = waveform_batches(
-        encoder, dataset, split, batch_size, lengths=lengths, blocks=blocks
+        encoder,
+        dataset,
+        split,
+        batch_size,
+        lengths=lengths,
+        blocks=blocks,
+        wanted=work.wants_any,
     ).filter(lambda batch: assembly.wants(batch.places))
     # A thread hands batches to the devices while the host fetches what they made.
     ahead = ThreadPrefetchIterDataset(
@@ -275,10 +304,10 @@ def _fill(
     with (
         contextlib.closing(iter(ahead)) as results,
         ThreadPoolExecutor(1) as pool,
-        progress(label, clips, unit="clips", done=done) as advance,
+        progress(label, clips, unit="clips", done=clips - left) as advance,
     ):
         writes: deque[Future] = deque()
-        clock = _Clock(clips - done, say)
+        clock = _Clock(left, say)
         for batch, out in results:
             rows = _checked(batch.clips, jax.device_get(out))
             rows["labels"] = batch.labels
@@ -287,7 +316,9 @@ def _fill(
                 writes.append(pool.submit(writer.write, *shard))
             while len(writes) > WRITES_AHEAD:
                 writes.popleft().result()
-            advance(len(batch.clips))
+            # Those that others made meanwhile count as well.
+            advance(len(batch.clips) + left - work.clips)
+            left = work.clips
         for write in writes:
             write.result()
 
@@ -296,41 +327,34 @@ def _bring_in(
     writer: TokenWriter, exported: ExportedTokens, dataset: Dataset, split: str
 ) -> None:
     """Makes the pending shards of `writer` of tokens that are there already."""
-    layout, source = writer.layout, dataset.source_of(split)
-    pending = _share(writer)
+    layout, source, work = writer.layout, dataset.source_of(split), _share(writer)
     clips = layout.clips_in(parallel.dealt(layout.shards))
-    done = clips - layout.clips_in(pending)
     label = f"{dataset.name} {split}"
-    with progress(label, clips, unit="clips", done=done) as advance:
-        for shard in pending:
+    with progress(label, clips, unit="clips", done=clips - work.clips) as advance:
+        for shard in shuffled_blocks(layout, sorted(work.pending), CLIPS_PER_SHARD):
             where = layout.rows(shard)
-            found = [source[i] for i in range(where.start, where.stop)]
-            facts = facts_of(found)
-            tokens = exported.read([clip.id for clip in found])
-            _check_grid(tokens, layout.grid)
-            out = kept(tokens, layout.dtype, layout.grid[0])
-            rows = _checked(facts, jax.device_get(out))
-            writer.write(shard, rows | {"labels": labels_of(found, dataset)}, facts)
-            advance(len(found))
+            if work.wants(shard):
+                found = [source[i] for i in range(where.start, where.stop)]
+                facts = facts_of(found)
+                tokens = exported.read([clip.id for clip in found])
+                _check_grid(tokens, layout.grid)
+                out = kept(tokens, layout.dtype, layout.grid[0])
+                rows = _checked(facts, jax.device_get(out))
+                rows["labels"] = labels_of(found, dataset)
+                writer.write(shard, rows, facts)
+            advance(where.stop - where.start)
 
 
-def _share(writer: TokenWriter) -> list[int]:
-    """The pending shards that are this process's to make, whatever others have done."""
-    mine = parallel.dealt(writer.layout.shards)
-    return [shard for shard in writer.pending() if shard in mine]
+def _share(writer: TokenWriter) -> ShardWork:
+    """The shards for this process to make.
 
-
-def _blocks(layout: Layout, shards: list[int], size: int) -> list[int]:
-    """The blocks of `size` clips that touch these shards.
-
-    Blocks are counted from the first clip of all, so that every pass sees the same
-    batches; what is read twice is less than one block at each end.
+    Processes that were started as one have shares of their own, whatever any of them
+    has done already; those that know nothing of each other look what is there.
     """
-    touched: set[int] = set()
-    for shard in shards:
-        rows = layout.rows(shard)
-        touched |= set(range(rows.start // size, -(-rows.stop // size)))
-    return sorted(touched)
+    mine = parallel.dealt(writer.layout.shards)
+    pending = [shard for shard in writer.pending() if shard in mine]
+    there = functools.partial(is_finished, writer.path, writer.layout)
+    return ShardWork(writer.layout, pending, there)
 
 
 @functools.partial(jax.jit, static_argnames=("dtype", "steps"))

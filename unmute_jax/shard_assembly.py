@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int
 
-from unmute_jax.token_format import CLIPS_PER_SHARD, Layout
+from unmute_jax.shard_work import ShardWork
+from unmute_jax.token_format import CLIPS_PER_SHARD
 
 Rows = dict[str, np.ndarray]
 
@@ -24,15 +25,15 @@ class Shard(NamedTuple):
 class Assembly:
     """Collects clips until a shard has all of them."""
 
-    def __init__(self, layout: Layout, pending: list[int]):
-        """Waits for the shards `pending` of a store."""
-        self._layout = layout
-        self._missing = {s: layout.clips_in([s]) for s in pending}
+    def __init__(self, work: ShardWork):
+        """Waits for the shards that `work` wants."""
+        self._work, self._layout = work, work.layout
+        self._missing = {s: work.layout.clips_in([s]) for s in work.pending}
         self._open: dict[int, Shard] = {}
 
     def wants(self, places: Int[np.ndarray, "B"]) -> bool:
         """Whether any of these clips is missing."""
-        return not self._missing.keys().isdisjoint(_shards(places).tolist())
+        return bool(self._wanted(_shards(places)))
 
     def add(
         self, places: Int[np.ndarray, "B"], rows: Rows, clips: list[dict[str, Any]]
@@ -45,7 +46,7 @@ class Assembly:
             clips: Per clip: its id and its events.
         """
         shards = _shards(places)
-        for s in sorted(self._missing.keys() & set(shards.tolist())):
+        for s in self._wanted(shards):
             (mine,) = np.nonzero(shards == s)
             shard = self._open.setdefault(s, self._empty(s, rows))
             there = places[mine] - self._layout.rows(s).start
@@ -57,6 +58,10 @@ class Assembly:
             if not self._missing[s]:
                 del self._missing[s]
                 yield self._open.pop(s)
+
+    def _wanted(self, shards: Int[np.ndarray, "B"]) -> list[int]:
+        found = self._missing.keys() & set(shards.tolist())
+        return [s for s in sorted(found) if self._work.wants(s)]
 
     def _empty(self, index: int, rows: Rows) -> Shard:
         n = self._layout.clips_in([index])

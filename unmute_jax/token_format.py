@@ -13,22 +13,23 @@ A store is a folder of zarr3 arrays, written and read through tensorstore:
     layers             [n, L, T, F, D], only where asked for, typed as the patches
     layer_cls          [n, L, D] float32, likewise
     clips/0, 1, ...    ids and events of the clips of one shard, JSON
+    damaged/0, ...     empty: this shard was found damaged, it is to be made again
 
 `CLIPS_PER_SHARD` clips in a row share a shard, that is one file per array, whoever
-writes them and on however many devices. A file is written whole or not at all, the
-patches last: a shard whose patches are there is finished, and that is all a resumed
-pass needs to know. Among patches and layers every clip is its own chunk, so that
-shuffled reads fetch what they need and nothing more. All chunks carry a CRC-32C: damage
-is found, not read.
+writes them and on however many devices. A file is put in its place whole or not at all,
+the patches last: a shard whose patches are there is finished, and that is all a resumed
+pass needs to know. No file is ever changed, and a shard is the same bytes whoever makes
+it: any number of processes may fill a store at once, without locks. Among patches and
+layers every clip is its own chunk, so that shuffled reads fetch what they need and
+nothing more. All chunks carry a CRC-32C, JSON carries part of its SHA-256: damage is
+found, not read.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import pathlib
-import re
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +37,17 @@ import numpy as np
 import tensorstore as ts
 
 from unmute_jax.errors import InputError
+from unmute_jax.token_files import (
+    CONTEXT,
+    Place,
+    clear_errors,
+    damaged,
+    folder,
+    key_value_store,
+    list_files,
+    read_file,
+    unsealed,
+)
 from unmute_jax.token_key import FORMAT, MANIFEST, differences, plain
 
 # Part of the format: which clips share a shard must not depend on anything else.
@@ -49,6 +61,8 @@ BANDS = ("band_mean", "band_max", "band_std")
 SUMMARY = VECTORS + BANDS
 # Holds shard indices (1 KiB each), so that a shuffled read does not fetch them again.
 CACHE_BYTES = 32 * 2**20
+# One empty file per shard that somebody found damaged.
+MARKS = "damaged/"
 # In a sharded file: the place of a chunk, and the checksum of a chunk or of the index.
 _PLACE_BYTES, _CRC_BYTES = 16, 4
 
@@ -134,14 +148,14 @@ class Layout:
                 total += len(self.shards) * (CLIPS_PER_SHARD * clip + _CRC_BYTES)
         return total
 
-    @property
-    def files(self) -> list[str]:
-        """Every file of the finished store that holds data."""
-        return [f"clips/{shard}" for shard in self.shards] + [
-            f"{name}/c/{shard}" + "/0" * (len(shape) - 1)
-            for name, (shape, _) in self.arrays.items()
-            for shard in self.shards
-        ]
+    def files(self, shard: int) -> list[str]:
+        """Every file that holds data of one shard."""
+        return [f"clips/{shard}"] + [self.file(name, shard) for name in self.arrays]
+
+    def file(self, name: str, shard: int) -> str:
+        """The file with the rows of an array that belong to one shard."""
+        shape, _ = self.arrays[name]
+        return f"{name}/c/{shard}" + "/0" * (len(shape) - 1)
 
 
 def new_manifest(
@@ -160,18 +174,31 @@ def new_manifest(
     return plain({"format": FORMAT, "complete": False, "key": key, **sizes, **about})
 
 
-def read_manifest(path: pathlib.Path) -> dict[str, Any] | None:
+def read_manifest(path: Place) -> dict[str, Any] | None:
     """What the manifest at `path` says, or None where there is none.
 
     Raises:
-        InputError: It cannot be read.
+        InputError: It cannot be read, or is of another format.
+        DamagedStore: It was altered.
     """
-    with clear_errors(path):
-        found = folder(path).read(MANIFEST).result()
-        return json.loads(found.value) if found.state == "value" else None
+    data = read_file(path, MANIFEST)
+    if data is None:
+        return None
+    with contextlib.suppress(ValueError):
+        return unsealed(data)
+    try:
+        other = json.loads(data)["format"]  # The first one had no checksum.
+    except (ValueError, LookupError, TypeError):
+        other = FORMAT
+    if other == FORMAT:
+        raise damaged(path, f"the checksum of {MANIFEST} does not match")
+    raise InputError(
+        f"token store {path} has format {other}, this program reads format {FORMAT}: "
+        "embed again"
+    )
 
 
-def check_same(path: pathlib.Path, found: dict, wanted: dict) -> None:
+def check_same(path: Place, found: dict, wanted: dict) -> None:
     """Refuses a folder that was made for other tokens than its name says.
 
     Raises:
@@ -186,75 +213,95 @@ def check_same(path: pathlib.Path, found: dict, wanted: dict) -> None:
         )
 
 
-def finished_shards(path: pathlib.Path) -> set[int]:
-    """Indices of the shards that are wholly on disk."""
-    prefix = "patches/c/"
-    inside = ts.KvStore.KeyRange(prefix, prefix[:-1] + "0")  # "0" comes after "/".
+def is_finished(path: Place, layout: Layout, shard: int) -> bool:
+    """Whether a shard is on disk and not known to be damaged."""
+    files, names = folder(path), [*layout.files(shard), f"{MARKS}{shard}"]
     with clear_errors(path):
-        names = folder(path).list(inside, strip_prefix_length=len(prefix)).result()
-    return {int(name.split(b"/")[0]) for name in names}
+        listed = [files.list(ts.KvStore.KeyRange(n, n + "/")) for n in names]
+        *there, marked = [bool(future.result()) for future in listed]
+    return all(there) and not marked
 
 
-def missing_files(path: pathlib.Path, layout: Layout) -> list[str]:
-    """Files that should be there; tensorstore would read them as zeros."""
-    with clear_errors(path):
-        there = {name.decode() for name in folder(path).list().result()}
-    return [name for name in layout.files if name not in there]
+def unsound_shards(path: Place, layout: Layout) -> dict[int, str]:
+    """The shards that lack files or are known to be damaged, and why of each.
+
+    Without a look into the files; tensorstore would read missing ones as zeros.
+    """
+    there = set(list_files(path))
+    found = {}
+    for shard in layout.shards:
+        missing = [name for name in layout.files(shard) if name not in there]
+        if missing:
+            found[shard] = f"{missing[0]} is missing"
+        elif f"{MARKS}{shard}" in there:
+            found[shard] = f"shard {shard} was found damaged"
+    return found
 
 
-def open_arrays(
-    path: pathlib.Path, layout: Layout, *, create: bool = False
-) -> dict[str, ts.TensorStore]:
-    """The arrays of a store, for reading or (`create`) for writing."""
-    context = ts.Context({"cache_pool": {"total_bytes_limit": CACHE_BYTES}})
+def open_arrays(path: Place, layout: Layout) -> dict[str, ts.TensorStore]:
+    """The arrays of a store, for reading.
+
+    Raises:
+        DamagedStore: What describes an array is missing or was altered.
+    """
+    context = ts.Context({"cache_pool": {"total_bytes_limit": CACHE_BYTES}}, CONTEXT)
     with clear_errors(path):
         opening = {
             name: ts.open(
-                _spec(path, name, *array),
+                {"kvstore": key_value_store(path, name), **_spec(name, *array)},
                 context=context,
-                create=create,
+                read=True,
                 open=True,
-                read=not create,
-                write=create,
             )
             for name, array in layout.arrays.items()
         }
         return {name: future.result() for name, future in opening.items()}
 
 
-def folder(path: pathlib.Path) -> ts.KvStore:
-    """The files of a store. Each is written beside, synced and renamed: all or none."""
-    return ts.KvStore.open(_kvstore(path)).result()
+def descriptions(layout: Layout) -> dict[str, bytes]:
+    """The files that describe the arrays of a store to tensorstore."""
+    return {
+        f"{name}/zarr.json": _made_in_memory(name, shape, dtype)["zarr.json"]
+        for name, (shape, dtype) in layout.arrays.items()
+    }
 
 
-@contextlib.contextmanager
-def clear_errors(path: pathlib.Path) -> Generator[None, None, None]:
-    """Turns what tensorstore and JSON raise into one line for a person."""
-    try:
-        yield
-    except ValueError as error:
-        refusal = re.search(r": ([^:]+) \[os_error_code", str(error))
-        if refusal is not None:
-            raise InputError(f"token store {path}: {refusal[1]}") from error
-        raise damaged(path, error) from error
+def shard_file(layout: Layout, name: str, shard: int, rows: np.ndarray) -> bytes:
+    """What the file holds that has the rows of one shard of an array.
+
+    Raises:
+        RuntimeError: They are of another size or type than the array.
+    """
+    (_, *sizes), dtype = layout.arrays[name]
+    wanted = (layout.clips_in([shard]), *sizes), ts.dtype(dtype).numpy_dtype
+    if (rows.shape, rows.dtype) != wanted:
+        found = f"{rows.shape} {rows.dtype}"
+        raise RuntimeError(f"rows of {name} are {found}, not {wanted[0]} {wanted[1]}")
+    files = _made_in_memory(name, rows.shape, dtype, rows)
+    del files["zarr.json"]
+    (data,) = files.values()
+    return data
 
 
-def damaged(path: pathlib.Path, why: object) -> InputError:
-    """The error for a store whose bytes are not those that were written."""
-    first = str(why).splitlines()[0][:300]
-    return InputError(
-        f"token store {path} is damaged ({first}): delete the folder and embed again"
-    )
+def _made_in_memory(
+    name: str, shape: tuple[int, ...], dtype: str, rows: np.ndarray | None = None
+) -> dict[str, bytes]:
+    """What tensorstore writes for an array."""
+    context = ts.Context()
+    files = ts.KvStore.open("memory://", context=context).result()
+    array = ts.open(
+        {"kvstore": "memory://", **_spec(name, shape, dtype)},
+        context=context,
+        create=True,
+    ).result()
+    if rows is not None:
+        # Without the transaction, each chunk would be written into the file alone.
+        with ts.Transaction() as transaction:
+            array.with_transaction(transaction)[...] = rows
+    return {key.decode(): files[key] for key in files.list().result()}
 
 
-def _kvstore(path: pathlib.Path, name: str = "") -> dict[str, Any]:
-    """Where bytes are kept; the one place to teach about other kinds of storage."""
-    return {"driver": "file", "path": f"{path.absolute() / name}/"}
-
-
-def _spec(
-    path: pathlib.Path, name: str, shape: tuple[int, ...], dtype: str
-) -> dict[str, Any]:
+def _spec(name: str, shape: tuple[int, ...], dtype: str) -> dict[str, Any]:
     little_endian = {"name": "bytes", "configuration": {"endian": "little"}}
     checked = [little_endian, {"name": "crc32c"}]
     by_clip = {
@@ -266,7 +313,6 @@ def _spec(
     shard = {"chunk_shape": [CLIPS_PER_SHARD, *shape[1:]]}
     return {
         "driver": "zarr3",
-        "kvstore": _kvstore(path, name),
         # Silence may be all zeros; without this its shard would not be written.
         "store_data_equal_to_fill_value": True,
         # A finished store never changes: what was cached stays valid.

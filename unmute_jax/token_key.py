@@ -1,4 +1,4 @@
-"""Which tokens are these? The key of a token store, and why a store did not match.
+"""Which tokens are these? The key of a token store, and how two of them differ.
 
 The key holds everything that changes the content: a store is read only where all of it
 agrees, so tokens of an older front end, of other weights or of a changed data set can
@@ -17,10 +17,11 @@ from unmute_jax.audio import RESAMPLER
 from unmute_jax.datasets import Dataset
 from unmute_jax.encoders import Encoder, Source
 from unmute_jax.errors import unknown_name
+from unmute_jax.token_files import Place, inside, place_of
 from unmute_jax.waveform_batches import input_lengths
 
 # Raised whenever the layout on disk, or what the pass computes, changes.
-FORMAT = 1
+FORMAT = 2
 DTYPES = ("bfloat16", "float32")
 MANIFEST = "manifest.json"
 # Characters of a value that are shown where two keys differ.
@@ -79,12 +80,12 @@ def _hearing(encoder: Encoder, dataset: Dataset, lengths: int) -> dict:
     }
 
 
-def store_path(root: str | pathlib.Path, key: dict) -> pathlib.Path:
-    """The folder of the tokens with this key: readable names, then a hash."""
+def store_path(root: str | pathlib.Path, key: dict) -> Place:
+    """The place of the tokens with this key: readable names, then a hash."""
     digest = hashlib.sha256(_canonical(key).encode()).hexdigest()[:16]
     names = (key["dataset"], key["split"], key["encoder"]["name"])
     readable = "-".join(re.sub(r"[^A-Za-z0-9_+.]+", "_", name) for name in names)
-    return pathlib.Path(root) / f"{readable}-{digest}"
+    return inside(place_of(root), f"{readable}-{digest}")
 
 
 def differences(old: dict, new: dict) -> list[str]:
@@ -97,34 +98,6 @@ def differences(old: dict, new: dict) -> list[str]:
     ]
 
 
-def explain_miss(root: str | pathlib.Path, key: dict) -> list[str]:
-    """Why no store under `root` has this key: what differs from the nearest ones.
-
-    Only stores of the same data set, split and encoder name are compared. There is one
-    line per differing field of each nearest store, or a single line when there is
-    nothing to compare with.
-    """
-    same = {}
-    for path in sorted(pathlib.Path(root).glob(f"*/{MANIFEST}")):
-        try:
-            other = json.loads(path.read_bytes())["key"]
-            alike = _subject(other) == _subject(key)
-        except (OSError, ValueError, LookupError, TypeError):
-            continue  # Not ours, or of a format that had no key.
-        if alike and other != key:
-            same[path.parent.name] = differences(other, key)
-    if not same:
-        dataset, split, encoder = _subject(key)
-        return [f"there are no tokens of {dataset} {split} by {encoder} under {root}"]
-    fewest = min(map(len, same.values()))
-    return [
-        f"{name} differs in {line}"
-        for name, lines in same.items()
-        if len(lines) == fewest
-        for line in lines
-    ]
-
-
 def plain(value: Any) -> Any:
     """`value` as JSON gives it back (tuples become lists), fit to compare."""
     return json.loads(_canonical(value))
@@ -132,10 +105,6 @@ def plain(value: Any) -> Any:
 
 def _canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def _subject(key: dict) -> tuple[str, str, str]:
-    return key["dataset"], key["split"], key["encoder"]["name"]
 
 
 def _short(text: str | None) -> str:

@@ -7,7 +7,6 @@ what it is found by.
 from __future__ import annotations
 
 import functools
-import json
 import pathlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,32 +17,36 @@ import tensorstore as ts
 from jaxtyping import Bool, Int, UInt8
 
 from unmute_jax.errors import InputError
+from unmute_jax.token_check import mark_damage
+from unmute_jax.token_files import (
+    DamagedStore,
+    Place,
+    clear_errors,
+    damaged,
+    folder,
+    place_of,
+    sealed,
+    unsealed,
+    write_file,
+)
 from unmute_jax.token_format import (
+    CLIPS_PER_SHARD,
     LAYERS,
+    MARKS,
     SUMMARY,
     TOKENS,
     Layout,
     check_same,
-    clear_errors,
-    damaged,
-    finished_shards,
-    folder,
-    missing_files,
+    descriptions,
     open_arrays,
     read_manifest,
+    shard_file,
+    unsound_shards,
 )
-from unmute_jax.token_key import (
-    FORMAT,
-    MANIFEST,
-    differences,
-    explain_miss,
-    plain,
-    store_key,
-    store_path,
-)
+from unmute_jax.token_key import MANIFEST, differences, plain, store_key, store_path
 from unmute_jax.tokens import Summary, Tokens
 
-__all__ = ["TokenStore", "TokenWriter", "explain_miss", "store_key", "store_path"]
+__all__ = ["TokenStore", "TokenWriter", "store_key", "store_path"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,11 +54,11 @@ class TokenStore:
     """The finished tokens of one split by one encoder. Made by `open` or by `embed`.
 
     Attributes:
-        path: The folder.
+        path: The folder, or the URL of one.
         manifest: What `manifest.json` says.
     """
 
-    path: pathlib.Path
+    path: Place
     manifest: dict[str, Any]
 
     @classmethod
@@ -63,27 +66,26 @@ class TokenStore:
         """The store at `path`.
 
         Raises:
-            InputError: There is none, it is unfinished, of another format or damaged.
+            InputError: There is none, it is unfinished or of another format.
+            DamagedStore: It is known to be damaged.
         """
-        path = pathlib.Path(path)
+        path = place_of(path)
         manifest = read_manifest(path)
         if manifest is None:
             raise InputError(f"there is no token store at {path}")
-        if manifest.get("format") != FORMAT:
-            raise InputError(
-                f"token store {path} has format {manifest.get('format')}, this program "
-                f"reads format {FORMAT}: embed again"
-            )
         layout = Layout.of(manifest)
+        unsound = unsound_shards(path, layout)
         if not manifest["complete"]:
-            done = layout.clips_in(finished_shards(path))
+            done = layout.clips - layout.clips_in(unsound)
             raise InputError(
                 f"token store {path} is unfinished ({done} of {layout.clips} clips): "
                 "embed again, it goes on where it stopped"
             )
-        if missing := missing_files(path, layout):
-            raise damaged(path, f"{missing[0]} is missing")
-        return cls(path, manifest)
+        if unsound:
+            raise damaged(path, next(iter(unsound.values())))
+        store = cls(path, manifest)
+        _ = store._arrays  # What describes them may be damaged too.
+        return store
 
     @functools.cached_property
     def layout(self) -> Layout:
@@ -163,7 +165,7 @@ class TokenStore:
 
         Raises:
             IndexError: An index is not in `[0, n)`.
-            InputError: The store is damaged.
+            DamagedStore: Bytes were altered; the next `embed` makes the shard again.
         """
         rows = np.asarray(indices, np.int64)
         if rows.size and not (0 <= rows.min() and rows.max() < self.n):
@@ -193,11 +195,16 @@ class TokenStore:
         self, *names: str, rows: slice | np.ndarray = slice(None)
     ) -> dict[str, np.ndarray]:
         """Rows of some arrays, all of them by default, read at once."""
-        # The reads of a batch are sent when it closes, joined where they touch.
-        with clear_errors(self.path), ts.Batch() as batch:
-            reads = {n: self._arrays[n][rows].read(batch=batch) for n in names}
-        with clear_errors(self.path):
-            return {name: future.result() for name, future in reads.items()}
+        try:
+            # The reads of a batch are sent when it closes, joined where they touch.
+            with clear_errors(self.path), ts.Batch() as batch:
+                reads = {n: self._arrays[n][rows].read(batch=batch) for n in names}
+            with clear_errors(self.path):
+                return {name: future.result() for name, future in reads.items()}
+        except DamagedStore:
+            shards = np.unique(np.arange(self.n)[rows] // CLIPS_PER_SHARD)
+            mark_damage(self.path, self.layout, shards.tolist())
+            raise
 
     @functools.cached_property
     def _arrays(self) -> dict[str, ts.TensorStore]:
@@ -205,37 +212,50 @@ class TokenStore:
 
     @functools.cached_property
     def _clips(self) -> list[dict[str, Any]]:
-        files = folder(self.path)
+        files, clips = folder(self.path), []
         reads = [files.read(f"clips/{shard}") for shard in self.layout.shards]
-        with clear_errors(self.path):
-            return [clip for r in reads for clip in json.loads(r.result().value)]
+        for shard, future in enumerate(reads):
+            try:
+                with clear_errors(self.path):
+                    clips += unsealed(future.result().value)["clips"]
+            except DamagedStore:
+                mark_damage(self.path, self.layout, [shard])
+                raise
+        return clips
 
 
 class TokenWriter:
-    """Fills a store shard by shard; an interrupted one goes on where it stopped."""
+    """Fills a store shard by shard; an interrupted one goes on where it stopped.
+
+    Any number of processes may write to one store.
+    """
 
     def __init__(self, path: str | pathlib.Path, manifest: dict[str, Any]):
-        """Makes the store, or opens what an earlier pass left of it.
+        """Makes the store, or opens what earlier passes left of it.
 
         Args:
-            path: The folder.
+            path: The folder, or the URL of one.
             manifest: Of `new_manifest`.
 
         Raises:
             InputError: The folder holds something else, or cannot be written.
         """
-        self.path, self.manifest = pathlib.Path(path), manifest
+        self.path, self.manifest = place_of(path), manifest
         self.layout = Layout.of(manifest)
-        found = read_manifest(self.path)
+        try:
+            found = read_manifest(self.path)
+        except DamagedStore:
+            found = None
         if found is None:
-            self._put(MANIFEST, manifest)
+            self._put_manifest(manifest)
         else:
             check_same(self.path, found, manifest)
-        self._arrays = open_arrays(self.path, self.layout, create=True)
+        for name, data in descriptions(self.layout).items():
+            write_file(self.path, name, data)
 
     def pending(self) -> list[int]:
-        """The shards that are not finished, in order."""
-        return sorted(set(self.layout.shards) - finished_shards(self.path))
+        """The shards that are to be made, in order."""
+        return list(unsound_shards(self.path, self.layout))
 
     def write(
         self, shard: int, rows: dict[str, np.ndarray], clips: list[dict[str, Any]]
@@ -250,12 +270,18 @@ class TokenWriter:
         Raises:
             InputError: The disk does not take it.
         """
-        where = self.layout.rows(shard)
-        self._put(f"clips/{shard}", clips)
-        for name in sorted(rows, key=lambda name: name == "patches"):  # Patches last.
-            # Without the transaction, each chunk would be written into the file alone.
-            with clear_errors(self.path), ts.Transaction() as transaction:
-                self._arrays[name].with_transaction(transaction)[where] = rows[name]
+        layout, files = self.layout, folder(self.path)
+        with clear_errors(self.path):
+            writes = [files.write(f"clips/{shard}", sealed({"clips": clips}))]
+            for name in rows.keys() - {"patches"}:
+                data = shard_file(layout, name, shard, rows[name])
+                writes.append(files.write(layout.file(name, shard), data))
+            for write in writes:
+                write.result()
+            # Last, for they say that the shard is finished; then it is sound again.
+            data = shard_file(layout, "patches", shard, rows["patches"])
+            files.write(layout.file("patches", shard), data).result()
+            files.write(f"{MARKS}{shard}", None).result()
 
     def finish(self) -> TokenStore:
         """Marks the store as complete.
@@ -265,10 +291,8 @@ class TokenWriter:
         """
         if pending := self.pending():
             raise RuntimeError(f"shards {pending} of {self.path} are not written")
-        self._put(MANIFEST, {**self.manifest, "complete": True})
+        self._put_manifest({**self.manifest, "complete": True})
         return TokenStore.open(self.path)
 
-    def _put(self, name: str, value: Any) -> None:
-        text = json.dumps(value, indent=1 if name == MANIFEST else None)
-        with clear_errors(self.path):
-            folder(self.path).write(name, text.encode()).result()
+    def _put_manifest(self, manifest: dict[str, Any]) -> None:
+        write_file(self.path, MANIFEST, sealed(manifest, indent=1))

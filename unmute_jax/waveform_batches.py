@@ -10,7 +10,7 @@ shapes are ever compiled, and no clip changes the tokens of another.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -120,6 +120,7 @@ def waveform_batches(
     *,
     lengths: InputLengths,
     blocks: Iterable[int] | None = None,
+    wanted: Callable[[range], bool] = lambda block: True,
 ) -> grain.IterDataset[WaveformBatch]:
     """The batches of a split, block after block.
 
@@ -134,7 +135,9 @@ def waveform_batches(
         batch_size: Clips of a batch.
         lengths: Of `input_lengths`.
         blocks: Which blocks of `block_size` clips, counted from the first clip; by
-            default all. Processes that share a split take different ones.
+            default all, in order. Processes that share a split take different ones.
+        wanted: Asked for the clips of a block, maybe more than once, when its turn has
+            come; where it says no, the block is left out.
     """
     # Half a second; only a pass over audio needs it.
     import grain
@@ -162,18 +165,23 @@ def waveform_batches(
             clips=facts_of(clips),
         )
 
+    def block_of(place: int) -> range:
+        start = place // block * block
+        return range(start, min(start + block, clips))
+
     if blocks is None:
         blocks = range(-(-clips // block))
-    order = [i for b in blocks for i in range(b * block, min((b + 1) * block, clips))]
+    order = [i for b in blocks for i in block_of(b * block)]
     threads = min(MAX_THREADS, os.cpu_count() or 1)
     ahead = grain.ReadOptions(
         num_threads=threads, prefetch_buffer_size=max(threads, 2 * batch_size)
     )
-    items = grain.MapDataset.source(order).map(prepare).to_iter_dataset(ahead)
+    places = grain.MapDataset.source(order).filter(lambda i: wanted(block_of(i)))
+    items = places.map(prepare).to_iter_dataset(ahead)
     groups = Batched(
         items,
         batch_size,
         group=lambda item: len(item.waveform),
-        ends_block=lambda item: (item.place + 1) % block == 0,
+        ends_block=lambda item: item.place + 1 == block_of(item.place).stop,
     )
     return groups.map(collate)
