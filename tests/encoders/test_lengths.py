@@ -126,6 +126,35 @@ def test_windows_are_encoded_on_their_own(name, clips):
         encoder.encode(spectrogram[:, :-1])
 
 
+def test_a_clip_of_three_windows_is_three_clips(clips):
+    encoder = windowed("eat")
+    shift = TARGET * 160
+    length = 2 * shift + 400 + (TARGET - 1) * 160
+    noise = np.random.default_rng(1).standard_normal((1, length), np.float32) / 10
+    whole = encoder(noise)
+    pieces = [
+        encoder(noise[:, s : s + length - 2 * shift]) for s in (0, shift, 2 * shift)
+    ]
+    close(whole.patches, np.concatenate([p.patches for p in pieces], axis=1))
+    close(whole.cls, np.mean([p.cls for p in pieces], axis=0))
+    assert np.asarray(whole.mask).all()
+
+
+@pytest.mark.parametrize("name", ["beats", "dasheng"])
+def test_windows_without_a_clip_stay_finite_where_padding_is_not_attended_to(
+    name, clips
+):
+    encoder = tiny(
+        name, length_policy="window", target_frames=TARGET, attention_mask=True
+    )
+    together, alone = encoder(clips, LENGTHS), encoder(clips[1:2, : LENGTHS[1]])
+    t = alone.patches.shape[1]
+    assert np.isfinite(together.patches).all()
+    assert not np.asarray(together.mask)[1, t:].any()
+    close(alone.patches[0], together.patches[1, :t])
+    close(alone.cls[0], together.cls[1])
+
+
 def test_class_tokens_weigh_as_much_as_their_window_is_real(clips):
     encoder = windowed("eat")
     clip = clips[2:, :13000]  # 79 frames: three steps of one window, two of another
@@ -190,6 +219,13 @@ def test_policies_are_told_apart(name):
         tiny(name, length_policy="windows")
     with pytest.raises(InputError, match="target_frames must be at least"):
         tiny(name, target_frames=3)
+
+
+def test_the_usual_policy_leaves_older_keys_alone():
+    assert "lengths" not in tiny("beats").identity()
+    identity = tiny("eat", recipe="esc50").identity()
+    assert "lengths" not in identity
+    assert identity["input"] == {"target_frames": 512, "mean": -6.627, "std": 5.359}
 
 
 def test_more_frames_than_there_are_positions_for_are_refused():

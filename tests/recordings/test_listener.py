@@ -2,13 +2,16 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
 
 from tests.embedding_fakes import fake_encoder
 from tests.recordings.fakes import RATE, F, T, fake_listener, fake_trained
 from unmute_jax import explain
+from unmute_jax.config import Experiment
 from unmute_jax.errors import InputError
+from unmute_jax.probes import make_probe
 from unmute_jax.recordings.listener import (
     HELD,
     Listener,
@@ -16,6 +19,8 @@ from unmute_jax.recordings.listener import (
     scores_of,
 )
 from unmute_jax.recordings.windows import Window
+from unmute_jax.token_key import plain
+from unmute_jax.training.materials import open_source
 
 
 def draw(*lengths):
@@ -54,6 +59,34 @@ def test_probes_of_all_layers_hear_all_layers():
     wanted = np.asarray(fake_trained("linear_cgp").logits(tokens))
     scores = fake_listener("linear_cgp").hear(windows).scores
     np.testing.assert_allclose(scores, 1 / (1 + np.exp(-wanted)), atol=1e-5)
+
+
+def test_a_probe_listens_with_the_length_policy_of_its_run():
+    settings = Experiment.from_dict(
+        {"frontend": {"length_policy": "window", "target_frames": 48}}
+    )
+    encoder = open_source(settings)
+    # A whole second window and a rest of 1.1 s, which no patch fits into.
+    whole = encoder.input_samples(1.1)
+    windows = draw(whole, 4800)
+    alone = [encoder(w.waveform[None]) for w in windows]
+    probe = make_probe("protobin", num_classes=3)
+    trained = fake_trained(
+        params=probe.init(jax.random.key(0), alone[0])["params"],
+        encoder=plain(encoder.identity()),
+        geometry=encoder.geometry,
+        clip_seconds=1.1,
+    )
+    heard = Listener(trained, encoder, batch_size=2)
+    assert heard.cut(0.0).samples == whole < 17600
+    logits = np.concatenate([trained.logits(tokens) for tokens in alone])
+    wanted = 1 / (1 + np.exp(-logits))
+    np.testing.assert_allclose(heard.hear(windows).scores, wanted, atol=1e-5)
+    # The short one has no second window.
+    held = np.isfinite(heard.evidence(windows)).all((1, 3))
+    assert held.tolist() == [[True] * 6, [True] * 3 + [False] * 3]
+    with pytest.raises(InputError, match=r"lengths was \{'policy': 'window'"):
+        Listener(trained, open_source(Experiment()))
 
 
 def test_scores_of_extreme_logits_are_finite():

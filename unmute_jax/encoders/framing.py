@@ -11,7 +11,26 @@ An encoder treats all clips of a run alike, so that they share one shape:
   where the tokens of the one before it end, so that no time is lost or counted twice.
 
 The target is a number of frames; without one it is the longest clip (under "window"
-`WINDOW_FRAMES`). A clip shorter than a patch is padded to one.
+`WINDOW_FRAMES`). A clip shorter than a patch is padded to one. All encoders pad unless
+told otherwise, to
+
+    EAT, SSLAM, AudioMAE, ASiT    1024 frames, or what the `recipe` says
+    BEATs, Dasheng, logmel        the longest clip of the data set
+
+and what their authors do with a data set is
+
+    AudioSet, 10 s            padded to 1024 frames; `recipe=audioset`, the default
+    ESC-50, 5 s               padded to 512 (EAT, AudioMAE); `recipe=esc50`
+    Speech Commands, 1 s      padded to 128 (EAT, AudioMAE); `recipe=speech_commands`
+    SPASS, 10 s               padded to 1024 (SSLAM); `recipe=spass`
+    FSD50K, 0.3 to 30 s       not known; others crop to 10 s, as "pad" with 1024 frames
+                              does, while "window" hears all of a clip
+    birds, windows of 5 s     not known of these encoders; `target_frames=512` fits them
+
+BEATs and Dasheng take every clip as long as it is. Encoders of one's own (`own`) say
+themselves how long an input is; policies are not for them.
+
+What is repeated counts as real sound, and no time step of it is masked.
 
 What padding is, the encoder says: raw log-mels of zero in EAT, SSLAM, AudioMAE, ASiT
 and logmel; silence in BEATs and Dasheng, and in the pre-training of ASiT. Unless

@@ -95,15 +95,19 @@ def cut_of(encoder: Encoder, window_seconds: float, overlap: float) -> Cut:
 
     Args:
         encoder: Who hears the windows.
-        window_seconds: Length of a window.
+        window_seconds: Length of a window; the encoder may take less.
         overlap: Share of a window that the next one covers again.
 
     Raises:
-        InputError: The overlap is no such share.
+        InputError: The overlap is no such share, or a window holds no frame.
     """
     if not 0 <= overlap < 1:
         raise InputError(f"overlap={overlap:g}: must be at least 0 and below 1")
-    samples = round(window_seconds * encoder.sample_rate)
+    # What the encoder would cut off is left to the next window.
+    samples = min(
+        round(window_seconds * encoder.sample_rate),
+        encoder.input_samples(window_seconds),
+    )
     return Cut(
         sample_rate=encoder.sample_rate,
         samples=samples,
