@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import tensorstore as ts
-from jaxtyping import Bool, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
 from unmute_jax.errors import InputError
 from unmute_jax.token_check import mark_damage
@@ -149,6 +149,10 @@ class TokenStore:
     def summary(self) -> Summary:
         """Fixed statistics of all clips, each `[n, D]` float32, without the patches."""
         return Summary(**self._fetch(*SUMMARY))
+
+    def pooled(self, rows: slice) -> dict[str, Float[np.ndarray, "B D"]]:
+        """`mean` and `cls` of some clips, as of `summary`, and nothing else."""
+        return self._fetch("mean", "cls", rows=rows)
 
     def load(self, *, layers: bool = False) -> Tokens:
         """All tokens as arrays in memory; `nbytes` says beforehand how much."""

@@ -6,7 +6,7 @@ import functools
 import importlib.metadata
 import pathlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import jax
@@ -50,7 +50,12 @@ def run(
     workdir.pin("sources", sources(materials))
     data = materials.dataset
     say(f"data of {data.name}: {data.source}; licence {data.licence}")
-    stores = dict(_embed_all(materials, mesh, explain, say))
+    needed = {
+        split: None
+        for p in materials.protocols
+        for split in (*p.train, *p.validation, *p.test)
+    }
+    stores = embed_all(materials, needed, mesh, explain, say)
     found: list[results.Record] = []
     for protocol in materials.protocols:
         data = ProtocolData(protocol, stores, settings.standardise)
@@ -100,31 +105,38 @@ class ProtocolData:
         return self._held[splits, reads]
 
 
-def _embed_all(
-    materials: Materials, mesh: Mesh, explain: bool, say: Say
-) -> Iterator[tuple[str, TokenStore]]:
-    needed = {
-        split: None
-        for p in materials.protocols
-        for split in (*p.train, *p.validation, *p.test)
-    }
+def embed_all(
+    materials: Materials,
+    splits: Iterable[str],
+    mesh: Mesh,
+    explain: bool = False,
+    say: Say = print,
+) -> dict[str, TokenStore]:
+    """The tokens of some splits, kept where every run finds them.
+
+    Args:
+        materials: From `prepare`.
+        splits: Of the data set.
+        mesh: Devices for the encoder.
+        explain: Say why tokens of an earlier run could not be used.
+        say: Where lines for a person go.
+    """
     tokens = materials.settings.tokens
-    for split in needed:
-        yield (
+    return {
+        split: embed(
+            materials.encoder,
+            materials.dataset,
             split,
-            embed(
-                materials.encoder,
-                materials.dataset,
-                split,
-                dtype=tokens.dtype,
-                layers=materials.reads_layers,
-                lengths=tokens.lengths,
-                batch_size=tokens.batch_size,
-                mesh=mesh,
-                explain=explain,
-                say=say,
-            ),
+            dtype=tokens.dtype,
+            layers=materials.reads_layers,
+            lengths=tokens.lengths,
+            batch_size=tokens.batch_size,
+            mesh=mesh,
+            explain=explain,
+            say=say,
         )
+        for split in splits
+    }
 
 
 def finished(
