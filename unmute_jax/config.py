@@ -36,11 +36,17 @@ class DatasetOptions:
 
     # Which fold is the test split, where there are folds; 0 runs all of them.
     test_fold: int | None = None
-    # Sizes and seed of the mixture set.
+    # Sizes of the mixture set.
     train_clips: int | None = None
     validation_clips: int | None = None
     test_clips: int | None = None
+    # Of what a data set draws: mixtures, few shots.
     seed: int | None = None
+    # BirdSet: clips per class, which recordings are good for them, mixed copies.
+    shots: int | None = None
+    strict: bool | None = None
+    fill_up: bool | None = None
+    mixup: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

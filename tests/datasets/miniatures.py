@@ -6,6 +6,7 @@
 import dataclasses
 import io
 import pathlib
+import shutil
 import tarfile
 import tempfile
 import zipfile
@@ -283,6 +284,59 @@ def as20k_segments(root):
     return root
 
 
+def ogg(path, seed, seconds):
+    """An Ogg file, as BirdSet has them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(encoded(seed, 32_000, seconds, "OGG"))
+
+
+# Name, species, seconds, other species, events with their clusters.
+FOCAL = [
+    ("XC1.ogg", "gcrfin", 12, [], [(1.0, 2.0, 0), (8.0, 9.0, 0), (3.0, 4.0, -1)]),
+    ("XC2.ogg", "gcrfin", 4, ["whcspa"], [(0.5, 1.0, 0)]),
+    ("XC3.ogg", "gcrfin", 18, [], []),
+    ("XC4.ogg", "gcrfin", 25, [], [(0.0, 24.0, 1), (2.0, 3.0, 1)]),
+    ("XC5.ogg", "whcspa", 9, [], [(7.5, 8.5, -1)]),
+    ("XC6.ogg", "whcspa", 3, [], [(0.0, 0.4, 2), (1.0, 1.2, 2)]),
+    ("XC7.ogg", "whcspa", 12, ["amepip"], [(6.0, 6.5, 0)]),
+    ("XC8.ogg", "amepip", 30, [], [(10.0, 11.0, 0)]),
+    ("XC9.ogg", "amepip", 5, ["unknown1"], None),
+    ("XC10.ogg", "amepip", 6, [], [(1.0, 2.0, 0)]),
+]
+
+
+def birdset(root):
+    """Ten recordings, one of them lost, in two archives; windows with no bird."""
+    root = root / "HSN"
+    rows = []
+    for name, species, seconds, others, events in FOCAL:
+        rows.append(
+            {
+                "filepath": f"HSN/{name}",
+                "ebird_code": species,
+                "ebird_code_multilabel": [species, *others],
+                "ebird_code_secondary": others,
+                "length": seconds,
+                "detected_events": events and [[a, b] for a, b, _ in events],
+                "event_cluster": events and [cluster for _, _, cluster in events],
+            }
+        )
+        if name != "XC10.ogg":
+            shard = "HSN_train_shard_0001" if len(rows) < 6 else "HSN_train_shard_0002"
+            ogg(root / shard / shard / name, seed_of(name), seconds)
+    pq.write_table(pa.Table.from_pylist(rows), root / "HSN_metadata_train.parquet")
+    windows = {"HSN_001_000_005.ogg": ["whcspa", "gcrfin"], "HSN_001_005_010.ogg": []}
+    table = {"filepath": list(windows), "ebird_code_multilabel": list(windows.values())}
+    path = root / "HSN_metadata_test_5s.parquet"
+    pq.write_table(pa.table(table), path)
+    for name in windows:
+        ogg(root / "HSN_test5s_shard_0001" / name, seed_of(name), 5)
+    for folder in [path for path in root.iterdir() if path.is_dir()]:
+        tar(folder, root / f"{folder.name}.tar.gz")
+        shutil.rmtree(folder)
+    return root
+
+
 STRONG = "filename\tonset\toffset\tevent_label"
 
 
@@ -399,6 +453,17 @@ MINIATURES = {
         fsdd,
         "a file with another name, clips of 0.14 s",
         {"train": 40, "validation": 40, "test": 40},
+    ),
+    "hsn": Miniature(
+        birdset,
+        "archives with other folders inside, a recording that is gone, no events, "
+        "noise, events within others, species that are no class, windows without one",
+        {"train": 7, "validation": 2, "test": 2},
+    ),
+    "hsn/64shot": Miniature(
+        birdset,
+        "as hsn; classes with fewer clips than shots",
+        {"train": 4, "validation": 1, "test": 2},
     ),
     "sc2": Miniature(
         sc2,

@@ -46,6 +46,9 @@ _BUILDERS: dict[str, tuple[Any, ...]] = {
     "spass/waterfront": ("spass", "spass", "waterfront"),
     "urban": ("urban", "urban"),
 }
+for _subset in ("HSN", "NBP", "NES", "PER", "POW", "SNE", "UHH"):
+    _BUILDERS[_subset.lower()] = ("birdset", "birdset", _subset, 0)
+    _BUILDERS[f"{_subset.lower()}/64shot"] = ("birdset", "birdset", _subset, 64)
 # What a person names by its place: "folder:PATH" and "csv:PATH".
 _OWN = {"folder": "folder", "csv": "table"}
 

@@ -25,13 +25,13 @@ class Download:
     Attributes:
         url: Where it is.
         name: What it is called here.
-        megabytes: About its size.
+        megabytes: About its size; 0 where it is not known.
         md5: Of the file, where it is published.
     """
 
     url: str
     name: str
-    megabytes: int
+    megabytes: int = 0
     md5: str | None = None
 
 
@@ -114,10 +114,14 @@ def obtain(
             f"{data_dir}: no {facts.title} here, only {_contents(data_dir)}; give "
             f"{facts.files}"
         )
-    if facts.folder.exists() and (files := find(facts.folder)):
+    # Half of what is to be fetched could pass for a small copy.
+    begun = facts.folder / ".fetching"
+    if facts.folder.exists() and not begun.exists() and (files := find(facts.folder)):
         return files
     if not facts.downloads:
         raise InputError(how_to_get(facts, f"is not in {facts.folder}"))
+    facts.folder.mkdir(parents=True, exist_ok=True)
+    begun.touch()
     for item in facts.downloads:
         try:
             _fetch(item, facts.folder / item.name)
@@ -126,6 +130,7 @@ def obtain(
                 f"is not in {facts.folder} and fetching {item.url} failed ({error})"
             )
             raise InputError(how_to_get(facts, problem)) from None
+    begun.unlink(missing_ok=True)
     if files := find(facts.folder):
         return files
     urls = ", ".join(item.url for item in facts.downloads)
@@ -136,10 +141,7 @@ def how_to_get(facts: Facts, problem: str) -> str:
     """What is wrong, then the steps that help, one to a line."""
     steps = list(facts.steps)
     if facts.downloads:
-        gets = [
-            f"get {item.url} (about {item.megabytes:,} MB) as {item.name}"
-            for item in facts.downloads
-        ]
+        gets = [f"get {item.url}{_size(item)}" for item in facts.downloads]
         steps = [*gets, *steps]
     steps.append(
         f"put it into {facts.folder}, or name its place as data_dir: {facts.files}"
@@ -164,6 +166,11 @@ def as_table(all_facts: Sequence[Facts]) -> str:
             f"| {splits} ({f.protocol}) | {events} | {f.layout} | {f.licence} |"
         )
     return "\n".join(rows)
+
+
+def _size(item: Download) -> str:
+    size = f" (about {item.megabytes:,} MB)" if item.megabytes else ""
+    return size if item.url.endswith(f"/{item.name}") else f"{size} as {item.name}"
 
 
 def _contents(data_dir: str | os.PathLike[str], most: int = 5) -> str:

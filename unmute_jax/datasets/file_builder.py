@@ -64,6 +64,7 @@ class FileBuilder(ClipBuilder):
         facts: Of the data set.
         protocol: What the splits are; `layout` may change it with what is there.
         official: Sizes of the splits, likewise.
+        remarks: Notes that `layout` adds.
         may_lack_files: Clips that the tables name and nobody may have any more (videos
             that were taken down) are left out and counted, whatever `on_bad` says.
     """
@@ -75,6 +76,7 @@ class FileBuilder(ClipBuilder):
     def __init__(self, files: Files, *, on_bad: OnBad):
         self.files = files
         self.dropped = collections.Counter[str]()
+        self.remarks: list[str] = []
         facts = self.facts
         self.dataset_name, self.task = facts.name, facts.task
         self.licence, self.citation = facts.licence, facts.citation
@@ -110,6 +112,11 @@ class FileBuilder(ClipBuilder):
         made: Splits = {"train": [], "validation": []}
         for entry, part in zip(train, parts, strict=True):
             made[part].append(entry)
+        if not made["validation"]:
+            raise InputError(
+                f"{self.dataset_name}: {len(train)} clips to train leave none to "
+                "validate; three or more are needed of some class"
+            )
         return {**splits, **made}
 
     def index_of(self, name: str, where: str) -> int:
@@ -222,7 +229,7 @@ class FileBuilder(ClipBuilder):
 
     def _notes(self) -> tuple[str, ...]:
         facts = self.facts
-        notes = list(facts.notes)
+        notes = [*facts.notes, *self.remarks]
         if facts.layout == "assumed":
             notes.append(f"the layout of its files is assumed: {facts.checked}")
         if len(self.classes) != facts.classes:

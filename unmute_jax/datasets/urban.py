@@ -39,7 +39,6 @@ FACTS = (
             Download(
                 url=f"https://zenodo.org/records/1324404/files/{_TAR}",
                 name=_TAR,
-                megabytes=6_000,
                 md5="a2d24a2148ece7c021fcc079ee87c2dc",
             ),
         ),
