@@ -125,12 +125,12 @@ class FakeEncoder(SpectrogramEncoder):
         return self.announced
 
     def spectrogram(self, params, waveform, lengths):
-        return waveform.reshape(len(waveform), T * F, -1)
+        return waveform.reshape(len(waveform), -1, RATE // T // F)
 
     def tokens(self, params, spectrogram, extent, *, all_layers):
         x = jnp.einsum("bns,sd->bnd", spectrogram, params["kernel"])
-        patches = x.reshape(len(x), T, F, D)
-        mask = self.step_mask(extent, (len(x), T))
+        patches = x.reshape(len(x), -1, F, D)
+        mask = self.step_mask(extent, patches.shape[:2])
         cls = patches[:, 0, 0] * 2.0
         if not all_layers:
             return Tokens(patches=patches, cls=cls, mask=mask)
