@@ -79,6 +79,22 @@ def test_patches_are_rounded_once(store, direct):
     np.testing.assert_array_equal(store.load().patches, wider.astype(store.dtype))
 
 
+def test_int8_has_the_tokens_of_its_scales_in_half_the_bytes(store, direct):
+    small = run(store.path.parent, dtype="int8", layers=True)
+    raw = small.load(layers=True)
+    assert (raw.patches.dtype, raw.layers.dtype) == (np.int8, np.int8)
+    assert store.nbytes() - small.nbytes() == CLIPS * T * F * (2 * D - (D + 4))
+    meant, wanted = raw.floats(), direct.rounded("int8")
+    np.testing.assert_array_equal(meant.patches, wanted.patches)
+    np.testing.assert_allclose(meant.inverse_norms, wanted.inverse_norms, rtol=1e-6)
+    last = np.asarray(meant.layers[:, -1], np.float32)
+    np.testing.assert_array_equal(last, np.asarray(wanted.patches, np.float32))
+    some = small.read([80, 3], layers=True).floats()
+    np.testing.assert_array_equal(some.layers, meant.layers[np.asarray([80, 3])])
+    summary = small.summary()
+    np.testing.assert_allclose(summary.mean, store.summary().mean, atol=1e-6)
+
+
 def test_inverse_norms_are_those_of_the_stored_patches(store):
     tokens = store.load()
     norms = np.linalg.norm(tokens.patches.astype(np.float64), axis=-1)

@@ -78,9 +78,12 @@ def error_bound(probe, dense):
 
 
 @pytest.mark.parametrize("dense", ["float16", "int8"])
-@pytest.mark.parametrize("standardise", [False, True])
-def test_predictions_are_those_of_the_run(tmp_path, dense, standardise):
-    probe, tokens = trained(standardise=standardise), random_tokens()
+@pytest.mark.parametrize(
+    ("standardise", "dtype"),
+    [(False, "bfloat16"), (True, "bfloat16"), (False, "int8"), (True, "int8")],
+)
+def test_predictions_are_those_of_the_run(tmp_path, dense, standardise, dtype):
+    probe, tokens = trained(standardise=standardise, dtype=dtype), random_tokens()
     path = tmp_path / "probe.safetensors"
     export_probe(probe, path, dense=dense)
     want = np.asarray(probe.logits(tokens))

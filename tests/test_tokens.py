@@ -2,7 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from unmute_jax.tokens import Tokens, summarise
+from unmute_jax.tokens import Tokens, dequantise, quantise, summarise
 
 
 @pytest.fixture
@@ -41,3 +41,31 @@ def test_inverse_norms_are_guarded_at_zero(tokens):
     norms = np.linalg.norm(tokens.patches, axis=-1)
     ours = tokens.with_inverse_norms().inverse_norms
     np.testing.assert_allclose(ours, 1 / norms, rtol=1e-6)
+
+
+def test_int8_is_off_by_half_a_scale_and_the_rounding_of_bfloat16():
+    x = np.random.default_rng(1).standard_normal((7, 5, 64)).astype(np.float32)
+    x[0, 0] = 0
+    x[1] *= 1e-20
+    q, scales = quantise(x)
+    assert q.dtype == np.int8
+    np.testing.assert_array_equal(np.abs(np.asarray(q, np.int32)).max(-1)[1:], 127)
+    np.testing.assert_allclose(scales, np.abs(x).max(-1) / 127, rtol=1e-6)
+    meant = np.asarray(dequantise(q, scales), np.float32)
+    bound = 0.5 * np.asarray(scales)[..., None] + 2.0**-8 * np.abs(x)
+    assert (np.abs(meant - x) <= bound * 1.001).all()
+    np.testing.assert_array_equal(meant[0, 0], 0)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32", "int8"])
+def test_rounding_tokens_twice_changes_nothing_more(tokens, dtype):
+    once = tokens.rounded(dtype)
+    if dtype == "int8":
+        q, scales = quantise(tokens.patches)
+        stored = Tokens(q, tokens.cls, tokens.mask, scales=scales)
+    else:
+        stored = once
+    twice = stored.rounded(dtype)
+    np.testing.assert_array_equal(once.patches, twice.patches)
+    norms = np.linalg.norm(np.asarray(once.patches, np.float64), axis=-1)
+    np.testing.assert_allclose(once.inverse_norms, 1 / norms, rtol=1e-6)

@@ -9,6 +9,7 @@ import pytest
 from tests.embedding_fakes import fake_encoder
 from tests.training.fakes import materials, settings, tones
 from unmute_jax import parallel, trained
+from unmute_jax.config import Experiment, TokenOptions
 from unmute_jax.errors import InputError
 from unmute_jax.training import experiment, loop
 from unmute_jax.training.inputs import Inputs
@@ -20,11 +21,15 @@ def run(folder, **changes):
     return experiment.run(made, Workdir(folder, made.settings), say=lambda _: None)
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["plain", "standardised"])
+@pytest.fixture(
+    scope="module",
+    params=[{}, {"standardise": True}, {"tokens": TokenOptions(dtype="int8")}],
+    ids=["plain", "standardised", "int8"],
+)
 def finished(request, tmp_path_factory):
     """The folder of a run with four probes: two kinds, two seeds."""
     folder = tmp_path_factory.mktemp("run")
-    records = run(folder, epochs=2, standardise=request.param)
+    records = run(folder, epochs=2, **request.param)
     return folder, records
 
 
@@ -37,8 +42,8 @@ def waveforms(split="test"):
 def test_it_predicts_what_the_run_predicted(finished, name):
     folder, records = finished
     probe = trained.load_trained(folder, probe=name, seed=1)
-    stores = experiment._embed_all(materials(), parallel.make_mesh(), False, print)
-    stores = dict(stores)
+    made = materials(Experiment.from_dict(probe.settings))
+    stores = experiment.embed_all(made, ["test"], parallel.make_mesh())
     standardiser = probe.standardiser
     reads = probe.probe.reads
     held_out = Inputs([stores["test"]], reads, standardiser)

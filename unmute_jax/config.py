@@ -158,6 +158,7 @@ class Loss:
 class TokenOptions:
     """How tokens are computed and kept."""
 
+    # "bfloat16"; "float32"; "int8", with a scale per token: half the bytes.
     dtype: str = "bfloat16"
     # Clips per step of the encoder; None: few on a CPU, many on an accelerator.
     batch_size: int | None = None
@@ -213,7 +214,7 @@ class Experiment:
                 )
         _one_of("report_epoch", self.report_epoch, ("last", "best"))
         _one_of("audio.on_bad", self.audio.on_bad, ("fail", "skip"))
-        _one_of("tokens.dtype", self.tokens.dtype, ("bfloat16", "float32"))
+        _one_of("tokens.dtype", self.tokens.dtype, ("bfloat16", "float32", "int8"))
         rise, hold = self.optimizer.warmup, self.optimizer.hold
         if min(rise, hold) < 0 or rise + hold >= 1:
             raise InputError(

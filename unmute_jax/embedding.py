@@ -8,7 +8,6 @@ whole split. Processes share the shards among them; each uses its own devices.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import pathlib
 import shutil
@@ -19,7 +18,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array
@@ -29,13 +27,13 @@ from unmute_jax.caches import cache_dir
 from unmute_jax.datasets import Dataset
 from unmute_jax.encoders import Encoder, ExportedTokens, Source
 from unmute_jax.errors import InputError
+from unmute_jax.kept_tokens import kept
 from unmute_jax.progress import progress
 from unmute_jax.shard_assembly import Assembly
 from unmute_jax.shard_work import ShardWork, shuffled_blocks
 from unmute_jax.token_files import DamagedStore, Place, parent_of, place_of
 from unmute_jax.token_format import (
     CLIPS_PER_SHARD,
-    SUMMARY,
     Layout,
     check_same,
     is_finished,
@@ -46,7 +44,7 @@ from unmute_jax.token_format import (
 from unmute_jax.token_key import store_key, store_path
 from unmute_jax.token_store import TokenStore, TokenWriter
 from unmute_jax.token_stores import explain_miss
-from unmute_jax.tokens import Tokens, inverse_norms, summarise
+from unmute_jax.tokens import Tokens
 from unmute_jax.waveform_batches import (
     InputLengths,
     WaveformBatch,
@@ -93,7 +91,7 @@ def embed(
         split: One of `dataset.splits`.
         root: Folder of all token stores, or a URL ("gs://bucket/folder"); by default
             `cache_dir("tokens")`.
-        dtype: Type of the stored patches, "bfloat16" or "float32".
+        dtype: Type of the stored patches: "bfloat16", "float32" or "int8".
         layers: Whether to keep the outputs of all layers too.
         lengths: How many lengths inputs may have (`waveform_batches.input_lengths`).
             With one, every clip is padded to the longest. With more, a short clip costs
@@ -355,57 +353,6 @@ def _share(writer: TokenWriter) -> ShardWork:
     pending = [shard for shard in writer.pending() if shard in mine]
     there = functools.partial(is_finished, writer.path, writer.layout)
     return ShardWork(writer.layout, pending, there)
-
-
-@functools.partial(jax.jit, static_argnames=("dtype", "steps"))
-def kept(tokens: Tokens, dtype: str, steps: int) -> dict[str, Array]:
-    """Everything a store keeps of a batch, and which clips are `finite`.
-
-    Args:
-        tokens: Of an encoder.
-        dtype: Of the patches, as they are stored.
-        steps: Of the store; where the tokens have fewer, masked ones follow.
-    """
-    tokens = _lengthened(tokens, steps)
-    patches = jnp.asarray(tokens.patches)
-    if dtype == "bfloat16":
-        # A bare cast may be skipped by the compiler where it goes back to float32 for
-        # the norms, which would then belong to tokens that nobody stored.
-        patches = jax.lax.reduce_precision(patches, exponent_bits=8, mantissa_bits=7)
-    summary, layers = summarise(tokens), {}
-    if tokens.layers is not None and tokens.layer_cls is not None:
-        layers["layers"] = jnp.asarray(tokens.layers).astype(dtype)
-        layers["layer_cls"] = jnp.asarray(tokens.layer_cls).astype(jnp.float32)
-    finite = jnp.isfinite(patches).all((1, 2, 3)) & jnp.isfinite(summary.cls).all(1)
-    for x in layers.values():
-        finite &= jnp.isfinite(x).reshape(len(x), -1).all(1)
-    return {
-        "patches": patches.astype(dtype),
-        "inverse_norms": inverse_norms(patches),
-        "mask": jnp.asarray(tokens.mask),
-        **{name: getattr(summary, name) for name in SUMMARY},
-        **layers,
-        "finite": finite,
-    }
-
-
-def _lengthened(tokens: Tokens, steps: int) -> Tokens:
-    """`tokens` with masked zeros behind them, up to `steps` time steps."""
-    missing = steps - tokens.patches.shape[1]
-    if missing <= 0:
-        return tokens
-
-    def pad(x: Any, axis: int) -> Array:
-        widths = [(0, 0)] * x.ndim
-        widths[axis] = (0, missing)
-        return jnp.pad(jnp.asarray(x), widths)
-
-    return dataclasses.replace(
-        tokens,
-        patches=pad(tokens.patches, 1),
-        mask=pad(tokens.mask, 1),
-        layers=None if tokens.layers is None else pad(tokens.layers, 2),
-    )
 
 
 def _checked(

@@ -137,7 +137,8 @@ class OneBitProbe:
             return np.zeros(len(self._signs), np.float32)
         x = self._rounded(x)
         if self._mean is not None and self._sd is not None:
-            x = self._rounded((x - self._mean) / self._sd)
+            x = (x - self._mean) / self._sd
+            x = x if self.about["dtype"] == "float32" else _to_bfloat16(x)
         norms = np.maximum(np.sqrt(np.square(x).sum(1)), EPS)
         total = x.sum(1)
         best = np.empty(len(self._signs), np.float32)
@@ -147,12 +148,21 @@ class OneBitProbe:
         return best / np.sqrt(np.float32(self.features))
 
     def _rounded(self, x: np.ndarray) -> np.ndarray:
-        """To bfloat16, to nearest even, where the probe was trained on such tokens."""
-        if self.about["dtype"] != "bfloat16":
+        """As the tokens were that the probe was trained on."""
+        if self.about["dtype"] == "float32":
             return x
-        bits = np.ascontiguousarray(x).view(np.uint32)
-        bits = bits + 0x7FFF + ((bits >> 16) & 1)
-        return (bits & np.uint32(0xFFFF0000)).view(np.float32)
+        if self.about["dtype"] == "int8":
+            # A scale per token; what they mean is bfloat16.
+            scale = np.abs(x).max(1, keepdims=True) * np.float32(1 / 127)
+            x = np.rint(x / np.where(scale > 0, scale, np.float32(1))) * scale
+        return _to_bfloat16(x)
+
+
+def _to_bfloat16(x: np.ndarray) -> np.ndarray:
+    """To nearest, ties to even; still of type float32."""
+    bits = np.ascontiguousarray(x).view(np.uint32)
+    bits = bits + 0x7FFF + ((bits >> 16) & 1)
+    return (bits & np.uint32(0xFFFF0000)).view(np.float32)
 
 
 def _tensor(body: bytes, entry: dict[str, Any]) -> np.ndarray:

@@ -250,7 +250,7 @@ def _write_npz(
 
 
 def _maps(store: TokenStore, rows: slice) -> dict[str, np.ndarray]:
-    tokens = store.read(np.arange(rows.start, rows.stop))
+    tokens = store.read(np.arange(rows.start, rows.stop)).floats()
     return {
         "patches": np.asarray(tokens.patches).astype(np.float32),
         "cls": np.asarray(tokens.cls),

@@ -3,7 +3,8 @@
 A store is a folder of zarr3 arrays, written and read through tensorstore:
 
     manifest.json      key, sizes, classes, licences, geometry; `complete` when it is
-    patches            [n, T, F, D] bfloat16 or float32
+    patches            [n, T, F, D] bfloat16, float32 or int8
+    scales             [n, T, F] float32, only of int8: `patches * scales` is meant
     inverse_norms      [n, T, F] float32, of the stored (rounded) patches
     mask               [n, T] bool
     cls                [n, D] float32
@@ -11,6 +12,7 @@ A store is a folder of zarr3 arrays, written and read through tensorstore:
     band_mean, ...     [n, F, D] float32, the same within each frequency band
     labels             [n, C] uint8
     layers             [n, L, T, F, D], only where asked for, typed as the patches
+    layer_scales       [n, L, T, F] float32, of int8 alone
     layer_cls          [n, L, D] float32, likewise
     clips/0, 1, ...    ids and events of the clips of one shard, JSON
     damaged/0, ...     empty: this shard was found damaged, it is to be made again
@@ -52,10 +54,10 @@ from unmute_jax.token_key import FORMAT, MANIFEST, differences, plain
 
 # Part of the format: which clips share a shard must not depend on anything else.
 CLIPS_PER_SHARD = 64
-TOKENS = ("patches", "inverse_norms", "mask", "cls")
-LAYERS = ("layers", "layer_cls")
+TOKENS = ("patches", "scales", "inverse_norms", "mask", "cls")
+LAYERS = ("layers", "layer_scales", "layer_cls")
 # What is large: read clip by clip, everything else is held in memory.
-LARGE = ("patches", "layers")
+LARGE = ("patches", "layers", "layer_scales", "layer_cls")
 VECTORS = ("cls", "mean", "max", "std")
 BANDS = ("band_mean", "band_max", "band_std")
 SUMMARY = VECTORS + BANDS
@@ -101,12 +103,17 @@ class Layout:
     def arrays(self) -> dict[str, tuple[tuple[int, ...], str]]:
         """Shape and type of every array."""
         n, (t, f, d), l = self.clips, self.grid, self.layers
-        every = {
+        every: dict[str, tuple[tuple[int, ...], str]] = {
             "layers": ((n, l, t, f, d), self.dtype),
             "layer_cls": ((n, l, d), "float32"),
         }
+        scales: dict[str, tuple[tuple[int, ...], str]] = {}
+        if self.dtype == "int8":
+            scales["scales"] = ((n, t, f), "float32")
+            every["layer_scales"] = ((n, l, t, f), "float32")
         return {
             "patches": ((n, t, f, d), self.dtype),
+            **scales,
             "inverse_norms": ((n, t, f), "float32"),
             "mask": ((n, t), "bool"),
             **{name: ((n, d), "float32") for name in VECTORS},
@@ -132,8 +139,12 @@ class Layout:
 
     def token_bytes(self, *, layers: bool = False) -> int:
         """Bytes of memory that all `Tokens` take, with their layers or without."""
-        names = TOKENS + LAYERS if layers else TOKENS
+        names = self.names_of(TOKENS + LAYERS if layers else TOKENS)
         return sum(_nbytes(*self.arrays[name]) for name in names)
+
+    def names_of(self, names: Iterable[str]) -> list[str]:
+        """Those of `names` that the store has an array of."""
+        return [name for name in names if name in self.arrays]
 
     @property
     def disk_bytes(self) -> int:

@@ -22,7 +22,7 @@ from unmute_jax.waveform_batches import input_lengths
 
 # Raised whenever the layout on disk, or what the pass computes, changes.
 FORMAT = 2
-DTYPES = ("bfloat16", "float32")
+DTYPES = ("bfloat16", "float32", "int8")
 MANIFEST = "manifest.json"
 # Characters of a value that are shown where two keys differ.
 SHOWN = 72
@@ -44,7 +44,7 @@ def store_key(
         dataset: Its fingerprint covers ids, labels, events, audio, and so which
             unreadable clips were skipped.
         split: A split of `dataset`.
-        dtype: "bfloat16" or "float32", the type the patches are stored in.
+        dtype: One of `DTYPES`, the type the patches are stored in.
         layers: Whether the outputs of all layers are kept too.
         lengths: How many lengths inputs may have.
 

@@ -156,12 +156,15 @@ class TokenStore:
 
     def load(self, *, layers: bool = False) -> Tokens:
         """All tokens as arrays in memory; `nbytes` says beforehand how much."""
-        return Tokens(**self._fetch(*TOKENS, *(LAYERS if layers else ())))
+        names = self.layout.names_of((*TOKENS, *(LAYERS if layers else ())))
+        return Tokens(**self._fetch(*names))
 
     def read(
         self, indices: Int[np.ndarray, "B"] | Sequence[int], *, layers: bool = False
     ) -> Tokens:
         """The tokens of some clips, in the given order; patches in their stored type.
+
+        Where that is int8, `Tokens.floats` gives what they mean.
 
         `layers` asks for those as well, where the store has them. May be called from
         many threads. What is small beside the patches is held in memory from the first
@@ -175,7 +178,7 @@ class TokenStore:
         if rows.size and not (0 <= rows.min() and rows.max() < self.n):
             raise IndexError(f"clips {rows.min()}..{rows.max()} of {self.n}")
         held = {name: x[rows] for name, x in self._held.items()}
-        wanted = ("patches", *(LAYERS if layers else ()))
+        wanted = self.layout.names_of(("patches", *(LAYERS if layers else ())))
         return Tokens(**self._fetch(*wanted, rows=rows), **held)
 
     def check_encoder(self, identity: dict[str, Any]) -> None:
@@ -193,7 +196,8 @@ class TokenStore:
 
     @functools.cached_property
     def _held(self) -> dict[str, np.ndarray]:
-        return self._fetch(*(name for name in TOKENS if name != "patches"))
+        names = self.layout.names_of(TOKENS)
+        return self._fetch(*(name for name in names if name != "patches"))
 
     def _fetch(
         self, *names: str, rows: slice | np.ndarray = slice(None)

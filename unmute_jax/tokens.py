@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import flax.struct
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Shaped
+from jaxtyping import Array, BFloat16, Bool, Float, Int8, Shaped
 
 Arr = Array | np.ndarray
 
@@ -28,6 +30,9 @@ class Tokens:
         layers: `[B, L, T, F, D]`, the output of every block before any final norm, when
             asked for.
         layer_cls: `[B, L, D]`, likewise.
+        scales: `[B, T, F]`, where the patches are int8: `patches * scales` is meant.
+            `floats` gives that; what computes with tokens never sees int8.
+        layer_scales: `[B, L, T, F]`, likewise of the layers.
     """
 
     patches: Shaped[Arr, "B T F D"]
@@ -36,12 +41,41 @@ class Tokens:
     inverse_norms: Float[Arr, "B T F"] | None = None
     layers: Shaped[Arr, "B L T F D"] | None = None
     layer_cls: Shaped[Arr, "B L D"] | None = None
+    scales: Float[Arr, "B T F"] | None = None
+    layer_scales: Float[Arr, "B L T F"] | None = None
 
     def with_inverse_norms(self) -> Tokens:
         """The same tokens with their inverse norms beside them."""
         if self.inverse_norms is not None:
             return self
         return dataclasses.replace(self, inverse_norms=inverse_norms(self.patches))
+
+    def floats(self) -> Tokens:
+        """The same tokens with int8 patches and layers as the bfloat16 they mean."""
+        if self.scales is None:
+            return self
+        wide: dict[str, Any] = {"patches": dequantise(self.patches, self.scales)}
+        if self.layers is not None and self.layer_scales is not None:
+            wide["layers"] = dequantise(self.layers, self.layer_scales)
+        return dataclasses.replace(self, **wide, scales=None, layer_scales=None)
+
+    def rounded(self, dtype: str) -> Tokens:
+        """The tokens that a store gives back which keeps them in `dtype`.
+
+        Args:
+            dtype: One of `token_key.DTYPES`.
+        """
+        if self.scales is not None:
+            # They come from a store, maybe from one of this type: rounded already.
+            tokens = self.floats()
+            return tokens if dtype == "int8" else tokens.rounded(dtype)
+        patches = round_to(self.patches, dtype)
+        return dataclasses.replace(
+            self,
+            patches=patches,
+            inverse_norms=inverse_norms(patches),
+            layers=None if self.layers is None else round_to(self.layers, dtype),
+        )
 
 
 @flax.struct.dataclass
@@ -72,6 +106,36 @@ def inverse_norms(patches: Shaped[Arr, "*B D"]) -> Float[Array, "*B"]:
     squares = jnp.square(jnp.asarray(patches).astype(jnp.float32))
     # max before sqrt: the other way round the gradient at a zero token is NaN.
     return 1.0 / jnp.sqrt(jnp.maximum(squares.sum(-1), NORM_EPS**2))
+
+
+def quantise(
+    x: Shaped[Arr, "*B D"],
+) -> tuple[Int8[Array, "*B D"], Float[Array, "*B"]]:
+    """`x` as int8 with a scale per token, symmetric: its largest entry becomes 127."""
+    x = jnp.asarray(x).astype(jnp.float32)
+    scales = jnp.abs(x).max(-1) * np.float32(1 / 127)
+    units = x / jnp.where(scales > 0, scales, 1.0)[..., None]
+    return jnp.clip(jnp.round(units), -127, 127).astype(jnp.int8), scales
+
+
+def dequantise(
+    x: Int8[Arr, "*B D"], scales: Float[Arr, "*B"]
+) -> BFloat16[Array, "*B D"]:
+    """The way back, up to half a scale per entry and the rounding of bfloat16."""
+    wide = jnp.asarray(x).astype(jnp.float32) * jnp.asarray(scales)[..., None]
+    return round_to(wide, "bfloat16")
+
+
+def round_to(x: Shaped[Arr, "*B D"], dtype: str) -> Shaped[Array, "*B D"]:
+    """What is left of `x` when it was stored in `dtype`: float32, or bfloat16."""
+    x = jnp.asarray(x)
+    if dtype == "int8":
+        return dequantise(*quantise(x))
+    if dtype == "bfloat16":
+        # A bare cast may be skipped by the compiler where it goes back to float32 for
+        # the norms, which would then belong to tokens that nobody stored.
+        x = jax.lax.reduce_precision(x, exponent_bits=8, mantissa_bits=7)
+    return x.astype(dtype)
 
 
 def mean_token(

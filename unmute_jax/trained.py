@@ -29,7 +29,7 @@ from unmute_jax.encoders import Encoder, Geometry
 from unmute_jax.errors import InputError, unknown_name
 from unmute_jax.files import write_atomically
 from unmute_jax.token_key import plain
-from unmute_jax.tokens import Tokens, inverse_norms, summarise
+from unmute_jax.tokens import Tokens, summarise
 from unmute_jax.training.standardise import Standardiser
 
 # Raised whenever older files could no longer be read as they are.
@@ -99,17 +99,11 @@ class TrainedProbe:
 
     def prepare(self, tokens: Tokens) -> Any:
         """`tokens` of the encoder as the run kept them and the probe reads them."""
-        patches = jnp.asarray(tokens.patches).astype(self.dtype)
-        layers = tokens.layers
-        stored = dataclasses.replace(
-            tokens,
-            patches=patches,
-            inverse_norms=inverse_norms(patches),
-            layers=None if layers is None else jnp.asarray(layers).astype(self.dtype),
-        )
         # The statistics of a run are those of the tokens before they are rounded.
         is_summary = self.probe.reads == "summary"
-        inputs = summarise(tokens) if is_summary else stored
+        inputs = (
+            summarise(tokens.floats()) if is_summary else _rounded(tokens, self.dtype)
+        )
         if self.standardiser is None:
             return inputs
         return jax.tree.map(
@@ -128,6 +122,9 @@ class TrainedProbe:
     def _apply(self) -> Any:
         probe = self.probe
         return jax.jit(lambda params, x: probe.apply({"params": params}, x))
+
+
+_rounded = jax.jit(Tokens.rounded, static_argnames="dtype")
 
 
 def check_identity(found: dict[str, Any], wanted: dict[str, Any], what: str) -> None:

@@ -79,6 +79,7 @@ def materials(chosen=None, **kinds):
     )
 
 
-def store(split="train", dataset=None):
+def store(split="train", dataset=None, **options):
     """The token store of one split."""
-    return embed(fake_encoder(), dataset or tones(), split, say=lambda line: None)
+    dataset = dataset or tones()
+    return embed(fake_encoder(), dataset, split, say=lambda line: None, **options)

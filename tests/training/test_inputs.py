@@ -34,6 +34,16 @@ def test_batches_keep_their_shape_and_weigh_padding_with_zero(reads):
     np.testing.assert_array_equal(made[1].targets[:9], clips.labels[9:18])
 
 
+def test_int8_travels_as_it_is_and_comes_out_as_what_it_means():
+    clips = inp.Inputs([store("validation", dtype="int8")], "tokens")
+    (batch,) = inp.batches(clips, iter([np.arange(8)]), 8, parallel.make_mesh(2))
+    assert batch.packed.patches.dtype == np.int8
+    made = inp.unpack(batch.packed)
+    wanted = clips.read(np.arange(8)).floats()
+    np.testing.assert_array_equal(made.patches, wanted.patches)
+    assert made.scales is None
+
+
 def test_splits_are_joined_in_order_and_read_the_same_from_disk(monkeypatch):
     stores = [store("train"), store("validation")]
     held = inp.Inputs(stores, "tokens")

@@ -36,7 +36,7 @@ class Batch:
 
 
 def pack(inputs: Tokens | Summary) -> Tokens | Summary:
-    """`inputs` as they travel to the device: bfloat16 patches as 16-bit integers.
+    """`inputs` as they travel to the device: bfloat16 as integers, int8 as it is.
 
     XLA's CPU backend has no bfloat16 slices and would widen all patches to float32
     before it cuts a chunk of them; integers it takes as they are, where they come in
@@ -63,7 +63,7 @@ def unpack(inputs: Tokens | Summary) -> Tokens | Summary:
             if x is not None
         }
         return dataclasses.replace(inputs, **floats)
-    return inputs
+    return inputs.floats() if isinstance(inputs, Tokens) else inputs
 
 
 class Inputs:

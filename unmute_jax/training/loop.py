@@ -91,7 +91,7 @@ def train(
     n, size = len(task.train), settings.batch_size
     per_epoch = inp.steps_per_epoch(n, size)
     total = per_epoch * settings.epochs
-    example = jax.tree.map(jnp.asarray, task.train.read(np.arange(1)))
+    example = jax.tree.map(jnp.asarray, inp.unpack(task.train.read(np.arange(1))))
     state = trials.init_state(probe, example, stack, settings.optimizer)
     state = parallel.replicate(state, mesh)
     step_fn = trials.make_step(probe, loss, stack, total, settings.optimizer, mesh)

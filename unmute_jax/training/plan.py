@@ -179,13 +179,18 @@ def _zeros(materials: Materials, probe: Any, b: int) -> Tokens | Summary:
         return Summary(*[vector] * 4, *[bands] * 3)
     l, dtype = materials.encoder.num_layers, materials.settings.tokens.dtype
     wants_layers = probe.reads == "layers"
+    is_int8 = dtype == "int8"
     return Tokens(
         patches=np.zeros((b, t, f, d), jnp.dtype(dtype)),
+        scales=np.ones((b, t, f), np.float32) if is_int8 else None,
         cls=vector,
         mask=np.ones((b, t), bool),
         inverse_norms=np.ones((b, t, f), np.float32),
         layers=np.zeros((b, l, t, f, d), jnp.dtype(dtype)) if wants_layers else None,
         layer_cls=np.zeros((b, l, d), np.float32) if wants_layers else None,
+        layer_scales=(
+            np.ones((b, l, t, f), np.float32) if wants_layers and is_int8 else None
+        ),
     )
 
 

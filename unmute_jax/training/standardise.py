@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import numpy as np
 from jaxtyping import Float
 
@@ -86,7 +87,7 @@ class Standardiser:
         )
 
     def apply(self, inputs: Tokens | Summary) -> Tokens | Summary:
-        """`inputs` (host arrays) standardised; tokens keep the type they came in."""
+        """`inputs` (host arrays) standardised; tokens keep their type, but for int8."""
         if isinstance(inputs, Summary):
             return _over(
                 lambda x, m, s: (x - m) / s,
@@ -94,14 +95,15 @@ class Standardiser:
                 self.summary_mean,
                 self.summary_sd,
             )
-        raw = np.asarray(inputs.patches)
+        tokens = jax.device_get(inputs.floats())
+        raw = np.asarray(tokens.patches)
         x = (raw.astype(np.float32) - self.token_mean) / self.token_sd
         stored = x.astype(raw.dtype)
         norms = np.linalg.norm(stored.astype(np.float32), axis=-1)
         return dataclasses.replace(
-            inputs,
+            tokens,
             patches=stored,
-            cls=(inputs.cls - self.summary_mean.cls) / self.summary_sd.cls,
+            cls=(tokens.cls - self.summary_mean.cls) / self.summary_sd.cls,
             inverse_norms=(1.0 / np.maximum(norms, NORM_EPS)).astype(np.float32),
         )
 
