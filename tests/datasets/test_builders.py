@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.datasets.miniatures import MINIATURES, clips, load, refusal, write
+from tests.datasets.layouts import write
+from tests.datasets.miniatures import MINIATURES, clips, load, refusal
 from unmute_jax.datasets import all_facts, list_datasets, load_dataset
 from unmute_jax.datasets.__main__ import main as program
 from unmute_jax.errors import InputError
@@ -49,7 +50,8 @@ def test_without_files_the_way_to_get_them_is_told(name, monkeypatch, own_cache)
     facts = FACTS[name]
     monkeypatch.setattr("urllib.request.urlopen", _no_network)
     message = refusal(name)
-    assert str(own_cache / "datasets" / name.split("/")[0]) in message
+    assert str(facts.folder) in message
+    assert facts.folder.is_relative_to(own_cache)
     assert facts.home in message
     assert "data_dir" in message
     assert "1. " in message

@@ -187,6 +187,8 @@ def test_the_data_set():
         ("test",),
     )
     assert dataset.protocols(test_fold=0) == (protocol,)
+    assert dataset.has_events
+    assert dataset.events("test", 1) == dataset.source_of("test")[1].events != ()
     with pytest.raises(InputError, match="no folds"):
         dataset.protocols(test_fold=2)
 

@@ -5,7 +5,8 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile as sf
 
-from tests.datasets.miniatures import MINIATURES, clips, load, refusal, text, write
+from tests.datasets.layouts import text, write
+from tests.datasets.miniatures import MINIATURES, clips, load, refusal
 from unmute_jax.audio import decode_audio
 from unmute_jax.datasets import as20k, load_dataset
 
@@ -325,3 +326,20 @@ def test_desed_without_anything_to_test_on(tmp_path):
     assert "there are lists of train; train and a test" in refusal(
         "desed", data_dir=place
     )
+
+
+def test_desed_fl_is_assumed_and_says_what_does_not_fit(tmp_path):
+    place = MINIATURES["desed/fl"].make(tmp_path)
+    assert "no DESED here, only audio, metadata" in refusal("desed", data_dir=place)
+    text(
+        place / "metadata" / "train.tsv",
+        "filename\tstart\tend\tclass",
+        "0.wav\t0\t1\tDog",
+    )
+    message = refusal("desed/fl", data_dir=place)
+    assert "train.tsv: has columns filename, start, end, class" in message
+    assert "filename, onset, offset, event_label are expected" in message
+    other = tmp_path / "other"
+    (place / "audio").rename(other)
+    message = refusal("desed/fl", data_dir=other)
+    assert "only test, train; give a folder with audio/train/*.wav" in message

@@ -7,6 +7,7 @@ import os
 import pathlib
 import shutil
 import tarfile
+import urllib.error
 import urllib.request
 import zipfile
 import zlib
@@ -61,6 +62,9 @@ def download(
         if target.suffix == ".zip" and not zipfile.is_zipfile(partial):
             raise OSError("what came is not a whole zip archive")
         partial.replace(target)
+    except urllib.error.HTTPError as error:
+        error.close()  # It holds the connection.
+        raise OSError(f"HTTP {error.code}: {error.reason}") from None
     finally:
         partial.unlink(missing_ok=True)
 

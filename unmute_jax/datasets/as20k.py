@@ -26,7 +26,8 @@ from unmute_jax.audio import SUFFIXES
 from unmute_jax.datasets.base import OnBad
 from unmute_jax.datasets.facts import Facts, obtain
 from unmute_jax.datasets.file_builder import Entry, FileBuilder, Splits
-from unmute_jax.datasets.files import Files, Folder, find_files
+from unmute_jax.datasets.files import Files, Folder
+from unmute_jax.datasets.finding import find_files
 from unmute_jax.datasets.parquet import AudioRows
 from unmute_jax.datasets.tables import read_table
 

@@ -14,10 +14,7 @@ the test are as published, those without a bird with no label.
 from __future__ import annotations
 
 import collections
-import csv
 import dataclasses
-import functools
-import importlib.resources
 import math
 import os
 import pathlib
@@ -30,80 +27,22 @@ from jaxtyping import Float
 from unmute_jax.audio import pad_or_crop
 from unmute_jax.datasets import few_shot, mixup
 from unmute_jax.datasets.base import OnBad
-from unmute_jax.datasets.facts import Download, Facts, obtain
+from unmute_jax.datasets.birdset_subsets import (
+    FACTS,
+    FEWEST_TO_SPLIT,
+    RATE,
+    classes_of,
+    facts_of,
+    few_of,
+)
+from unmute_jax.datasets.facts import Facts, obtain
 from unmute_jax.datasets.file_builder import Entry, FileBuilder, Splits
-from unmute_jax.datasets.files import Files, find_all
+from unmute_jax.datasets.files import Files
+from unmute_jax.datasets.finding import find_all
 from unmute_jax.datasets.parquet import read_rows
 from unmute_jax.errors import InputError
 
-RATE = 32_000
-# Of fewer shots, a fifth of every class is none.
-FEWEST_TO_SPLIT = 3
-
-_HOME = "https://huggingface.co/datasets/DBD-research-group/BirdSet"
-# Sizes of train and of test_5s, training archives, and the place.
-SUBSETS = {
-    "HSN": (5_460, 12_000, 7, "High Sierra Nevada"),
-    "POW": (14_911, 4_560, 9, "Powdermill"),
-    "PER": (16_802, 15_120, 11, "Amazon, Peru"),
-    "NES": (16_117, 24_480, 13, "Colombia and Costa Rica"),
-    "SNE": (19_390, 23_756, 21, "Sierra Nevada"),
-    "UHH": (3_626, 36_637, 5, "Hawaii"),
-    "NBP": (24_327, 563, 32, "NIPS4Bplus"),
-}
-
-
-@functools.cache
-def classes_of(subset: str) -> tuple[str, ...]:
-    """The eBird codes of a subset, in the order of BirdSet."""
-    folder = importlib.resources.files("unmute_jax") / "assets" / "birdset"
-    lines = (folder / "classes.csv").read_text("utf-8").splitlines()
-    rows = csv.DictReader(line for line in lines if not line.startswith("#"))
-    return tuple(row["code"] for row in rows if row["subset"] == subset)
-
-
-def _facts(subset: str) -> Facts:
-    train, test, shards, place = SUBSETS[subset]
-    names = [f"{subset}_metadata_train.parquet", f"{subset}_metadata_test_5s.parquet"]
-    names += [f"{subset}_train_shard_{n:04d}.tar.gz" for n in range(1, shards + 1)]
-    names += [f"{subset}_test5s_shard_0001.tar.gz"]
-    return Facts(
-        name=subset.lower(),
-        title=f"BirdSet {subset} ({place})",
-        task="multi-label",
-        classes=len(classes_of(subset)),
-        splits={"train": train, "validation": 0, "test": test},
-        protocol="test_5s is the test, one clip per recording; a fifth validates",
-        layout="verified",
-        checked="the loading script of the data set",
-        files=f"a folder with {names[0]}, {names[1]} and the archives "
-        f"{subset}_train_shard_*.tar.gz and {subset}_test5s_shard_*.tar.gz, or what "
-        "was in them",
-        licence="CC BY-NC 4.0",
-        citation="L. Rauch et al., BirdSet: A Large-Scale Dataset for Audio "
-        "Classification in Avian Bioacoustics, ICLR 2025",
-        home=_HOME,
-        downloads=tuple(
-            Download(url=f"{_HOME}/resolve/data/{subset}/{name}", name=name)
-            for name in names
-        ),
-        sample_rate=RATE,
-        longest=few_shot.SECONDS,
-    )
-
-
-def _few(facts: Facts, shots: int) -> Facts:
-    selects = "a fifth of it" if shots >= FEWEST_TO_SPLIT else "one more per class"
-    return dataclasses.replace(
-        facts,
-        name=f"{facts.name}/{shots}shot",
-        title=f"{facts.title}, {shots}-shot",
-        splits={"train": 0, "validation": 0, "test": facts.splits["test"]},
-        protocol=f"{shots}-shot, {selects} validates; test_5s is the test",
-    )
-
-
-FACTS = tuple(facts for s in SUBSETS for facts in (_facts(s), _few(_facts(s), 64)))
+__all__ = ["FACTS", "BirdSet", "birdset"]
 
 
 class BirdSet(FileBuilder):
@@ -324,7 +263,7 @@ def birdset(
         if value < 0:
             raise InputError(f"{subset.lower()}: {name} is {value}, not 0 or more")
     shots = shots or usual
-    facts = _few(_facts(subset), shots) if shots else _facts(subset)
+    facts = few_of(facts_of(subset), shots) if shots else facts_of(subset)
     return BirdSet(
         obtain(facts, data_dir, lambda place: _find(place, subset)),
         facts,

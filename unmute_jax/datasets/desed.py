@@ -23,7 +23,8 @@ from collections.abc import Sequence
 from unmute_jax.datasets.base import OnBad
 from unmute_jax.datasets.facts import Facts, obtain
 from unmute_jax.datasets.file_builder import Entry, Event, FileBuilder, Splits
-from unmute_jax.datasets.files import Files, find_all
+from unmute_jax.datasets.files import Files
+from unmute_jax.datasets.finding import find_all
 from unmute_jax.datasets.tables import Line, read_table
 from unmute_jax.errors import InputError
 
@@ -71,6 +72,7 @@ FACTS = (
         steps=("get the archives of that record and unpack them",),
         longest=10.0,
         is_strong=True,
+        place="desed_fl",
     ),
 )
 
@@ -87,6 +89,7 @@ CLASSES = (
     "Vacuum_cleaner",
 )
 
+STRONG = "filename, onset, offset, event_label"
 _SETS = {
     "train": "train",
     "validation": "validation",
@@ -95,11 +98,15 @@ _SETS = {
 }
 # Of a video: the same recording in whatever list.
 _YOUTUBE = re.compile(r"(Y.{11})_\d+\.\d+_\d+\.\d+")
-_MARKERS = tuple(
-    pattern
-    for stars in ("*", "*/*", "*/*/*")
-    for pattern in (f"metadata/{stars}.tsv", f"audio/{stars}/*.wav")
-)
+_MARKERS = {
+    "desed": (
+        "metadata/*/*.tsv",
+        "metadata/*/*/*.tsv",
+        "audio/*/*/*.wav",
+        "audio/*/*/*/*.wav",
+    ),
+    "desed/fl": ("metadata/*.tsv", "audio/*/*.wav"),
+}
 
 
 class Desed(FileBuilder):
@@ -125,14 +132,19 @@ class Desed(FileBuilder):
                     f"{self.files.where(name)}: {part!r} is none of {', '.join(_SETS)}"
                 )
             lines = read_table(self.files, name, ("filename",), delimiter="\t")
-            columns = lines[0].values if lines else {}
-            if "event_label" in columns:
+            columns = list(lines[0].values) if lines else ["filename"]
+            if {"event_label", "onset", "offset"} <= set(columns):
                 kind, entries = "strong", self._strong(lines, subset)
             elif "event_labels" in columns:
                 kind, entries = "weak", self._weak(lines, subset)
-            else:
+            elif columns == ["filename"]:
                 self.drop("clips are in lists without labels", len(lines))
                 continue
+            else:
+                raise InputError(
+                    f"{self.files.where(name)}: has columns {', '.join(columns)}; "
+                    f"{STRONG} are expected, or filename, event_labels"
+                )
             found[kind].setdefault(_SETS[part], []).extend(entries)
         splits: Splits = {}
         for split in ("train", "validation", "test"):
@@ -189,18 +201,25 @@ def desed(
     data_dir: str | os.PathLike[str] | None = None, on_bad: OnBad = "fail"
 ) -> FileBuilder:
     """The original: recordings and synthetic soundscapes."""
-    return Desed(obtain(FACTS[0], data_dir, _find), FACTS[0], on_bad=on_bad)
+    return _made(FACTS[0], data_dir, on_bad)
 
 
 def fl(
     data_dir: str | os.PathLike[str] | None = None, on_bad: OnBad = "fail"
 ) -> FileBuilder:
     """IDMT-DESED-FL."""
-    return Desed(obtain(FACTS[1], data_dir, _find), FACTS[1], on_bad=on_bad)
+    return _made(FACTS[1], data_dir, on_bad)
 
 
-def _find(place: pathlib.Path) -> Files | None:
-    files = find_all(place, _MARKERS, ("*.zip", "*.tar.gz"))
+def _made(
+    facts: Facts, data_dir: str | os.PathLike[str] | None, on_bad: OnBad
+) -> FileBuilder:
+    files = obtain(facts, data_dir, lambda place: _find(place, facts))
+    return Desed(files, facts, on_bad=on_bad)
+
+
+def _find(place: pathlib.Path, facts: Facts) -> Files | None:
+    files = find_all(place, _MARKERS[facts.name], ("*.zip", "*.tar.gz"))
     return files if files and files.names("metadata") else None
 
 

@@ -22,7 +22,8 @@ from unmute_jax.audio import decode_audio, resample
 from unmute_jax.datasets.base import ClipBuilder, OnBad, Recording
 from unmute_jax.datasets.dataset import Protocol
 from unmute_jax.datasets.facts import Download, Facts, obtain
-from unmute_jax.datasets.files import Files, Folder, find_files
+from unmute_jax.datasets.files import Files, Folder
+from unmute_jax.datasets.finding import find_files
 from unmute_jax.datasets.tables import Line, read_table
 from unmute_jax.errors import InputError
 

@@ -60,6 +60,7 @@ class Facts:
         longest: Longer clips keep their first seconds, this many; None keeps all.
         is_strong: Whether onsets and offsets of its events are known.
         notes: What a reader of results must know.
+        place: Its folder in the cache, if not that of its name before the slash.
     """
 
     name: str
@@ -80,11 +81,13 @@ class Facts:
     longest: float | None = None
     is_strong: bool = False
     notes: tuple[str, ...] = ()
+    place: str = ""
 
     @property
     def folder(self) -> pathlib.Path:
         """Where its files are looked for, and put, when a person names no place."""
-        return cache_dir("datasets") / self.name.split("/")[0]
+        name = self.place or self.name.split("/")[0]
+        return cache_dir("datasets") / name
 
     @property
     def metric(self) -> str:
@@ -121,15 +124,16 @@ def obtain(
     if not facts.downloads:
         raise InputError(how_to_get(facts, f"is not in {facts.folder}"))
     facts.folder.mkdir(parents=True, exist_ok=True)
-    begun.touch()
-    for item in facts.downloads:
+    targets = {facts.folder / item.name: item for item in facts.downloads}
+    for target, item in targets.items():
+        if target.exists():
+            continue
         try:
-            _fetch(item, facts.folder / item.name)
+            download(item.url, target, megabytes=item.megabytes, md5=item.md5)
         except (OSError, http.client.HTTPException) as error:
-            problem = (
-                f"is not in {facts.folder} and fetching {item.url} failed ({error})"
-            )
-            raise InputError(how_to_get(facts, problem)) from None
+            where = f"{facts.folder} and fetching {item.url} failed ({error})"
+            raise InputError(how_to_get(facts, f"is not in {where}")) from None
+        begun.touch()
     begun.unlink(missing_ok=True)
     if files := find(facts.folder):
         return files
@@ -179,8 +183,3 @@ def _contents(data_dir: str | os.PathLike[str], most: int = 5) -> str:
     names = sorted(path.name for path in place.iterdir()) if place.is_dir() else []
     more = [f"{len(names) - most} more"] if len(names) > most else []
     return ", ".join([*names[:most], *more]) or "something else"
-
-
-def _fetch(item: Download, target: pathlib.Path) -> None:
-    if not target.exists():
-        download(item.url, target, megabytes=item.megabytes, md5=item.md5)

@@ -21,7 +21,8 @@ from unmute_jax.audio import decode_audio
 from unmute_jax.datasets.base import OnBad
 from unmute_jax.datasets.facts import Download, Facts, obtain
 from unmute_jax.datasets.file_builder import Entry, FileBuilder, Splits
-from unmute_jax.datasets.files import Files, Joined, Mounted, find_files
+from unmute_jax.datasets.files import Files, Joined, Mounted
+from unmute_jax.datasets.finding import find_files
 from unmute_jax.datasets.tables import read_text
 from unmute_jax.errors import InputError
 

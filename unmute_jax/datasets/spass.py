@@ -19,7 +19,8 @@ from collections.abc import Mapping, Sequence
 from unmute_jax.datasets.base import OnBad
 from unmute_jax.datasets.facts import Facts, obtain
 from unmute_jax.datasets.file_builder import Entry, FileBuilder, Splits
-from unmute_jax.datasets.files import Files, find_parts
+from unmute_jax.datasets.files import Files
+from unmute_jax.datasets.finding import find_parts
 from unmute_jax.datasets.tables import read_table
 
 CLASSES = tuple(

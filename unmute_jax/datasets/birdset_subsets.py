@@ -1,0 +1,84 @@
+"""The seven subsets of BirdSet: sizes, classes, and where their files are."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import functools
+import importlib.resources
+
+from unmute_jax.datasets import few_shot
+from unmute_jax.datasets.facts import Download, Facts
+
+RATE = 32_000
+# Of fewer shots, a fifth of every class is none.
+FEWEST_TO_SPLIT = 3
+
+_HOME = "https://huggingface.co/datasets/DBD-research-group/BirdSet"
+# Sizes of train and of test_5s, training archives, and the place.
+SUBSETS = {
+    "HSN": (5_460, 12_000, 7, "High Sierra Nevada"),
+    "POW": (14_911, 4_560, 9, "Powdermill"),
+    "PER": (16_802, 15_120, 11, "Amazon, Peru"),
+    "NES": (16_117, 24_480, 13, "Colombia and Costa Rica"),
+    "SNE": (19_390, 23_756, 21, "Sierra Nevada"),
+    "UHH": (3_626, 36_637, 5, "Hawaii"),
+    "NBP": (24_327, 563, 32, "NIPS4Bplus"),
+}
+
+
+@functools.cache
+def classes_of(subset: str) -> tuple[str, ...]:
+    """The eBird codes of a subset, in the order of BirdSet."""
+    folder = importlib.resources.files("unmute_jax") / "assets" / "birdset"
+    lines = (folder / "classes.csv").read_text("utf-8").splitlines()
+    rows = csv.DictReader(line for line in lines if not line.startswith("#"))
+    return tuple(row["code"] for row in rows if row["subset"] == subset)
+
+
+def facts_of(subset: str) -> Facts:
+    """Of a subset with all of its recordings."""
+    train, test, shards, place = SUBSETS[subset]
+    names = [f"{subset}_metadata_train.parquet", f"{subset}_metadata_test_5s.parquet"]
+    names += [f"{subset}_train_shard_{n:04d}.tar.gz" for n in range(1, shards + 1)]
+    names += [f"{subset}_test5s_shard_0001.tar.gz"]
+    return Facts(
+        name=subset.lower(),
+        title=f"BirdSet {subset} ({place})",
+        task="multi-label",
+        classes=len(classes_of(subset)),
+        splits={"train": train, "validation": 0, "test": test},
+        protocol="test_5s is the test, one clip per recording; a fifth validates",
+        layout="verified",
+        checked="the loading script of the data set",
+        files=f"a folder with {names[0]}, {names[1]} and the archives "
+        f"{subset}_train_shard_*.tar.gz and {subset}_test5s_shard_*.tar.gz, or what "
+        "was in them",
+        licence="CC BY-NC 4.0",
+        citation="L. Rauch et al., BirdSet: A Large-Scale Dataset for Audio "
+        "Classification in Avian Bioacoustics, ICLR 2025",
+        home=_HOME,
+        downloads=tuple(
+            Download(url=f"{_HOME}/resolve/data/{subset}/{name}", name=name)
+            for name in names
+        ),
+        sample_rate=RATE,
+        longest=few_shot.SECONDS,
+    )
+
+
+def few_of(facts: Facts, shots: int) -> Facts:
+    """Of a few clips of each class."""
+    selects = "a fifth of it" if shots >= FEWEST_TO_SPLIT else "one more per class"
+    return dataclasses.replace(
+        facts,
+        name=f"{facts.name}/{shots}shot",
+        title=f"{facts.title}, {shots}-shot",
+        splits={"train": 0, "validation": 0, "test": facts.splits["test"]},
+        protocol=f"{shots}-shot, {selects} validates; test_5s is the test",
+    )
+
+
+FACTS = tuple(
+    facts for s in SUBSETS for facts in (facts_of(s), few_of(facts_of(s), 64))
+)

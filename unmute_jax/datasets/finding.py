@@ -1,0 +1,136 @@
+"""Finds a data set in the place that a person names: a folder, its parent, archives."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import pathlib
+import re
+import zipfile
+from collections.abc import Mapping, Sequence
+
+from unmute_jax.datasets.archives import is_tar, unpack
+from unmute_jax.datasets.files import Files, Folder, Joined, Zip
+from unmute_jax.errors import InputError
+
+
+def find_files(
+    place: str | os.PathLike[str], marker: str, archives: Sequence[str] = ("*.zip",)
+) -> Files | None:
+    """Finds a data set by one of its files.
+
+    Args:
+        place: The root of the data set, the folder around it, an archive of either, or
+            a folder with such an archive.
+        marker: A file that only this data set has, relative to its root; `*` stands
+            for any part of a name.
+        archives: What the archives in a folder may be called. A tar is unpacked.
+
+    Raises:
+        InputError: There is no such place, it is a damaged archive, or it holds several
+            copies.
+    """
+    place = pathlib.Path(place).expanduser()
+    if not place.exists():
+        raise InputError(f"{place}: there is no such file or folder")
+    if place.is_file():
+        return _in_archive(place, marker)
+    if _has(place, marker):
+        return Folder(place)
+    inner = sorted(path for path in place.iterdir() if path.is_dir())
+    found: list[Files] = [Folder(path) for path in inner if _has(path, marker)]
+    if not found:
+        packed = (_in_archive(path, marker) for path in _archives(place, archives))
+        found = [files for files in packed if files is not None]
+    if len(found) > 1:
+        raise InputError(
+            f"{place}: holds several copies, name one of them: "
+            + ", ".join(files.where(marker) for files in found)
+        )
+    return found[0] if found else None
+
+
+def find_parts(
+    place: str | os.PathLike[str], parts: Mapping[str, Sequence[str]]
+) -> Files | None:
+    """Finds a data set that is published in several parts, each as in `find_files`.
+
+    Args:
+        place: A folder with all of them, as folders or as archives.
+        parts: The marker of each part, and what its archives may be called.
+
+    Raises:
+        InputError: Some parts are there and others are not; or as in `find_files`.
+    """
+    found = {
+        marker: find_files(place, marker, packed) for marker, packed in parts.items()
+    }
+    missing = [marker for marker, files in found.items() if files is None]
+    if len(missing) == len(found):
+        return None
+    if missing:
+        there = ", ".join(marker for marker in found if marker not in missing)
+        raise InputError(f"{place}: has {there}, but no {', '.join(missing)}")
+    return Joined([files for files in found.values() if files is not None])
+
+
+def find_all(
+    place: str | os.PathLike[str], markers: Sequence[str], archives: Sequence[str]
+) -> Files | None:
+    """Finds a data set that is spread over any number of folders and archives.
+
+    Args:
+        place: A folder with some of them, or one of them.
+        markers: Each has one of these files or more; `*` as in `find_files`.
+        archives: What the archives in a folder may be called.
+
+    Raises:
+        InputError: There is no such place, or it holds a damaged archive.
+    """
+    place = pathlib.Path(place).expanduser()
+    if not place.exists():
+        raise InputError(f"{place}: there is no such file or folder")
+    packed = [place] if place.is_file() else _archives(place, archives)
+    folders = [unpack(path) for path in packed if is_tar(path)]
+    if place.is_dir():
+        folders.insert(0, place)
+    folders += [path for f in folders for path in sorted(f.iterdir()) if path.is_dir()]
+    found: list[Files] = [
+        Folder(folder) for folder in folders if any(_has(folder, m) for m in markers)
+    ]
+    for path in packed:
+        if not is_tar(path):
+            held = (_in_archive(path, marker) for marker in markers)
+            found += [files for files in held if files][:1]
+    return Joined(found) if found else None
+
+
+def _has(folder: pathlib.Path, marker: str) -> bool:
+    return any(path.is_file() for path in folder.glob(marker))
+
+
+def _archives(place: pathlib.Path, patterns: Sequence[str]) -> list[pathlib.Path]:
+    """Those in a folder; the last piece of a split zip alone is none."""
+    found = {path for p in patterns for path in place.glob(p) if path.is_file()}
+    return sorted(p for p in found if not p.with_suffix(".z01").exists())
+
+
+def _in_archive(path: pathlib.Path, marker: str) -> Files | None:
+    if is_tar(path):
+        return find_files(unpack(path), marker, ())
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError):
+        raise InputError(
+            f"{path}: is not a zip archive, or its download was cut short"
+        ) from None
+    # As in a folder, a star does not reach over a slash.
+    ending = re.compile(fnmatch.translate(marker).replace(".*", "[^/]*"))
+    roots: set[str] = set()
+    for name in archive.namelist():
+        parts = name.split("/")
+        depth = marker.count("/") + 1
+        if ending.match("/".join(parts[-depth:])):
+            roots.add("".join(f"{part}/" for part in parts[:-depth]))
+    # The shortest is the outermost.
+    return Zip(archive, min(roots, key=len)) if roots else None
