@@ -1,10 +1,9 @@
 """Few clips per class, windows at events, and mixed copies."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
+from configs import birdset_64shot
 from tests.datasets.miniatures import MINIATURES, clips, load, refusal
 from unmute_jax.config import Experiment
 from unmute_jax.datasets import load_dataset, mixup
@@ -249,15 +248,13 @@ def test_mixed_copies_are_splits_that_train(tmp_path):
 
 def test_a_config_chooses_shots_and_mixup(tmp_path):
     place = MINIATURES["hsn"].make(tmp_path)
-    settings = Experiment.from_dict(
-        {
-            "dataset": "hsn/64shot",
-            "data_dir": str(place),
-            "dataset_options": {"mixup": 1, "seed": 3, "fill_up": True},
-        }
-    )
+    config = birdset_64shot.get_config()
+    config.data_dir = str(place)
+    config.dataset_options.seed = 3
+    config.dataset_options.fill_up = True
+    settings = Experiment.from_dict(config.to_dict())
     dataset = open_dataset(settings)
-    assert set(dataset.splits) == {"train", "validation", "test", "mixup1"}
+    mixed = [f"mixup{i}" for i in range(1, 6)]
+    assert list(dataset.splits) == ["train", "validation", "test", *mixed]
     assert "lenient, filled up, seed 3" in dataset.protocols()[0].name
-    other = dataclasses.replace(settings, dataset="hsn/64shot", data_dir="")
-    assert other.default_workdir().startswith("runs/hsn_64shot-")
+    assert settings.default_workdir().startswith("runs/hsn_64shot-")

@@ -97,7 +97,7 @@ class ClipBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         self._manifests: dict[str, Any] = {}
         self._counts = collections.Counter[str]()
         self._split_of: dict[str, str] = {}
-        self._shared = 0
+        self._shared = self._twice = 0
         self._longest = 0
         self._found = tfds.core.MetadataDict()
         everything = {
@@ -237,7 +237,11 @@ class ClipBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         line = [clip.id, list(clip.labels), list(clip.events), clip.digest]
         self._manifests[split].update(json.dumps(line).encode())
         self._counts[split] += 1
-        self._shared += self._split_of.setdefault(clip.digest, split) != split
+        if clip.digest in self._split_of:
+            is_leak = self._split_of[clip.digest] != split
+            self._shared += is_leak
+            self._twice += not is_leak
+        self._split_of.setdefault(clip.digest, split)
         self._longest = max(self._longest, len(clip.waveform))
 
     def _download_and_prepare(
@@ -253,11 +257,12 @@ class ClipBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         if lost := [split for split in self._entries if split not in self._manifests]:
             raise InputError(
                 f"{self.dataset_name}: no clip of {', '.join(lost)} can be read, "
-                f"the first because: {self.bad[0]}"
+                f"the first because: {(self.bad or ['there is none'])[0]}"
             )
         told = {
             "unreadable clips skipped": len(self.bad),
             "clips have the same audio as a clip of another split": self._shared,
+            "clips have the same audio as another clip of their split": self._twice,
         }
         self._found.update(
             sample_rate=self.sample_rate,

@@ -117,7 +117,7 @@ class FileBuilder(ClipBuilder):
                 f"{self.dataset_name}: {len(train)} clips to train leave none to "
                 "validate; three or more are needed of some class"
             )
-        return {**splits, **made}
+        return {**made, **{s: clips for s, clips in splits.items() if s != "train"}}
 
     def index_of(self, name: str, where: str) -> int:
         """The label of a class; `InputError` names the place of an unknown one."""

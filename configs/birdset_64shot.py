@@ -1,0 +1,26 @@
+"""The paper's few-shot setting on birds: EAT, 64 clips per class, binarised prototypes.
+
+    python -m experiments.train --config configs/birdset_64shot.py
+
+Five mixed copies of every training clip are kept beside it, as in the paper; how it
+drew its 64 clips, and what it selected on, is not known. Here the rule is that of
+Bird-MAE and a fifth of the 64 validates;
+
+    --config.dataset=nbp/64shot              another of hsn pow per nes sne uhh nbp
+    --config.dataset_options.seed=2          another draw; Bird-MAE has 1, 2 and 3
+    --config.dataset_options.fill_up=True    64 also where few recordings qualify
+    --config.refit=True                      trains the chosen setting on all 64
+"""
+
+from unmute_jax.config import default_config
+
+
+def get_config():
+    """EAT, BirdSet HSN with 64 shots, protobin J=20."""
+    config = default_config()
+    config.dataset = "hsn/64shot"
+    config.dataset_options.mixup = 5
+    config.encoder = "eat"
+    config.probes = "protobin"
+    config.probe_options.prototypes_per_class = 20
+    return config
