@@ -169,6 +169,24 @@ class TokenOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Frames:
+    """Labels of time steps, and events made of scores; with labels="frames" only."""
+
+    # "half": a step has a class whose events cover at least half of it; "any": any.
+    rule: str = "half"
+    # From which probability on a class is there; None: per class, where the time steps
+    # of the validation split have the best F1.
+    threshold: float | None = None
+    # The median over so many seconds is taken before; 0 takes none. It is that of the
+    # usual baselines of sound event detection, seven frames of 64 ms.
+    median_seconds: float = 0.45
+    # Event-based F1: seconds that onsets (and offsets) may be off, and the share of the
+    # event's length that an offset may be off if that is more; -1 asks for onsets only.
+    collar: float = 0.2
+    offset_share: float = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
 class Experiment:
     """Everything that one run depends on."""
 
@@ -180,6 +198,9 @@ class Experiment:
     weights: str = ""
     # One or several names, separated by commas.
     probes: str = "protobin"
+    # What a probe learns and is scored on: "clip", the classes of a clip, or "frames",
+    # those of each of its time steps, from onsets and offsets.
+    labels: str = "clip"
     epochs: int = 30
     batch_size: int = 128
     # Trainings of each probe that the final score is the mean of.
@@ -204,6 +225,7 @@ class Experiment:
     optimizer: Optimizer = field(default_factory=Optimizer)
     loss: Loss = field(default_factory=Loss)
     tokens: TokenOptions = field(default_factory=TokenOptions)
+    frames: Frames = field(default_factory=Frames)
 
     def __post_init__(self):
         positive = {"epochs": 1, "batch_size": 1, "seeds": 1, "eval_every": 1}
@@ -215,6 +237,13 @@ class Experiment:
         _one_of("report_epoch", self.report_epoch, ("last", "best"))
         _one_of("audio.on_bad", self.audio.on_bad, ("fail", "skip"))
         _one_of("tokens.dtype", self.tokens.dtype, ("bfloat16", "float32", "int8"))
+        _one_of("labels", self.labels, ("clip", "frames"))
+        _one_of("frames.rule", self.frames.rule, ("half", "any"))
+        if self.labels == "frames" and self.loss.name == "cross_entropy":
+            raise InputError(
+                "config.loss.name=cross_entropy is for one class at a time: with "
+                "config.labels=frames use asymmetric or bce"
+            )
         rise, hold = self.optimizer.warmup, self.optimizer.hold
         if min(rise, hold) < 0 or rise + hold >= 1:
             raise InputError(
@@ -228,6 +257,11 @@ class Experiment:
                 "config.refit=True leaves no validation split to choose an epoch on: "
                 "use --config.report_epoch=last"
             )
+
+    @property
+    def frame_rule(self) -> str | None:
+        """How events become labels of time steps; None where clips are labelled."""
+        return self.frames.rule if self.labels == "frames" else None
 
     @property
     def probe_names(self) -> tuple[str, ...]:

@@ -43,11 +43,16 @@ def export_probe(
         Bytes of the `prototypes`, of the `dense` layer, and of the whole `file`.
 
     Raises:
-        InputError: Another probe than protobin, or an unknown type.
+        InputError: Another probe than protobin, one of time steps, or an unknown type.
     """
     if trained.name != "protobin":
         raise InputError(
             f"only protobin has one-bit prototypes; this probe is {trained.name!r}"
+        )
+    if trained.is_framewise:
+        raise InputError(
+            "this probe was trained on time steps (config.labels=frames); a one-bit "
+            "file is for probes of whole clips"
         )
     if dense not in get_args(Dense):
         raise unknown_name("type of the dense layer", dense, get_args(Dense))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -73,6 +74,18 @@ def top1_accuracy(
     return np.where(np.isfinite(scores).all((-2, -1)), hits, np.nan)
 
 
+def best_thresholds(
+    scores: Float[np.ndarray, "B C"], labels: Num[np.ndarray, "B C"]
+) -> Float[np.ndarray, "C"]:
+    """The threshold of each class with the best F1 score; NaN without a positive.
+
+    It lies half way between the lowest score that counts as heard and the next lower
+    one; of equally good ones it is the highest.
+    """
+    columns = zip(scores.T, labels.T > 0, strict=True)
+    return np.asarray([_best_threshold(s, y) for s, y in columns], np.float32)
+
+
 def _average_precision(scores: np.ndarray, positive: np.ndarray) -> np.ndarray:
     """`sum_k (recall_k - recall_{k-1}) * precision_k` of each row, `[R, B] -> [R]`.
 
@@ -105,3 +118,16 @@ def _check(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     if not (positive | (labels == 0)).all():
         raise InputError("labels must be 0 or 1")
     return positive
+
+
+def _best_threshold(scores: np.ndarray, positive: np.ndarray) -> float:
+    if not positive.any():
+        return math.nan
+    order = np.argsort(-scores)
+    ranked, hits = scores[order], positive[order].cumsum()
+    f1 = 2 * hits / (np.arange(1, len(hits) + 1) + positive.sum())
+    # Equal scores are heard together: only behind the last of them can be cut.
+    f1[:-1][ranked[:-1] == ranked[1:]] = -1
+    last = int(f1.argmax())
+    lower = ranked[last + 1] if last + 1 < len(ranked) else 0.0
+    return float((ranked[last] + lower) / 2)

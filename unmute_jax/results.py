@@ -33,7 +33,7 @@ class Record:
         probe: Its name; `parameters` counts its trainable numbers.
         probe_options: Those that are not its defaults.
         protocol: Which splits trained, chose and tested.
-        metric: "mAP" or "accuracy"; all scores are shares of 1.
+        metric: "mAP", "accuracy" or "frame mAP"; all scores are shares of 1.
         learning_rate: Chosen on the validation split, like `epoch`; None and 0 where
             nothing was trained.
         validation: The score that was compared.
@@ -44,6 +44,8 @@ class Record:
         settings: The configuration.
         facts: Whatever else the numbers depend on (data, tokens, versions, device).
         notes: What a reader of the table should know.
+        more: Other scores on the test split, by name.
+        thresholds: Per class, from which probability on `more` counts it as there.
     """
 
     experiment: str
@@ -68,6 +70,8 @@ class Record:
     settings: dict[str, Any]
     facts: dict[str, Any]
     notes: tuple[str, ...] = field(default=())
+    more: dict[str, float] = field(default_factory=dict)
+    thresholds: dict[str, float] = field(default_factory=dict)
 
     def file_name(self) -> str:
         """`<hash of the key>.json`."""
@@ -107,7 +111,8 @@ def read_records(folder: str | os.PathLike[str]) -> list[Record]:
 class Row:
     """One probe in the table: its seeds and folds taken together.
 
-    `test_sd` is the standard deviation over seeds of the mean over folds.
+    `test_sd` is the standard deviation over seeds of the mean over folds, `more` the
+    means of other scores.
     """
 
     probe: str
@@ -120,6 +125,7 @@ class Row:
     seconds: float
     parameters: int
     notes: tuple[str, ...]
+    more: dict[str, float]
 
 
 def rows(records: Iterable[Record], order: Sequence[str]) -> list[Row]:
@@ -145,6 +151,10 @@ def _row(probe: str, records: list[Record]) -> Row:
         seconds=sum(s for _, s in stacks),
         parameters=records[0].parameters,
         notes=tuple(dict.fromkeys(n for r in records for n in r.notes)),
+        more={
+            name: float(np.mean([r.more[name] for r in records]))
+            for name in records[0].more
+        },
     )
 
 
@@ -153,7 +163,8 @@ def table(records: Sequence[Record], order: Sequence[str]) -> Table:
     metric = records[0].metric
     made = Table(title=title(records), title_justify="left", caption_justify="left")
     made.add_column("probe")
-    for name in (f"validation {metric}", f"test {metric}", "learning rate"):
+    more = [f"test {name}" for name in records[0].more]
+    for name in (f"validation {metric}", f"test {metric}", *more, "learning rate"):
         made.add_column(name, justify="right")
     made.add_column("time", justify="right")
     made.add_column("parameters", justify="right")
@@ -164,6 +175,7 @@ def table(records: Sequence[Record], order: Sequence[str]) -> Table:
             " ".join([row.probe, *(f"{k}={v}" for k, v in row.options.items())]),
             f"{100 * row.validation:.2f}",
             f"{100 * row.test:.2f}{spread}",
+            *(f"{100 * value:.2f}" for value in row.more.values()),
             ", ".join(f"{r:g}" for r in row.rates) or "none",
             f"{row.seconds:.1f} s",
             f"{row.parameters:,}",
@@ -195,6 +207,8 @@ def title(records: Sequence[Record]) -> str:
         f"{settings['loss']['name']} loss",
         f"{settings['report_epoch']} epoch",
     ]
+    if settings.get("labels") == "frames":
+        parts.append(f"labels of time steps ({settings['frames']['rule']})")
     if settings["refit"]:
         parts.append("refit on train + validation")
     if settings["standardise"]:

@@ -84,6 +84,11 @@ class TrainedProbe:
         )
 
     @property
+    def is_framewise(self) -> bool:
+        """Whether it was trained on time steps."""
+        return self.settings.get("labels") == "frames"
+
+    @property
     def file_name(self) -> str:
         """`PROBE-PROTOCOL-seedK.safetensors`."""
         parts = (self.name, self.protocol, f"seed{self.seed}")
@@ -100,7 +105,7 @@ class TrainedProbe:
     def prepare(self, tokens: Tokens) -> Any:
         """`tokens` of the encoder as the run kept them and the probe reads them."""
         # The statistics of a run are those of the tokens before they are rounded.
-        is_summary = self.probe.reads == "summary"
+        is_summary = self.probe.reads == "summary" and not self.is_framewise
         inputs = (
             summarise(tokens.floats()) if is_summary else _rounded(tokens, self.dtype)
         )
@@ -118,10 +123,22 @@ class TrainedProbe:
         """
         return self._apply(self.params, self.prepare(tokens))
 
+    def apply(self, params: Any, inputs: Any) -> Float[Array, "B C"]:
+        """`logits` as a pure function of the parameters and what `prepare` gives.
+
+        Of a probe that was trained on time steps: the highest of the real ones.
+        """
+        if not self.is_framewise:
+            return jnp.asarray(self.probe.apply({"params": params}, inputs))
+        frames = self.probe.apply({"params": params}, inputs, method="frames")
+        mask = jnp.asarray(inputs.mask)
+        # A clip without any real step has numbers, too.
+        counts = mask | ~mask.any(1, keepdims=True)
+        return jnp.where(counts[:, :, None], jnp.asarray(frames), -jnp.inf).max(1)
+
     @functools.cached_property
     def _apply(self) -> Any:
-        probe = self.probe
-        return jax.jit(lambda params, x: probe.apply({"params": params}, x))
+        return jax.jit(self.apply)
 
 
 _rounded = jax.jit(Tokens.rounded, static_argnames="dtype")

@@ -130,10 +130,9 @@ class Listener:
     def _answered(
         self, params: Any, tokens: Tokens, inputs: Any
     ) -> tuple[Array, Array | None, Array]:
-        probe = self.trained.probe
-        logits: Any = probe.apply({"params": params}, inputs)
+        logits = self.trained.apply(params, inputs)
         profile = None
-        if explain.is_prototypical(probe):
+        if explain.is_prototypical(self.trained.probe):
             maps = self._evident(params, inputs)
             profile = jnp.nansum(jax.nn.relu(maps), axis=2)
         return logits, profile, jnp.isfinite(tokens.patches).all((1, 2, 3))

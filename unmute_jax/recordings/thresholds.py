@@ -10,10 +10,11 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
-from jaxtyping import Float, Num
+from jaxtyping import Float
 
 from unmute_jax.encoders import Encoder
 from unmute_jax.errors import InputError, unknown_name
+from unmute_jax.metrics import best_thresholds
 from unmute_jax.recordings.listener import scores_of
 from unmute_jax.trained import TrainedProbe
 from unmute_jax.training.clips_of_run import batches_of, stores_of
@@ -68,8 +69,7 @@ def validation_thresholds(
         InputError: There are no such clips, or the data set is not there.
     """
     stores = stores_of(trained, encoder, "validation")
-    probe = trained.probe
-    apply = jax.jit(lambda params, x: probe.apply({"params": params}, x))
+    apply = jax.jit(trained.apply)
     logits = [
         np.asarray(apply(trained.params, inputs))[: len(rows)]
         for _, rows, inputs in batches_of(trained, stores, "thresholds")
@@ -77,28 +77,3 @@ def validation_thresholds(
     scores = scores_of(np.concatenate(logits), trained.task)
     found = best_thresholds(scores, np.concatenate([s.labels for s in stores]))
     return np.where(np.isnan(found), np.float32(default), found)
-
-
-def best_thresholds(
-    scores: Float[np.ndarray, "B C"], labels: Num[np.ndarray, "B C"]
-) -> Float[np.ndarray, "C"]:
-    """The threshold of each class with the best F1 score; NaN without a positive.
-
-    It lies half way between the lowest score that counts as heard and the next lower
-    one; of equally good ones it is the highest.
-    """
-    columns = zip(scores.T, labels.T > 0, strict=True)
-    return np.asarray([_best_threshold(s, y) for s, y in columns], np.float32)
-
-
-def _best_threshold(scores: np.ndarray, positive: np.ndarray) -> float:
-    if not positive.any():
-        return math.nan
-    order = np.argsort(-scores)
-    ranked, hits = scores[order], positive[order].cumsum()
-    f1 = 2 * hits / (np.arange(1, len(hits) + 1) + positive.sum())
-    # Equal scores are heard together: only behind the last of them can be cut.
-    f1[:-1][ranked[:-1] == ranked[1:]] = -1
-    last = int(f1.argmax())
-    lower = ranked[last + 1] if last + 1 < len(ranked) else 0.0
-    return float((ranked[last] + lower) / 2)

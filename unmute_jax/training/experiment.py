@@ -13,14 +13,14 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from unmute_jax import parallel, results, trained
+from unmute_jax import event_scores, parallel, results, trained
 from unmute_jax.datasets import Protocol
 from unmute_jax.embedding import embed
 from unmute_jax.probes import probe_options
 from unmute_jax.token_key import plain
 from unmute_jax.token_store import TokenStore
-from unmute_jax.training import loop, selection, trials
-from unmute_jax.training.inputs import Inputs
+from unmute_jax.training import frame_scores, loop, selection, trials
+from unmute_jax.training.inputs import Inputs, what_is_read
 from unmute_jax.training.materials import (
     Materials,
     changed_options,
@@ -58,7 +58,7 @@ def run(
     stores = embed_all(materials, needed, mesh, explain, say)
     found: list[results.Record] = []
     for protocol in materials.protocols:
-        data = ProtocolData(protocol, stores, settings.standardise)
+        data = ProtocolData(protocol, stores, settings.standardise, settings.frame_rule)
         for name in materials.probes:
             done = finished(materials, workdir.results, name, protocol)
             found += done or _run_probe(materials, workdir, name, data, mesh)
@@ -72,6 +72,7 @@ class ProtocolData:
     protocol: Protocol
     stores: dict[str, TokenStore]
     standardise: bool
+    frame_rule: str | None = None
 
     def development(self, reads: str) -> tuple[Inputs, Inputs]:
         """Training and validation clips."""
@@ -99,9 +100,12 @@ class ProtocolData:
         return {}
 
     def _inputs(self, splits: tuple[str, ...], reads: str) -> Inputs:
+        reads = what_is_read(reads, self.frame_rule)
         if (splits, reads) not in self._held:
             stores = [self.stores[s] for s in splits]
-            self._held[splits, reads] = Inputs(stores, reads, self.standardiser)
+            self._held[splits, reads] = Inputs(
+                stores, reads, self.standardiser, frame_rule=self.frame_rule
+            )
         return self._held[splits, reads]
 
 
@@ -206,7 +210,7 @@ def _train_probe(
             clips, validation = data.refit(probe.reads), None
         else:
             clips, validation = data.development(probe.reads)
-        kind, label = materials.dataset.task, f"{name}, {protocol}, {stage}"
+        kind, label = materials.task, f"{name}, {protocol}, {stage}"
         return loop.train(
             loop.Task(label, kind, clips, validation),
             probe,
@@ -295,21 +299,37 @@ def _test_probe(
         materials.probes[name],
         materials.dataset,
     )
-    held_out = data.held_out(probe.reads)
     params = parallel.replicate(found.params, mesh)
-    logits = loop.logits(probe, params, held_out, settings.batch_size, mesh)
+
+    def logits_of(clips: Inputs) -> np.ndarray:
+        return loop.logits(probe, params, clips, settings.batch_size, mesh)
+
+    # Thresholds are chosen before the test split is read.
+    chosen = None
+    if settings.frame_rule is not None:
+        validation = data.development(probe.reads)[1]
+        chosen = [
+            frame_scores.thresholds(x, validation, settings.frames)
+            for x in np.moveaxis(logits_of(validation), 1, 0)
+        ]
+    held_out = data.held_out(probe.reads)
+    logits = logits_of(held_out)
+    judged, truth = held_out.judged(logits)
     records = []
     for k, seed in enumerate(seeds_of(materials, name)):
-        choice = found.choices[k]
-        tested = selection.score_held_out(
-            choice, logits[:, k], held_out.labels, dataset.task
-        )
+        choice, more, least = found.choices[k], {}, {}
+        tested = selection.score_held_out(choice, judged[:, k], truth, materials.task)
+        if chosen is not None:
+            least = dict(zip(dataset.classes, map(float, chosen[k]), strict=True))
+            more = frame_scores.scores(
+                logits[:, k], held_out, chosen[k], dataset.classes, settings.frames
+            )
         records.append(
             results.Record(
                 **_key(materials, name, data.protocol, seed),
                 source=dataset.source,
                 probe_options=changed_options(settings, name),
-                metric=selection.metric_name(dataset.task),
+                metric=materials.metric,
                 parameters=(
                     0 if probe.is_fitted else trials.count_parameters(found.params)
                 ),
@@ -320,6 +340,8 @@ def _test_probe(
                 test=tested.value,
                 per_class=dict(zip(dataset.classes, tested.per_class, strict=True)),
                 masked_classes=tested.masked_classes,
+                more=more,
+                thresholds=least,
                 search=found.search,
                 seconds=found.seconds,
                 settings=settings.to_dict(),
@@ -346,7 +368,7 @@ def _trained(
         params=jax.tree.map(lambda x: x[k], found.params),
         standardiser=data.standardiser,
         classes=dataset.classes,
-        task=dataset.task,
+        task=materials.task,
         encoder=plain(encoder.identity()),
         encoder_description=encoder.description,
         geometry=encoder.geometry,
@@ -396,8 +418,10 @@ def _notes(
 ) -> tuple[str, ...]:
     rates = materials.settings.optimizer.learning_rates
     notes = list(materials.dataset.notes)
-    if masked and materials.dataset.task == "multi-label":
+    if masked and materials.task == "multi-label":
         notes.append(f"mAP leaves out {masked} classes without a positive test clip")
+    if materials.settings.frame_rule is not None and not event_scores.is_available():
+        notes.append(event_scores.MISSING)
     if best and len(rates) > 1 and best in (min(rates), max(rates)):
         notes.append(
             f"{name}: the best learning rate ({best:g}) is at the edge of those tried"

@@ -12,9 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 
 from unmute_jax import parallel
+from unmute_jax.frame_labels import frame_labels
 from unmute_jax.token_store import TokenStore
 from unmute_jax.tokens import Summary, Tokens
 from unmute_jax.training.standardise import Standardiser
@@ -25,14 +26,15 @@ PREFETCH = 2
 
 @flax.struct.dataclass
 class Batch:
-    """`B` examples; padding rows repeat the first clip and have weight zero.
+    """`B` clips; padding rows repeat the first clip and have weight zero.
 
-    `packed` is what the probe reads, as `pack` makes it and `unpack` takes it.
+    `packed` is what the probe reads, as `pack` makes it and `unpack` takes it. Where
+    time steps are examples of their own, targets and weights have an axis of them.
     """
 
     packed: Tokens | Summary
-    targets: Float[Any, "B C"]
-    weight: Float[Any, "B"]
+    targets: Float[Any, "B *T C"]
+    weight: Float[Any, "B *T"]
 
 
 def pack(inputs: Tokens | Summary) -> Tokens | Summary:
@@ -71,6 +73,14 @@ class Inputs:
 
     Tokens are held in memory where they fit in half of what is free; otherwise each
     batch is read from the store.
+
+    Attributes:
+        ids: Names of the clips.
+        labels: `[n, C]`, one where a class is in the clip.
+        targets: What is to be learnt: the labels, or those of time steps, `[n, T, C]`.
+        weights: `[n]` or `[n, T]`; zero for time steps that are masked.
+        events: Per clip: (class, onset, offset), in seconds, as far as they are known.
+        seconds_per_step: Of the encoder.
     """
 
     def __init__(
@@ -78,15 +88,32 @@ class Inputs:
         stores: Sequence[TokenStore],
         reads: str,
         standardiser: Standardiser | None = None,
+        *,
+        frame_rule: str | None = None,
     ):
-        """Joins `stores` in order; `reads` as of `probes.Probe`."""
+        """Joins `stores` in order; `reads` as of `probes.Probe`.
+
+        With a `frame_rule` (`frame_labels.RULES`) each time step is an example, and
+        what reads summaries of clips reads tokens.
+        """
         self.labels = np.concatenate([s.labels for s in stores]).astype(np.float32)
         self.ids = [i for s in stores for i in s.ids]
+        self.events = [e for s in stores for e in s.events]
+        self.seconds_per_step: float = stores[0].manifest["geometry"][
+            "seconds_per_step"
+        ]
+        if frame_rule is None:
+            self.targets, weights = self.labels, np.ones(len(self.ids))
+        else:
+            made = [frame_labels(s, frame_rule) for s in stores]
+            self.targets = np.concatenate(made)
+            weights = np.concatenate([s.mask for s in stores])
+        self.weights = weights.astype(np.float32)
         self._starts = np.cumsum([0, *(s.n for s in stores)])
         self._stores = stores
         self._layers = reads == "layers"
         self._prepare = standardiser.apply if standardiser else lambda x: x
-        if reads == "summary":
+        if what_is_read(reads, frame_rule) == "summary":
             self._held = self._prepare(_join([s.summary() for s in stores]))
         elif _fits(sum(s.nbytes(layers=self._layers) for s in stores)):
             whole = (s.load(layers=self._layers) for s in stores)
@@ -96,6 +123,20 @@ class Inputs:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def is_framewise(self) -> bool:
+        """Whether each time step is an example."""
+        return self.targets.ndim == 3
+
+    def judged(
+        self, logits: Float[np.ndarray, "n K *T C"]
+    ) -> tuple[Float[np.ndarray, "_ K C"], Num[np.ndarray, "_ C"]]:
+        """Logits and targets of all real examples in a row: clips or time steps."""
+        if not self.is_framewise:
+            return logits, self.targets
+        real = self.weights > 0
+        return np.moveaxis(logits, 1, 2)[real], self.targets[real]
 
     def read(self, rows: Int[np.ndarray, "B"]) -> Tokens | Summary:
         """What the probe reads of the clips `rows`, as host arrays."""
@@ -110,6 +151,11 @@ class Inputs:
                 places.append(place)
         back = np.argsort(np.concatenate(places))
         return jax.tree.map(lambda x: x[back], self._prepare(_join(parts)))
+
+
+def what_is_read(reads: str, frame_rule: str | None) -> str:
+    """What a probe that `reads` so needs: a summary of a clip has no time steps."""
+    return "tokens" if frame_rule is not None and reads == "summary" else reads
 
 
 def epoch_order(seed: int, epoch: int, n: int) -> Int[np.ndarray, "n"]:
@@ -154,8 +200,10 @@ def batches(
 
     def make(chosen: np.ndarray) -> Batch:
         padded = np.concatenate([chosen, np.repeat(chosen[:1], width - len(chosen))])
-        weight = (np.arange(width) < len(chosen)).astype(np.float32)
-        batch = Batch(pack(inputs.read(padded)), inputs.labels[padded], weight)
+        weight = inputs.weights[padded]
+        weight[len(chosen) :] = 0
+        targets = inputs.targets[padded].astype(np.float32)
+        batch = Batch(pack(inputs.read(padded)), targets, weight)
         return parallel.shard(parallel.local_rows(batch), mesh)
 
     with ThreadPoolExecutor(1) as pool:

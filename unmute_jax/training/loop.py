@@ -95,7 +95,7 @@ def train(
     state = trials.init_state(probe, example, stack, settings.optimizer)
     state = parallel.replicate(state, mesh)
     step_fn = trials.make_step(probe, loss, stack, total, settings.optimizer, mesh)
-    predict = trials.make_predict(probe, mesh)
+    predict = trials.make_predict(probe, mesh, framewise=task.train.is_framewise)
 
     with Checkpoints(folder) as checkpoints:
         # Go on where an earlier run stopped.
@@ -147,8 +147,9 @@ def train(
 def logits(
     probe: Probe, params: trials.Params, clips: inp.Inputs, size: int, mesh: Mesh
 ) -> np.ndarray:
-    """Logits `[B, K, C]` of all clips, in their own order."""
-    return _predict_all(trials.make_predict(probe, mesh), params, clips, size, mesh)
+    """Logits of all clips, in their own order: `[B, K, C]`, or `[B, K, T, C]`."""
+    predict = trials.make_predict(probe, mesh, framewise=clips.is_framewise)
+    return _predict_all(predict, params, clips, size, mesh)
 
 
 def _predict_all(
@@ -174,7 +175,7 @@ def _evaluate(
     if task.validation is None:
         return None
     outputs = _predict_all(predict, state.params, task.validation, size, mesh)
-    return selection.score(outputs, task.validation.labels, task.kind)
+    return selection.score(*task.validation.judged(outputs), task.kind)
 
 
 def _end_epoch(state: trials.State, mesh: Mesh) -> tuple[trials.State, np.ndarray]:

@@ -11,7 +11,7 @@ from unmute_jax.datasets import Dataset, Protocol, load_dataset
 from unmute_jax.encoders import Source, load_source
 from unmute_jax.errors import InputError
 from unmute_jax.token_key import plain
-from unmute_jax.training import trials
+from unmute_jax.training import selection, trials
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,17 @@ class Materials:
         """Whether any probe wants the tokens of all layers."""
         return any(probe.reads == "layers" for probe in self.probes.values())
 
+    @property
+    def task(self) -> str:
+        """That of the data set; several classes may be in a time step."""
+        return self.dataset.task if self.settings.frame_rule is None else "multi-label"
+
+    @property
+    def metric(self) -> str:
+        """What trials are compared by."""
+        name = selection.metric_name(self.task)
+        return name if self.settings.frame_rule is None else f"frame {name}"
+
 
 def prepare(settings: Experiment) -> Materials:
     """Opens data set, encoder, probes and loss; everything wrong shows here."""
@@ -39,6 +50,11 @@ def prepare(settings: Experiment) -> Materials:
     encoder, dataset = _both(
         lambda: open_source(settings), lambda: open_dataset(settings)
     )
+    if settings.frame_rule is not None and not dataset.has_events:
+        raise InputError(
+            f"{dataset.name} has labels of whole clips, no onsets and offsets: "
+            "config.labels=frames needs them"
+        )
     return Materials(
         settings=settings,
         dataset=dataset,
@@ -109,6 +125,23 @@ def check_probes(settings: Experiment) -> None:
                 f"probe {name!r} reads every layer, of which nothing is standardised: "
                 "leave out config.standardise"
             )
+        if settings.frame_rule is not None:
+            _check_framewise(name, probe)
+
+
+def _check_framewise(name: str, probe: probes.Probe) -> None:
+    """Refuses what has no logits of time steps that can be trained."""
+    if probe.is_fitted:
+        raise InputError(
+            f"probe {name!r} is fitted to the labels of clips and knows no time steps: "
+            "leave it out of config.probes, or use config.labels=clip"
+        )
+    if probe.needs_cls:
+        raise InputError(
+            f"probe {name!r} reads the class token as it is set, which has no time: "
+            "config.labels=frames needs the option of it that reads something else, "
+            "such as config.probe_options.input=mean"
+        )
 
 
 def make_probes(settings: Experiment, num_classes: int) -> dict[str, probes.Probe]:

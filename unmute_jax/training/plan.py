@@ -17,7 +17,7 @@ from unmute_jax.encoders import Encoder
 from unmute_jax.tokens import Summary, Tokens
 from unmute_jax.training import trials
 from unmute_jax.training.experiment import finished
-from unmute_jax.training.inputs import Batch, pack, steps_per_epoch
+from unmute_jax.training.inputs import Batch, pack, steps_per_epoch, what_is_read
 from unmute_jax.training.materials import Materials
 from unmute_jax.training.workdir import Workdir
 
@@ -157,9 +157,12 @@ def _step_seconds(materials: Materials, probe: Any, mesh: Mesh) -> tuple[float, 
     state = parallel.replicate(state, mesh)
     step = trials.make_step(probe, materials.loss, stack, 100, settings.optimizer, mesh)
     b = -(-settings.batch_size // mesh.size) * mesh.size
-    targets = np.zeros((b, len(materials.dataset.classes)), np.float32)
+    framewise = settings.frame_rule is not None
+    steps, _ = materials.encoder.grid(materials.dataset.clip_seconds)
+    examples = (b, steps) if framewise else (b,)
+    targets = np.zeros((*examples, len(materials.dataset.classes)), np.float32)
     packed = pack(_zeros(materials, probe, b))
-    batch = parallel.shard(Batch(packed, targets, np.ones(b, np.float32)), mesh)
+    batch = parallel.shard(Batch(packed, targets, np.ones(examples, np.float32)), mesh)
 
     def once() -> Any:
         nonlocal state
@@ -174,7 +177,8 @@ def _zeros(materials: Materials, probe: Any, b: int) -> Tokens | Summary:
     t, f = materials.encoder.grid(materials.dataset.clip_seconds)
     d = materials.encoder.num_features
     vector = np.zeros((b, d), np.float32)
-    if probe.reads == "summary":
+    reads = what_is_read(probe.reads, materials.settings.frame_rule)
+    if reads == "summary":
         bands = np.zeros((b, f, d), np.float32)
         return Summary(*[vector] * 4, *[bands] * 3)
     l, dtype = materials.encoder.num_layers, materials.settings.tokens.dtype

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Num
 
 from unmute_jax import metrics
 from unmute_jax.errors import InputError
@@ -79,7 +79,7 @@ def choose(scores: ValidationScores, report_epoch: str) -> Choice:
 def score_held_out(
     choice: Choice,
     logits: Float[np.ndarray, "B C"],
-    labels: Float[np.ndarray, "B C"],
+    labels: Num[np.ndarray, "B C"],
     task: str,
 ) -> HeldOutScore:
     """The score of `choice` on the held-out clips."""
@@ -93,7 +93,7 @@ def score_held_out(
 
 def score(
     logits: Float[np.ndarray, "B K C"],
-    labels: Float[np.ndarray, "B C"],
+    labels: Num[np.ndarray, "B C"],
     task: str,
 ) -> Float[np.ndarray, "K"]:
     """The metric of the task for each of K trials; NaN for one that diverged."""

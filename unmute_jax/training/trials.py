@@ -41,8 +41,8 @@ class State:
     Attributes:
         params: Their parameters.
         opt_state: Their optimiser state; it counts the steps.
-        loss_sum: `[K]`, the losses of this epoch's clips so far.
-        count: The number of those clips.
+        loss_sum: `[K]`, the losses of this epoch's examples so far.
+        count: The number of those examples: of clips, or of real time steps.
     """
 
     params: Params
@@ -115,8 +115,12 @@ def device_step(
     in_training = probe.clone(training=True)
 
     def loss_sum(params: Params, batch: Batch) -> Array:
-        logits: Any = in_training.apply({"params": params}, unpack(batch.packed))
-        return (loss(logits, batch.targets) * batch.weight).sum()
+        method = "frames" if batch.targets.ndim == 3 else None
+        inputs = unpack(batch.packed)
+        logits: Any = in_training.apply({"params": params}, inputs, method=method)
+        # Clips or time steps in a row.
+        examples = (x.reshape(-1, x.shape[-1]) for x in (logits, batch.targets))
+        return (loss(*examples) * batch.weight.reshape(-1)).sum()
 
     def update(
         params: Params, grads: Params, opt_state: Any, rate: Array, decay: Array
@@ -140,13 +144,21 @@ def device_step(
     return step
 
 
-def make_predict(probe: Probe, mesh: Mesh) -> Predict:
-    """Logits `[B, K, C]` of all trials for packed inputs, whole on every device."""
+def make_predict(probe: Probe, mesh: Mesh, *, framewise: bool = False) -> Predict:
+    """Logits of all trials for packed inputs, whole on every device.
+
+    They are `[B, K, C]`, or `[B, K, T, C]` where `framewise`.
+    """
+    method = "frames" if framewise else None
 
     def predict(params: Params, packed: Tokens | Summary) -> Array:
         inputs = unpack(packed)
-        apply = jax.vmap(lambda p: probe.apply({"params": p}, inputs), out_axes=1)
-        return jax.lax.all_gather(apply(params), parallel.BATCH, tiled=True)
+
+        def one(trial: Params) -> Any:
+            return probe.apply({"params": trial}, inputs, method=method)
+
+        logits = jax.vmap(one, out_axes=1)(params)
+        return jax.lax.all_gather(logits, parallel.BATCH, tiled=True)
 
     return parallel.pmapped(predict, mesh, in_axes=(None, 0), out_axes=None)
 
