@@ -320,9 +320,9 @@ def desed(root):
         "3.wav\t0.0\t0.2\tSpeech",
         "4.wav\t0.0\t0.2\tSpeech",
     )
-    first, second, gone = (
+    first, second, fifth, gone = (
         f"Y{video}_350.000_360.000.wav"
-        for video in ("00pbt6aJV8Y", "-AbCdEfGhI_", "0000gone000")
+        for video in ("00pbt6aJV8Y", "-AbCdEfGhI_", "55pbt6aJV8Y", "0000gone000")
     )
     audio("train/weak", first, second)
     table(
@@ -332,8 +332,9 @@ def desed(root):
         f"{second}\tDog",
         f"{gone}\tCat",
     )
-    audio("train/audioset_strong", second)
-    table("train/audioset_strong", STRONG, f"{second}\t0.1\t0.2\tDog")
+    audio("train/strong_label_real", fifth)
+    strong = (f"{second}\t0.1\t0.2\tDog", f"{fifth}\t0.0\t0.1\tCat")
+    table("train/audioset_strong", STRONG, *strong)
     table("train/unlabel_in_domain", "filename", first)
     third = "Y11pbt6aJV8Y_0.000_10.000.wav"
     audio("validation/validation", third)

@@ -62,9 +62,10 @@ MINIATURES = {
     ),
     "desed": Miniature(
         layouts.desed,
-        "silent clips, weak and strong lists that share a clip, unlabelled clips, "
-        "videos that are gone, equal names in two lists, an event that ends too early",
-        {"train": 7, "validation": 2, "test": 1},
+        "silent clips, weak and strong lists that share a clip, unlabelled clips, a "
+        "list whose folder has another name, videos that are gone, equal names in two "
+        "lists, an event that ends too early",
+        {"train": 8, "validation": 2, "test": 1},
     ),
     "desed/fl": Miniature(
         layouts.desed_fl, "none known", {"train": 6, "validation": 2, "test": 3}

@@ -1,5 +1,7 @@
 """Every builder on a miniature of its layout, and what all of them promise."""
 
+import shutil
+
 import pytest
 
 from tests.datasets.layouts import write
@@ -43,6 +45,33 @@ def test_the_miniature_of_every_layout(name, tmp_path, capfd):
     (protocol,) = dataset.protocols()
     assert (protocol.validation, protocol.test) == (("validation",), ("test",))
     assert not any("same audio" in note for note in dataset.notes)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("as20k/segments", "zip"),
+        ("desed", "gztar"),
+        ("desed/fl", "zip"),
+        ("fsdd", "zip"),
+        ("sc2", "tar"),
+        ("spass/waterfront", "zip"),
+        ("spass/waterfront", "gztar"),
+        ("urban", "gztar"),
+    ],
+)
+def test_an_archive_is_as_good_as_its_folder(name, kind, tmp_path):
+    place = MINIATURES[name].make(tmp_path / "unpacked" / "files")
+    expected = load_dataset(name, data_dir=place).fingerprints
+    packed = shutil.make_archive(
+        str(tmp_path / "packed" / "URBAN-SED_v2"), kind, place.parent, place.name
+    )
+    assert load_dataset(name, data_dir=packed).fingerprints == expected
+    # In its folder, and the unpacked files in theirs.
+    if kind == "zip" or name in ("urban", "desed"):
+        around = load_dataset(name, data_dir=tmp_path / "packed")
+        assert around.fingerprints == expected
+    assert load_dataset(name, data_dir=place.parent).fingerprints == expected
 
 
 @pytest.mark.parametrize("name", MINIATURES)

@@ -123,6 +123,9 @@ class Desed(FileBuilder):
     def layout(self) -> Splits:
         """The lists of events first: they know more of a clip that is in two."""
         lists = [name for name in self.files.names("metadata") if name.endswith(".tsv")]
+        self._sounds = frozenset(self.files.names("audio"))
+        paths = (pathlib.PurePosixPath(sound) for sound in sorted(self._sounds))
+        self._videos = {path.name: str(path) for path in paths}
         found: dict[str, Splits] = {"strong": {}, "weak": {}}
         for name in lists:
             subset = name.removeprefix("metadata/").removesuffix(".tsv")
@@ -183,11 +186,13 @@ class Desed(FileBuilder):
                 of_clip.append(event)
             else:
                 self.drop("events end before they begin")
-        return [_entry(subset, name, (), of_clip) for name, of_clip in events.items()]
+        return [
+            self._entry(subset, name, (), of_clip) for name, of_clip in events.items()
+        ]
 
     def _weak(self, lines: Sequence[Line], subset: str) -> list[Entry]:
         return [
-            _entry(
+            self._entry(
                 subset,
                 line["filename"],
                 [self.index_of(n, line.where) for n in line.names("event_labels")],
@@ -195,6 +200,27 @@ class Desed(FileBuilder):
             )
             for line in lines
         ]
+
+    def _entry(
+        self, subset: str, name: str, labels: Sequence[int], events: Sequence[Event]
+    ) -> Entry:
+        """A clip; synthetic ones are numbered anew in every list, recordings are not.
+
+        So a recording may also be in a folder with another name than its list.
+        """
+        stem = pathlib.PurePosixPath(name).stem
+        video = _YOUTUBE.fullmatch(stem)
+        file = f"audio/{subset}/{name}"
+        if video and file not in self._sounds:
+            file = self._videos.get(name, file)
+        present = {*labels, *(label for label, _, _ in events)}
+        return Entry(
+            id=stem if video else f"{subset}/{stem}",
+            file=file,
+            labels=tuple(sorted(present)),
+            events=tuple(sorted(events, key=lambda event: event[1:])),
+            group=video[1] if video else "",
+        )
 
 
 def desed(
@@ -221,19 +247,3 @@ def _made(
 def _find(place: pathlib.Path, facts: Facts) -> Files | None:
     files = find_all(place, _MARKERS[facts.name], ("*.zip", "*.tar.gz"))
     return files if files and files.names("metadata") else None
-
-
-def _entry(
-    subset: str, name: str, labels: Sequence[int], events: Sequence[Event]
-) -> Entry:
-    """A clip; synthetic ones are numbered anew in every list, recordings are not."""
-    stem = pathlib.PurePosixPath(name).stem
-    video = _YOUTUBE.fullmatch(stem)
-    present = {*labels, *(label for label, _, _ in events)}
-    return Entry(
-        id=stem if video else f"{subset}/{stem}",
-        file=f"audio/{subset}/{name}",
-        labels=tuple(sorted(present)),
-        events=tuple(sorted(events, key=lambda event: event[1:])),
-        group=video[1] if video else "",
-    )

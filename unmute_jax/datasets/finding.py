@@ -56,15 +56,23 @@ def find_parts(
     """Finds a data set that is published in several parts, each as in `find_files`.
 
     Args:
-        place: A folder with all of them, as folders or as archives.
+        place: A folder with all of them, as folders or as archives; or the folder
+            around it, or an archive of it.
         parts: The marker of each part, and what its archives may be called.
 
     Raises:
         InputError: Some parts are there and others are not; or as in `find_files`.
     """
+    place = pathlib.Path(place).expanduser()
+    if place.is_file() and is_tar(place):
+        place = unpack(place)
     found = {
         marker: find_files(place, marker, packed) for marker, packed in parts.items()
     }
+    if not all(found.values()) and place.is_dir():
+        inner = list(place.iterdir())
+        if len(inner) == 1 and inner[0].is_dir():
+            return find_parts(inner[0], parts)
     missing = [marker for marker, files in found.items() if files is None]
     if len(missing) == len(found):
         return None

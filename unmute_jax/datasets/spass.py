@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from unmute_jax.datasets.base import OnBad
 from unmute_jax.datasets.facts import Facts, obtain
@@ -148,12 +148,6 @@ def spass(
 
 
 def _find(place: pathlib.Path, scenes: Sequence[str]) -> Files | None:
-    parts: Mapping[str, Sequence[str]] = {
-        marker: archives
-        for scene in scenes
-        for marker, archives in (
-            (_table(scene), ("*.zip",)),
-            (f"{scene.title()}?audio?files/*.wav", (f"*{scene.title()}*.zip",)),
-        )
-    }
-    return find_parts(place, parts)
+    audio = (f"{scene.title()}?audio?files/*.wav" for scene in scenes)
+    markers = (*map(_table, scenes), *audio)
+    return find_parts(place, dict.fromkeys(markers, ("*.zip",)))
