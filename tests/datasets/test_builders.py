@@ -128,10 +128,10 @@ def test_the_list_names_every_data_set(capsys):
 
 
 def test_the_program_prepares(tmp_path, capsys):
-    place = MINIATURES["fsdd"].make(tmp_path)
-    assert program(["fsdd", "--data_dir", str(place)]) == 0
+    place = MINIATURES["urban"].make(tmp_path)
+    assert program(["urban", "--data_dir", str(place)]) == 0
     told = capsys.readouterr().out
-    for part in ("10 classes", "train 40", "8,000 Hz", "CC BY-SA 4.0"):
+    for part in ("10 classes", "train 2", "44,100 Hz", "CC BY 4.0", "onsets"):
         assert part in told
     assert program(["fsdd", "--data_dir", str(tmp_path / "nowhere")]) == 1
     assert "no such file or folder" in capsys.readouterr().err

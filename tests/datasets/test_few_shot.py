@@ -1,6 +1,8 @@
 """Few clips per class, windows at events, and mixed copies."""
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from configs import birdset_64shot
@@ -179,6 +181,11 @@ def test_what_a_subset_refuses(tmp_path):
     assert "shots is -1, not 0 or more" in refusal("hsn", data_dir=place, shots=-1)
     message = refusal("pow", data_dir=place)
     assert "no BirdSet POW" in message
+    table = place / "HSN_metadata_train.parquet"
+    rows = pq.read_table(table).to_pylist()
+    rows[3]["event_cluster"] = [1]
+    pq.write_table(pa.Table.from_pylist(rows), table)
+    assert "XC4.ogg has 2 events and 1 clusters" in refusal("hsn", data_dir=place)
     for path in place.glob("HSN*"):
         path.rename(path.with_name(path.name.replace("HSN", "NBP")))
     assert "'gcrfin' is no class of NBP" in refusal("nbp", data_dir=place)

@@ -46,9 +46,11 @@ _BUILDERS: dict[str, tuple[Any, ...]] = {
     "spass/waterfront": ("spass", "spass", "waterfront"),
     "urban": ("urban", "urban"),
 }
-for _subset in ("HSN", "NBP", "NES", "PER", "POW", "SNE", "UHH"):
-    _BUILDERS[_subset.lower()] = ("birdset", "birdset", _subset, 0)
-    _BUILDERS[f"{_subset.lower()}/64shot"] = ("birdset", "birdset", _subset, 64)
+_BIRDSET = ("HSN", "NBP", "NES", "PER", "POW", "SNE", "UHH")
+_BUILDERS.update({s.lower(): ("birdset", "birdset", s, 0) for s in _BIRDSET})
+_BUILDERS.update(
+    {f"{s.lower()}/64shot": ("birdset", "birdset", s, 64) for s in _BIRDSET}
+)
 # What a person names by its place: "folder:PATH" and "csv:PATH".
 _OWN = {"folder": "folder", "csv": "table"}
 

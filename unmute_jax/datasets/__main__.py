@@ -43,6 +43,7 @@ def _summary(dataset: Dataset) -> str:
         f"  {dataset.task}, {len(dataset.classes)} classes, up to "
         f"{dataset.clip_seconds:g} s at {dataset.sample_rate:,} Hz",
         f"  {splits}",
+        *(["  onsets and offsets are known"] if dataset.has_events else []),
         *(f"  {note}" for note in dataset.notes),
         f"  licence: {dataset.licence}",
         f"  prepared in {dataset.folder}",

@@ -134,6 +134,12 @@ class BirdSet(FileBuilder):
                     f"{self._subset}"
                 )
             seconds = math.inf if row["length"] is None else float(row["length"])
+            events, clusters = row["detected_events"] or (), row["event_cluster"] or ()
+            if len(events) != len(clusters):
+                raise InputError(
+                    f"{self.files.where(name)}: {row['file']} has {len(events)} events "
+                    f"and {len(clusters)} clusters"
+                )
             others = row["ebird_code_multilabel"] or ()
             self._labels_of[row["file"]] = self._labels([row["ebird_code"], *others])
             recordings.append(
@@ -142,11 +148,7 @@ class BirdSet(FileBuilder):
                     label=label,
                     seconds=seconds,
                     has_others=bool(row["ebird_code_secondary"]),
-                    events=few_shot.heard(
-                        row["detected_events"] or (),
-                        row["event_cluster"] or (),
-                        seconds,
-                    ),
+                    events=few_shot.heard(events, clusters, seconds),
                 )
             )
         return recordings

@@ -15,8 +15,9 @@ grouped in clusters by sound. The rules are those of `fewshot.py` of Bird-MAE (a
    qualify complete it.
 
 Differs in the generator (a draw depends on the seed, the class and the names of
-recordings, not on the order in which a disk lists them), and in that events of which
-the same five seconds would be cut out count once.
+recordings, not on the order in which a disk lists them), in taking lengths from the
+table, in whole seconds, and in that events of which the same five seconds would be cut
+out count once.
 """
 
 from __future__ import annotations
