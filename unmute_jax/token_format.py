@@ -5,6 +5,7 @@ A store is a folder of zarr3 arrays, written and read through tensorstore:
     manifest.json      key, sizes, classes, licences, geometry; `complete` when it is
     patches            [n, T, F, D] bfloat16, float32 or int8
     scales             [n, T, F] float32, only of int8: `patches * scales` is meant
+    patches_crc        [n] uint32, the CRC-32 of the bytes of each clip
     inverse_norms      [n, T, F] float32, of the stored (rounded) patches
     mask               [n, T] bool
     cls                [n, D] float32
@@ -12,6 +13,7 @@ A store is a folder of zarr3 arrays, written and read through tensorstore:
     band_mean, ...     [n, F, D] float32, the same within each frequency band
     labels             [n, C] uint8
     layers             [n, L, T, F, D], only where asked for, typed as the patches
+    layers_crc         [n] uint32, likewise
     layer_scales       [n, L, T, F] float32, of int8 alone
     layer_cls          [n, L, D] float32, likewise
     clips/0, 1, ...    ids and events of the clips of one shard, JSON
@@ -24,7 +26,7 @@ pass needs to know. No file is ever changed, and a shard is the same bytes whoev
 it: any number of processes may fill a store at once, without locks. Among patches and
 layers every clip is its own chunk, so that shuffled reads fetch what they need and
 nothing more. All chunks carry a CRC-32C, JSON carries part of its SHA-256: damage is
-found, not read.
+found, not read. (`clip_reads` says what the other CRC is for.)
 """
 
 from __future__ import annotations
@@ -58,6 +60,7 @@ TOKENS = ("patches", "scales", "inverse_norms", "mask", "cls")
 LAYERS = ("layers", "layer_scales", "layer_cls")
 # What is large: read clip by clip, everything else is held in memory.
 LARGE = ("patches", "layers", "layer_scales", "layer_cls")
+CHECKS = {"patches": "patches_crc", "layers": "layers_crc"}
 VECTORS = ("cls", "mean", "max", "std")
 BANDS = ("band_mean", "band_max", "band_std")
 SUMMARY = VECTORS + BANDS
@@ -66,7 +69,7 @@ CACHE_BYTES = 32 * 2**20
 # One empty file per shard that somebody found damaged.
 MARKS = "damaged/"
 # In a sharded file: the place of a chunk, and the checksum of a chunk or of the index.
-_PLACE_BYTES, _CRC_BYTES = 16, 4
+_PLACE_BYTES, CRC_BYTES = 16, 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +108,7 @@ class Layout:
         n, (t, f, d), l = self.clips, self.grid, self.layers
         every: dict[str, tuple[tuple[int, ...], str]] = {
             "layers": ((n, l, t, f, d), self.dtype),
+            "layers_crc": ((n,), "uint32"),
             "layer_cls": ((n, l, d), "float32"),
         }
         scales: dict[str, tuple[tuple[int, ...], str]] = {}
@@ -113,6 +117,7 @@ class Layout:
             every["layer_scales"] = ((n, l, t, f), "float32")
         return {
             "patches": ((n, t, f, d), self.dtype),
+            "patches_crc": ((n,), "uint32"),
             **scales,
             "inverse_norms": ((n, t, f), "float32"),
             "mask": ((n, t), "bool"),
@@ -153,10 +158,10 @@ class Layout:
         for name, (shape, dtype) in self.arrays.items():
             clip = _nbytes(shape[1:], dtype)
             if name in LARGE:
-                index = CLIPS_PER_SHARD * _PLACE_BYTES + _CRC_BYTES
-                total += self.clips * (clip + _CRC_BYTES) + len(self.shards) * index
+                index = CLIPS_PER_SHARD * _PLACE_BYTES + CRC_BYTES
+                total += self.clips * (clip + CRC_BYTES) + len(self.shards) * index
             else:
-                total += len(self.shards) * (CLIPS_PER_SHARD * clip + _CRC_BYTES)
+                total += len(self.shards) * (CLIPS_PER_SHARD * clip + CRC_BYTES)
         return total
 
     def files(self, shard: int) -> list[str]:

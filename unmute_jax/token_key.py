@@ -21,7 +21,7 @@ from unmute_jax.token_files import Place, inside, place_of
 from unmute_jax.waveform_batches import input_lengths
 
 # Raised whenever the layout on disk, or what the pass computes, changes.
-FORMAT = 2
+FORMAT = 3
 DTYPES = ("bfloat16", "float32", "int8")
 MANIFEST = "manifest.json"
 # Characters of a value that are shown where two keys differ.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import pathlib
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 import tensorstore as ts
 from jaxtyping import Bool, Float, Int, UInt8
 
+from unmute_jax.clip_reads import checks_of, read_clips
 from unmute_jax.errors import InputError
 from unmute_jax.token_check import mark_damage
 from unmute_jax.token_files import (
@@ -30,6 +32,7 @@ from unmute_jax.token_files import (
     write_file,
 )
 from unmute_jax.token_format import (
+    CHECKS,
     CLIPS_PER_SHARD,
     LAYERS,
     MARKS,
@@ -179,7 +182,10 @@ class TokenStore:
             raise IndexError(f"clips {rows.min()}..{rows.max()} of {self.n}")
         held = {name: x[rows] for name, x in self._held.items()}
         wanted = self.layout.names_of(("patches", *(LAYERS if layers else ())))
-        return Tokens(**self._fetch(*wanted, rows=rows), **held)
+        direct = {name: self._read_directly(name, rows) for name in wanted}
+        found = {name: x for name, x in direct.items() if x is not None}
+        rest = [name for name in wanted if name not in found]
+        return Tokens(**found, **self._fetch(*rest, rows=rows), **held)
 
     def check_encoder(self, identity: dict[str, Any]) -> None:
         """Refuses an encoder other than the one these tokens came from.
@@ -198,6 +204,21 @@ class TokenStore:
     def _held(self) -> dict[str, np.ndarray]:
         names = self.layout.names_of(TOKENS)
         return self._fetch(*(name for name in names if name != "patches"))
+
+    def _read_directly(self, name: str, rows: np.ndarray) -> np.ndarray | None:
+        """Clips of a large array without tensorstore, where that can be."""
+        path = self.path
+        if name not in CHECKS or not len(rows) or isinstance(path, str):
+            return None
+        if sys.byteorder != "little":
+            return None
+        return read_clips(path, self.layout, name, rows, self._checks[name][rows])
+
+    @functools.cached_property
+    def _checks(self) -> dict[str, np.ndarray]:
+        names = {name: c for name, c in CHECKS.items() if c in self.layout.arrays}
+        found = self._fetch(*names.values())
+        return {name: found[check] for name, check in names.items()}
 
     def _fetch(
         self, *names: str, rows: slice | np.ndarray = slice(None)
@@ -272,13 +293,15 @@ class TokenWriter:
 
         Args:
             shard: Its index.
-            rows: Per array of the store, the rows of all clips of the shard.
+            rows: Per array of the store but the checks, the rows of all its clips.
             clips: Per clip: "id" and "events".
 
         Raises:
             InputError: The disk does not take it.
         """
         layout, files = self.layout, folder(self.path)
+        large = [name for name in CHECKS if name in rows]
+        rows = rows | {CHECKS[name]: checks_of(rows[name]) for name in large}
         with clear_errors(self.path):
             writes = [files.write(f"clips/{shard}", sealed({"clips": clips}))]
             for name in rows.keys() - {"patches"}:

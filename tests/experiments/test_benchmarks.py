@@ -35,6 +35,22 @@ def test_every_part_of_the_way_to_tokens_is_timed():
         assert f"| {row}" in said
 
 
+def test_a_store_is_written_read_in_many_ways_and_trained_from(tmp_path):
+    path = tmp_path / "out.json"
+    said = run(
+        "benchmark_store",
+        "--gigabytes=0.001",
+        f"--folder={tmp_path}",
+        f"--output={path}",
+    )
+    for row in ("written |  |", "store, shuffled batches | cold |", "| warm |"):
+        assert row in said
+    found = json.loads(path.read_text())
+    assert found[-1]["what"] == "epoch of protobin"
+    assert 0 < found[-1]["waiting"] < found[-1]["seconds"]
+    assert not (tmp_path / "synthetic").exists()
+
+
 def test_probes_are_timed_alone_and_stacked(tmp_path):
     path = tmp_path / "out.json"
     said = run("benchmark_probes", "--probes=mhca", f"--output={path}")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import flax.struct
 import jax
@@ -20,8 +21,11 @@ from unmute_jax.token_store import TokenStore
 from unmute_jax.tokens import Summary, Tokens
 from unmute_jax.training.standardise import Standardiser
 
-# Batches read ahead of the step that uses them.
+# Batches read ahead of the step that uses them, and the threads that read: while one
+# waits for the disk, another puts clips together.
 PREFETCH = 2
+READERS = 2
+T = TypeVar("T")
 
 
 @flax.struct.dataclass
@@ -71,8 +75,8 @@ def unpack(inputs: Tokens | Summary) -> Tokens | Summary:
 class Inputs:
     """The clips of some splits, as one kind of probe reads them.
 
-    Tokens are held in memory where they fit in half of what is free; otherwise each
-    batch is read from the store.
+    Tokens are held in memory where they fit in half of what is free, or as `hold` says;
+    otherwise each batch is read from the store.
 
     Attributes:
         ids: Names of the clips.
@@ -90,6 +94,7 @@ class Inputs:
         standardiser: Standardiser | None = None,
         *,
         frame_rule: str | None = None,
+        hold: bool | None = None,
     ):
         """Joins `stores` in order; `reads` as of `probes.Probe`.
 
@@ -115,7 +120,7 @@ class Inputs:
         self._prepare = standardiser.apply if standardiser else lambda x: x
         if what_is_read(reads, frame_rule) == "summary":
             self._held = self._prepare(_join([s.summary() for s in stores]))
-        elif _fits(sum(s.nbytes(layers=self._layers) for s in stores)):
+        elif _fits(stores, self._layers) if hold is None else hold:
             whole = (s.load(layers=self._layers) for s in stores)
             self._held = _join([self._prepare(tokens) for tokens in whole])
         else:
@@ -149,8 +154,11 @@ class Inputs:
             if len(place):
                 parts.append(store.read(rows[place] - low, layers=self._layers))
                 places.append(place)
+        tokens = self._prepare(_join(parts))
+        if len(parts) == 1:
+            return tokens
         back = np.argsort(np.concatenate(places))
-        return jax.tree.map(lambda x: x[back], self._prepare(_join(parts)))
+        return jax.tree.map(lambda x: x[back], tokens)
 
 
 def what_is_read(reads: str, frame_rule: str | None) -> str:
@@ -191,7 +199,7 @@ def rows_in_order(n: int, batch_size: int) -> Iterator[Int[np.ndarray, "B"]]:
 def batches(
     inputs: Inputs, rows: Iterator[np.ndarray], batch_size: int, mesh: Mesh
 ) -> Iterator[Batch]:
-    """Batches on the devices of `mesh`, read ahead by a thread.
+    """Batches on the devices of `mesh`, read ahead.
 
     Every batch has the same shape: `batch_size` rounded up to a multiple of the number
     of devices, so that nothing is compiled twice.
@@ -206,14 +214,21 @@ def batches(
         batch = Batch(pack(inputs.read(padded)), targets, weight)
         return parallel.shard(parallel.local_rows(batch), mesh)
 
-    with ThreadPoolExecutor(1) as pool:
-        ahead = []
+    yield from read_ahead(make, rows)
+
+
+def read_ahead(
+    read: Callable[[np.ndarray], T], rows: Iterator[np.ndarray]
+) -> Iterator[T]:
+    """`map(read, rows)`, a few ahead in threads."""
+    with ThreadPoolExecutor(READERS) as pool:
+        ahead = deque()
         for chosen in rows:
-            ahead.append(pool.submit(make, chosen))
+            ahead.append(pool.submit(read, chosen))
             if len(ahead) > PREFETCH:
-                yield ahead.pop(0).result()
-        for future in ahead:
-            yield future.result()
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
 
 
 def _join(parts: list[Any]) -> Any:
@@ -222,8 +237,9 @@ def _join(parts: list[Any]) -> Any:
     return jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
 
 
-def _fits(nbytes: int) -> bool:
-    return nbytes < 0.5 * available_memory()
+def _fits(stores: Sequence[TokenStore], layers: bool) -> bool:
+    needed = sum(store.nbytes(layers=layers) for store in stores)
+    return needed < 0.5 * available_memory()
 
 
 def available_memory() -> int:
