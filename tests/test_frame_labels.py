@@ -42,8 +42,10 @@ def test_events_of_a_class_add_up_and_overlaps_count_once():
     assert steps("half", (0, 0.0, 0.04), (0, 0.0, 0.04)) == [[], []]
     # Of different classes they do not.
     assert steps("half", (0, 0.0, 0.04), (1, 0.1, 0.14)) == [[], []]
-    joined = list(fl.united([(0, 2.0, 3.0), (1, 0.0, 1.0), (0, 0.0, 2.0), (0, 5, 6)]))
-    assert joined == [(0, 0.0, 3.0), (0, 5, 6), (1, 0.0, 1.0)]
+    joined = list(
+        fl.united([(0, 2.0, 3.0), (1, 0.0, 1.0), (0, 0.0, 2.0), (0, 5.0, 6.0)])
+    )
+    assert joined == [(0, 0.0, 3.0), (0, 5.0, 6.0), (1, 0.0, 1.0)]
 
 
 def test_events_come_back_from_their_steps():

@@ -163,7 +163,9 @@ def test_an_interrupted_import_goes_on(tmp_path, arrays, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         bring_in(tmp_path, exported)
     check(bring_in(tmp_path, exported), arrays)
-    assert asked == [64, 6, 6]
+    # Shards are made in any order; the one that was cut off is asked for again.
+    assert sorted(asked[:2]) == [6, 64]
+    assert asked[2:] == asked[1:2]
 
 
 def test_a_whole_run_on_exported_tokens(tmp_path):
