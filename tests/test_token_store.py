@@ -8,7 +8,7 @@ import pytest
 
 from tests.embedding_fakes import FakeEncoder, fake_dataset, fake_encoder
 from unmute_jax.errors import InputError
-from unmute_jax.token_files import sealed, unsealed
+from unmute_jax.token_files import DamagedStore, sealed, unsealed
 from unmute_jax.token_format import CLIPS_PER_SHARD, Layout, new_manifest
 from unmute_jax.token_key import differences
 from unmute_jax.token_store import TokenStore, TokenWriter, store_key, store_path
@@ -188,6 +188,16 @@ def test_harm_to_one_clip_leaves_the_others(store, rows):
 def test_a_missing_file_is_found_on_opening(store, name):
     (store.path / name).unlink()
     with pytest.raises(InputError, match=f"damaged.*{name} is missing"):
+        TokenStore.open(store.path)
+
+
+@pytest.mark.parametrize("name", ["patches/c/2/0/0/0", "std/c/0/0", "clips/1"])
+def test_a_file_that_goes_missing_after_opening_is_not_read_as_zeros(store, name):
+    found = TokenStore.open(store.path)
+    (store.path / name).unlink()
+    with pytest.raises(DamagedStore, match="embed again"):
+        _ = found.read([CLIPS - 1]), found.summary(), found.ids
+    with pytest.raises(DamagedStore):
         TokenStore.open(store.path)
 
 

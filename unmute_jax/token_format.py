@@ -241,7 +241,7 @@ def is_finished(path: Place, layout: Layout, shard: int) -> bool:
 def unsound_shards(path: Place, layout: Layout) -> dict[int, str]:
     """The shards that lack files or are known to be damaged, and why of each.
 
-    Without a look into the files; tensorstore would read missing ones as zeros.
+    Without a look into the files.
     """
     there = set(list_files(path))
     found = {}
@@ -331,6 +331,8 @@ def _spec(name: str, shape: tuple[int, ...], dtype: str) -> dict[str, Any]:
         "driver": "zarr3",
         # Silence may be all zeros; without this its shard would not be written.
         "store_data_equal_to_fill_value": True,
+        # A file that goes missing after the store was opened must not read as zeros.
+        "fill_missing_data_reads": False,
         # A finished store never changes: what was cached stays valid.
         "recheck_cached_data": "open",
         "recheck_cached_metadata": "open",
