@@ -42,6 +42,7 @@ def test_the_miniature_of_every_layout(name, tmp_path, capfd):
         if dataset.has_events:
             assert dataset.events(split, 0) == found[0].events
     assert len(ids) == len(set(ids))
+    assert dataset.groups.keys() <= set(ids)
     (protocol,) = dataset.protocols()
     assert (protocol.validation, protocol.test) == (("validation",), ("test",))
     assert not any("same audio" in note for note in dataset.notes)

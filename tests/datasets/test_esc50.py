@@ -129,6 +129,9 @@ def test_the_embedded_sample():
             assert clip.id.endswith(f"-{target}")
     assert len(ids) == 398
     assert not ids & {"1-40730-A-1", "2-96460-A-1"}
+    # Two takes of one recording.
+    assert dataset.groups.keys() == ids
+    assert dataset.groups["5-203128-A-0"] == dataset.groups["5-203128-B-0"] == "203128"
 
 
 def test_the_protocols_follow_the_folds(miniature):

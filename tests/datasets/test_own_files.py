@@ -116,6 +116,8 @@ def test_a_split_made_by_rule_keeps_groups_together(tmp_path):
     }
     assert sum(len(g) for g in groups.values()) == 10
     assert set.union(*groups.values()) == {str(group) for group in range(10)}
+    assert dataset.groups["audio/7-2.wav"] == "site 7"
+    assert len(dataset.groups) == 30
     for split in ("validation", "test"):
         # Both classes are in every split: an odd and an even group.
         assert {int(group) % 2 for group in groups[split]} == {0, 1}

@@ -6,7 +6,7 @@ import pytest
 
 from tests.embedding_fakes import fake_encoder
 from tests.training.fakes import materials, settings, tones
-from unmute_jax import plots, results
+from unmute_jax import metrics, plots, predictions, results
 from unmute_jax.embedding import embed
 from unmute_jax.errors import InputError
 from unmute_jax.token_key import store_key
@@ -45,6 +45,19 @@ def test_every_probe_and_seed_leaves_a_record(finished):
     best = max(first.search, key=lambda x: x["validation"])
     assert first.learning_rate == best["learning_rate"]
     assert first.validation == best["validation"]
+
+
+def test_the_logits_beside_a_record_give_its_score_again(finished):
+    records, workdir = finished
+    for record in records:
+        path = predictions.path_of(workdir.predictions, record.file_name())
+        kept = predictions.read_predictions(path)
+        assert metrics.mean_average_precision(
+            kept.logits, kept.labels
+        ).mean == pytest.approx(record.test, abs=1e-12)
+        # Nothing is known of where the tones come from: each stands for itself.
+        assert kept.groups == kept.ids
+        assert len(set(kept.ids)) == 22
 
 
 def test_a_second_run_reads_the_records_and_trains_nothing(finished, monkeypatch):

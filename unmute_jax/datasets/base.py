@@ -123,6 +123,10 @@ class ClipBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     def record(self, entry: Any) -> Recording:
         """Reads one clip; `InputError` marks it as bad."""
 
+    def groups(self) -> Mapping[str, str]:
+        """Clip id -> its recording, site or speaker, where that is known."""
+        return {}
+
     # What all data sets do.
 
     def dataset(self) -> Dataset:
@@ -146,6 +150,7 @@ class ClipBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
             folder=folder,
             has_events=self.has_events,
             all_protocols=self.protocols,
+            groups=self.groups(),
         )
 
     def attempt(self, read: Callable[[Any], T], entry: Any) -> T | None:

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import operator
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, SupportsIndex, overload
 
 import numpy as np
@@ -69,6 +69,8 @@ class Dataset:
         folder: Where the prepared records are.
         all_protocols: Every protocol of the data set, the default first.
         has_events: Whether onsets and offsets are known; see `events`.
+        groups: Clip id -> what it shares with others (a recording, a site, a speaker),
+            as far as that is known; clips of a group are not independent.
     """
 
     name: str
@@ -85,6 +87,7 @@ class Dataset:
     folder: pathlib.Path
     all_protocols: tuple[Protocol, ...]
     has_events: bool = False
+    groups: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
 
     def fingerprint(self, split: str) -> str:
         """SHA-256 over the ids, labels, events and audio of a split, in their order.

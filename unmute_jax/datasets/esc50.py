@@ -196,6 +196,12 @@ class Esc50(ClipBuilder):
             self._copy.check_complete()
         return {f"fold{k}": self._copy.in_fold(k) for k in range(1, FOLDS + 1)}
 
+    def groups(self) -> Mapping[str, str]:
+        """The recordings that clips were cut from: FOLD-RECORDING-TAKE-TARGET."""
+        names = [pathlib.PurePosixPath(row.filename).stem for row in self._copy.rows]
+        parts = {name: name.split("-") for name in names}
+        return {name: part[1] for name, part in parts.items() if len(part) == 4}
+
     def record(self, entry: Row) -> Recording:
         """Reads a clip; the first one decides the rate of all."""
         x, rate, digest = self._copy.read(entry)

@@ -164,6 +164,11 @@ class FileBuilder(ClipBuilder):
             print(f"{self.dataset_name}: {'; '.join(self.notes)}", file=sys.stderr)
         return self._splits
 
+    def groups(self) -> Mapping[str, str]:
+        """See `ClipBuilder`."""
+        entries = [entry for clips in self._splits.values() for entry in clips]
+        return {entry.id: entry.group for entry in entries if entry.group}
+
     def record(self, entry: Entry) -> Recording:
         """Reads a clip."""
         x, digest = self.waveform(entry)

@@ -110,6 +110,11 @@ class OwnFiles(ClipBuilder):
         self.sample_rate = max(rates, key=lambda r: (rates[r], r), default=0)
         return self._entries_of
 
+    def groups(self) -> Mapping[str, str]:
+        """See `ClipBuilder`."""
+        entries = [e for entries in self._entries_of.values() for e in entries]
+        return {entry.file: entry.group for entry in entries if entry.group}
+
     def record(self, entry: Entry) -> Recording:
         """Reads a clip."""
         data = self._files.read(entry.file)

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from unmute_jax import event_scores, parallel, results, trained
+from unmute_jax import event_scores, parallel, predictions, results, trained
 from unmute_jax.datasets import Protocol
 from unmute_jax.embedding import embed
 from unmute_jax.probes import probe_options
@@ -183,7 +183,7 @@ def _run_probe(
         finalists = _fit_probe(materials, name, data, mesh)
     else:
         finalists = _train_probe(materials, workdir, name, data, mesh)
-    records = _test_probe(materials, name, data, mesh, finalists)
+    records = _test_probe(materials, name, data, mesh, finalists, workdir.predictions)
     for k, record in enumerate(records):
         trained.save(workdir.probes, _trained(materials, record, data, finalists, k))
     for record in records:
@@ -291,9 +291,14 @@ def _fit_probe(
 
 
 def _test_probe(
-    materials: Materials, name: str, data: ProtocolData, mesh: Mesh, found: Finalists
+    materials: Materials,
+    name: str,
+    data: ProtocolData,
+    mesh: Mesh,
+    found: Finalists,
+    keep: pathlib.Path,
 ) -> list[results.Record]:
-    """The one look at the test split."""
+    """The one look at the test split; logits of clips are kept in a folder."""
     settings, probe, dataset = (
         materials.settings,
         materials.probes[name],
@@ -349,6 +354,15 @@ def _test_probe(
                 notes=_notes(materials, name, found.rate, tested.masked_classes),
             )
         )
+        if not held_out.is_framewise:
+            predictions.write_predictions(
+                keep,
+                records[-1].file_name(),
+                held_out.ids,
+                dataset.groups,
+                held_out.labels,
+                logits[:, k],
+            )
     return records
 
 

@@ -29,6 +29,7 @@ class Workdir:
         self.results = self.results_of(self.path)
         self.plots = self.path / "plots"
         self.probes = self.path / "probes"
+        self.predictions = self.path / "predictions"
         self._metrics = self.path / "metrics.jsonl"
         if self.path.is_file():
             raise InputError(f"{self.path}: is a file; --workdir must be a folder")
