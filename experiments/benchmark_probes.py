@@ -42,7 +42,7 @@ from unmute_jax.probes import make_probe
 from unmute_jax.progress import progress
 from unmute_jax.tokens import Tokens, inverse_norms, summarise
 from unmute_jax.training import trials
-from unmute_jax.training.inputs import Batch, available_memory, pack, unpack
+from unmute_jax.training.inputs import Batch, pack, unpack
 
 COMPARED = ("mhca", "ep", "simpool", "abmilp")
 
@@ -118,7 +118,7 @@ class Ours:
         self.state = parallel.replicate(state, mesh)
         self.first = jax.device_get(jax.tree.map(lambda x: x[0], state.params))
         step: Any = trials.make_step(
-            probe, losses.make_loss("asymmetric"), stack, STEPS, settings, mesh
+            probe, losses.make_loss("asymmetric"), STEPS, settings, mesh
         )
         self.compiled = step.lower(self.state, self.batch).compile()
         plan: Any = self.compiled.memory_analysis()
@@ -144,7 +144,7 @@ class Theirs:
         b, t, f, d = data.patches.shape
         # Scores, their gradient, and tokens: three tensors of each are alive at most.
         need = 3 * 4 * b * t * f * (columns + d)
-        self.clips = max(1, min(b, int(b * 0.5 * available_memory() / need)))
+        self.clips = max(1, min(b, int(b * 0.5 * parallel.host_memory() / need)))
         self.share = self.clips / b
         tokens = torch.from_numpy(data.patches[: self.clips]).reshape(-1, t * f, d)
         if name == "protobin_unit":

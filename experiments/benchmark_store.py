@@ -241,9 +241,7 @@ def epoch(store: TokenStore) -> tuple[int, float]:
         trials.init_state(probe, example, stack, Optimizer()), mesh
     )
     total = inp.steps_per_epoch(len(clips), size)
-    step = trials.make_step(
-        probe, losses.make_loss("bce"), stack, total, Optimizer(), mesh
-    )
+    step = trials.make_step(probe, losses.make_loss("bce"), total, Optimizer(), mesh)
     stream = inp.batches(clips, shuffled_rows(store.n), size, mesh)
     waiting, before = 0.0, time.monotonic()
     with progress("epoch", total, unit="steps") as advance:

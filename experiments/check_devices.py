@@ -93,7 +93,7 @@ def _train(
     example = jax.tree.map(jnp.asarray, train.read(np.arange(1)))
     state = trials.init_state(probe, example, stack, settings.optimizer)
     state = parallel.replicate(state, mesh)
-    rest = (probe, made.loss, stack, steps, settings.optimizer)
+    rest = (probe, made.loss, steps, settings.optimizer)
     if use_pmap:
         one = trials.device_step(*rest)
         mapped = jax.pmap(one, parallel.BATCH, in_axes=(None, 0), out_axes=None)

@@ -67,6 +67,26 @@ def replicate(tree: Any, mesh: Mesh) -> Any:
     return jax.device_put(tree, NamedSharding(mesh, P()), may_alias=False)
 
 
+def everywhere(tree: Any, mesh: Mesh) -> Any:
+    """`tree` on every device, to be read only: a CPU may take the host's own memory."""
+    return jax.device_put(tree, NamedSharding(mesh, P()))
+
+
+def spread(tree: Any, mesh: Mesh) -> Any:
+    """A copy of `tree` dealt out to the devices along its leading axis.
+
+    Every process passes all of it.
+    """
+    return jax.device_put(tree, NamedSharding(mesh, P(BATCH)), may_alias=False)
+
+
+def to_host(tree: Any) -> Any:
+    """`tree` as NumPy arrays, whole in every process."""
+    if jax.process_count() == 1:
+        return jax.device_get(tree)
+    return multihost_utils.process_allgather(tree, tiled=True)
+
+
 def shard(tree: Any, mesh: Mesh) -> Any:
     """Host arrays split over the devices along their leading axis.
 
@@ -110,3 +130,23 @@ def wait_for_all(what: str) -> None:
     """Returns when every process is here; `what` must be the same in all of them."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(what)
+
+
+def free_memory() -> int:
+    """Bytes that are free on each of this process's devices (on CPU: of the host)."""
+    known = [d.memory_stats() for d in jax.local_devices()]
+    free = [s["bytes_limit"] - s["bytes_in_use"] for s in known if s]
+    return min(free) if free else host_memory()
+
+
+def host_memory() -> int:
+    """Bytes of memory that are free for use, as the operating system sees it."""
+    try:
+        with open("/proc/meminfo") as lines:
+            for line in lines:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    # Where nobody can tell (macOS), assume a small machine.
+    return 8 * 1024**3

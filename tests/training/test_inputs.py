@@ -47,7 +47,7 @@ def test_int8_travels_as_it_is_and_comes_out_as_what_it_means():
 def test_splits_are_joined_in_order_and_read_the_same_from_disk(monkeypatch):
     stores = [store("train"), store("validation")]
     held = inp.Inputs(stores, "tokens")
-    monkeypatch.setattr(inp, "available_memory", lambda: 0)
+    monkeypatch.setattr(inp.parallel, "host_memory", lambda: 0)
     streamed = inp.Inputs(stores, "tokens")
     rows = np.asarray([60, 3, 49, 50, 3])
     for name in ("patches", "inverse_norms", "cls", "mask"):

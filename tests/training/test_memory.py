@@ -42,7 +42,7 @@ def test_temporary_memory_of_a_step_is_bounded(name, classes, options, limit, dt
     settings, mesh = Optimizer(), parallel.make_mesh(1)
     state = jax.eval_shape(lambda: trials.init_state(probe, one, stack, settings))
     loss = losses.make_loss("asymmetric")
-    step = trials.make_step(probe, loss, stack, 100, settings, mesh)
+    step = trials.make_step(probe, loss, 100, settings, mesh)
     leaves, structure = jax.tree.flatten(batch)
 
     def run(state, leaves):

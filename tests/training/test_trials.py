@@ -34,7 +34,7 @@ def train(chosen, devices=1, steps=20, batch_size=16, name="protobin", probe=Non
     example = jax.tree.map(jnp.asarray, data.read(np.arange(1)))
     state = trials.init_state(probe, example, chosen, OPTIMIZER)
     state = parallel.replicate(state, mesh)
-    step = trials.make_step(probe, LOSS, chosen, steps, OPTIMIZER, mesh)
+    step = trials.make_step(probe, LOSS, steps, OPTIMIZER, mesh)
     rows = inp.training_rows(len(data), batch_size, 0, 0, steps)
     for batch in inp.batches(data, rows, batch_size, mesh):
         state = jax.block_until_ready(step(state, batch))
@@ -57,6 +57,35 @@ def test_a_stacked_trial_equals_the_same_trial_alone(name):
         np.testing.assert_allclose(together.loss_sum[k], alone.loss_sum[0], rtol=1e-5)
 
 
+def train_on_devices(chosen, devices, batch_size, name, spread, steps=20):
+    """The same with the clips on the devices, many steps in a call."""
+    probe = probes.make_probe(name, num_classes=3)
+    data, mesh = clips(probe.reads), parallel.make_mesh(devices)
+    example = jax.tree.map(jnp.asarray, data.read(np.arange(1)))
+    state = trials.init_state(probe, example, chosen, OPTIMIZER)
+    state = trials.place(state, mesh, spread=spread)
+    run = trials.make_run(probe, LOSS, steps, OPTIMIZER, mesh, spread=spread)
+    parts = inp.stretches(len(data), batch_size, 0, 0, steps, mesh, spread=spread)
+    for _, part in parts:
+        state = jax.block_until_ready(run(state, data.on_devices(mesh), *part))
+    return jax.device_get(state)
+
+
+@pytest.mark.parametrize("name", ["linear", "protobin"])
+def test_many_steps_in_a_call_are_the_same_steps(name):
+    one_by_one = train(stack(), batch_size=9, name=name)
+    together = train_on_devices(stack(), 1, 9, name, spread=False)
+    assert relative(together, one_by_one) < 1e-5
+
+
+@pytest.mark.parametrize("spread", [False, True])
+def test_devices_share_out_batches_or_trials(spread):
+    chosen = stack((0.001, 0.003, 0.01, 0.03))
+    one = train(chosen, batch_size=9)
+    two = train_on_devices(chosen, 2, 9, "protobin", spread)
+    assert relative(two, one) < 1e-5
+
+
 @pytest.mark.parametrize("batch_size", [16, 9])
 @pytest.mark.parametrize("name", ["linear", "protobin"])
 def test_the_number_of_devices_changes_nothing(name, batch_size):
@@ -65,11 +94,10 @@ def test_the_number_of_devices_changes_nothing(name, batch_size):
     two = train(stack(), 2, batch_size=batch_size, name=name)
     assert relative(two.params, one.params) < 1e-5
     np.testing.assert_allclose(two.loss_sum, one.loss_sum, rtol=1e-5)
-    assert (
-        one.count
-        == two.count
-        == 20 // -(-50 // batch_size) * 50 + (20 % -(-50 // batch_size)) * batch_size
+    clips_seen = (
+        20 // -(-50 // batch_size) * 50 + (20 % -(-50 // batch_size)) * batch_size
     )
+    assert one.count.tolist() == two.count.tolist() == [clips_seen] * 3
 
 
 def test_the_penalty_of_a_probe_takes_part():

@@ -6,7 +6,7 @@ import dataclasses
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import flax.struct
 import jax
@@ -25,6 +25,9 @@ from unmute_jax.training.standardise import Standardiser
 # waits for the disk, another puts clips together.
 PREFETCH = 2
 READERS = 2
+# Steps in one call where clips are on the devices: enough to hide the dispatch, few
+# enough that progress shows.
+STRETCH = 16
 T = TypeVar("T")
 
 
@@ -39,6 +42,20 @@ class Batch:
     packed: Tokens | Summary
     targets: Float[Any, "B *T C"]
     weight: Float[Any, "B *T"]
+
+
+class Stretch(NamedTuple):
+    """Which clips the steps of a stretch read, as `trials.make_run` takes it.
+
+    Attributes:
+        rows: Places of clips, one column per step.
+        real: Zero where a row only fills a batch up, else one.
+        steps: Columns that are meant.
+    """
+
+    rows: Int[jax.Array, "B S"]
+    real: Float[jax.Array, "B S"]
+    steps: Int[jax.Array, ""]
 
 
 def pack(inputs: Tokens | Summary) -> Tokens | Summary:
@@ -125,6 +142,7 @@ class Inputs:
             self._held = _join([self._prepare(tokens) for tokens in whole])
         else:
             self._held = None
+        self._resident: dict[Mesh, Batch] = {}
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -142,6 +160,24 @@ class Inputs:
             return logits, self.targets
         real = self.weights > 0
         return np.moveaxis(logits, 1, 2)[real], self.targets[real]
+
+    def on_devices(self, mesh: Mesh) -> Batch | None:
+        """All clips, on every device of `mesh`; None where they have no room there.
+
+        Asked for again, they are the same arrays.
+        """
+        if self._held is None:
+            return None
+        if mesh not in self._resident:
+            parts = pack(self._held), self.targets.astype(np.float32), self.weights
+            copies = mesh.size if jax.default_backend() == "cpu" else 1
+            needed = copies * sum(x.nbytes for x in jax.tree.leaves(parts))
+            # One CPU device reads the host's memory, where they are anyway.
+            if copies != 1 or jax.default_backend() != "cpu":
+                if needed > 0.5 * parallel.free_memory():
+                    return None
+            self._resident[mesh] = parallel.everywhere(Batch(*parts), mesh)
+        return self._resident[mesh]
 
     def read(self, rows: Int[np.ndarray, "B"]) -> Tokens | Summary:
         """What the probe reads of the clips `rows`, as host arrays."""
@@ -197,12 +233,18 @@ def rows_in_order(n: int, batch_size: int) -> Iterator[Int[np.ndarray, "B"]]:
 
 
 def batches(
-    inputs: Inputs, rows: Iterator[np.ndarray], batch_size: int, mesh: Mesh
+    inputs: Inputs,
+    rows: Iterator[np.ndarray],
+    batch_size: int,
+    mesh: Mesh,
+    *,
+    spread: bool = False,
 ) -> Iterator[Batch]:
     """Batches on the devices of `mesh`, read ahead.
 
     Every batch has the same shape: `batch_size` rounded up to a multiple of the number
-    of devices, so that nothing is compiled twice.
+    of devices, so that nothing is compiled twice. Devices share it out, or with
+    `spread`, where they share out trials, each has all of it.
     """
     width = -(-batch_size // mesh.size) * mesh.size
 
@@ -212,9 +254,47 @@ def batches(
         weight[len(chosen) :] = 0
         targets = inputs.targets[padded].astype(np.float32)
         batch = Batch(pack(inputs.read(padded)), targets, weight)
+        if spread:
+            return parallel.everywhere(batch, mesh)
         return parallel.shard(parallel.local_rows(batch), mesh)
 
     yield from read_ahead(make, rows)
+
+
+def stretches(
+    n: int,
+    batch_size: int,
+    seed: int,
+    start: int,
+    stop: int,
+    mesh: Mesh,
+    *,
+    spread: bool = False,
+) -> Iterator[tuple[int, Stretch]]:
+    """The steps from `start` to `stop` for `trials.make_run`, some at a time.
+
+    A stretch ends with its epoch at the latest. Each comes with the number of steps
+    after it; `spread` as of `batches`.
+    """
+    width = -(-batch_size // mesh.size) * mesh.size
+    per_epoch = steps_per_epoch(n, batch_size)
+    length = min(per_epoch, STRETCH)
+    while start < stop:
+        rest = per_epoch - start % per_epoch
+        end = min(stop, start + min(rest, length))
+        rows = np.zeros((width, length), np.int32)
+        real = np.zeros((width, length), np.float32)
+        taken = training_rows(n, batch_size, seed, start, end)
+        for i, chosen in enumerate(taken):
+            rows[: len(chosen), i], rows[len(chosen) :, i] = chosen, chosen[0]
+            real[: len(chosen), i] = 1
+        if spread:
+            placed = parallel.everywhere((rows, real), mesh)
+        else:
+            placed = parallel.shard(parallel.local_rows((rows, real)), mesh)
+        steps = parallel.everywhere(np.int32(end - start), mesh)
+        yield end, Stretch(placed[0], placed[1], steps)
+        start = end
 
 
 def read_ahead(
@@ -239,17 +319,4 @@ def _join(parts: list[Any]) -> Any:
 
 def _fits(stores: Sequence[TokenStore], layers: bool) -> bool:
     needed = sum(store.nbytes(layers=layers) for store in stores)
-    return needed < 0.5 * available_memory()
-
-
-def available_memory() -> int:
-    """Bytes of memory that are free for use, as the operating system sees it."""
-    try:
-        with open("/proc/meminfo") as lines:
-            for line in lines:
-                if line.startswith("MemAvailable:"):
-                    return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    # Where nobody can tell (macOS), assume a small machine.
-    return 8 * 1024**3
+    return needed < 0.5 * parallel.host_memory()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,12 +51,14 @@ class Trained:
 
     Attributes:
         params: Of the reported epoch, with a leading axis of `K` trials.
+        state: After the last step, on the host.
         scores: On the validation split, epoch by epoch; None in a refit.
         history: One entry per evaluated epoch: mean losses and scores per trial.
         seconds: Time spent in this process.
     """
 
     params: trials.Params
+    state: trials.State
     scores: selection.ValidationScores | None
     history: History
     seconds: float
@@ -71,6 +73,10 @@ def train(
     mesh: Mesh,
     folder: pathlib.Path,
     log: Callable[[History], None] = lambda history: None,
+    *,
+    begin: tuple[int, trials.State] | None = None,
+    epochs: int | None = None,
+    spread: bool = False,
 ) -> Trained:
     """Trains all trials of `stack`, going on from the checkpoints in `folder`.
 
@@ -86,44 +92,44 @@ def train(
         mesh: The devices.
         folder: For checkpoints.
         log: Called with the whole history after each evaluation.
+        begin: The epochs that lie behind these trials, and their state after them.
+        epochs: After how many epochs to end, if not after all.
+        spread: Devices share out the trials, not the batches.
     """
     started = time.monotonic()
     n, size = len(task.train), settings.batch_size
     per_epoch = inp.steps_per_epoch(n, size)
-    total = per_epoch * settings.epochs
-    example = jax.tree.map(jnp.asarray, inp.unpack(task.train.read(np.arange(1))))
-    state = trials.init_state(probe, example, stack, settings.optimizer)
-    state = parallel.replicate(state, mesh)
-    step_fn = trials.make_step(probe, loss, stack, total, settings.optimizer, mesh)
-    predict = trials.make_predict(probe, mesh, framewise=task.train.is_framewise)
+    last = per_epoch * (settings.epochs if epochs is None else epochs)
+    first, state = _first_state(task, probe, stack, settings, mesh, begin, spread)
+    first *= per_epoch
+    predict = _Predictor(probe, size, mesh, spread)
 
     with Checkpoints(folder) as checkpoints:
         # Go on where an earlier run stopped.
-        first, history = 0, []
+        history: History = []
         if found := checkpoints.latest(state):
             first, state, history = found
             log(history)
 
         # Train.
         saved = time.monotonic()
-        rows = inp.training_rows(n, size, settings.seed, first, total)
         label = f"{task.name} x{len(stack)}"
-        with progress(label, total, unit="steps", done=first) as advance:
-            stream = inp.batches(task.train, rows, size, mesh)
-            for step, batch in enumerate(stream, start=first + 1):
-                state = step_fn(state, batch)
-                if step % IN_FLIGHT == 0:
+        moves = _moves(task, probe, loss, settings, mesh, first, last, spread)
+        with progress(label, last, unit="steps", done=first) as advance:
+            shown = first
+            for step, move in moves:
+                state = move(state)
+                if step - shown >= IN_FLIGHT or step % per_epoch == 0:
                     jax.block_until_ready(state.count)
-                advance(1)
+                    advance(step - shown)
+                    shown = step
                 epoch, rest = divmod(step, per_epoch)
                 if rest == 0:
-                    state, mean_loss = _end_epoch(state, mesh)
-                    due = epoch % settings.eval_every == 0 or step == total
+                    state, mean_loss = _end_epoch(state, mesh, spread)
+                    due = epoch % settings.eval_every == 0 or step == last
                     if due:
-                        scores = _evaluate(task, predict, state, size, mesh)
-                        history.append(
-                            _entry(epoch, mean_loss, scores, task.validation)
-                        )
+                        scores = _evaluate(task, predict, state)
+                        history.append(_entry(epoch, mean_loss, scores, len(stack)))
                         log(history)
                 else:
                     due = time.monotonic() - saved > SAVE_EVERY
@@ -133,6 +139,7 @@ def train(
                     saved = time.monotonic()
 
         # What is reported.
+        ended = _trials_of(state, len(stack))
         if settings.report_epoch == "best" and (found := checkpoints.best(state)):
             _, state, _ = found
     scores = None
@@ -141,61 +148,130 @@ def train(
             tuple(e["epoch"] for e in history),
             np.asarray([e["validation"] for e in history], np.float64),
         )
-    return Trained(state.params, scores, history, time.monotonic() - started)
+    params = _trials_of(state, len(stack)).params
+    return Trained(params, ended, scores, history, time.monotonic() - started)
+
+
+def _first_state(
+    task: Task,
+    probe: Probe,
+    stack: tuple[trials.Trial, ...],
+    settings: config.Experiment,
+    mesh: Mesh,
+    begin: tuple[int, trials.State] | None,
+    spread: bool,
+) -> tuple[int, trials.State]:
+    """The epochs that lie behind, and the state after them, on the devices."""
+    if begin is None:
+        example = jax.tree.map(jnp.asarray, inp.unpack(task.train.read(np.arange(1))))
+        begin = 0, trials.init_state(probe, example, stack, settings.optimizer)
+    epoch, state = begin
+    if spread and (missing := -len(stack) % mesh.size):
+        # Devices have equally many trials: the last one is trained more than once.
+        state = jax.tree.map(
+            lambda x: np.concatenate([x, np.repeat(x[-1:], missing, 0)]), state
+        )
+    return epoch, trials.place(state, mesh, spread=spread)
+
+
+def _trials_of(state: trials.State, count: int) -> trials.State:
+    """The first `count` trials, on the host."""
+    return jax.tree.map(lambda x: x[:count], parallel.to_host(state))
+
+
+Move = Callable[[trials.State], trials.State]
+
+
+def _moves(
+    task: Task,
+    probe: Probe,
+    loss: trials.LossFn,
+    settings: config.Experiment,
+    mesh: Mesh,
+    first: int,
+    last: int,
+    spread: bool,
+) -> Iterator[tuple[int, Move]]:
+    """What takes a state from step `first` to `last`, a step or some at a time.
+
+    Each move comes with the number of steps after it.
+    """
+    n, size, seed = len(task.train), settings.batch_size, settings.seed
+    total = inp.steps_per_epoch(n, size) * settings.epochs
+    chosen = (probe, loss, total, settings.optimizer, mesh)
+    if (clips := task.train.on_devices(mesh)) is not None:
+        run = trials.make_run(*chosen, spread=spread)
+        parts = inp.stretches(n, size, seed, first, last, mesh, spread=spread)
+        for end, part in parts:
+            yield end, lambda state, part=part: run(state, clips, *part)
+        return
+    step = trials.make_step(*chosen, spread=spread)
+    rows = inp.training_rows(n, size, seed, first, last)
+    stream = inp.batches(task.train, rows, size, mesh, spread=spread)
+    for i, batch in enumerate(stream, start=first + 1):
+        yield i, lambda state, batch=batch: step(state, batch)
 
 
 def logits(
     probe: Probe, params: trials.Params, clips: inp.Inputs, size: int, mesh: Mesh
 ) -> np.ndarray:
     """Logits of all clips, in their own order: `[B, K, C]`, or `[B, K, T, C]`."""
-    predict = trials.make_predict(probe, mesh, framewise=clips.is_framewise)
-    return _predict_all(predict, params, clips, size, mesh)
+    return _Predictor(probe, size, mesh)(params, clips)
 
 
-def _predict_all(
-    predict: trials.Predict,
-    params: trials.Params,
-    clips: inp.Inputs,
-    size: int,
-    mesh: Mesh,
-) -> np.ndarray:
-    rows = list(inp.rows_in_order(len(clips), size))
-    stream = inp.batches(clips, iter(rows), size, mesh)
-    # Every batch may end in padding rows, where the devices do not divide `size`.
-    parts = [
-        np.asarray(predict(params, batch.packed))[: len(real)]
-        for real, batch in zip(rows, stream, strict=True)
-    ]
-    return np.concatenate(parts)
+@dataclass(frozen=True)
+class _Predictor:
+    """Logits of all trials for all clips, in the order of the clips."""
+
+    probe: Probe
+    size: int
+    mesh: Mesh
+    spread: bool = False
+
+    def __call__(self, params: trials.Params, clips: inp.Inputs) -> np.ndarray:
+        predict = trials.make_predict(
+            self.probe, self.mesh, framewise=clips.is_framewise, spread=self.spread
+        )
+        rows = list(inp.rows_in_order(len(clips), self.size))
+        stream = inp.batches(
+            clips, iter(rows), self.size, self.mesh, spread=self.spread
+        )
+        # Every batch may end in padding rows, where the devices do not divide `size`.
+        parts = [
+            np.asarray(predict(params, batch.packed))[: len(real)]
+            for real, batch in zip(rows, stream, strict=True)
+        ]
+        return np.concatenate(parts)
 
 
 def _evaluate(
-    task: Task, predict: trials.Predict, state: trials.State, size: int, mesh: Mesh
+    task: Task, predict: _Predictor, state: trials.State
 ) -> np.ndarray | None:
     if task.validation is None:
         return None
-    outputs = _predict_all(predict, state.params, task.validation, size, mesh)
+    outputs = predict(state.params, task.validation)
     return selection.score(*task.validation.judged(outputs), task.kind)
 
 
-def _end_epoch(state: trials.State, mesh: Mesh) -> tuple[trials.State, np.ndarray]:
+def _end_epoch(
+    state: trials.State, mesh: Mesh, spread: bool
+) -> tuple[trials.State, np.ndarray]:
     """The mean losses of the epoch that ends, and a state that counts from zero."""
-    mean = np.asarray(state.loss_sum) / np.asarray(state.count)
-    zeros = (np.zeros_like(mean), np.zeros((), np.float32))
-    loss_sum, count = parallel.replicate(zeros, mesh)
-    return dataclasses.replace(state, loss_sum=loss_sum, count=count), mean
+    loss_sum, count = parallel.to_host((state.loss_sum, state.count))
+    place = parallel.spread if spread else parallel.replicate
+    zeros = np.zeros_like(count)
+    fresh = {"loss_sum": place(zeros, mesh), "count": place(zeros, mesh)}
+    return dataclasses.replace(state, **fresh), loss_sum / count
 
 
 def _entry(
-    epoch: int,
-    mean_loss: np.ndarray,
-    scores: np.ndarray | None,
-    validation: inp.Inputs | None,
+    epoch: int, mean_loss: np.ndarray, scores: np.ndarray | None, count: int
 ) -> dict[str, Any]:
+    """Of the first `count` trials, which are those that were asked for."""
     entry: dict[str, Any] = {"epoch": epoch, "loss": [float(x) for x in mean_loss]}
-    if validation is not None and scores is not None:
+    if scores is not None:
         entry["validation"] = [float(x) for x in scores]
-    return entry
+    return {k: v[:count] if isinstance(v, list) else v for k, v in entry.items()}
 
 
 def _best(history: History) -> float:

@@ -155,7 +155,7 @@ def _step_seconds(materials: Materials, probe: Any, mesh: Mesh) -> tuple[float, 
     state = trials.init_state(probe, example, stack, settings.optimizer)
     size = trials.count_parameters(state.params)
     state = parallel.replicate(state, mesh)
-    step = trials.make_step(probe, materials.loss, stack, 100, settings.optimizer, mesh)
+    step = trials.make_step(probe, materials.loss, 100, settings.optimizer, mesh)
     b = -(-settings.batch_size // mesh.size) * mesh.size
     framewise = settings.frame_rule is not None
     steps, _ = materials.encoder.grid(materials.dataset.clip_seconds)

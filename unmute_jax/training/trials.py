@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import flax.struct
 import jax
@@ -21,8 +23,14 @@ from unmute_jax.training.inputs import Batch, unpack
 from unmute_jax.training.schedules import learning_rate
 
 Params = Any
+Made = TypeVar("Made", bound=Callable)
 LossFn = Callable[[Array, Array], Array]
 Predict = Callable[[Params, Tokens | Summary], Array]
+
+
+# A compiled function per set of arguments, so that stacks of one width compile once.
+def _kept(make: Made) -> Made:
+    return cast(Made, functools.lru_cache(maxsize=8)(make))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,18 +44,22 @@ class Trial:
 
 @flax.struct.dataclass
 class State:
-    """`K` trials in training, every leaf with a leading axis of K (but the count).
+    """`K` trials in training; every leaf has a leading axis of K.
 
     Attributes:
         params: Their parameters.
         opt_state: Their optimiser state; it counts the steps.
+        rates: `[K]`, the learning rates at their top.
+        decays: `[K]`, the weight decays.
         loss_sum: `[K]`, the losses of this epoch's examples so far.
-        count: The number of those examples: of clips, or of real time steps.
+        count: `[K]`, the number of those examples: of clips, or of real time steps.
     """
 
     params: Params
     opt_state: optax.OptState
     # Checkpoints describe states by shapes alone, so these cannot be typed as arrays.
+    rates: Any
+    decays: Any
     loss_sum: Any
     count: Any
 
@@ -84,34 +96,107 @@ def init_state(
     # One trial after the other: a stacked draw would tie a trial to its neighbours.
     made = [jax.jit(init)(seed) for seed in seeds]
     params, opt_state = jax.tree.map(lambda *xs: jnp.stack(xs), *made)
-    zeros = jnp.zeros(len(trials), jnp.float32)
-    return State(params, opt_state, zeros, jnp.zeros((), jnp.float32))
+    return State(
+        params,
+        opt_state,
+        rates=jnp.asarray([t.learning_rate for t in trials], jnp.float32),
+        decays=jnp.asarray([t.weight_decay for t in trials], jnp.float32),
+        # Two arrays: one that is donated twice brings the process down.
+        loss_sum=jnp.zeros(len(trials), jnp.float32),
+        count=jnp.zeros(len(trials), jnp.float32),
+    )
 
 
+def place(state: State, mesh: Mesh, *, spread: bool = False) -> State:
+    """A state where `make_step` and `make_run` take it."""
+    return (parallel.spread if spread else parallel.replicate)(state, mesh)
+
+
+@_kept
 def make_step(
     probe: Probe,
     loss: LossFn,
-    trials: tuple[Trial, ...],
     total_steps: int,
     settings: config.Optimizer,
     mesh: Mesh,
+    *,
+    spread: bool = False,
 ) -> Callable[[State, Batch], State]:
-    """One step of all trials on one batch. The state given to it is donated."""
-    step = device_step(probe, loss, trials, total_steps, settings)
-    return parallel.pmapped(step, mesh, in_axes=(None, 0), out_axes=None, donate=(0,))
+    """One step of all trials on one batch. The state given to it is donated.
+
+    Args:
+        probe: The module.
+        loss: From `losses.make_loss`.
+        total_steps: Of the schedule.
+        settings: Of the optimiser.
+        mesh: The devices.
+        spread: Devices share out the trials, and each sees the whole batch; they have
+            nothing to tell each other. Otherwise they share out the batch.
+    """
+    step = device_step(probe, loss, total_steps, settings, spread=spread)
+    trials, clips = _axes(spread)
+    return parallel.pmapped(
+        step, mesh, in_axes=(trials, clips), out_axes=trials, donate=(0,)
+    )
+
+
+@_kept
+def make_run(
+    probe: Probe,
+    loss: LossFn,
+    total_steps: int,
+    settings: config.Optimizer,
+    mesh: Mesh,
+    *,
+    spread: bool = False,
+) -> Callable[[State, Batch, Array, Array, Array], State]:
+    """Many steps in one call, on clips that are on every device.
+
+    It is `f(state, clips, *stretch)`, and the state is donated; arguments as of
+    `make_step`.
+    """
+    step = device_step(probe, loss, total_steps, settings, spread=spread)
+
+    def run(state: State, clips: Batch, rows: Array, real: Array, steps: Any) -> State:
+        def body(i: Any, state: State) -> State:
+            chosen, weight = rows[:, i], real[:, i]
+            batch: Batch = jax.tree.map(
+                lambda x: jnp.take(x, chosen, axis=0, mode="clip"), clips
+            )
+            shape = (-1, *[1] * (batch.weight.ndim - 1))
+            scaled = batch.weight * weight.reshape(shape)
+            return step(state, dataclasses.replace(batch, weight=scaled))
+
+        # A loop of a length that is not compiled in: one program for short stretches.
+        return jax.lax.fori_loop(0, steps, body, state)
+
+    trials, clips = _axes(spread)
+    return parallel.pmapped(
+        run,
+        mesh,
+        in_axes=(trials, None, clips, clips, None),
+        out_axes=trials,
+        donate=(0,),
+    )
+
+
+def _axes(spread: bool) -> tuple[int | None, int | None]:
+    """What is split over the devices: the trials, or the clips of a batch."""
+    return (0, None) if spread else (None, 0)
 
 
 def device_step(
     probe: Probe,
     loss: LossFn,
-    trials: tuple[Trial, ...],
     total_steps: int,
     settings: config.Optimizer,
+    *,
+    spread: bool = False,
 ) -> Callable[[State, Batch], State]:
-    """The step as one device sees it: its rows of the batch, sums over all devices."""
-    rates = jnp.asarray([t.learning_rate for t in trials], jnp.float32)
-    decays = jnp.asarray([t.weight_decay for t in trials], jnp.float32)
+    """The step as one device sees it: its trials, or its rows of the batch.
 
+    Where the batch is shared out, sums are over all devices.
+    """
     in_training = probe.clone(training=True)
 
     def loss_sum(params: Params, batch: Batch) -> Array:
@@ -131,23 +216,35 @@ def device_step(
 
     def step(state: State, batch: Batch) -> State:
         grad = jax.vmap(jax.value_and_grad(loss_sum), in_axes=(0, None))
-        local = (*grad(state.params, batch), batch.weight.sum())
-        losses, grads, count = jax.lax.psum(local, parallel.BATCH)
+        sums = (*grad(state.params, batch), batch.weight.sum())
+        if not spread:
+            sums = jax.lax.psum(sums, parallel.BATCH)
+        losses, grads, count = sums
         # The penalty is of the parameters alone: the same on every device.
         penalties = jax.vmap(jax.grad(probe.penalty))(state.params)
         grads = jax.tree.map(lambda g, p: g / count + p, grads, penalties)
         params, opt_state = jax.vmap(update)(
-            state.params, grads, state.opt_state, rates, decays
+            state.params, grads, state.opt_state, state.rates, state.decays
         )
-        return State(params, opt_state, state.loss_sum + losses, state.count + count)
+        return dataclasses.replace(
+            state,
+            params=params,
+            opt_state=opt_state,
+            loss_sum=state.loss_sum + losses,
+            count=state.count + count,
+        )
 
     return step
 
 
-def make_predict(probe: Probe, mesh: Mesh, *, framewise: bool = False) -> Predict:
+@_kept
+def make_predict(
+    probe: Probe, mesh: Mesh, *, framewise: bool = False, spread: bool = False
+) -> Predict:
     """Logits of all trials for packed inputs, whole on every device.
 
-    They are `[B, K, C]`, or `[B, K, T, C]` where `framewise`.
+    They are `[B, K, C]`, or `[B, K, T, C]` where `framewise`; `spread` as of
+    `make_step`.
     """
     method = "frames" if framewise else None
 
@@ -158,9 +255,10 @@ def make_predict(probe: Probe, mesh: Mesh, *, framewise: bool = False) -> Predic
             return probe.apply({"params": trial}, inputs, method=method)
 
         logits = jax.vmap(one, out_axes=1)(params)
-        return jax.lax.all_gather(logits, parallel.BATCH, tiled=True)
+        axis = 1 if spread else 0
+        return jax.lax.all_gather(logits, parallel.BATCH, axis=axis, tiled=True)
 
-    return parallel.pmapped(predict, mesh, in_axes=(None, 0), out_axes=None)
+    return parallel.pmapped(predict, mesh, in_axes=_axes(spread), out_axes=None)
 
 
 def count_parameters(params: Params) -> int:
