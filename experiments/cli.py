@@ -12,6 +12,7 @@ import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
+from unmute_jax import stopping
 from unmute_jax.caches import cache_dir
 from unmute_jax.config import Experiment, default_config
 from unmute_jax.errors import InputError, unknown_name
@@ -61,13 +62,14 @@ def _launch(
         # Without a minimum the small programs of the probes would not be kept.
         jax.config.update("jax_compilation_cache_dir", str(cache_dir("compiled")))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+        stopping.at_once()
         try:
             main(argv)
         except InputError as error:
             _stop(str(error))
-        except KeyboardInterrupt:
-            print("stopped; the same command goes on from here", file=sys.stderr)
-            sys.exit(130)
+        except stopping.Stopped as stop:
+            print(stop, file=sys.stderr)
+            sys.exit(stop.code)
 
     def parse(argv: list[str]) -> list[str]:
         return _parse(argv, about, is_configured)

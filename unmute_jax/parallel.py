@@ -9,19 +9,35 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from unmute_jax.errors import InputError
+
 BATCH = "batch"
+# Steps after which processes ask each other, a millisecond or so each time.
+ASK_EVERY = 16
 
 
 def make_mesh(devices: int | None = None) -> Mesh:
-    """A one-axis mesh over `devices` devices (all by default).
+    """A one-axis mesh over `devices` devices (all by default), alike in all processes.
 
     The axis is Auto: with the default Explicit axes `jnp.take` and `lax.map` over a
-    sharded leading axis raise.
+    sharded leading axis raise. Neighbours on it are of the same process, so that
+    each process has its rows of a batch in one block; `jax.make_mesh` would order
+    devices as they are wired.
+
+    Raises:
+        InputError: There are not so many, or the processes cannot share them evenly.
     """
-    chosen = jax.devices()[:devices]
-    return jax.make_mesh(
-        (len(chosen),), (BATCH,), axis_types=(AxisType.Auto,), devices=chosen
-    )
+    chosen = sorted(jax.devices(), key=lambda d: (d.process_index, d.id))
+    if devices is not None:
+        count = jax.process_count()
+        if devices % count or not 0 < devices <= len(chosen):
+            raise InputError(
+                f"config.devices={devices}: there are {len(chosen)}, and every one of "
+                f"{count} processes uses as many of its own"
+            )
+        rank = {d: i % (len(chosen) // count) for i, d in enumerate(chosen)}
+        chosen = [d for d in chosen if rank[d] < devices // count]
+    return Mesh(np.asarray(chosen), (BATCH,), axis_types=(AxisType.Auto,))
 
 
 def pmapped(
@@ -117,7 +133,7 @@ def local_mesh(mesh: Mesh) -> Mesh:
     if jax.process_count() == 1:
         return mesh
     mine = [d for d in mesh.devices.flat if d.process_index == jax.process_index()]
-    return jax.make_mesh((len(mine),), (BATCH,), mesh.axis_types, devices=mine)
+    return Mesh(np.asarray(mine), (BATCH,), axis_types=mesh.axis_types)
 
 
 def dealt(items: Sequence[int]) -> Sequence[int]:
@@ -130,6 +146,25 @@ def wait_for_all(what: str) -> None:
     """Returns when every process is here; `what` must be the same in all of them."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(what)
+
+
+def highest(before: int, step: int, *values: int) -> tuple[int, ...]:
+    """The highest of each of `values` in any process, the same in all of them.
+
+    For requests that may come to one process alone, such as to stop. Processes ask
+    each other once in a while, in the same steps; otherwise nobody wants anything.
+
+    Args:
+        before: The step that they were in when this was called last.
+        step: The one that every process is in.
+        values: Not negative.
+    """
+    if jax.process_count() == 1:
+        return values
+    if before // ASK_EVERY == step // ASK_EVERY:
+        return (0,) * len(values)
+    asked = multihost_utils.process_allgather(np.asarray(values, np.int32))
+    return tuple(int(x) for x in asked.max(axis=0))
 
 
 def free_memory() -> int:

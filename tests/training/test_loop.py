@@ -1,9 +1,12 @@
+import os
+import signal
+
 import jax
 import numpy as np
 import pytest
 
 from tests.training.fakes import settings, store
-from unmute_jax import losses, parallel, probes
+from unmute_jax import losses, parallel, probes, stopping
 from unmute_jax.errors import InputError
 from unmute_jax.training import inputs as inp
 from unmute_jax.training import loop
@@ -135,3 +138,44 @@ def test_logits_keep_the_order_of_the_clips_on_any_device_count(tmp_path):
     assert made[0].shape == (22, 2, 3)
     for other in made[1:]:
         np.testing.assert_allclose(other, made[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_step_saves_and_the_rerun_goes_on(
+    tmp_path, monkeypatch, signum
+):
+    undisturbed = train(tmp_path / "a")
+    # Four steps are an epoch: the signal comes in the middle of the second one.
+    monkeypatch.setattr(inp, "STRETCH", 2)
+    moves, taken = loop._moves, []
+
+    def signalling(*arguments):
+        for step, move in moves(*arguments):
+            taken.append(step)
+            if len(taken) == 3:
+                os.kill(os.getpid(), signum)
+            yield step, move
+
+    monkeypatch.setattr(loop, "_moves", signalling)
+    handlers = [signal.getsignal(s) for s in stopping.SIGNALS]
+    with pytest.raises(stopping.Stopped, match="goes on from step 6 of test") as stop:
+        train(tmp_path / "b")
+    assert stop.value.code == 128 + signum
+    assert [signal.getsignal(s) for s in stopping.SIGNALS] == handlers
+    assert_equal(train(tmp_path / "b"), undisturbed)
+    assert taken == [2, 4, 6, 8, 10, 12, 14, 16]
+
+
+def test_a_signal_in_an_epoch_without_evaluation_is_heard_too(tmp_path, monkeypatch):
+    undisturbed = train(tmp_path / "a", epochs=2, eval_every=2)
+    ending = loop._end_epoch
+
+    def signalling(*arguments):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return ending(*arguments)
+
+    monkeypatch.setattr(loop, "_end_epoch", signalling)
+    with pytest.raises(stopping.Stopped, match="step 4 of test"):
+        train(tmp_path / "b", epochs=2, eval_every=2)
+    monkeypatch.undo()
+    assert_equal(train(tmp_path / "b", epochs=2, eval_every=2), undisturbed)

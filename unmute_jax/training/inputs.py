@@ -243,20 +243,23 @@ def batches(
     """Batches on the devices of `mesh`, read ahead.
 
     Every batch has the same shape: `batch_size` rounded up to a multiple of the number
-    of devices, so that nothing is compiled twice. Devices share it out, or with
-    `spread`, where they share out trials, each has all of it.
+    of devices, so that nothing is compiled twice. Devices share it out, and a process
+    reads its own rows only; or with `spread`, where they share out trials, each has
+    all of it.
     """
     width = -(-batch_size // mesh.size) * mesh.size
 
     def make(chosen: np.ndarray) -> Batch:
         padded = np.concatenate([chosen, np.repeat(chosen[:1], width - len(chosen))])
+        is_real = np.arange(width) < len(chosen)
+        if not spread:
+            padded, is_real = parallel.local_rows((padded, is_real))
         weight = inputs.weights[padded]
-        weight[len(chosen) :] = 0
+        weight[~is_real] = 0
         targets = inputs.targets[padded].astype(np.float32)
         batch = Batch(pack(inputs.read(padded)), targets, weight)
-        if spread:
-            return parallel.everywhere(batch, mesh)
-        return parallel.shard(parallel.local_rows(batch), mesh)
+        place = parallel.everywhere if spread else parallel.shard
+        return place(batch, mesh)
 
     yield from read_ahead(make, rows)
 

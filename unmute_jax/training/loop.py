@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from unmute_jax import config, parallel
+from unmute_jax import config, parallel, stopping
 from unmute_jax.probes import Probe
 from unmute_jax.progress import progress
 from unmute_jax.training import inputs as inp
@@ -95,6 +95,9 @@ def train(
         begin: The epochs that lie behind these trials, and their state after them.
         epochs: After how many epochs to end, if not after all.
         spread: Devices share out the trials, not the batches.
+
+    Raises:
+        Stopped: By SIGTERM or Ctrl-C, to any of the processes; the state is saved.
     """
     started = time.monotonic()
     n, size = len(task.train), settings.batch_size
@@ -104,7 +107,7 @@ def train(
     first *= per_epoch
     predict = _Predictor(probe, size, mesh, spread)
 
-    with Checkpoints(folder) as checkpoints:
+    with Checkpoints(folder) as checkpoints, stopping.deferred() as signalled:
         # Go on where an earlier run stopped.
         history: History = []
         if found := checkpoints.latest(state):
@@ -116,7 +119,7 @@ def train(
         label = f"{task.name} x{len(stack)}"
         moves = _moves(task, probe, loss, settings, mesh, first, last, spread)
         with progress(label, last, unit="steps", done=first) as advance:
-            shown = first
+            shown = before = first
             for step, move in moves:
                 state = move(state)
                 if step - shown >= IN_FLIGHT or step % per_epoch == 0:
@@ -124,19 +127,24 @@ def train(
                     advance(step - shown)
                     shown = step
                 epoch, rest = divmod(step, per_epoch)
+                best = None
                 if rest == 0:
                     state, mean_loss = _end_epoch(state, mesh, spread)
-                    due = epoch % settings.eval_every == 0 or step == last
-                    if due:
+                    if epoch % settings.eval_every == 0 or step == last:
                         scores = _evaluate(task, predict, state)
                         history.append(_entry(epoch, mean_loss, scores, len(stack)))
                         log(history)
-                else:
-                    due = time.monotonic() - saved > SAVE_EVERY
-                if due:
-                    best = _best(history) if rest == 0 else float("nan")
-                    checkpoints.save(step, state, history, best)
+                        best = _best(history)
+                overdue = time.monotonic() - saved > SAVE_EVERY
+                signum, due = parallel.highest(before, step, signalled(), overdue)
+                if best is not None or signum or due:
+                    unknown = float("nan")
+                    score = unknown if best is None else best
+                    checkpoints.save(step, state, history, score)
                     saved = time.monotonic()
+                if signum:
+                    raise stopping.Stopped(signum, f"step {step} of {label}")
+                before = step
 
         # What is reported.
         ended = _trials_of(state, len(stack))
