@@ -1,0 +1,105 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from tests.report.made_up import grid_records, record, write
+from unmute_jax.errors import InputError
+from unmute_jax.report.grid import find_records, make_grid
+
+
+def grid_of(tmp_path, *records):
+    write(tmp_path, records)
+    return make_grid(find_records([tmp_path]))
+
+
+def refusal(*folders):
+    with pytest.raises(InputError) as caught:
+        make_grid(find_records(folders))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_records_are_found_at_any_depth_and_count_once(tmp_path):
+    write(tmp_path / "grid" / "cells" / "a", [record(seed=0, test=0.4)])
+    write(tmp_path / "grid" / "cells" / "b", [record(seed=1, test=0.6)])
+    write(tmp_path / "again", [record(seed=1, test=0.6)])
+    found = find_records([tmp_path / "grid", tmp_path / "again", tmp_path / "grid"])
+    (cell,) = make_grid(found).cells
+    assert cell.seeds == (0, 1)
+    assert cell.mean == pytest.approx(50)
+    assert cell.sd == pytest.approx(np.std([40, 60], ddof=1))
+
+
+def test_folds_are_averaged_before_seeds_and_a_started_seed_waits(tmp_path):
+    scores = {(0, 1): 0.2, (0, 2): 0.6, (1, 1): 0.4, (1, 2): 0.6, (2, 1): 0.9}
+    (cell,) = grid_of(
+        tmp_path,
+        *(record(seed=s, protocol=f"fold {f}", test=t) for (s, f), t in scores.items()),
+    ).cells
+    np.testing.assert_allclose(cell.scores, [40, 50])
+    assert cell.folds == ("fold 1", "fold 2")
+
+
+def test_the_papers_orders(tmp_path):
+    datasets = ("urban", "as20k", "my own")
+    write(
+        tmp_path,
+        grid_records(datasets, probes=("stats", "linear", "protobin"), seeds=1),
+    )
+    grid = make_grid(find_records([tmp_path]))
+    assert grid.datasets == ("as20k", "urban", "my own")
+    assert grid.encoders == ("A-MAE", "ASiT", "Dasheng", "BEATs", "EAT", "SSLAM")
+    assert grid.probes[0] == "linear"
+    assert grid.probes[-1] == "stats"
+    cell = grid.at("urban", "EAT", "protobin")
+    assert cell is not None
+    assert grid.linear_beside(cell) is grid.at("urban", "EAT", "linear")
+
+
+def test_other_trainings_of_a_probe_are_rows_of_their_own(tmp_path):
+    grid = grid_of(
+        tmp_path,
+        record(probe="linear"),
+        record(probe="mhca"),
+        record(probe="mhca", experiment="e1", epochs=3, test=0.3),
+        record(probe="linear", experiment="e1", epochs=3, test=0.2),
+        record(probe="simpool"),
+    )
+    assert grid.probes == (
+        "linear", "linear [epochs=3]", "mhca", "mhca [epochs=3]", "simpool"
+    )  # fmt: skip
+    short = grid.at("urban", "EAT", "mhca [epochs=3]")
+    assert short is not None
+    linear = grid.linear_beside(short)
+    assert linear is not None
+    assert linear.mean == pytest.approx(20)
+
+
+def test_copies_of_a_data_set_and_of_weights_are_told_apart(tmp_path):
+    other = dataclasses.replace(
+        record(test=0.3), encoder="eat-base, pre-trained, mine.pt", seed=0
+    )
+    grid = grid_of(tmp_path / "a", record(), other)
+    assert len(grid.encoders) == 2
+    assert "EAT (eat-base, pre-trained, mine.pt)" in grid.encoders
+    grid = grid_of(tmp_path / "b", record(), record(experiment="e1", source="my copy"))
+    assert grid.datasets == ("urban (my copy)", "urban (official urban)")
+
+
+def test_what_is_wrong_is_told_in_a_line(tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert "no records" in refusal(tmp_path / "empty")
+    assert "no such folder" in refusal(tmp_path / "nowhere")
+    bad = tmp_path / "bad" / "results"
+    bad.mkdir(parents=True)
+    (bad / "a.json").write_text('{"test": 1}')
+    assert "a.json: not a result record" in refusal(tmp_path / "bad")
+    write(tmp_path / "one", [record(test=0.5)])
+    write(tmp_path / "two", [record(test=0.6)])
+    message = refusal(tmp_path / "one", tmp_path / "two")
+    assert "the same trial, with test scores 0.5000 and 0.6000" in message
+    write(tmp_path / "three", [record(metric="accuracy", seed=1)])
+    message = refusal(tmp_path / "one", tmp_path / "three")
+    assert message.startswith("urban is scored by mAP in ")
+    assert "by accuracy in " in message

@@ -1,0 +1,93 @@
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from unmute_jax.report import statistics as s
+
+
+def test_a_win_is_more_than_one_standard_deviation():
+    # Three probes, four configurations; probe 2 lacks the last.
+    means = np.array([[50.0, 50, 50, 50], [52, 51, 50.5, 40], [49, 60, 50.5, np.nan]])
+    sds = np.array([[1.0, 1, 1, 1], [1.9, 0.5, 0.1, 0.1], [0.1, np.nan, 0.1, 0.1]])
+    # 1 over 0: 2 > 1.9 wins, 1 > 1 does not, 0.5 > 1 does not, and it loses the last.
+    assert s.wins(means, sds).tolist() == [[0, 1, 0], [1, 0, 1], [0, 0, 0]]
+
+
+def test_ranks_are_those_of_scipy():
+    scores = np.array([[50.0, 70], [60, 70], [60, 10], [40, 80]])
+    expected = scipy.stats.rankdata(-scores, axis=0)
+    np.testing.assert_array_equal(s.ranks(scores), expected)
+    many = np.stack([scores, scores[::-1]])
+    np.testing.assert_array_equal(s.ranks(many)[1], expected[::-1])
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [(s.kendall, scipy.stats.kendalltau), (s.spearman, scipy.stats.spearmanr)],
+)
+def test_correlations_are_those_of_scipy(ours, theirs):
+    rng = np.random.default_rng(0)
+    # Small integers: with ties.
+    a, b = rng.integers(0, 4, (2, 30, 6)).astype(float)
+    expected = [theirs(x, y).statistic for x, y in zip(a, b, strict=True)]
+    np.testing.assert_allclose(ours(a, b), expected, atol=1e-12)
+    assert math.isnan(ours(np.ones(4), np.arange(4.0)))
+    assert ours(np.arange(4.0), -np.arange(4.0)) == pytest.approx(-1)
+
+
+def test_the_gap_is_the_papers():
+    # EAT on as20k: "about 63 %".
+    assert s.gap_closed(31.67, 17.29, 40.2) == pytest.approx(62.8, abs=0.05)
+    assert math.isnan(s.gap_closed(31.67, 41.0, 40.2))
+
+
+def test_intervals_hold_the_middle_95_percent():
+    draws = np.arange(1001.0)
+    assert s.interval(draws) == pytest.approx((25, 975))
+    assert s.interval(draws, centre=600.0) == pytest.approx((125, 1075))
+    assert s.interval(np.append(draws, np.nan)) == pytest.approx((25, 975))
+    assert all(map(math.isnan, s.interval(np.full(3, np.nan))))
+
+
+def trial(rate, score, **more):
+    return {"learning_rate": rate, "validation": score, **more}
+
+
+def test_the_loss_of_a_wrong_rate_by_hand():
+    tried = [
+        trial(0.001, 0.40), trial(0.003, 0.55), trial(0.01, 0.60), trial(0.03, 0.50),
+        trial(0.1, None),
+    ]  # fmt: skip
+    found = s.sensitivity(tried)
+    assert found is not None
+    assert (found.best, found.at_edge, found.trials) == (0.01, False, 5)
+    # Off by 3: 60 less 55 on one side, 60 less 50 on the other.
+    assert found.loss[3] == pytest.approx(7.5)
+    # Off by 10: 60 less 40, and all of it where the trial diverged.
+    assert found.loss[10] == pytest.approx((20 + 60) / 2)
+    assert found.diverged == pytest.approx(0.2)
+
+
+def test_the_loss_of_a_random_search_takes_the_best_trial_near_by():
+    tried = [
+        trial(0.01, 0.6, weight_decay=1e-4, status="finished"),
+        trial(0.028, 0.3, weight_decay=1e-5, status="finished"),
+        trial(0.031, 0.58, weight_decay=1e-4, status="stopped"),
+        # Not chosen, though it is the best: it was stopped before its end.
+        trial(0.0101, 0.9, weight_decay=1e-4, status="stopped"),
+        trial(0.5, None, weight_decay=1e-4, status="diverged"),
+    ]
+    found = s.sensitivity(tried)
+    assert found is not None
+    assert found.best == 0.01
+    assert found.loss[3] == pytest.approx(2.0)
+    assert math.isnan(found.loss[10])
+    assert (found.at_edge, found.stopped) == (True, 0.4)
+
+
+def test_one_rate_tells_nothing():
+    assert s.sensitivity([]) is None
+    assert s.sensitivity([trial(0.1, 0.5), trial(0.1, 0.4)]) is None
+    assert s.sensitivity([trial(0.1, None), trial(0.2, None)]) is None
