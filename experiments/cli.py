@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import re
+import runpy
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
@@ -38,19 +39,49 @@ def launch(main: Callable[[Experiment], None], about: str | None) -> None:
     def configured(argv: list[str]) -> None:
         if argv[1:]:
             _stop(f"unexpected argument {argv[1]!r}: options are written --name=value")
-        main(Experiment.from_dict(_config().to_dict()))
+        main(experiment())
 
     _launch(configured, about or "", is_configured=True)
 
 
-def launch_plain(main: Callable[[list[str]], None], about: str | None) -> None:
+def launch_plain(
+    main: Callable[[list[str]], None], about: str | None, *, takes_config: bool = False
+) -> None:
     """`launch` for programs that need no config file.
 
     Args:
         main: Gets the arguments that are no options, which may stand anywhere.
         about: Text for --help.
+        takes_config: Whether some of what it does asks for `experiment()`.
     """
-    _launch(lambda argv: main(argv[1:]), about or "", is_configured=False)
+    _launch(lambda argv: main(argv[1:]), about or "", is_configured=takes_config)
+
+
+def has_config() -> bool:
+    """Whether a config file was named."""
+    return bool(flags.FLAGS["config"].present)
+
+
+def experiment() -> Experiment:
+    """The experiment of `--config`, with what the command line changes in it.
+
+    Raises:
+        InputError: There is no such file, or something in it is wrong.
+    """
+    return Experiment.from_dict(_config().to_dict())
+
+
+def experiment_in(path: str) -> Experiment:
+    """The experiment of another config file, as it is.
+
+    Raises:
+        InputError: There is no such file, or something in it is wrong.
+    """
+    _check_file(path)
+    found = runpy.run_path(path)
+    if "get_config" not in found:
+        raise InputError(f"{path} is no config file: it has no get_config")
+    return Experiment.from_dict(found["get_config"]().to_dict())
 
 
 def _launch(
@@ -124,15 +155,22 @@ def _check_keys(argv: list[str]) -> None:
 
 
 def _config() -> ConfigDict:
-    listing = sorted(p for p in pathlib.Path("configs").glob("[!_]*.py"))
     flag = flags.FLAGS["config"]
     path = config_flags.get_config_filename(flag) if flag.present else None
     if not path:
-        files = ", ".join(map(str, listing))
+        files = ", ".join(_listing())
         raise InputError(f"say which experiment: --config FILE; there are {files}")
-    if not pathlib.Path(path.split(":")[0]).is_file():
-        raise unknown_name("config file", path, [str(p) for p in listing])
+    _check_file(path.split(":")[0])
     return CONFIG.value
+
+
+def _check_file(path: str) -> None:
+    if not pathlib.Path(path).is_file():
+        raise unknown_name("config file", path, _listing())
+
+
+def _listing() -> list[str]:
+    return sorted(map(str, pathlib.Path("configs").glob("[!_]*.py")))
 
 
 def _wrong_value(message: str) -> str:
@@ -155,7 +193,7 @@ def _help(argv: list[str], about: str, is_configured: bool) -> None:
         flag = flags.FLAGS[name]
         ours = flags.FLAGS.find_module_defining_flag(name)
         if ours in (module, argv[0], "__main__") or str(ours).startswith("experiments"):
-            default = "" if flag.default in (None, False) else f" [{flag.default}]"
+            default = "" if flag.default in (None, False, []) else f" [{flag.default}]"
             if is_configured or name != "config":
                 print(f"  --{name}{default}\n      {flag.help}")
     if not is_configured:

@@ -8,16 +8,35 @@ The tokens are kept where training finds them; a pass that was stopped goes on w
 same command is given again. `--what pooled` exports the mean and the class token of
 every clip, `--what tokens` whole token maps; as npy, `--config.encoder=tokens:DIR`
 reads those again. `unmute_jax/token_export.py` says which files there are.
+
+python -m experiments.embed --info
+python -m experiments.embed --verify
+python -m experiments.embed --prune --config configs/bpp_esc50.py --runs=runs
+
+`--info` lists all stores. `--verify` reads every byte of them, or of those of a
+configuration, and ends with 1 where something is damaged; that is made again by the
+next pass. `--prune` lists what neither a configuration (`--config`, `--keep=FILE`, as
+often as you like) nor a run in the folder `--runs` uses, and deletes it with `--yes`
+alone; never a store that may be being written.
 """
 
 from __future__ import annotations
 
+import pathlib
+import sys
+from collections.abc import Callable
+
 from absl import flags
 
 from experiments import cli
-from unmute_jax import parallel, token_export
+from unmute_jax import parallel, token_check, token_export, token_stores
+from unmute_jax.caches import cache_dir
 from unmute_jax.config import Experiment
+from unmute_jax.embedding import estimate
 from unmute_jax.errors import InputError
+from unmute_jax.readable import size_text
+from unmute_jax.token_files import Place
+from unmute_jax.token_stores import StoredTokens
 from unmute_jax.training.experiment import embed_all
 from unmute_jax.training.materials import prepare
 
@@ -28,9 +47,39 @@ WHAT = flags.DEFINE_enum(
     "what", "pooled", token_export.WHAT, "Vectors, or whole token maps."
 )
 OUTPUT = flags.DEFINE_string("output", None, "Folder to export to.")
+INFO = flags.DEFINE_bool("info", False, "List all stores, and do nothing.")
+VERIFY = flags.DEFINE_bool("verify", False, "Look for damage in what is there.")
+PRUNE = flags.DEFINE_bool("prune", False, "List the stores that nothing uses.")
+KEEP = flags.DEFINE_multi_string(
+    "keep", [], "With --prune: further config files whose stores are used."
+)
+RUNS = flags.DEFINE_string(
+    "runs", "runs", "With --prune: folder of runs whose stores are used; or nothing."
+)
+YES = flags.DEFINE_bool("yes", False, "Delete what --prune lists.")
 
 
-def main(settings: Experiment) -> None:
+def main(rest: list[str]) -> None:
+    """Embeds, or looks after what was embedded."""
+    if rest:
+        raise InputError(f"unexpected argument {rest[0]!r}")
+    tasks = [
+        (flag, task)
+        for flag, task in ((INFO, info), (VERIFY, verify), (PRUNE, prune))
+        if flag.value
+    ]
+    if tasks[1:]:
+        names = " and ".join(f"--{flag.name}" for flag, _ in tasks)
+        raise InputError(f"{names}: one at a time")
+    if (YES.value or KEEP.value) and not PRUNE.value:
+        raise InputError("--yes and --keep belong to --prune")
+    if tasks:
+        tasks[0][1]()
+    else:
+        embed(cli.experiment())
+
+
+def embed(settings: Experiment) -> None:
     """Embeds, and exports where that is asked for."""
     form = EXPORT.value
     if form:
@@ -48,5 +97,99 @@ def main(settings: Experiment) -> None:
         print(f"everything is in {folder}/")
 
 
+def info() -> None:
+    """Lists all stores."""
+    stores = token_stores.list_stores(cache_dir("tokens"))
+    if stores:
+        print(token_stores.table(stores))
+    size = size_text(sum(store.bytes for store in stores))
+    print(f"{len(stores)} stores, {size} in {cache_dir('tokens')}")
+    for path in token_stores.strays(cache_dir("tokens"), stores):
+        print(f"not known what it is: {path.name} (a damaged manifest, or none)")
+
+
+def verify() -> None:
+    """Prints a line for every store; ends with 1 where one is damaged."""
+    paths = token_stores.places(cache_dir("tokens"))
+    if cli.has_config():
+        mine = paths_of(cli.experiment())
+        paths = [path for path in paths if path in mine]
+    damaged = 0
+    for path in paths:
+        try:
+            faults = token_check.verify(path)
+        except InputError as error:
+            print(error)
+            continue
+        damaged += bool(faults)
+        more = f", and {len(faults) - 1} more faults" if faults[1:] else ""
+        said = f"damaged ({faults[0]}{more})" if faults else "as it was written"
+        print(f"{path.name}: {said}", flush=True)
+    print(f"{len(paths)} stores, {damaged} of them damaged")
+    if damaged:
+        print("embed again: what is damaged is made again")
+        sys.exit(1)
+
+
+def prune() -> None:
+    """Lists what nothing uses; deletes it if told to."""
+    stores = token_stores.list_stores(cache_dir("tokens"))
+    kept = [cli.experiment()] if cli.has_config() else []
+    kept += map(cli.experiment_in, KEEP.value)
+    runs = runs_that_use()
+    if not (kept or runs):
+        raise InputError(
+            "--prune would leave nothing: say what is used with --config, --keep or "
+            "--runs"
+        )
+    mine = {path for settings in kept for path in paths_of(settings)}
+    found = token_stores.unused(stores, [lambda store: store.path in mine, *runs])
+    written = [store for store in found if store.may_be_being_written]
+    gone = [store for store in found if store not in written]
+    if gone:
+        print(token_stores.table(gone))
+    for store in gone if YES.value else ():
+        token_stores.remove(store)
+        print(f"deleted: {store.path.name}", flush=True)
+    if written:
+        print(
+            f"left alone, somebody may be writing them:\n{token_stores.table(written)}"
+        )
+    size = size_text(sum(store.bytes for store in gone))
+    end = "deleted" if YES.value else "used by nothing; --yes deletes them"
+    print(f"{len(gone)} of {len(stores)} stores, {size}: {end}")
+    print(f"used is what these read: configurations {len(kept)}, runs {len(runs)}")
+
+
+def runs_that_use() -> list[Callable[[StoredTokens], bool]]:
+    """What tells the stores that the runs in the folder `--runs` read."""
+    if not RUNS.value:
+        return []
+    folder = pathlib.Path(RUNS.value)
+    if not folder.is_dir():
+        raise InputError(
+            f"there is no folder {folder}: --runs names that of the runs whose tokens "
+            "are to stay, --runs= says that there are none"
+        )
+    return token_stores.uses_under(folder)
+
+
+def paths_of(settings: Experiment) -> list[Place]:
+    """Where the tokens of an experiment are or would be."""
+    materials, tokens = prepare(settings), settings.tokens
+    return [
+        estimate(
+            materials.encoder,
+            materials.dataset,
+            split,
+            dtype=tokens.dtype,
+            layers=materials.reads_layers,
+            lengths=tokens.lengths,
+        )["path"]
+        for split, clips in materials.dataset.splits.items()
+        if clips
+    ]
+
+
 if __name__ == "__main__":
-    cli.launch(main, __doc__)
+    cli.launch_plain(main, __doc__, takes_config=True)

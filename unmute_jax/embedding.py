@@ -29,6 +29,7 @@ from unmute_jax.encoders import Encoder, ExportedTokens, Source
 from unmute_jax.errors import InputError
 from unmute_jax.kept_tokens import kept
 from unmute_jax.progress import progress
+from unmute_jax.readable import duration_text, size_text
 from unmute_jax.shard_assembly import Assembly
 from unmute_jax.shard_work import ShardWork, shuffled_blocks
 from unmute_jax.token_files import DamagedStore, Place, parent_of, place_of
@@ -116,7 +117,7 @@ def embed(
     todo = _check_disk(path, Layout.of(manifest))
     say(
         f"tokens of {dataset.name} {split} by {encoder.name}: "
-        f"{manifest['clips']} clips, {_size(todo)} to write to {path}"
+        f"{manifest['clips']} clips, {size_text(todo)} to write to {path}"
     )
     if isinstance(encoder, ExportedTokens):
         encoder.check_clips(dataset.ids(split), f"{dataset.name} {split}")
@@ -249,8 +250,8 @@ def _check_disk(path: Place, layout: Layout) -> int:
     free = shutil.disk_usage(there).free
     if todo > free:
         raise InputError(
-            f"the tokens need {_size(todo)} but {there} has {_size(free)} free: make "
-            "room, or keep caches on another disk (UNMUTE_CACHE)"
+            f"the tokens need {size_text(todo)} but {there} has {size_text(free)} "
+            "free: make room, or keep caches on another disk (UNMUTE_CACHE)"
         )
     return todo
 
@@ -390,20 +391,6 @@ class _Clock:
         self._left -= clips
         if self._before is not None and self._left > 0 and not self._said:
             rate, self._said = clips / (now - self._before), True
-            left = _duration(self._left / rate)
+            left = duration_text(self._left / rate)
             self._say(f"about {left} to go, at {rate:.3g} clips/s")
         self._before = now
-
-
-def _duration(seconds: float) -> str:
-    for unit, size in (("h", 3600), ("min", 60)):
-        if seconds >= size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} s"
-
-
-def _size(count: int) -> str:
-    for unit, size in (("GB", 10**9), ("MB", 10**6)):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count / 1000:.1f} kB"

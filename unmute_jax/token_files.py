@@ -25,7 +25,19 @@ CONTEXT = ts.Context()
 
 
 class DamagedStore(InputError):
-    """The bytes of a store are not those that were written."""
+    """The bytes of a store are not those that were written.
+
+    Attributes:
+        why: What is wrong, without the name of the store.
+    """
+
+    def __init__(self, place: Place, why: object):
+        """`why` may be an error of tensorstore; its first line is kept."""
+        self.why = str(why).splitlines()[0][:300]
+        super().__init__(
+            f"token store {place} is damaged ({self.why}): embed again, what is "
+            "damaged is made again"
+        )
 
 
 def place_of(root: str | pathlib.Path) -> Place:
@@ -112,13 +124,4 @@ def clear_errors(place: Place) -> Generator[None, None, None]:
         refusal = re.search(r": ([^:]+) \[os_error_code", str(error))
         if refusal is not None:
             raise InputError(f"token store {place}: {refusal[1]}") from error
-        raise damaged(place, error) from error
-
-
-def damaged(place: Place, why: object) -> DamagedStore:
-    """The error for a store whose bytes are not those that were written."""
-    first = str(why).splitlines()[0][:300]
-    return DamagedStore(
-        f"token store {place} is damaged ({first}): embed again, what is damaged is "
-        "made again"
-    )
+        raise DamagedStore(place, error) from error

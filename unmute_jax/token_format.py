@@ -43,9 +43,9 @@ import tensorstore as ts
 from unmute_jax.errors import InputError
 from unmute_jax.token_files import (
     CONTEXT,
+    DamagedStore,
     Place,
     clear_errors,
-    damaged,
     folder,
     key_value_store,
     list_files,
@@ -200,18 +200,28 @@ def read_manifest(path: Place) -> dict[str, Any] | None:
     data = read_file(path, MANIFEST)
     if data is None:
         return None
-    with contextlib.suppress(ValueError):
-        return unsealed(data)
     try:
-        other = json.loads(data)["format"]  # The first one had no checksum.
-    except (ValueError, LookupError, TypeError):
-        other = FORMAT
-    if other == FORMAT:
-        raise damaged(path, f"the checksum of {MANIFEST} does not match")
+        manifest = unsealed(data)
+    except ValueError as error:
+        manifest = _unchecked(data)
+        if manifest is None:
+            why = f"the checksum of {MANIFEST} does not match"
+            raise DamagedStore(path, why) from error
+    if manifest["format"] == FORMAT:
+        return manifest
     raise InputError(
-        f"token store {path} has format {other}, this program reads format {FORMAT}: "
-        "embed again"
+        f"token store {path} has format {manifest['format']}, this program reads "
+        f"format {FORMAT}: embed again"
     )
+
+
+def _unchecked(data: bytes) -> dict[str, Any] | None:
+    """A manifest of the first formats, which had no checksum; None if it is no such."""
+    with contextlib.suppress(ValueError):
+        found = json.loads(data)
+        if isinstance(found, dict) and "checksum" not in found:
+            return found if found.get("format", FORMAT) != FORMAT else None
+    return None
 
 
 def check_same(path: Place, found: dict, wanted: dict) -> None:
@@ -254,8 +264,10 @@ def unsound_shards(path: Place, layout: Layout) -> dict[int, str]:
     return found
 
 
-def open_arrays(path: Place, layout: Layout) -> dict[str, ts.TensorStore]:
-    """The arrays of a store, for reading.
+def open_arrays(
+    path: Place, layout: Layout, names: Sequence[str] | None = None
+) -> dict[str, ts.TensorStore]:
+    """The arrays of a store, or some of them, for reading.
 
     Raises:
         DamagedStore: What describes an array is missing or was altered.
@@ -270,6 +282,7 @@ def open_arrays(path: Place, layout: Layout) -> dict[str, ts.TensorStore]:
                 open=True,
             )
             for name, array in layout.arrays.items()
+            if names is None or name in names
         }
         return {name: future.result() for name, future in opening.items()}
 

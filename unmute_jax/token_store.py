@@ -24,7 +24,6 @@ from unmute_jax.token_files import (
     DamagedStore,
     Place,
     clear_errors,
-    damaged,
     folder,
     place_of,
     sealed,
@@ -85,7 +84,7 @@ class TokenStore:
                 "embed again, it goes on where it stopped"
             )
         if unsound:
-            raise damaged(path, next(iter(unsound.values())))
+            raise DamagedStore(path, next(iter(unsound.values())))
         store = cls(path, manifest)
         _ = store._arrays  # What describes them may be damaged too.
         return store

@@ -1,14 +1,227 @@
-"""All token stores in one place: what is there, and why none of them is the wanted."""
+"""All token stores in one place: what is there, what of it is needed, and by whom."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import pathlib
-from collections.abc import Iterator
+import shutil
+import stat
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from unmute_jax.token_files import Place, list_files, place_of, read_file
-from unmute_jax.token_key import MANIFEST, differences
+from unmute_jax.errors import InputError
+from unmute_jax.readable import duration_text, size_text
+from unmute_jax.token_files import DamagedStore, Place, list_files, place_of, read_file
+from unmute_jax.token_format import Layout, read_manifest, unsound_shards
+from unmute_jax.token_key import FORMAT, MANIFEST, differences
+
+# Seconds without a new file after which nobody can be writing a store any more.
+QUIET = 2 * 3600.0
+# What manifests of all formats say besides their key.
+FACTS = ("format", "clips", "complete")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredTokens:
+    """A store as it lies on a local disk.
+
+    Attributes:
+        path: Its folder.
+        key: What its tokens are.
+        format: That of its files.
+        clips: Number of clips when it is complete.
+        done: Number of clips that are there, and in no shard that was found damaged.
+        complete: Whether it once was.
+        bytes: What it takes on disk.
+        written: Seconds since its last file was written.
+        used: Seconds since it was last written or read, as far as the system tells.
+    """
+
+    path: pathlib.Path
+    key: dict[str, Any]
+    format: int
+    clips: int
+    done: int
+    complete: bool
+    bytes: int
+    written: float
+    used: float
+
+    @property
+    def may_be_being_written(self) -> bool:
+        """Whether a process may be at work on it."""
+        return self.done < self.clips and self.written < QUIET
+
+    @property
+    def state(self) -> str:
+        """In a few words."""
+        if self.format != FORMAT:
+            return f"format {self.format}, this program has {FORMAT}"
+        if self.done < self.clips:
+            why = "damaged" if self.complete else "unfinished"
+            return f"{why}, {self.done} clips are there"
+        return "complete" if self.complete else "unfinished, all clips are there"
+
+
+# Whether somebody reads a store.
+Use = Callable[[StoredTokens], bool]
+
+
+def places(root: str | pathlib.Path) -> list[pathlib.Path]:
+    """The folders in `root` that have a manifest, whatever it says.
+
+    Raises:
+        InputError: It is no local folder.
+    """
+    root = _local(root)
+    return [root / name for name in _folders(root)]
+
+
+def list_stores(root: str | pathlib.Path) -> list[StoredTokens]:
+    """Every store in a folder, but for those with a damaged manifest.
+
+    Raises:
+        InputError: It is no local folder.
+    """
+    root = _local(root)
+    found = [_stored(root / name, m) for name, m in manifests_under(root)]
+    return [store for store in found if store is not None]
+
+
+def strays(
+    root: str | pathlib.Path, stores: Sequence[StoredTokens]
+) -> list[pathlib.Path]:
+    """The folders beside `stores`; nobody can tell what they hold."""
+    known = {store.path for store in stores}
+    return sorted(p for p in _local(root).glob("*") if p.is_dir() and p not in known)
+
+
+def table(stores: Sequence[StoredTokens]) -> str:
+    """A line per store, for a person."""
+    rows = [("tokens of", "encoder", "type", "clips", "size", "used", "state")]
+    for s in stores:
+        k, layers = s.key, s.key.get("layers")
+        kind = f"{k['dtype']}{f', {layers} layers' if layers else ''}"
+        of, used = f"{k['dataset']} {k['split']}", f"{duration_text(s.used)} ago"
+        facts = (kind, str(s.clips), size_text(s.bytes), used, s.state)
+        rows.append((of, k["encoder"]["name"], *facts))
+    folders = ["folder", *(s.path.name for s in stores)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join([*map(str.ljust, row, widths), name])
+        for row, name in zip(rows, folders, strict=True)
+    )
+
+
+def uses_of(run: pathlib.Path) -> Use:
+    """What tells the stores that a run, finished or not, reads.
+
+    Which lengths and layers it reads is not asked: rather one kept too many.
+
+    Args:
+        run: Its folder, with `config.json` and `sources.json`.
+
+    Raises:
+        InputError: They cannot be read.
+    """
+    try:
+        config, sources = (
+            json.loads((run / f"{name}.json").read_text("utf-8"))
+            for name in ("config", "sources")
+        )
+        dtype, encoder = config["tokens"]["dtype"], sources["encoder"]
+        # That of a split covers its clips; a data set may be known by several names.
+        fingerprints = dict(sources["fingerprints"])
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise InputError(f"{run} cannot be read as the folder of a run") from error
+
+    def uses(store: StoredTokens) -> bool:
+        key = store.key
+        mine = (dtype, encoder, fingerprints.get(key["split"]))
+        return mine == (key["dtype"], key["encoder"], key["fingerprint"])
+
+    return uses
+
+
+def uses_under(folder: pathlib.Path) -> list[Use]:
+    """`uses_of` all runs in a folder, however deep. A run without sources read none."""
+    return [uses_of(file.parent) for file in sorted(folder.rglob("sources.json"))]
+
+
+def unused(stores: Iterable[StoredTokens], uses: Sequence[Use]) -> list[StoredTokens]:
+    """The stores that nothing uses.
+
+    One of an older format can be used by nothing; of a newer format nobody can tell.
+    """
+    return [
+        store
+        for store in stores
+        if store.format < FORMAT
+        or (store.format == FORMAT and not any(use(store) for use in uses))
+    ]
+
+
+def remove(store: StoredTokens) -> None:
+    """Deletes a store; where this stops on the way, what is left is still listed.
+
+    Raises:
+        InputError: Something cannot be deleted.
+    """
+    try:
+        for part in store.path.iterdir():
+            if part.name != MANIFEST:
+                shutil.rmtree(part) if part.is_dir() else part.unlink()
+        shutil.rmtree(store.path)
+    except OSError as error:
+        raise InputError(f"{error.filename}: {error.strerror}") from error
+
+
+def _local(root: str | pathlib.Path) -> pathlib.Path:
+    root = place_of(root)
+    if isinstance(root, str):
+        raise InputError(f"{root} is no local folder: ask the tools of your bucket")
+    return root
+
+
+def _stored(path: pathlib.Path, manifest: dict[str, Any]) -> StoredTokens | None:
+    """What is known of a store; None where its manifest cannot be trusted."""
+    try:
+        read_manifest(path)
+    except DamagedStore:
+        return None
+    except InputError:  # Of another format.
+        done = manifest["clips"]
+    else:
+        layout = Layout.of(manifest)
+        done = layout.clips - layout.clips_in(unsound_shards(path, layout))
+    stats, now = dict(_stats(path)), time.time()
+    written = max(s.st_mtime for s in stats.values())
+    # Not the manifest: whoever lists stores reads it.
+    read = [s.st_atime for name, s in stats.items() if name != path / MANIFEST]
+    return StoredTokens(
+        path=path,
+        key=manifest["key"],
+        format=manifest["format"],
+        clips=manifest["clips"],
+        done=done,
+        complete=manifest["complete"],
+        bytes=sum(s.st_size for s in stats.values()),
+        written=now - written,
+        used=now - max(written, *read),
+    )
+
+
+def _stats(folder: pathlib.Path) -> Iterator[tuple[pathlib.Path, os.stat_result]]:
+    """Of all files; those that somebody takes away meanwhile are left out."""
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            found = path.stat()
+            if stat.S_ISREG(found.st_mode):
+                yield path, found
 
 
 def manifests_under(root: str | pathlib.Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -21,7 +234,7 @@ def manifests_under(root: str | pathlib.Path) -> Iterator[tuple[str, dict[str, A
         data = read_file(place, f"{name}/{MANIFEST}")
         try:
             manifest = json.loads(data or b"")
-            _subject(manifest["key"])
+            _ = _subject(manifest["key"]), *map(manifest.__getitem__, FACTS)
         except (ValueError, LookupError, TypeError):
             continue
         yield name, manifest
