@@ -88,6 +88,18 @@ def test_easy_negatives_do_not_count():
     assert loss(jnp.full((1, 3), -4.0), jnp.zeros((1, 3))) == 0.0
 
 
+def test_a_wrong_class_that_is_surely_on_has_a_gradient_without_the_clip_alone():
+    def pull(logit, **options):
+        loss = make_loss("asymmetric", **options)
+        return jax.grad(lambda x: loss(x, jnp.zeros((1, 1))).sum())(
+            jnp.full((1, 1), logit)
+        )[0, 0]
+
+    assert pull(2.0) > 0.1
+    assert pull(15.0) < 1e-4
+    assert pull(15.0, clip=0.0) > 0.9
+
+
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [

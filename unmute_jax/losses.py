@@ -40,6 +40,10 @@ def asymmetric(
     paper does not state its constants; the defaults are those of its first author's
     earlier code.
 
+    The clip has another side: the gradient of a negative also vanishes as `p` nears 1.
+    A class that too large first steps have turned on everywhere stays on, and the loss
+    stays finite. Warm-up, lower rates or `bce` prevent it.
+
     Args:
         logits: Before the sigmoid.
         targets: In [0, 1].

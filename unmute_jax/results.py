@@ -8,7 +8,7 @@ import json
 import math
 import os
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -136,26 +136,69 @@ def rows(records: Iterable[Record], order: Sequence[str]) -> list[Row]:
     return [_row(name, by_probe[name]) for name in order if name in by_probe]
 
 
-def _row(probe: str, records: list[Record]) -> Row:
+def scores_by_seed(records: Sequence[Record]) -> dict[int, float]:
+    """The test score of each seed, the mean over protocols; records of one probe."""
     seeds = sorted({r.seed for r in records})
-    per_seed = [np.mean([r.test for r in records if r.seed == s]) for s in seeds]
+    return {s: float(np.mean([r.test for r in records if r.seed == s])) for s in seeds}
+
+
+def _row(probe: str, records: list[Record]) -> Row:
+    per_seed = list(scores_by_seed(records).values())
     stacks = {(r.protocol, r.seconds) for r in records}
     return Row(
         probe=probe,
         options=records[0].probe_options,
         validation=float(np.mean([r.validation for r in records])),
         test=float(np.mean(per_seed)),
-        test_sd=float(np.std(per_seed, ddof=1)) if len(seeds) > 1 else math.nan,
-        seeds=len(seeds),
+        test_sd=float(np.std(per_seed, ddof=1)) if len(per_seed) > 1 else math.nan,
+        seeds=len(per_seed),
         rates=tuple(sorted({r.learning_rate for r in records if r.learning_rate})),
         seconds=sum(s for _, s in stacks),
         parameters=records[0].parameters,
-        notes=tuple(dict.fromkeys(n for r in records for n in r.notes)),
+        notes=notes_of(records),
         more={
             name: float(np.mean([r.more[name] for r in records]))
             for name in records[0].more
         },
     )
+
+
+# A seed is told whose validation score is below this share of the best seed's, and by
+# more than this much, which few clips alone may make.
+FAR_BELOW, FAR_APART = 3 / 4, 0.1
+
+
+def notes_of(records: Sequence[Record]) -> tuple[str, ...]:
+    """What a reader of one probe's scores should know, from all its records."""
+    written = dict.fromkeys(note for r in records for note in r.notes)
+    return (*written, *_unstable(records))
+
+
+def _unstable(records: Sequence[Record]) -> Iterator[str]:
+    """A line for each protocol with seeds that diverged or ended far below the best.
+
+    Their rate was good for the seed that it was chosen with.
+    """
+    protocols = list(dict.fromkeys(r.protocol for r in records))
+    for protocol in protocols:
+        mine = [r for r in records if r.protocol == protocol]
+        finite = [r.validation for r in mine if math.isfinite(r.validation)]
+        best = max(finite, default=math.nan)
+        least = min(FAR_BELOW * best, best - FAR_APART)
+        bad = {
+            r.seed: f"{100 * r.validation:.1f}"
+            for r in sorted(mine, key=lambda r: r.seed)
+            if not r.validation >= least
+        }
+        rate = mine[0].learning_rate
+        if bad and rate is not None:
+            where = f" on {protocol}" if len(protocols) > 1 else ""
+            which = ", ".join(f"seed {seed} {score}" for seed, score in bad.items())
+            yield (
+                f"{mine[0].probe}: unstable at learning rate {rate:g}{where}: the "
+                f"best seed validates at {100 * best:.1f}, but {which}; "
+                "lower rates may help, or config.optimizer.warmup=0.1"
+            )
 
 
 def table(records: Sequence[Record], order: Sequence[str]) -> Table:

@@ -280,7 +280,11 @@ def test_mistakes_are_named(name, options, message):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("mhca", {"num_heads": 3}, "num_heads=3 does not divide the 5 features"),
+        (
+            "mhca",
+            {"num_heads": 3},
+            "num_heads=3 does not divide the 5 features; 1 does",
+        ),
         ("esimpool", {}, "num_heads=12 does not divide the 5 features"),
         ("ep", {"reduction": 2}, "reduction=2 does not divide the 5 features"),
         ("ep", {}, "num_queries=32 does not divide the 5 features of the values"),

@@ -14,6 +14,8 @@ from unmute_jax.training import experiment, plan
 from unmute_jax.training import materials as materials_module
 from unmute_jax.training.workdir import Workdir
 
+NAN = float("nan")
+
 
 def run(folder, made=None, **changes):
     made = made or materials(settings(**changes))
@@ -107,6 +109,28 @@ def test_pictures_and_table_can_be_made(finished, tmp_path):
     tests = [r.test for r in records if r.probe == "linear"]
     assert rows[0].test == pytest.approx(np.mean(tests))
     assert rows[0].test_sd == pytest.approx(np.std(tests, ddof=1))
+
+
+def test_seeds_that_were_lost_are_told_below_the_table(finished):
+    records, _ = finished
+    names = ("linear", "protobin")
+    assert "unstable" not in results.table(records, names).caption
+
+    def validating(scores):
+        return [
+            dataclasses.replace(records[0], protocol=p, seed=k, validation=v)
+            for p, found in scores.items()
+            for k, v in enumerate(found)
+        ]
+
+    (row,) = results.rows(validating({"a": [0.1, 0.8, 0.7, NAN]}), names)
+    (told,) = [note for note in row.notes if "unstable" in note]
+    assert "linear: unstable at learning rate" in told
+    assert "validates at 80.0, but seed 0 10.0, seed 3 nan;" in told
+    found = validating({"a": [0.8, 0.65], "b": [0.7, 0.3], "c": [0.09, 0.0]})
+    (row,) = results.rows(found, names)
+    (told,) = [note for note in row.notes if "unstable" in note]
+    assert "on b: the best seed validates at 70.0, but seed 1 30.0;" in told
 
 
 def test_the_held_out_split_is_read_after_everything_was_chosen(tmp_path, monkeypatch):

@@ -73,9 +73,10 @@ class Probe(nn.Module):
         """Raises InputError where `features` cannot be cut into that many parts."""
         value = getattr(self, field)
         if features % value:
+            fits = max(n for n in range(1, value) if features % n == 0)
             raise InputError(
                 f"{type(self).__name__}: {field}={value} does not divide the "
-                f"{features} {what}"
+                f"{features} {what}; {fits} does"
             )
 
     def fit(self, x: Tokens | Summary, labels: Float[Any, "B C"]) -> Any:

@@ -10,6 +10,7 @@ from unmute_jax.report.grid import Cell, Grid, flat
 from unmute_jax.report.names import has_published_weights
 from unmute_jax.report.section import Section
 from unmute_jax.report.tables import Table
+from unmute_jax.results import notes_of
 
 # Settings with a table of their own, and those that change no number.
 _ELSEWHERE = (
@@ -152,7 +153,7 @@ def _notes(grid: Grid) -> Table:
     """Each note with the cells that carry it."""
     found: dict[str, list[Cell]] = {}
     for cell in grid.cells:
-        for note in dict.fromkeys(n for f in cell.found for n in f.record.notes):
+        for note in notes_of([f.record for f in cell.found]):
             found.setdefault(note, []).append(cell)
     return Table(
         name="notes",

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
 
 from unmute_jax import losses, probes
 from unmute_jax.config import Experiment, options_of
@@ -11,6 +16,7 @@ from unmute_jax.datasets import Dataset, Protocol, load_dataset
 from unmute_jax.encoders import Source, load_source
 from unmute_jax.errors import InputError
 from unmute_jax.token_key import plain
+from unmute_jax.tokens import Tokens
 from unmute_jax.training import selection, trials
 
 
@@ -55,12 +61,14 @@ def prepare(settings: Experiment) -> Materials:
             f"{dataset.name} has labels of whole clips, no onsets and offsets: "
             "config.labels=frames needs them"
         )
+    made = make_probes(settings, len(dataset.classes))
+    _check_widths(made, encoder, dataset)
     return Materials(
         settings=settings,
         dataset=dataset,
         encoder=encoder,
         protocols=dataset.protocols(settings.dataset_options.test_fold),
-        probes=make_probes(settings, len(dataset.classes)),
+        probes=made,
         loss=made_loss,
     )
 
@@ -142,6 +150,31 @@ def _check_framewise(name: str, probe: probes.Probe) -> None:
             "config.labels=frames needs the option of it that reads something else, "
             "such as config.probe_options.input=mean"
         )
+
+
+def _check_widths(
+    made: Mapping[str, probes.Probe], encoder: Source, dataset: Dataset
+) -> None:
+    """Finds a probe that cannot cut the tokens, before there are any."""
+    (t, f), d = encoder.grid(dataset.clip_seconds), encoder.num_features
+
+    def start(probe: probes.Probe) -> Any:
+        clip = Tokens(
+            patches=jnp.zeros((1, t, f, d)),
+            cls=jnp.zeros((1, d)),
+            mask=jnp.ones((1, t), jnp.bool_),
+        )
+        return probe.init(jax.random.key(0), clip)
+
+    for name, probe in made.items():
+        if probe.reads == "tokens":
+            try:
+                jax.eval_shape(functools.partial(start, probe))
+            except InputError as error:
+                raise InputError(
+                    f"probe {name!r} on the tokens of {encoder.description}: {error}: "
+                    "see config.probe_options"
+                ) from error
 
 
 def make_probes(settings: Experiment, num_classes: int) -> dict[str, probes.Probe]:
