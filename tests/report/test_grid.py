@@ -103,3 +103,17 @@ def test_what_is_wrong_is_told_in_a_line(tmp_path):
     message = refusal(tmp_path / "one", tmp_path / "three")
     assert message.startswith("urban is scored by mAP in ")
     assert "by accuracy in " in message
+
+
+def test_only_the_same_folds_are_compared(tmp_path):
+    grid = grid_of(
+        tmp_path,
+        *(record(probe="linear", protocol=f"fold {k}", test=0.3) for k in (1, 2)),
+        record(probe="mhca", protocol="fold 1", test=0.5),
+        *(record(probe="simpool", protocol=f"fold {k}", test=0.4) for k in (1, 2)),
+    )
+    begun, whole = (grid.at("urban", "EAT", p) for p in ("mhca", "simpool"))
+    assert begun is not None
+    assert whole is not None
+    assert grid.linear_beside(begun) is None
+    assert grid.linear_beside(whole) is grid.at("urban", "EAT", "linear")

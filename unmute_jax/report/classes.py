@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib.patheffects import withStroke
 
 from unmute_jax.report import drawing
 from unmute_jax.report.grid import Cell, Grid
@@ -105,18 +106,17 @@ def _comparison(grid: Grid, dataset: str) -> Comparison | None:
     probes = [p for p in grid.probes if any(c.probe == p for c in cells)]
     base = next((p for p in probes if p.split(" ")[0] == "linear"), probes[0])
     mine = {c.encoder: c for c in cells if c.probe == base}
+    beside = [c for c in cells if c.encoder in mine]
+    beside = [c for c in beside if c.folds == mine[c.encoder].folds]
     gains = {
         probe: float(np.mean([c.mean - mine[c.encoder].mean for c in pairs]))
         for probe in probes
-        if probe != base
-        and (pairs := [c for c in cells if c.probe == probe and c.encoder in mine])
+        if probe != base and (pairs := [c for c in beside if c.probe == probe])
     }
     if not gains:
         return None
     other = max(gains, key=lambda probe: gains[probe])
-    pairs = [
-        (mine[c.encoder], c) for c in cells if c.probe == other and c.encoder in mine
-    ]
+    pairs = [(mine[c.encoder], c) for c in beside if c.probe == other]
     before, after = ([_mean(p[i]) for p in pairs] for i in (0, 1))
     classes = tuple(
         c
@@ -195,4 +195,5 @@ def _name_ends(axis: Any, c: Comparison) -> None:
             ha="right" if is_right else "left",
             va="center",
             fontsize=6,
+            path_effects=[withStroke(linewidth=2, foreground="white")],
         )

@@ -120,11 +120,11 @@ class Grid:
         return {(c.dataset, c.encoder, c.probe): c for c in self.cells}
 
     @functools.cached_property
-    def _linear(self) -> dict[tuple[str, str, str], Cell]:
-        found: dict[tuple[str, str, str], Cell] = {}
+    def _linear(self) -> dict[Hashable, Cell]:
+        found: dict[Hashable, Cell] = {}
         for cell in sorted(self.cells, key=lambda c: len(c.first.probe_options)):
             if cell.first.probe == "linear":
-                found.setdefault((cell.dataset, cell.encoder, cell.recipe), cell)
+                found.setdefault(_company(cell), cell)
         return found
 
     def at(self, dataset: str, encoder: str, probe: str) -> Cell | None:
@@ -132,8 +132,8 @@ class Grid:
         return self._index.get((dataset, encoder, probe))
 
     def linear_beside(self, cell: Cell) -> Cell | None:
-        """The linear probe that was trained like `cell`."""
-        return self._linear.get((cell.dataset, cell.encoder, cell.recipe))
+        """The linear probe that was trained like `cell`, on the same folds."""
+        return self._linear.get(_company(cell))
 
     def of_dataset(self, dataset: str) -> list[Cell]:
         """In order of probes and encoders."""
@@ -222,6 +222,11 @@ def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             found[prefix + key] = value
     return found
+
+
+def _company(cell: Cell) -> Hashable:
+    """What two probes must share to be compared."""
+    return cell.dataset, cell.encoder, cell.recipe, cell.folds
 
 
 def _check_metrics(found: Sequence[Found]) -> None:

@@ -35,30 +35,41 @@ th.n, td.n { text-align: right; font-variant-numeric: tabular-nums;
   white-space: nowrap }
 td small { display: block; font-size: .78rem; white-space: nowrap }
 tbody tr:hover td { background: var(--stripe) }
-th button { all: unset; cursor: pointer; font-weight: 600 }
+th { font-weight: 600; vertical-align: bottom }
+th button { background: none; border: 0; margin: 0; padding: 0; font: inherit;
+  color: inherit; text-align: inherit; cursor: pointer }
 th button:focus-visible { outline: 2px solid var(--link) }
 th[aria-sort=ascending] button::after { content: " ▲" }
 th[aria-sort=descending] button::after { content: " ▼" }
 img { max-width: 100%; height: auto; background: #fff; border-radius: 4px;
   margin: .5rem 0 }
-@media print { body { max-width: none; font-size: 10px } nav { display: none }
-  .wide { overflow: visible } img { break-inside: avoid; max-height: 24cm }
-  tr { break-inside: avoid } h2 { break-after: avoid } }
+@media (max-width: 45rem) { .wide img { max-width: none; width: 44rem } }
+@media print { html { font-size: 11px } body { max-width: none; font-size: 1rem }
+  nav, .screen { display: none } .wide { overflow: visible }
+  th, td { padding: .15rem .45rem .15rem 0 } td small { white-space: normal }
+  th:first-child, td:first-child { position: static }
+  img { break-inside: avoid; max-height: 23cm; max-width: 17cm }
+  tr { break-inside: avoid } h2, caption, summary { break-after: avoid } }
 """
 # Sorts by the value in data-v, or by the text; a second click turns it round.
 SCRIPT = """
-document.querySelectorAll('th button').forEach(b => b.onclick = () => {
-  const th = b.parentNode, body = th.closest('table').tBodies[0];
+function sort(th) {
   const up = th.getAttribute('aria-sort') === 'descending' ? 1 : -1;
   const key = r => { const d = r.cells[th.cellIndex];
     return d.dataset.v === undefined ? d.textContent : +d.dataset.v };
   const compare = (p, q) => typeof p === typeof q
-    ? (typeof p === 'number' ? p - q : p.localeCompare(q))
-    : (typeof p === 'number' ? up : -up);
+    ? up * (typeof p === 'number' ? p - q : p.localeCompare(q))
+    : (typeof p === 'number' ? -1 : 1);
   th.parentNode.querySelectorAll('th').forEach(h => h.removeAttribute('aria-sort'));
   th.setAttribute('aria-sort', up > 0 ? 'ascending' : 'descending');
-  [...body.rows].sort((p, q) => up * compare(key(p), key(q)))
-    .forEach(r => body.append(r));
+  const body = th.closest('table').tBodies[0];
+  [...body.rows].sort((p, q) => compare(key(p), key(q))).forEach(r => body.append(r));
+}
+document.querySelectorAll('th').forEach(th => {
+  const button = document.createElement('button');
+  button.append(...th.childNodes);
+  button.onclick = () => sort(th);
+  th.append(button);
 });
 addEventListener('beforeprint', () =>
   document.querySelectorAll('details').forEach(d => d.open = true));
@@ -76,7 +87,8 @@ def page(title: str, summary: str, sections: Sequence[Section]) -> str:
             f"<title>{html.escape(title)}</title>",
             f"<style>{STYLE}</style></head><body>",
             f"<h1>{html.escape(title)}</h1>",
-            f"<p>{html.escape(summary)}. A click on the head of a column sorts.</p>",
+            f"<p>{html.escape(summary)}. "
+            '<span class="screen">A click on the head of a column sorts.</span></p>',
             f"<nav>{''.join(links)}</nav>",
             *map(_section, sections),
             f"<script>{SCRIPT}</script>",
@@ -100,13 +112,15 @@ def _section(section: Section) -> str:
 def _picture(picture: Picture) -> str:
     data = base64.b64encode(picture.png).decode()
     alt = html.escape(picture.alt, quote=True)
-    return f'<img alt="{alt}" src="data:image/png;base64,{data}">'
+    return (
+        f'<div class="wide"><img alt="{alt}" src="data:image/png;base64,{data}"></div>'
+    )
 
 
 def _table(table: Table) -> str:
     kinds = [" class=n" * table.is_number(i) for i in range(len(table.columns))]
     head = "".join(
-        f"<th{kind}><button>{html.escape(name)}</button></th>"
+        f"<th{kind}>{html.escape(name)}</th>"
         for name, kind in zip(table.columns, kinds, strict=True)
     )
     rows = "\n".join(

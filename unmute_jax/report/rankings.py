@@ -52,8 +52,8 @@ def section(grid: Grid, resampler: Resampler) -> Section:
     words = [
         "Encoders are ranked on each data set by their mean score (1 is best, equals "
         "share), and ranks are averaged over the data sets on which all encoders of "
-        "that probe were run. In small, 95 % intervals: first of other test clips and "
-        "seeds, then of other data sets.",
+        "that probe were run, on the same folds. In small, 95 % intervals: first of "
+        "other test clips and seeds, then of other data sets.",
         _basis(grid),
     ]
     if not rankings:
@@ -84,7 +84,11 @@ def _rankings(grid: Grid, resampler: Resampler) -> list[Ranking]:
             e for e in grid.encoders if any(grid.at(d, e, probe) for d in grid.datasets)
         ]
         table = {d: [grid.at(d, e, probe) for e in encoders] for d in grid.datasets}
-        whole = {d: [c for c in row if c] for d, row in table.items() if all(row)}
+        whole = {
+            d: [c for c in row if c]
+            for d, row in table.items()
+            if all(c is not None and row[0] and c.folds == row[0].folds for c in row)
+        }
         if len(encoders) < 2 or not whole:
             continue
         columns = list(whole.values())

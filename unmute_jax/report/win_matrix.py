@@ -63,8 +63,12 @@ def section(grid: Grid) -> Section:
 
 def _wins(grid: Grid) -> np.ndarray:
     encoders = [e for e in grid.encoders if not e.split(" ")[0].endswith("+")]
-    configurations = list(itertools.product(grid.datasets, encoders))
-    cells = [[grid.at(d, e, p) for d, e in configurations] for p in grid.probes]
+    # Cells of other folds are of other clips.
+    configurations = dict.fromkeys(
+        (c.dataset, c.encoder, c.folds) for c in grid.cells if c.encoder in encoders
+    )
+    found = [[(grid.at(d, e, p), f) for d, e, f in configurations] for p in grid.probes]
+    cells = [[c if c and c.folds == f else None for c, f in row] for row in found]
     means, sds = (
         np.asarray([[np.nan if c is None else f(c) for c in row] for row in cells])
         for f in (lambda c: c.mean, lambda c: c.sd)
