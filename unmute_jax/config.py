@@ -144,6 +144,27 @@ class Optimizer:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """The search="sweep" (paper section 5: 50 trials, half of each kind)."""
+
+    # Trials of a Sobol sequence, then trials that TPE proposes, some at a time.
+    sobol: int = 25
+    tpe: int = 25
+    tpe_at_once: int = 5
+    # Ranges; None: those of the paper for the probe.
+    lowest_rate: float | None = None
+    highest_rate: float | None = None
+    lowest_decay: float = 1e-5
+    highest_decay: float = 5e-4
+    # Successive halving: after 1/9 and 1/3 of the epochs one trial in 3 goes on. The
+    # paper's numbers are not known; 0 halvings train every trial to its end.
+    halvings: int = 2
+    reduction: int = 3
+    # How many of the best are trained with all seeds, for validation to choose from.
+    top: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
 class Loss:
     """The training loss; the paper's constants are not known (paper section 4)."""
 
@@ -203,6 +224,9 @@ class Experiment:
     labels: str = "clip"
     epochs: int = 30
     batch_size: int = 128
+    # How rates are found: "rates", all of optimizer.learning_rates with one weight
+    # decay; "sweep", a search over both.
+    search: str = "rates"
     # Trainings of each probe that the final score is the mean of.
     seeds: int = 5
     # The first seed; also seeds the order of the clips.
@@ -223,6 +247,7 @@ class Experiment:
     encoder_options: EncoderOptions = field(default_factory=EncoderOptions)
     probe_options: ProbeOptions = field(default_factory=ProbeOptions)
     optimizer: Optimizer = field(default_factory=Optimizer)
+    sweep: Sweep = field(default_factory=Sweep)
     loss: Loss = field(default_factory=Loss)
     tokens: TokenOptions = field(default_factory=TokenOptions)
     frames: Frames = field(default_factory=Frames)
@@ -238,6 +263,8 @@ class Experiment:
         _one_of("audio.on_bad", self.audio.on_bad, ("fail", "skip"))
         _one_of("tokens.dtype", self.tokens.dtype, ("bfloat16", "float32", "int8"))
         _one_of("labels", self.labels, ("clip", "frames"))
+        _one_of("search", self.search, ("rates", "sweep"))
+        _check_sweep(self.sweep)
         _one_of("frames.rule", self.frames.rule, ("half", "any"))
         if self.labels == "frames" and self.loss.name == "cross_entropy":
             raise InputError(
@@ -288,6 +315,22 @@ class Experiment:
         """The folder of the run, named by what it does."""
         parts = (self.dataset, self.encoder, *self.probe_names, self.digest())
         return "runs/" + "-".join(p.replace("/", "_") for p in parts)
+
+
+def _check_sweep(sweep: Sweep) -> None:
+    least = {"sobol": 1, "tpe": 0, "tpe_at_once": 1, "halvings": 0, "reduction": 2}
+    for name, lowest in {**least, "top": 1}.items():
+        if getattr(sweep, name) < lowest:
+            raise InputError(
+                f"config.sweep.{name}={getattr(sweep, name)}: must be at least {lowest}"
+            )
+    for name in ("rate", "decay"):
+        low, high = (getattr(sweep, f"{end}_{name}") for end in ("lowest", "highest"))
+        if (low is not None and low <= 0) or (None not in (low, high) and low >= high):
+            raise InputError(
+                f"config.sweep.lowest_{name}={low} and highest_{name}={high}: must be "
+                "above zero, the lowest below the highest"
+            )
 
 
 def default_config() -> Any:

@@ -39,7 +39,8 @@ class Record:
         validation: The score that was compared.
         test: The score of this trial on the test split, computed once.
         per_class: Average precision per class; None without positives.
-        search: Every rate that was tried, with its validation score.
+        search: Every trial that was compared: its rates and its validation score, and
+            after a sweep the epochs it had and its status (see `SearchTrial`).
         seconds: Training of the whole stack that this trial was part of.
         settings: The configuration.
         facts: Whatever else the numbers depend on (data, tokens, versions, device).
@@ -65,7 +66,7 @@ class Record:
     test: float
     per_class: dict[str, float | None]
     masked_classes: int
-    search: tuple[dict[str, float | None], ...]
+    search: tuple[dict[str, Any], ...]
     seconds: float
     settings: dict[str, Any]
     facts: dict[str, Any]
@@ -76,6 +77,62 @@ class Record:
     def file_name(self) -> str:
         """`<hash of the key>.json`."""
         return record_name(**{k: getattr(self, k) for k in KEY})
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchTrial:
+    """One training of a search, which is compared on the validation split alone.
+
+    Attributes:
+        experiment: As of `Record`, like all of the key.
+        number: Its place in the search.
+        proposed_by: "sobol" or "tpe".
+        status: "finished"; "stopped", because others were better at the same epoch;
+            "diverged".
+        epochs: It was trained for.
+        validation: The score that was compared; None where it diverged.
+        scores: (epoch, validation score) whenever it was looked at.
+    """
+
+    experiment: str
+    dataset: str
+    encoder: str
+    probe: str
+    protocol: str
+    seed: int
+    number: int
+    proposed_by: str
+    learning_rate: float
+    weight_decay: float
+    status: str
+    epochs: int
+    validation: float | None
+    scores: tuple[tuple[int, float | None], ...]
+
+    def file_name(self) -> str:
+        """`<hash of the key and the number>.json`."""
+        return record_name(**{k: getattr(self, k) for k in (*KEY, "number")})
+
+    def summary(self) -> dict[str, Any]:
+        """What a `Record` keeps of it."""
+        names = ("learning_rate", "weight_decay", "validation", "epochs", "status")
+        return {name: getattr(self, name) for name in names}
+
+
+def write_search_trial(folder: str | os.PathLike[str], trial: SearchTrial) -> None:
+    """Writes `trial` to its own file in `folder`, whole or not at all."""
+    text = json.dumps(dataclasses.asdict(trial), indent=1)
+    write_atomically(pathlib.Path(folder) / trial.file_name(), text + "\n")
+
+
+def read_search_trial(path: str | os.PathLike[str]) -> SearchTrial:
+    """The trial in one file."""
+    try:
+        values = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+        values["scores"] = tuple((int(e), s) for e, s in values["scores"])
+        return SearchTrial(**values)
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not a trial of a search ({error})") from error
 
 
 def record_name(**key: str | int) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib.metadata
 import pathlib
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
@@ -19,7 +21,7 @@ from unmute_jax.embedding import embed
 from unmute_jax.probes import probe_options
 from unmute_jax.token_key import plain
 from unmute_jax.token_store import TokenStore
-from unmute_jax.training import frame_scores, loop, selection, trials
+from unmute_jax.training import frame_scores, loop, selection, sweep, trials
 from unmute_jax.training.inputs import Inputs, what_is_read
 from unmute_jax.training.materials import (
     Materials,
@@ -163,16 +165,16 @@ class Finalists:
     Attributes:
         params: With a leading axis of seeds.
         choices: What validation said of each.
-        rate: The learning rate that was chosen; None where nothing was trained.
-        search: Every rate that was tried, with its validation score.
+        best: Rate and decay that were chosen; None where nothing was trained.
+        search: Every trial that was compared.
         seconds: Time spent on all stacks.
     """
 
     params: trials.Params
     choices: list[selection.Choice]
-    rate: float | None
-    search: tuple[dict[str, float | None], ...]
-    seconds: float
+    best: trials.Trial | None
+    search: tuple[dict[str, Any], ...]
+    seconds: float = 0.0
 
 
 def _run_probe(
@@ -194,25 +196,20 @@ def _run_probe(
 def _train_probe(
     materials: Materials, workdir: Workdir, name: str, data: ProtocolData, mesh: Mesh
 ) -> Finalists:
-    """Search over the rates with one seed, repeats of the best with the others."""
+    """A search with the first seed, then the best it found with all of them."""
     settings, probe = materials.settings, materials.probes[name]
-    decay, protocol = settings.optimizer.weight_decay, data.protocol.name
+    seeds, protocol = seeds_of(materials, name), data.protocol.name
+    started = time.monotonic()
 
-    def train(
-        stage: str, rates: tuple[float, ...], seeds: tuple[int, ...]
-    ) -> loop.Trained:
-        stack = tuple(
-            trials.Trial(learning_rate=r, weight_decay=decay, seed=s)
-            for r in rates
-            for s in seeds
-        )
+    def train(stage: str, stack: tuple[trials.Trial, ...]) -> loop.Trained:
         if stage == "refit":
             clips, validation = data.refit(probe.reads), None
         else:
             clips, validation = data.development(probe.reads)
-        kind, label = materials.task, f"{name}, {protocol}, {stage}"
         return loop.train(
-            loop.Task(label, kind, clips, validation),
+            loop.Task(
+                f"{name}, {protocol}, {stage}", materials.task, clips, validation
+            ),
             probe,
             stack,
             materials.loss,
@@ -222,41 +219,113 @@ def _train_probe(
             lambda history: workdir.log(name, protocol, stage, stack, history),
         )
 
-    # Choose the rate with the first seed.
-    seeds, rates = seeds_of(materials, name), settings.optimizer.learning_rates
-    searched = train("search", rates, seeds[:1])
-    assert searched.scores is not None
-    choice = selection.choose(searched.scores, settings.report_epoch)
-    best = rates[choice.trial]
-    choices, seconds = [choice], searched.seconds
-    chosen = slice(choice.trial, choice.trial + 1)
-    stacks = [jax.tree.map(lambda x: x[chosen], searched.params)]
-
-    # Train the chosen rate with the other seeds.
-    if seeds[1:]:
-        repeated = train("repeat", (best,), seeds[1:])
-        assert repeated.scores is not None
-        epoch, found = repeated.scores.reported(settings.report_epoch)
-        choices += [selection.Choice(i, epoch, float(s)) for i, s in enumerate(found)]
-        stacks.append(repeated.params)
-        seconds += repeated.seconds
+    if settings.search == "sweep":
+        found = _sweep(materials, workdir, name, data, mesh, train)
+    else:
+        found = _search_rates(materials, name, train)
 
     # Or all seeds again, on training and validation clips together.
-    if settings.refit:
-        refitted = train("refit", (best,), seeds)
-        stacks, seconds = [refitted.params], seconds + refitted.seconds
+    if settings.refit and found.best is not None:
+        refitted = train("refit", _with_seeds(found.best, seeds))
+        found = dataclasses.replace(found, params=refitted.params)
+    return dataclasses.replace(found, seconds=time.monotonic() - started)
 
+
+Train = Callable[[str, tuple[trials.Trial, ...]], loop.Trained]
+
+
+def _search_rates(materials: Materials, name: str, train: Train) -> Finalists:
+    """Every rate with the first seed, the best with the others."""
+    settings, seeds = materials.settings, seeds_of(materials, name)
+    stack = tuple(
+        trials.Trial(
+            learning_rate=rate,
+            weight_decay=settings.optimizer.weight_decay,
+            seed=seeds[0],
+        )
+        for rate in settings.optimizer.learning_rates
+    )
+    searched = train("search", stack)
+    assert searched.scores is not None
+    choice = selection.choose(searched.scores, settings.report_epoch)
+    best = stack[choice.trial]
+    choices, params = [choice], [_trial(searched.params, choice.trial)]
+    if seeds[1:]:
+        repeated = train("repeat", _with_seeds(best, seeds[1:]))
+        choices += _choices(repeated, settings.report_epoch)
+        params.append(repeated.params)
     _, at_epoch = searched.scores.reported(settings.report_epoch)
     return Finalists(
-        params=jax.tree.map(lambda *x: np.concatenate(x), *map(jax.device_get, stacks)),
+        params=jax.tree.map(lambda *x: np.concatenate(x), *params),
         choices=choices,
-        rate=best,
+        best=best,
         search=tuple(
-            {"learning_rate": r, "validation": finite(s)}
-            for r, s in zip(rates, at_epoch, strict=True)
+            {"learning_rate": t.learning_rate, "validation": finite(s)}
+            for t, s in zip(stack, at_epoch, strict=True)
         ),
-        seconds=seconds,
     )
+
+
+def _sweep(
+    materials: Materials,
+    workdir: Workdir,
+    name: str,
+    data: ProtocolData,
+    mesh: Mesh,
+    train: Train,
+) -> Finalists:
+    """The search of `training.sweep`, then its best trials with all seeds."""
+    settings, seeds = materials.settings, seeds_of(materials, name)
+    probe, protocol = materials.probes[name], data.protocol
+    clips, validation = data.development(probe.reads)
+    label = f"{name}, {protocol.name}, search"
+    study = sweep.Study(
+        key=_key(materials, name, protocol, seeds[0]),
+        task=loop.Task(label, materials.task, clips, validation),
+        probe=probe,
+        loss=materials.loss,
+        settings=settings,
+        mesh=mesh,
+        workdir=workdir,
+    )
+    tried = study.run()
+    finished = [t for t in tried if t.status == "finished"]
+    # The order of equals is that of their proposal.
+    finished.sort(key=lambda t: -(t.validation or 0.0))
+    found = []
+    for place, one in enumerate(finished[: settings.sweep.top], start=1):
+        trial = trials.Trial(
+            learning_rate=one.learning_rate, weight_decay=one.weight_decay, seed=0
+        )
+        trained = train(f"repeat {place}", _with_seeds(trial, seeds))
+        choices = _choices(trained, settings.report_epoch)
+        mean = float(np.mean([c.validation for c in choices]))
+        found.append((mean, trial, trained.params, choices))
+    _, best, params, choices = max(found, key=lambda x: x[0])
+    return Finalists(
+        params=params,
+        choices=choices,
+        best=best,
+        search=tuple(t.summary() for t in tried),
+    )
+
+
+def _with_seeds(
+    trial: trials.Trial, seeds: tuple[int, ...]
+) -> tuple[trials.Trial, ...]:
+    return tuple(dataclasses.replace(trial, seed=seed) for seed in seeds)
+
+
+def _choices(trained: loop.Trained, report_epoch: str) -> list[selection.Choice]:
+    """What validation says of each trial at the epoch that is reported."""
+    assert trained.scores is not None
+    epoch, found = trained.scores.reported(report_epoch)
+    return [selection.Choice(i, epoch, float(s)) for i, s in enumerate(found)]
+
+
+def _trial(params: trials.Params, k: int) -> trials.Params:
+    """The `k`-th of a stack, still with a leading axis."""
+    return jax.tree.map(lambda x: x[k : k + 1], params)
 
 
 def _fit_probe(
@@ -284,7 +353,7 @@ def _fit_probe(
     return Finalists(
         params=params,
         choices=[choice],
-        rate=None,
+        best=None,
         search=(),
         seconds=time.monotonic() - started,
     )
@@ -338,8 +407,8 @@ def _test_probe(
                 parameters=(
                     0 if probe.is_fitted else trials.count_parameters(found.params)
                 ),
-                learning_rate=found.rate,
-                weight_decay=settings.optimizer.weight_decay,
+                learning_rate=found.best.learning_rate if found.best else None,
+                weight_decay=found.best.weight_decay if found.best else 0.0,
                 epoch=choice.epoch,
                 validation=choice.validation,
                 test=tested.value,
@@ -351,7 +420,7 @@ def _test_probe(
                 seconds=found.seconds,
                 settings=settings.to_dict(),
                 facts=_facts(materials, data, mesh),
-                notes=_notes(materials, name, found.rate, tested.masked_classes),
+                notes=_notes(materials, name, found, tested.masked_classes),
             )
         )
         if not held_out.is_framewise:
@@ -428,14 +497,15 @@ def _facts(materials: Materials, data: ProtocolData, mesh: Mesh) -> dict:
 
 
 def _notes(
-    materials: Materials, name: str, best: float | None, masked: int
+    materials: Materials, name: str, found: Finalists, masked: int
 ) -> tuple[str, ...]:
-    rates = materials.settings.optimizer.learning_rates
+    rates = [t["learning_rate"] for t in found.search]
     notes = list(materials.dataset.notes)
     if masked and materials.task == "multi-label":
         notes.append(f"mAP leaves out {masked} classes without a positive test clip")
     if materials.settings.frame_rule is not None and not event_scores.is_available():
         notes.append(event_scores.MISSING)
+    best = found.best.learning_rate if found.best else None
     if best and len(rates) > 1 and best in (min(rates), max(rates)):
         notes.append(
             f"{name}: the best learning rate ({best:g}) is at the edge of those tried"

@@ -27,6 +27,7 @@ class Workdir:
         """
         self.path = pathlib.Path(path).expanduser()
         self.results = self.results_of(self.path)
+        self.trials = self.path / "trials"
         self.plots = self.path / "plots"
         self.probes = self.path / "probes"
         self.predictions = self.path / "predictions"
