@@ -20,6 +20,12 @@ import tensorstore as ts
 from unmute_jax.errors import InputError
 
 Place = pathlib.Path | str
+# How tensorstore begins where a bucket did not give or take what there may well be.
+_NO_ANSWER = re.compile(
+    r"((?:PERMISSION_DENIED|UNAUTHENTICATED|ABORTED|UNAVAILABLE|DEADLINE_EXCEEDED|"
+    r"RESOURCE_EXHAUSTED|CANCELLED): [^\[\n]*[^\[\n ]|"
+    r"NOT_FOUND: [^\[\n]*[^\[\n ](?= \[http_response_code))"
+)
 # Shared, so that "memory://" is the same memory for all who open it.
 CONTEXT = ts.Context()
 
@@ -122,6 +128,7 @@ def clear_errors(place: Place) -> Generator[None, None, None]:
         raise
     except ValueError as error:
         refusal = re.search(r": ([^:]+) \[os_error_code", str(error))
+        refusal = refusal or _NO_ANSWER.match(str(error))
         if refusal is not None:
             raise InputError(f"token store {place}: {refusal[1]}") from error
         raise DamagedStore(place, error) from error
