@@ -6,8 +6,8 @@ import pathlib
 import re
 import runpy
 import sys
-from collections.abc import Callable, Iterator
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NoReturn, TypeVar
 
 import jax
 from absl import app, flags, logging
@@ -17,6 +17,8 @@ from unmute_jax import stopping
 from unmute_jax.caches import cache_dir
 from unmute_jax.config import Experiment, default_config
 from unmute_jax.errors import InputError, unknown_name
+
+T = TypeVar("T")
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "The experiment: a file in configs/.", lock_config=True
@@ -28,20 +30,28 @@ WORKDIR = flags.DEFINE_string(
 )
 
 
-def launch(main: Callable[[Experiment], None], about: str | None) -> None:
+def launch(
+    main: Callable[[T], None],
+    about: str | None,
+    *,
+    build: Callable[[Mapping[str, Any]], T] = Experiment.from_dict,
+    defaults: Callable[[], ConfigDict] = default_config,
+) -> None:
     """Parses the command line, then runs `main`; ends the process.
 
     Args:
         main: Gets the experiment; other flags are read by whoever defined them.
         about: Text for --help, usually the module's docstring.
+        build: Makes what `main` gets from the values of the config.
+        defaults: The config with all keys there are.
     """
 
     def configured(argv: list[str]) -> None:
         if argv[1:]:
             _stop(f"unexpected argument {argv[1]!r}: options are written --name=value")
-        main(experiment())
+        main(build(_config().to_dict()))
 
-    _launch(configured, about or "", is_configured=True)
+    _launch(configured, about or "", defaults())
 
 
 def launch_plain(
@@ -54,7 +64,11 @@ def launch_plain(
         about: Text for --help.
         takes_config: Whether some of what it does asks for `experiment()`.
     """
-    _launch(lambda argv: main(argv[1:]), about or "", is_configured=takes_config)
+    _launch(
+        lambda argv: main(argv[1:]),
+        about or "",
+        default_config() if takes_config else None,
+    )
 
 
 def has_config() -> bool:
@@ -85,7 +99,7 @@ def experiment_in(path: str) -> Experiment:
 
 
 def _launch(
-    main: Callable[[list[str]], None], about: str, *, is_configured: bool
+    main: Callable[[list[str]], None], about: str, defaults: ConfigDict | None
 ) -> None:
     def guarded(argv: list[str]) -> None:
         # Libraries tell every step of their work at INFO.
@@ -103,7 +117,7 @@ def _launch(
             sys.exit(stop.code)
 
     def parse(argv: list[str]) -> list[str]:
-        return _parse(argv, about, is_configured)
+        return _parse(argv, about, defaults)
 
     app.run(guarded, flags_parser=parse)
 
@@ -128,11 +142,12 @@ def options(config: ConfigDict, prefix: str = "config") -> Iterator[tuple[str, A
             yield f"{prefix}.{key}", value
 
 
-def _parse(argv: list[str], about: str, is_configured: bool) -> list[str]:
+def _parse(argv: list[str], about: str, defaults: ConfigDict | None) -> list[str]:
     if any(a in ("--help", "-h", "-help") for a in argv):
-        _help(argv, about, is_configured)
+        _help(argv, about, defaults)
         sys.exit(0)
-    _check_keys(argv)
+    known = dict(options(default_config() if defaults is None else defaults))
+    _check_keys(argv, known)
     flags.FLAGS.set_gnu_getopt()
     try:
         return flags.FLAGS(argv)
@@ -140,14 +155,13 @@ def _parse(argv: list[str], about: str, is_configured: bool) -> list[str]:
         known = [f"--{name}" for name in flags.FLAGS]
         _stop(str(unknown_name("option", f"--{error.flagname}", known)))
     except flags.IllegalFlagValueError as error:
-        _stop(_wrong_value(str(error)))
+        _stop(_wrong_value(str(error), known))
     except (flags.Error, AttributeError, TypeError, ValueError) as error:
         _stop(str(error).splitlines()[0])
 
 
-def _check_keys(argv: list[str]) -> None:
+def _check_keys(argv: list[str], known: Mapping[str, Any]) -> None:
     """A mistyped `--config.key`, or one without a config file, is named here."""
-    known = [name for name, _ in options(default_config())]
     for argument in argv[1:]:
         key = argument.lstrip("-").split("=", 1)[0]
         if argument.startswith("--config.") and key not in known:
@@ -173,10 +187,9 @@ def _listing() -> list[str]:
     return sorted(map(str, pathlib.Path("configs").glob("[!_]*.py")))
 
 
-def _wrong_value(message: str) -> str:
+def _wrong_value(message: str, defaults: Mapping[str, Any]) -> str:
     """Absl's message, with the type that was wanted instead of Python's reason."""
     found = re.match(r"flag --(config\.\S+?)=(.*?): ", message, re.DOTALL)
-    defaults = dict(options(default_config()))
     if not found or found[1] not in defaults:
         return message.splitlines()[0]
     default = defaults[found[1]]
@@ -186,7 +199,7 @@ def _wrong_value(message: str) -> str:
     return f"--{found[1]}={found[2]}: must be {kind} (default: {default})"
 
 
-def _help(argv: list[str], about: str, is_configured: bool) -> None:
+def _help(argv: list[str], about: str, defaults: ConfigDict | None) -> None:
     print(about.strip(), end="\n\nOptions:\n")
     module = flags.FLAGS.find_module_defining_flag("workdir")
     for name in flags.FLAGS:
@@ -194,13 +207,13 @@ def _help(argv: list[str], about: str, is_configured: bool) -> None:
         ours = flags.FLAGS.find_module_defining_flag(name)
         if ours in (module, argv[0], "__main__") or str(ours).startswith("experiments"):
             default = "" if flag.default in (None, False, []) else f" [{flag.default}]"
-            if is_configured or name != "config":
+            if defaults is not None or name != "config":
                 print(f"  --{name}{default}\n      {flag.help}")
-    if not is_configured:
+    if defaults is None:
         return
     print("\nOptions of the experiment, with their defaults (config files change some;")
     print("None: the default of the encoder, probe or data set it belongs to):")
-    for name, value in options(default_config()):
+    for name, value in options(defaults):
         print(f"  --{name}={value}")
 
 

@@ -21,6 +21,9 @@ from ml_collections import ConfigDict, config_dict
 
 from unmute_jax.errors import InputError, unknown_name
 
+# What may differ where a run goes on, on another machine.
+WHERE = ("devices", "data_dir")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Audio:
@@ -305,9 +308,13 @@ class Experiment:
         return json.loads(json.dumps(dataclasses.asdict(self)))
 
     def digest(self) -> str:
-        """Eight characters that name this experiment; where it runs is left out."""
+        """Eight characters that name this experiment; where it runs is left out.
+
+        So is where the files of the data set are; what they hold, a run pins itself.
+        """
         values = self.to_dict()
-        del values["devices"]
+        for key in WHERE:
+            del values[key]
         canonical = json.dumps(values, sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:8]
 

@@ -209,11 +209,16 @@ def seeds_of(materials: Materials, name: str) -> tuple[int, ...]:
     )
 
 
+def splits_of(materials: Materials) -> tuple[str, ...]:
+    """The splits that the protocols use, each once."""
+    used = [(*p.train, *p.validation, *p.test) for p in materials.protocols]
+    return tuple(dict.fromkeys(split for splits in used for split in splits))
+
+
 def sources(materials: Materials) -> dict:
     """What the tokens are made of."""
-    dataset = materials.dataset
-    used = {s for p in materials.protocols for s in (*p.train, *p.validation, *p.test)}
+    dataset, used = materials.dataset, sorted(splits_of(materials))
     return {
         "encoder": plain(materials.encoder.identity()),
-        "fingerprints": {s: dataset.fingerprint(s) for s in sorted(used)},
+        "fingerprints": {split: dataset.fingerprint(split) for split in used},
     }

@@ -9,7 +9,7 @@ import pathlib
 import re
 from typing import Any
 
-from unmute_jax.config import Experiment
+from unmute_jax.config import WHERE, Experiment
 from unmute_jax.errors import InputError
 from unmute_jax.files import write_atomically
 from unmute_jax.training.checkpoints import History
@@ -126,10 +126,10 @@ def finite(x: float) -> float | None:
 
 def differences(theirs: dict[str, Any], ours: dict[str, Any], prefix: str) -> list[str]:
     """`key: there ..., here ...` for all that differs, but for where it runs."""
-    found = []
+    found, elsewhere = [], {f"config.{key}" for key in WHERE}
     for key in sorted(theirs.keys() | ours.keys()):
         a, b, name = theirs.get(key), ours.get(key), f"{prefix}.{key}"
-        if name == "config.devices" or a == b:
+        if name in elsewhere or a == b:
             continue
         if isinstance(a, dict) and isinstance(b, dict):
             found += differences(a, b, name)

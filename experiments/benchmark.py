@@ -1,0 +1,62 @@
+"""Runs a grid of encoders x data sets x probes, alone or with other hosts.
+
+python -m experiments.benchmark --config configs/paper.py:general
+python -m experiments.benchmark --config configs/paper.py:all --status
+python -m experiments.benchmark --config configs/paper.py --config.encoders=eat,beats \
+    --config.datasets=esc50 --config.probes=linear,protobin --dry_run
+
+Give the same command on as many hosts as you like, with a --workdir that all of them
+see: a shared folder or gs://bucket/folder. Each takes cells that nobody works on, and
+cells of a host that has not been heard of for --expiry seconds. A grid that was stopped
+goes on where it was when the command is given again; cells that failed are tried again.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from absl import flags
+from rich.console import Console
+
+from experiments import cli
+from unmute_jax.benchmark import grid, status, worker
+from unmute_jax.benchmark.claims import Claims
+from unmute_jax.token_files import Place, place_of
+
+STATUS = flags.DEFINE_bool("status", False, "Show how far the grid is; do nothing.")
+ONLY = flags.DEFINE_list(
+    "only", [], "Patterns of the names of cells, such as 'eat-*': others are left out."
+)
+SKIP = flags.DEFINE_list("skip", [], "Patterns of cells to leave out.")
+EXPIRY = flags.DEFINE_float(
+    "expiry",
+    300.0,
+    "Seconds of silence after which the cell of another host is taken over.",
+    lower_bound=0.1,
+)
+
+
+def main(chosen: grid.Grid) -> None:
+    """Works on the grid, or shows how far it is."""
+    cells = grid.chosen(chosen.cells(), ONLY.value, SKIP.value)
+    root = place_of(cli.WORKDIR.value or chosen.default_workdir())
+    claims = Claims(root, expiry=EXPIRY.value)
+    if STATUS.value:
+        _show(cells, claims, root)
+        return
+    failed = worker.work(cells, claims)
+    _show(cells, claims, root)
+    if failed:
+        sys.exit(1)
+
+
+def _show(cells: list[grid.Cell], claims: Claims, root: Place) -> None:
+    known = claims.look(c.folder for c in cells)
+    console = Console(highlight=False)
+    console.width = max(console.width, 100)
+    console.print(status.table(status.gather(cells, known, root)))
+    console.print(f"everything is in {root}/", highlight=False)
+
+
+if __name__ == "__main__":
+    cli.launch(main, __doc__, build=grid.Grid.from_dict, defaults=grid.default_grid)

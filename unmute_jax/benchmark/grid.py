@@ -1,0 +1,235 @@
+"""The grid of a benchmark: encoders x data sets x probes, one experiment per cell.
+
+What is named on an axis may carry one thing after an `@`:
+
+    encoders    eat,eat@untrained,beats@/weights/BEATs_iter3.pt     its weights
+    datasets    esc50,fsd50k@/data/FSD50K                           where its files are
+    probes      linear,protobin@prototypes_per_class=5              its options
+
+All other settings are those of an experiment, and the same in all cells but for what
+`for_datasets` says of a data set.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from unmute_jax.config import Experiment, default_config
+from unmute_jax.datasets import list_datasets
+from unmute_jax.errors import InputError, unknown_name
+from unmute_jax.probes import make_probe, probe_options
+
+# What stands in a grid in place of them.
+_REPLACED = ("dataset", "data_dir", "encoder", "weights", "probes")
+# Names that are places, in which anything may stand.
+_PLACES = ("folder:", "csv:", "tokens:")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One encoder, one data set, one probe.
+
+    Attributes:
+        name: For people and patterns: encoder, data set and probe.
+        settings: The experiment.
+        encoder: As the grid names it; `dataset` and `probe` likewise.
+    """
+
+    name: str
+    settings: Experiment
+    encoder: str
+    dataset: str
+    probe: str
+
+    @property
+    def folder(self) -> str:
+        """The name of its folder: cells with other settings have other folders."""
+        return f"{self.name}-{self.settings.digest()}"
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        """What its tokens depend on: those of a pair are computed once."""
+        return self.encoder, self.dataset
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """What is crossed with what.
+
+    Attributes:
+        name: Of the folder in `runs/`; grids with the same name share their cells.
+        encoders: As on the command line, one by one; `datasets`, `probes` likewise.
+        shared: Settings of all experiments.
+        for_datasets: Settings that differ, by data set.
+    """
+
+    name: str
+    encoders: tuple[str, ...]
+    datasets: tuple[str, ...]
+    probes: tuple[str, ...]
+    shared: dict[str, Any]
+    for_datasets: dict[str, dict[str, Any]]
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Grid:
+        """The grid for a nested mapping; unknown keys are an `InputError`."""
+        own = {f.name for f in dataclasses.fields(cls)} - {"shared"}
+        if missing := sorted(own - values.keys()):
+            raise InputError(
+                f"this config has no {missing[0]}: it is of one experiment; "
+                "python -m experiments.train runs it"
+            )
+        if given := [key for key in _REPLACED if key in values and key not in own]:
+            raise unknown_name("config key", f"config.{given[0]}", own)
+        for name in values["for_datasets"]:
+            if name not in list_datasets():
+                raise unknown_name("dataset", name, list_datasets())
+        grid = cls(
+            name=values["name"],
+            encoders=_names(values, "encoders"),
+            datasets=_names(values, "datasets"),
+            probes=_names(values, "probes"),
+            shared={k: v for k, v in values.items() if k not in own},
+            for_datasets=dict(values["for_datasets"]),
+        )
+        grid.cells()  # Whatever is wrong shows here.
+        return grid
+
+    def default_workdir(self) -> str:
+        """The folder of all cells."""
+        return f"runs/{self.name}"
+
+    def cells(self) -> list[Cell]:
+        """All cells, each once; those that share tokens follow each other."""
+        found: dict[str, Cell] = {}
+        for encoder in self.encoders:
+            for dataset in self.datasets:
+                for probe in self.probes:
+                    cell = self._cell(encoder, dataset, probe)
+                    found.setdefault(cell.settings.digest(), cell)
+        return list(found.values())
+
+    def _cell(self, encoder: str, dataset: str, probe: str) -> Cell:
+        model, weights = _split(encoder)
+        data, place = _split(dataset)
+        name, *options = probe.split("@")
+        values = _merged(self.shared, self.for_datasets.get(data, {}))
+        given = values.get("probe_options", {}) | _options(name, options)
+        # What a probe does not read, or has anyhow, must not make another cell of it.
+        usual, known = make_probe(name, num_classes=1), probe_options(name)
+        given = {
+            k: None if k not in known or v == getattr(usual, k) else v
+            for k, v in given.items()
+        }
+        values |= {
+            "encoder": model,
+            "weights": weights,
+            "dataset": data,
+            "data_dir": place,
+            "probes": name,
+            "probe_options": given,
+        }
+        parts = (
+            model + (f"@{weights.split('/')[-1]}" if weights else ""),
+            data,
+            name + "".join(f"@{k}={v}" for k, v in given.items() if v is not None),
+        )
+        return Cell(
+            name="-".join(re.sub(r"[^A-Za-z0-9+.@=_-]+", "_", part) for part in parts),
+            settings=Experiment.from_dict(values),
+            encoder=encoder,
+            dataset=dataset,
+            probe=probe,
+        )
+
+
+def default_grid() -> Any:
+    """The default grid as a locked `ConfigDict`, for config files to change."""
+    config = default_config()
+    with config.unlocked():
+        for key in _REPLACED:
+            del config[key]
+        config.name = "benchmark"
+        config.encoders = "logmel"
+        config.datasets = "esc_mix"
+        config.probes = "linear,protobin"
+        config.for_datasets = ConfigDict()
+    return config.lock()
+
+
+def chosen(cells: list[Cell], only: list[str], skip: list[str]) -> list[Cell]:
+    """The cells whose names match a pattern of `only`, if any, and none of `skip`.
+
+    Raises:
+        InputError: A pattern that matches no cell.
+    """
+    for pattern in (*only, *skip):
+        if not any(fnmatchcase(cell.name, pattern) for cell in cells):
+            raise InputError(
+                f"no cell is called {pattern!r}: patterns are of the names that "
+                f"--status shows, such as {cells[0].name!r} or '{_like(cells[0])}'"
+            )
+
+    def matches(cell: Cell, patterns: list[str]) -> bool:
+        return any(fnmatchcase(cell.name, pattern) for pattern in patterns)
+
+    wanted = [c for c in cells if not only or matches(c, only)]
+    return [c for c in wanted if not matches(c, skip)]
+
+
+def _like(cell: Cell) -> str:
+    return f"{cell.encoder.split('@')[0]}-*"
+
+
+def _names(values: Mapping[str, Any], axis: str) -> tuple[str, ...]:
+    if not isinstance(values[axis], str):
+        raise InputError(f"config.{axis}={values[axis]!r}: must be of type str")
+    names = tuple(n.strip() for n in values[axis].split(",") if n.strip())
+    if not names:
+        raise InputError(f"config.{axis} is empty: name one at least")
+    return names
+
+
+def _split(name: str) -> tuple[str, str]:
+    """`("eat", "untrained")` of "eat@untrained"."""
+    if name.startswith(_PLACES):
+        return name, ""
+    before, _, after = name.partition("@")
+    return before, after
+
+
+def _options(probe: str, given: list[str]) -> dict[str, Any]:
+    """`{"prototypes_per_class": 5}` of "prototypes_per_class=5"."""
+    known, options = probe_options(probe), dict[str, Any]()
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise InputError(
+                f"{probe}@{text}: options of a probe are written {probe}@OPTION=VALUE, "
+                f"several of them {probe}@OPTION=VALUE@OPTION=VALUE"
+            )
+        if key not in known:
+            raise unknown_name(f"option of probe {probe!r}", key, known)
+        try:
+            plain = value.lower() if value in ("True", "False") else value
+            options[key] = json.loads(plain)
+        except ValueError:
+            options[key] = value
+    return options
+
+
+def _merged(shared: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`shared` with what `changes` say; neither of them changes."""
+    merged = dict(shared)
+    for key, value in changes.items():
+        nested = isinstance(value, Mapping)
+        merged[key] = _merged(shared.get(key, {}), value) if nested else value
+    return merged
