@@ -126,6 +126,12 @@ def test_ranks_and_agreement_have_intervals(full):
     found = lines(full / "tables" / "agreement.csv")
     assert {r["encoders"] for r in found} == {"4.0"}
     assert all(-1 <= float(r["Kendall's τ-b"]) <= 1 for r in found)
+    # Four encoders whose numbers are known on urban; on as20k J is another.
+    paper = {
+        r["probe"]: r for r in lines(full / "tables" / "agreement-with-the-paper.csv")
+    }
+    assert (paper["linear"]["encoders"], paper["linear"]["data sets"]) == ("4.0", "2.0")
+    assert "stats" not in paper
     assert "seeds only, as no predictions were kept (as20k, urban, esc50)" in text
 
 
@@ -193,6 +199,15 @@ def test_predictions_make_intervals_of_sources_and_are_read_once(tmp_path):
     write_report([tmp_path / "run"], tmp_path / "out", resamples=30)
     first = (tmp_path / "out" / "report.md").read_text()
     (row,) = re.findall(r"\| EAT \| \+20\.00 \(\[.*?\], 1 set\) \|", first)
+    shown = re.search(r"\| mhca \| \*\*70\.00\*\* \(\[(.*), (.*)\]; paper", first)
+    (scored,) = [
+        r for r in lines(tmp_path / "out/tables/scores.csv") if r["probe"] == "mhca"
+    ]
+    assert shown is not None
+    for text, column in zip(shown.groups(), ("low_95", "high_95"), strict=True):
+        assert float(text) == pytest.approx(float(scored[column]), abs=0.051)
+    assert float(scored["low_95"]) < 70 < float(scored["high_95"])
+    assert scored["interval_over"] == "clips"
     shutil.rmtree(tmp_path / "out" / "tables")
     write_report([tmp_path / "run"], tmp_path / "out", resamples=30)
     assert row in (tmp_path / "out" / "report.md").read_text()
@@ -207,6 +222,14 @@ def test_a_damaged_file_of_predictions_is_named(tmp_path):
     (tmp_path / "predictions" / name).write_bytes(b"nothing")
     with pytest.raises(InputError, match="not a file of predictions"):
         write_report([tmp_path], tmp_path / "out", resamples=5)
+
+
+def test_scores_beside_the_compared_one_have_a_table(tmp_path):
+    made = record(metric="frame mAP", more={"clip mAP": 0.61, "event F1": 0.2})
+    write(tmp_path, [made])
+    write_report([tmp_path], tmp_path / "out", resamples=5)
+    (row,) = lines(tmp_path / "out" / "tables" / "other-scores.csv")
+    assert (float(row["clip mAP"]), float(row["event F1"])) == pytest.approx((61, 20))
 
 
 def test_settings_that_differ_are_counted(full):

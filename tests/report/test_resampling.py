@@ -4,7 +4,7 @@ import pytest
 from tests.report import made_up
 from unmute_jax import metrics
 from unmute_jax.report import resampling
-from unmute_jax.report.grid import find_records, make_grid
+from unmute_jax.report.gather import find_records, make_grid
 
 
 def clips(n=60, classes=4, seed=0):

@@ -17,7 +17,8 @@ from unmute_jax.report import (
     scores,
     win_matrix,
 )
-from unmute_jax.report.grid import Grid, find_records, make_grid
+from unmute_jax.report.gather import find_records, make_grid
+from unmute_jax.report.grid import Grid
 from unmute_jax.report.page import page
 from unmute_jax.report.resampling import Resampler
 from unmute_jax.report.section import Section
@@ -49,15 +50,14 @@ def write_report(
     resampler = Resampler(resamples, out / "resampled")
     resampler.prepare(grid.cells)
     sections = make_sections(grid, resampler)
-    summary = origins.summary(grid)
-    _write(out, grid, sections, summary)
-    return summary
+    _write(out, grid, resampler, sections)
+    return origins.summary(grid)
 
 
 def make_sections(grid: Grid, resampler: Resampler) -> list[Section]:
     """The whole report, from what most people look for to how it was made."""
     return [
-        scores.section(grid),
+        scores.section(grid, resampler),
         gains.gains_section(grid, resampler),
         win_matrix.section(grid),
         rankings.section(grid, resampler),
@@ -74,10 +74,11 @@ TITLE = "Probes on frozen audio encoders"
 
 
 def _write(
-    out: pathlib.Path, grid: Grid, sections: Sequence[Section], summary: str
+    out: pathlib.Path, grid: Grid, resampler: Resampler, sections: Sequence[Section]
 ) -> None:
+    summary = origins.summary(grid)
     lines = {
-        "scores": scores.as_csv(grid),
+        "scores": scores.as_csv(grid, resampler),
         "trials": rates.as_csv(grid),
         "per_class": classes.as_csv(grid),
     }

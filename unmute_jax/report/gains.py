@@ -22,8 +22,8 @@ def gains_section(grid: Grid, resampler: Resampler) -> Section:
     words = (
         "Points of the test score above the linear probe on the same tokens, trained "
         "alike; the mean over the data sets that have both. In small, the 95 % "
-        "interval over draws of clips and seeds (the same for both probes), and the "
-        "number of data sets.",
+        "interval over draws of clips and seeds (the same clips for both probes), and "
+        "the number of data sets. Points of mAP and of accuracy count alike.",
     )
     gains = _gains(grid)
     if not gains:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import collections
 import functools
 import pathlib
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,15 +12,8 @@ import numpy as np
 from jaxtyping import Float
 
 from unmute_jax import predictions
-from unmute_jax.errors import InputError
 from unmute_jax.report import names
-from unmute_jax.results import KEY, Record, read_record
-
-# Settings that make no other kind of training: what is trained, on what, and where.
-_NO_RECIPE = (
-    *("dataset", "data_dir", "encoder", "weights", "probes", "probe_options"),
-    *("devices", "seeds", "seed", "dataset_options.test_fold", "tokens.batch_size"),
-)
+from unmute_jax.results import Record
 
 
 @dataclass(frozen=True)
@@ -108,12 +100,21 @@ class Cell:
 
 @dataclass(frozen=True)
 class Grid:
-    """All cells, and their names in the paper's order."""
+    """All cells, and their names in the paper's order.
+
+    Attributes:
+        cells: By data set, probe and encoder.
+        datasets: Their names.
+        encoders: Likewise.
+        probes: Likewise.
+        twice: Trials that several runs have with different scores; the first counts.
+    """
 
     cells: tuple[Cell, ...]
     datasets: tuple[str, ...]
     encoders: tuple[str, ...]
     probes: tuple[str, ...]
+    twice: int = 0
 
     @functools.cached_property
     def _index(self) -> dict[tuple[str, str, str], Cell]:
@@ -149,144 +150,6 @@ class Grid:
         return [f.record for c in self.cells for f in c.found]
 
 
-def find_records(folders: Sequence[pathlib.Path]) -> list[Found]:
-    """Every `results/*.json` below the folders; the same trial twice counts once.
-
-    Raises:
-        InputError: No records, an unreadable one, or one trial with two scores.
-    """
-    found: dict[Hashable, Found] = {}
-    for folder in folders:
-        if not folder.is_dir():
-            raise InputError(f"{folder}: no such folder; give the folder of a run")
-        for path in sorted(folder.rglob("results/*.json")):
-            new = Found(read_record(path), path)
-            old = found.setdefault(tuple(getattr(new.record, k) for k in KEY), new)
-            if old.record.test != new.record.test:
-                raise InputError(
-                    f"{old.path} and {path}: the same trial, with test scores "
-                    f"{old.record.test:.4f} and {new.record.test:.4f}; leave one out"
-                )
-    if not found:
-        raise InputError(
-            f"no records (results/*.json) below {', '.join(map(str, folders))}: give "
-            "folders of runs of experiments.train"
-        )
-    return list(found.values())
-
-
-def make_grid(found: Sequence[Found]) -> Grid:
-    """Cells of all records.
-
-    Raises:
-        InputError: A data set with two metrics.
-    """
-    _check_metrics(found)
-    datasets = _labels(found, lambda r: r.dataset, lambda r: r.source)
-    encoders = _labels(
-        found, names.encoder_title, lambda r: r.encoder.removesuffix(", converted")
-    )
-    recipes = _recipes(found)
-    grouped: dict[tuple[str, str, str, str], list[Found]] = {}
-    for x, dataset, encoder, recipe in zip(
-        found, datasets, encoders, recipes, strict=True
-    ):
-        probe = names.probe_title(x.record) + (f" [{recipe}]" if recipe else "")
-        grouped.setdefault((dataset, encoder, probe, recipe), []).append(x)
-    cells = [Cell(*key, _whole(group)) for key, group in grouped.items()]
-    cells.sort(
-        key=lambda c: (
-            names.position(c.dataset, names.DATASETS),
-            names.position(c.probe, names.PROBES),
-            names.position(c.encoder, names.ENCODERS),
-        )
-    )
-
-    def ordered(values: Iterable[str], order: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(sorted(set(values), key=lambda v: names.position(v, order)))
-
-    return Grid(
-        cells=tuple(cells),
-        datasets=ordered(datasets, names.DATASETS),
-        encoders=ordered(encoders, names.ENCODERS),
-        probes=ordered((c.probe for c in cells), names.PROBES),
-    )
-
-
-def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as `optimizer.b1`: value."""
-    found: dict[str, Any] = {}
-    for key, value in settings.items():
-        if isinstance(value, dict):
-            found |= flat(value, f"{prefix}{key}.")
-        else:
-            found[prefix + key] = value
-    return found
-
-
 def _company(cell: Cell) -> Hashable:
     """What two probes must share to be compared."""
     return cell.dataset, cell.encoder, cell.recipe, cell.folds
-
-
-def _check_metrics(found: Sequence[Found]) -> None:
-    seen: dict[str, Found] = {}
-    for x in found:
-        first = seen.setdefault(x.record.dataset, x)
-        if first.record.metric != x.record.metric:
-            raise InputError(
-                f"{x.record.dataset} is scored by {first.record.metric} in "
-                f"{first.path} and by {x.record.metric} in {x.path}: make a report of "
-                "each"
-            )
-
-
-def _labels(found: Sequence[Found], title: Any, detail: Any) -> list[str]:
-    """Titles, with the detail where the same title stands for several things."""
-    details: dict[str, set[str]] = {}
-    for x in found:
-        details.setdefault(title(x.record), set()).add(detail(x.record))
-    return [
-        t if len(details[t := title(x.record)]) == 1 else f"{t} ({detail(x.record)})"
-        for x in found
-    ]
-
-
-def _recipes(found: Sequence[Found]) -> list[str]:
-    """Per record, how its training differs from that of most others of its like.
-
-    Only settings count that some probe was trained with two values of, on the same
-    tokens: those would otherwise fall into one cell.
-    """
-    settings = [_recipe(x.record) for x in found]
-    alike: dict[Hashable, list[int]] = {}
-    for i, x in enumerate(found):
-        r = x.record
-        key = (r.dataset, r.source, r.encoder, names.probe_title(r))
-        alike.setdefault(key, []).append(i)
-    differing: dict[str, None] = {}
-    for rows in alike.values():
-        for key in dict.fromkeys(k for i in rows for k in settings[i]):
-            if len({settings[i].get(key) for i in rows}) > 1:
-                differing[key] = None
-    chosen = [tuple((k, s.get(k)) for k in differing) for s in settings]
-    usual = dict(collections.Counter(chosen).most_common(1)[0][0])
-    return [
-        ", ".join(f"{k}={v}" for k, v in own if v != usual[k]) or "" for own in chosen
-    ]
-
-
-def _recipe(record: Record) -> dict[str, str]:
-    return {
-        key: str(value)
-        for key, value in flat(record.settings).items()
-        if key not in _NO_RECIPE and key.split(".")[0] not in _NO_RECIPE
-    }
-
-
-def _whole(found: list[Found]) -> tuple[Found, ...]:
-    """Of a run that is not at its end: the seeds that have as many folds as any."""
-    counts = collections.Counter(x.record.seed for x in found)
-    most = max(counts.values())
-    whole = [x for x in found if counts[x.record.seed] == most]
-    return tuple(sorted(whole, key=lambda x: (x.record.seed, x.record.protocol)))

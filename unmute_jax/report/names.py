@@ -46,6 +46,13 @@ def encoder_title(record: Record) -> str:
     return f"{title} (untrained)" if _weights(record).startswith("untrained") else title
 
 
+def encoder_detail(record: Record) -> str:
+    """What tells two sets of weights of one title apart."""
+    weights = _weights(record)
+    told = record.encoder.removesuffix(", converted")
+    return f"{told}, {weights[7:15]}" if weights.startswith("sha256:") else told
+
+
 def has_published_weights(record: Record) -> bool:
     """Whether the weights are those that the encoder's name stands for by default.
 

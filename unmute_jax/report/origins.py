@@ -6,7 +6,8 @@ import collections
 from collections.abc import Iterable
 from typing import Any
 
-from unmute_jax.report.grid import Cell, Grid, flat
+from unmute_jax.report.gather import flat
+from unmute_jax.report.grid import Cell, Grid
 from unmute_jax.report.names import has_published_weights
 from unmute_jax.report.section import Section
 from unmute_jax.report.tables import Table
@@ -33,6 +34,13 @@ def section(grid: Grid) -> Section:
         "reported) is a setting here and stands in these tables; whether the paper "
         "did the same is not known.",
     )
+    if grid.twice:
+        words = (
+            *words,
+            f"{_of(grid.twice, 'trial')} came up in several runs with different "
+            "scores (of another device, for example); the first run that was named "
+            "counts.",
+        )
     tables = [_settings(grid), _datasets(grid), _encoders(grid), _versions(grid)]
     if (notes := _notes(grid)).rows:
         tables.append(notes)
@@ -60,7 +68,7 @@ def _settings(grid: Grid) -> Table:
         (
             key,
             "; ".join(
-                value if len(shown[key]) == 1 else f"{value} ({_cells(count)})"
+                value if len(shown[key]) == 1 else f"{value} ({_of(count, 'cell')})"
                 for value, count in shown[key].most_common()
             ),
         )
@@ -75,8 +83,8 @@ def _settings(grid: Grid) -> Table:
     )
 
 
-def _cells(count: int) -> str:
-    return f"{count} cell{'s' * (count != 1)}"
+def _of(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' * (count != 1)}"
 
 
 def _datasets(grid: Grid) -> Table:
@@ -206,4 +214,4 @@ def summary(grid: Grid) -> str:
         "probe": len(grid.probes),
         "seed": len({r.seed for r in grid.records}),
     }
-    return ", ".join(f"{n:,} {what}{'s' * (n != 1)}" for what, n in counts.items())
+    return ", ".join(_of(n, what) for what, n in counts.items())

@@ -2,48 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 
-from unmute_jax.report import drawing, scores
+from unmute_jax.report import agreement, drawing, scores
+from unmute_jax.report.agreement import Ranking
 from unmute_jax.report.grid import Grid
-from unmute_jax.report.names import encoder_title, has_published_weights
-from unmute_jax.report.paper_numbers import fine_tuned
 from unmute_jax.report.resampling import Resampler, basis
 from unmute_jax.report.section import Picture, Section
-from unmute_jax.report.statistics import interval, kendall, ranks, spearman
-from unmute_jax.report.tables import Field, Table, between, number
-
-# Of fewer encoders no order can be told from chance.
-LEAST = 3
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """The ranks of encoders under one probe.
-
-    Attributes:
-        probe: Which.
-        encoders: E, those that were run with it.
-        datasets: D, those with all of them.
-        scores: Of each encoder on each data set.
-        draws: The same in R draws of clips and seeds.
-    """
-
-    probe: str
-    encoders: tuple[str, ...]
-    datasets: tuple[str, ...]
-    scores: Float[np.ndarray, "E D"]
-    draws: Float[np.ndarray, "R E D"]
-
-    @property
-    def mean(self) -> Float[np.ndarray, " E"]:
-        """The mean rank over data sets, 1 is best."""
-        return ranks(self.scores).mean(-1)
+from unmute_jax.report.statistics import interval, ranks
+from unmute_jax.report.tables import Field, Table, between
 
 
 def section(grid: Grid, resampler: Resampler) -> Section:
@@ -59,15 +28,15 @@ def section(grid: Grid, resampler: Resampler) -> Section:
     if not rankings:
         words.append("No probe here was run with two encoders on one data set.")
     tables = [_rank_table(grid, rankings)] if rankings else []
-    if pairs := _agreements(rankings):
-        tables.append(pairs)
-    elif rankings:
+    pairs = agreement.between_probes(rankings)
+    if rankings and pairs is None:
         words.append(
-            f"Rank correlations need {LEAST} encoders that two probes share; there are "
-            "fewer."
+            f"Rank correlations need {agreement.LEAST} encoders that two probes share; "
+            "there are fewer."
         )
-    if beside := _with_fine_tuning(grid, rankings):
-        tables.append(beside)
+    others = (agreement.with_paper, agreement.with_fine_tuning)
+    found = [pairs, *(other(grid, rankings) for other in others)]
+    tables += [table for table in found if table is not None]
     return Section(
         name="ranks",
         title="Which encoder is best, under each probe",
@@ -142,86 +111,6 @@ def _of_datasets(r: Ranking) -> np.ndarray:
     rng = np.random.default_rng(0)
     chosen = rng.integers(len(r.datasets), size=(len(r.draws), len(r.datasets)))
     return ranks(r.scores)[:, chosen].mean(-1).T
-
-
-def _agreements(rankings: Sequence[Ranking]) -> Table | None:
-    rows = []
-    for a, b in itertools.combinations(rankings, 2):
-        encoders = [e for e in a.encoders if e in b.encoders]
-        datasets = [d for d in a.datasets if d in b.datasets]
-        if len(encoders) < LEAST or not datasets:
-            continue
-        means, draws = [], []
-        for r in (a, b):
-            e = [r.encoders.index(x) for x in encoders]
-            d = [r.datasets.index(x) for x in datasets]
-            means.append(ranks(r.scores[e][:, d]).mean(-1))
-            draws.append(ranks(r.draws[:, e][:, :, d]).mean(-1))
-        row: list[Field | str] = [a.probe, b.probe]
-        for correlation in (kendall, spearman):
-            value = float(correlation(*means))
-            told = between(*interval(correlation(*draws)))
-            made = number(value)
-            row.append(Field(made.text, made.value, told))
-        rows.append((*row, number(len(encoders), 0), number(len(datasets), 0)))
-    if not rows:
-        return None
-    return Table(
-        name="agreement",
-        title="Do two probes rank encoders alike?",
-        columns=(
-            "probe",
-            "and",
-            "Kendall's τ-b",
-            "Spearman's ρ",
-            "encoders",
-            "data sets",
-        ),
-        rows=tuple(rows),
-        note="Correlation of mean ranks over the data sets that both have; 1: the same "
-        "order, −1: the reverse. In small, 95 % intervals over draws of clips and "
-        "seeds.",
-    )
-
-
-def _with_fine_tuning(grid: Grid, rankings: Sequence[Ranking]) -> Table | None:
-    """Rank correlation with fine-tuning as the paper quotes it, per data set."""
-    rows = []
-    for r in rankings:
-        for k, dataset in enumerate(r.datasets):
-            known: list[tuple[int, float]] = []
-            for i, e in enumerate(r.encoders):
-                cell = grid.at(dataset, e, r.probe)
-                assert cell is not None
-                first = cell.first
-                paper = fine_tuned(first.dataset, first.metric, encoder_title(first))
-                if paper and has_published_weights(first):
-                    known.append((i, paper.value))
-            if len(known) < LEAST:
-                continue
-            index = [i for i, _ in known]
-            goal = np.asarray([v for _, v in known])
-            value = float(kendall(r.scores[index, k], goal))
-            drawn = kendall(
-                r.draws[:, index, k], np.broadcast_to(goal, (len(r.draws), len(goal)))
-            )
-            made = number(value)
-            rows.append(
-                (
-                    *(dataset, r.probe),
-                    Field(made.text, made.value, between(*interval(drawn))),
-                    number(len(known), 0),
-                )
-            )
-    if not rows:
-        return None
-    return Table(
-        name="agreement-with-fine-tuning",
-        title="Do probes rank encoders as fine-tuning does?",
-        columns=("data set", "probe", "Kendall's τ-b", "encoders"),
-        rows=tuple(rows),
-        note="Fine-tuned scores as the paper quotes them.",
-    )
 
 
 def _basis(grid: Grid) -> str:

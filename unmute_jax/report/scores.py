@@ -15,13 +15,23 @@ from unmute_jax.report.names import (
     slug,
 )
 from unmute_jax.report.paper_numbers import PaperNumber
+from unmute_jax.report.resampling import Resampler, basis
 from unmute_jax.report.section import Picture, Section
-from unmute_jax.report.tables import Field, Table, csv_text, number, signed
+from unmute_jax.report.statistics import interval
+from unmute_jax.report.tables import Field, Table, between, csv_text, number, signed
 
 BASELINE = "stats"
 COLUMNS = (
     *("dataset", "metric", "encoder", "probe", "test_mean", "test_sd", "seeds"),
-    *("folds", "validation_mean", "prototypes_per_class", "learning_rates"),
+    *(
+        "low_95",
+        "high_95",
+        "interval_over",
+        "folds",
+        "validation_mean",
+        "prototypes_per_class",
+        "learning_rates",
+    ),
     *("weight_decay", "parameters", "seconds", "published_weights", "paper"),
     *("difference", "paper_table", "paper_mark", "paper_source"),
 )
@@ -37,19 +47,26 @@ def paper_of(cell: Cell) -> PaperNumber | None:
     return paper_numbers.of_probe(dataset, r.metric, encoder_title(r), r.probe, count)
 
 
-def section(grid: Grid) -> Section:
+def section(grid: Grid, resampler: Resampler) -> Section:
     """One table per data set, and means over those that are complete."""
     words = [
         "Test scores in points of 100: the mean over seeds of the mean over folds, ± "
         "the standard deviation over seeds. In bold, the best probe of each encoder. "
         "Nothing was chosen on the test split. A dash: not run.",
+        "In brackets, where the predictions of the test clips were kept, the 95 % "
+        "interval over other test recordings (or the sites, speakers or clips that "
+        "are known instead) and other seeds; draws of seeds alone stand in scores.csv.",
         f"{BASELINE} (mean, maximum and standard deviation of the tokens, then one "
         "linear layer) is no method of the paper but stands in every table: what does "
         "not beat it need not be trained.",
         _about_paper(grid),
     ]
     pictures = [p for p in [_against_paper(grid)] if p is not None]
-    tables = [*_means(grid), *(_of_dataset(grid, d) for d in grid.datasets)]
+    tables = [
+        *_means(grid),
+        *(_of_dataset(grid, d, resampler) for d in grid.datasets),
+        *_other_scores(grid),
+    ]
     return Section(
         name="scores",
         title="Scores, beside the paper's",
@@ -59,19 +76,24 @@ def section(grid: Grid) -> Section:
     )
 
 
-def as_csv(grid: Grid) -> str:
+def as_csv(grid: Grid, resampler: Resampler) -> str:
     """One line per cell, with everything."""
-    return csv_text(COLUMNS, [_line(cell) for cell in grid.cells])
+    return csv_text(COLUMNS, [_line(cell, resampler) for cell in grid.cells])
 
 
-def field(cell: Cell) -> Field:
-    """`64.67 ± 0.30`, and below it the paper's number."""
+def _field(cell: Cell, resampler: Resampler, strong: bool) -> Field:
+    """`64.67 ± 0.30`; below it the interval, and the paper's number."""
     spread = f" ± {cell.sd:.2f}" if len(cell.seeds) > 1 else ""
-    paper = paper_of(cell)
-    under = (
-        f"paper {paper.value:.2f}, {signed(cell.mean - paper.value)}" if paper else ""
-    )
-    return Field(f"{cell.mean:.2f}{spread}", cell.mean, under)
+    paper, under = paper_of(cell), []
+    if basis(cell) == "clips":
+        under.append(between(*_interval(cell, resampler), 1))
+    if paper is not None:
+        under.append(f"paper {paper.value:.2f}, {signed(cell.mean - paper.value)}")
+    return Field(f"{cell.mean:.2f}{spread}", cell.mean, "; ".join(under), strong)
+
+
+def _interval(cell: Cell, resampler: Resampler) -> tuple[float, float]:
+    return interval(resampler.draws(cell), cell.mean)
 
 
 def with_baseline(probes: Sequence[str]) -> list[str]:
@@ -80,7 +102,7 @@ def with_baseline(probes: Sequence[str]) -> list[str]:
     return [*probes, *([BASELINE] if missing else [])]
 
 
-def _of_dataset(grid: Grid, dataset: str) -> Table:
+def _of_dataset(grid: Grid, dataset: str, resampler: Resampler) -> Table:
     cells = grid.of_dataset(dataset)
     encoders = [e for e in grid.encoders if any(c.encoder == e for c in cells)]
     probes = [p for p in grid.probes if any(c.probe == p for c in cells)]
@@ -93,9 +115,8 @@ def _of_dataset(grid: Grid, dataset: str) -> Table:
             if cell is None:
                 row.append("–")
                 continue
-            made = field(cell)
-            top = len(cells) > 1 and cell.mean == best[encoder]
-            row.append(Field(made.text, made.value, made.under, top))
+            is_best = len(cells) > 1 and cell.mean == best[encoder]
+            row.append(_field(cell, resampler, is_best))
         rows.append(tuple(row))
     return Table(
         name=f"scores-{slug(dataset)}",
@@ -172,6 +193,31 @@ def _mean(grid: Grid, datasets: list[str], encoder: str, probe: str) -> float:
     return float(np.mean([np.nan if c is None else c.mean for c in cells]))
 
 
+def _other_scores(grid: Grid) -> list[Table]:
+    """What records have beside the score that was compared, such as of events."""
+    cells = [c for c in grid.cells if c.first.more]
+    if not cells:
+        return []
+    kinds = list(dict.fromkeys(k for c in cells for k in c.first.more))
+
+    def one(cell: Cell, kind: str) -> Field:
+        values = [f.record.more.get(kind, np.nan) for f in cell.found]
+        return number(100 * float(np.mean(values)))
+
+    return [
+        Table(
+            name="other-scores",
+            title="Other test scores",
+            columns=("data set", "encoder", "probe", *kinds),
+            rows=tuple(
+                (c.dataset, c.encoder, c.probe, *(one(c, k) for k in kinds))
+                for c in cells
+            ),
+            note="Means over seeds and folds; nothing was chosen by them.",
+        )
+    ]
+
+
 def _about_paper(grid: Grid) -> str:
     both = [(c, n) for c in grid.cells if (n := paper_of(c)) is not None]
     said = (
@@ -213,8 +259,9 @@ def _against_paper(grid: Grid) -> Picture | None:
     return drawing.picture("against_the_paper", alt, figure)
 
 
-def _line(cell: Cell) -> tuple[object, ...]:
-    r, paper = cell.first, paper_of(cell)
+def _line(cell: Cell, resampler: Resampler) -> tuple[object, ...]:
+    r, paper, drawn = cell.first, paper_of(cell), basis(cell)
+    ends = [round(x, 4) for x in _interval(cell, resampler)] if drawn else [None] * 2
     rates = sorted({x for f in cell.found if (x := f.record.learning_rate)})
     stacks = {(f.record.protocol, f.record.seconds) for f in cell.found}
     told = (
@@ -231,7 +278,7 @@ def _line(cell: Cell) -> tuple[object, ...]:
     return (
         *(cell.dataset, r.metric, cell.encoder, cell.probe, round(cell.mean, 4)),
         round(cell.sd, 4) if np.isfinite(cell.sd) else None,
-        *(len(cell.seeds), len(cell.folds)),
+        *(len(cell.seeds), *ends, drawn, len(cell.folds)),
         round(100 * float(np.mean([f.record.validation for f in cell.found])), 4),
         *(cell.prototypes, " ".join(f"{x:g}" for x in rates), r.weight_decay),
         *(r.parameters, round(sum(s for _, s in stacks), 2)),

@@ -5,7 +5,7 @@ import pytest
 
 from tests.report.made_up import grid_records, record, write
 from unmute_jax.errors import InputError
-from unmute_jax.report.grid import find_records, make_grid
+from unmute_jax.report.gather import find_records, make_grid
 
 
 def grid_of(tmp_path, *records):
@@ -82,7 +82,7 @@ def test_copies_of_a_data_set_and_of_weights_are_told_apart(tmp_path):
     )
     grid = grid_of(tmp_path / "a", record(), other)
     assert len(grid.encoders) == 2
-    assert "EAT (eat-base, pre-trained, mine.pt)" in grid.encoders
+    assert "EAT (eat-base, pre-trained, mine.pt, 00000000)" in grid.encoders
     grid = grid_of(tmp_path / "b", record(), record(experiment="e1", source="my copy"))
     assert grid.datasets == ("urban (my copy)", "urban (official urban)")
 
@@ -117,3 +117,24 @@ def test_only_the_same_folds_are_compared(tmp_path):
     assert whole is not None
     assert grid.linear_beside(begun) is None
     assert grid.linear_beside(whole) is grid.at("urban", "EAT", "linear")
+
+
+def test_runs_that_differ_in_what_they_also_did_share_trials(tmp_path):
+    def run(name, experiment, probes, seeds):
+        made = [
+            record(seed=s, experiment=experiment, test=0.4 + s / 100) for s in seeds
+        ]
+        for r in made:
+            r.settings["probes"] = probes
+        return write(tmp_path / name, made)
+
+    folders = [
+        run("a", "e0", "linear", (0, 1)),
+        run("b", "e1", "linear,mhca", (0, 1, 2)),
+    ]
+    grid = make_grid(find_records(folders))
+    (cell,) = grid.cells
+    np.testing.assert_allclose(cell.scores, [40, 41, 42])
+    assert grid.twice == 0
+    write(tmp_path / "c", [record(experiment="e2", test=0.39)])
+    assert make_grid(find_records([*folders, tmp_path / "c"])).twice == 1
