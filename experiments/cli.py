@@ -206,7 +206,10 @@ def _help(argv: list[str], about: str, defaults: ConfigDict | None) -> None:
         flag = flags.FLAGS[name]
         ours = flags.FLAGS.find_module_defining_flag(name)
         if ours in (module, argv[0], "__main__") or str(ours).startswith("experiments"):
-            default = "" if flag.default in (None, False, []) else f" [{flag.default}]"
+            value = flag.default
+            if isinstance(value, list):
+                value = ",".join(value)
+            default = "" if value in (None, False, "") else f" [{value}]"
             if defaults is not None or name != "config":
                 print(f"  --{name}{default}\n      {flag.help}")
     if defaults is None:

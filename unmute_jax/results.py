@@ -220,9 +220,9 @@ def _row(probe: str, records: list[Record]) -> Row:
     )
 
 
-# A seed is told whose validation score is below this share of the best seed's, and by
-# more than this much, which few clips alone may make.
-FAR_BELOW, FAR_APART = 3 / 4, 0.1
+# A seed is told whose validation score is below the best seed's by more than this share
+# of it, and by more than the clips of the split can differ by chance.
+FAR_BELOW = 1 / 4
 
 
 def notes_of(records: Sequence[Record]) -> tuple[str, ...]:
@@ -241,7 +241,7 @@ def _unstable(records: Sequence[Record]) -> Iterator[str]:
         mine = [r for r in records if r.protocol == protocol]
         finite = [r.validation for r in mine if math.isfinite(r.validation)]
         best = max(finite, default=math.nan)
-        least = min(FAR_BELOW * best, best - FAR_APART)
+        least = best - max(FAR_BELOW * best, 2 * _clips(mine[0]) ** -0.5)
         bad = {
             r.seed: f"{100 * r.validation:.1f}"
             for r in sorted(mine, key=lambda r: r.seed)
@@ -256,6 +256,12 @@ def _unstable(records: Sequence[Record]) -> Iterator[str]:
                 f"best seed validates at {100 * best:.1f}, but {which}; "
                 "lower rates may help, or config.optimizer.warmup=0.1"
             )
+
+
+def _clips(record: Record) -> int:
+    """Validation clips; one where they are not known, which tells nothing apart."""
+    splits = record.facts.get("splits", {}).get("validation", ())
+    return sum(record.facts["clips"][split] for split in splits) or 1
 
 
 def table(records: Sequence[Record], order: Sequence[str]) -> Table:

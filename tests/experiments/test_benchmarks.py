@@ -58,3 +58,7 @@ def test_probes_are_timed_alone_and_stacked(tmp_path):
     found = json.loads(path.read_text())
     assert [row["prototypes"] for row in found["protobin"]] == [6, 15]
     assert [row["probe"] for row in found["trials"]] == ["linear", "protobin", "mhca"]
+
+
+def test_help_shows_lists_as_they_are_typed():
+    assert "--encoders [logmel,eat]\n" in run("benchmark_pipeline", "--help")

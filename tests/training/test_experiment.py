@@ -123,14 +123,15 @@ def test_seeds_that_were_lost_are_told_below_the_table(finished):
             for k, v in enumerate(found)
         ]
 
-    (row,) = results.rows(validating({"a": [0.1, 0.8, 0.7, NAN]}), names)
+    # There are 21 validation clips: a third of them may be chance.
+    (row,) = results.rows(validating({"a": [0.1, 0.8, 0.5, NAN]}), names)
     (told,) = [note for note in row.notes if "unstable" in note]
     assert "linear: unstable at learning rate" in told
     assert "validates at 80.0, but seed 0 10.0, seed 3 nan;" in told
-    found = validating({"a": [0.8, 0.65], "b": [0.7, 0.3], "c": [0.09, 0.0]})
+    found = validating({"a": [0.8, 0.65], "b": [0.7, 0.2], "c": [0.3, 0.0]})
     (row,) = results.rows(found, names)
     (told,) = [note for note in row.notes if "unstable" in note]
-    assert "on b: the best seed validates at 70.0, but seed 1 30.0;" in told
+    assert "on b: the best seed validates at 70.0, but seed 1 20.0;" in told
 
 
 def test_the_held_out_split_is_read_after_everything_was_chosen(tmp_path, monkeypatch):
