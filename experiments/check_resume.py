@@ -93,7 +93,7 @@ def _start(arguments: list[str], folder: pathlib.Path) -> subprocess.Popen[bytes
             *arguments,
             f"--workdir={folder / 'run'}",
         ],
-        env={**os.environ, caches.VARIABLE: str(cache)},
+        env={**os.environ, caches.VARIABLE: str(cache), caches.TOKENS: ""},
         stdout=subprocess.DEVNULL,
     )
 

@@ -95,7 +95,7 @@ class Writer:
                 "--config=configs/quickstart.py",
                 *options,
             ],
-            env={**os.environ, caches.VARIABLE: str(cache)},
+            env={**os.environ, caches.VARIABLE: str(cache), caches.TOKENS: ""},
             stdout=self._said,
             stderr=subprocess.STDOUT,
         )

@@ -14,10 +14,10 @@ python -m experiments.embed --verify
 python -m experiments.embed --prune --config configs/bpp_esc50.py --runs=runs
 
 `--info` lists all stores. `--verify` reads every byte of them, or of those of a
-configuration, and ends with 1 where something is damaged; that is made again by the
-next pass. `--prune` lists what neither a configuration (`--config`, `--keep=FILE`, as
-often as you like) nor a run in the folder `--runs` uses, and deletes it with `--yes`
-alone; never a store that may be being written.
+configuration, and ends with 1 where one is not as it was written; what is damaged is
+made again by the next pass. `--prune` lists what neither a configuration (`--config`,
+`--keep=FILE`, as often as you like) nor a run in the folder `--runs` uses, and deletes
+it with `--yes` alone; never a store that may be being written.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from absl import flags
 
 from experiments import cli
 from unmute_jax import parallel, token_check, token_export, token_stores
-from unmute_jax.caches import cache_dir
+from unmute_jax.caches import token_root
 from unmute_jax.config import Experiment
 from unmute_jax.embedding import estimate
 from unmute_jax.errors import InputError
@@ -99,41 +99,41 @@ def embed(settings: Experiment) -> None:
 
 def info() -> None:
     """Lists all stores."""
-    stores = token_stores.list_stores(cache_dir("tokens"))
+    stores = token_stores.list_stores(token_root())
     if stores:
         print(token_stores.table(stores))
     size = size_text(sum(store.bytes for store in stores))
-    print(f"{len(stores)} stores, {size} in {cache_dir('tokens')}")
-    for path in token_stores.strays(cache_dir("tokens"), stores):
+    print(f"{len(stores)} stores, {size} in {token_root()}")
+    for path in token_stores.strays(token_root(), stores):
         print(f"not known what it is: {path.name} (a damaged manifest, or none)")
 
 
 def verify() -> None:
-    """Prints a line for every store; ends with 1 where one is damaged."""
-    paths = token_stores.places(cache_dir("tokens"))
-    if cli.has_config():
-        mine = paths_of(cli.experiment())
-        paths = [path for path in paths if path in mine]
-    damaged = 0
+    """Prints a line for every store; ends with 1 where one is not as it was written."""
+    chosen = cli.has_config()
+    paths = paths_of(cli.experiment()) if chosen else token_stores.places(token_root())
+    damaged = unread = 0
     for path in paths:
         try:
             faults = token_check.verify(path)
         except InputError as error:
+            unread += 1
             print(error)
             continue
         damaged += bool(faults)
         more = f", and {len(faults) - 1} more faults" if faults[1:] else ""
         said = f"damaged ({faults[0]}{more})" if faults else "as it was written"
-        print(f"{path.name}: {said}", flush=True)
-    print(f"{len(paths)} stores, {damaged} of them damaged")
+        print(f"{path}: {said}", flush=True)
+    print(f"{len(paths)} stores, {damaged} damaged, {unread} could not be read")
     if damaged:
         print("embed again: what is damaged is made again")
+    if damaged or unread:
         sys.exit(1)
 
 
 def prune() -> None:
     """Lists what nothing uses; deletes it if told to."""
-    stores = token_stores.list_stores(cache_dir("tokens"))
+    stores = token_stores.list_stores(token_root())
     kept = [cli.experiment()] if cli.has_config() else []
     kept += map(cli.experiment_in, KEEP.value)
     runs = runs_that_use()

@@ -28,6 +28,7 @@ from tests.embedding_fakes import (
 )
 from unmute_jax import parallel
 from unmute_jax.audio import pad_or_crop
+from unmute_jax.caches import cache_dir
 from unmute_jax.embedding import embed, estimate
 from unmute_jax.errors import InputError
 from unmute_jax.token_files import DamagedStore, sealed
@@ -203,6 +204,15 @@ def test_a_finished_folder_with_another_key_is_not_read(tmp_path):
 def test_cache_folder_is_the_default(tmp_path, monkeypatch):
     monkeypatch.setenv("UNMUTE_CACHE", str(tmp_path))
     assert run(None, dataset=fake_dataset(2)).path.parent == tmp_path / "tokens"
+    monkeypatch.setenv("UNMUTE_TOKENS", str(tmp_path / "elsewhere"))
+    assert run(None, dataset=fake_dataset(2)).path.parent == tmp_path / "elsewhere"
+    monkeypatch.setenv("UNMUTE_TOKENS", "memory://elsewhere")
+    assert str(run(None, dataset=fake_dataset(2)).path).startswith(
+        "memory://elsewhere/"
+    )
+    monkeypatch.setenv("UNMUTE_CACHE", "gs://bucket")
+    with pytest.raises(InputError, match="UNMUTE_TOKENS may be a URL"):
+        cache_dir("datasets")
 
 
 # Before it begins

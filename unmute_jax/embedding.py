@@ -23,7 +23,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array
 
 from unmute_jax import parallel
-from unmute_jax.caches import cache_dir
+from unmute_jax.caches import token_root
 from unmute_jax.datasets import Dataset
 from unmute_jax.encoders import Encoder, ExportedTokens, Source
 from unmute_jax.errors import InputError
@@ -91,7 +91,7 @@ def embed(
         dataset: Its clips are read in their order.
         split: One of `dataset.splits`.
         root: Folder of all token stores, or a URL ("gs://bucket/folder"); by default
-            `cache_dir("tokens")`.
+            `caches.token_root()`.
         dtype: Type of the stored patches: "bfloat16", "float32" or "int8".
         layers: Whether to keep the outputs of all layers too.
         lengths: How many lengths inputs may have (`waveform_batches.input_lengths`).
@@ -108,7 +108,7 @@ def embed(
         InputError: The encoder has no layers to give, the disk is too small, a clip
             gives non-finite tokens, or the store on disk is damaged.
     """
-    root = place_of(cache_dir("tokens") if root is None else root)
+    root = place_of(token_root() if root is None else root)
     manifest = _manifest(encoder, dataset, split, dtype, layers, lengths)
     path = store_path(root, manifest["key"])
     if found := _finished(path, manifest, explain, say):
@@ -185,7 +185,7 @@ def estimate(
         `bytes` of the whole store on disk, number of `clips`, whether it `exists` in
         full, how many clips are already done (`resumable`), and its `path`.
     """
-    root = place_of(cache_dir("tokens") if root is None else root)
+    root = place_of(token_root() if root is None else root)
     manifest = _manifest(encoder, dataset, split, dtype, layers, lengths)
     layout, path = Layout.of(manifest), store_path(root, manifest["key"])
     found, missing = read_manifest(path), unsound_shards(path, layout)
@@ -251,7 +251,7 @@ def _check_disk(path: Place, layout: Layout) -> int:
     if todo > free:
         raise InputError(
             f"the tokens need {size_text(todo)} but {there} has {size_text(free)} "
-            "free: make room, or keep caches on another disk (UNMUTE_CACHE)"
+            "free: make room, or keep caches on another disk (UNMUTE_TOKENS)"
         )
     return todo
 

@@ -41,8 +41,8 @@ def test_damage_is_told_in_a_line_and_by_the_end(cache):
     lines = done.stdout.splitlines()
     assert len(lines) == 6
     assert f"{path.name}: damaged (shard 0: " in done.stdout
-    assert "old: as it was written" in lines
-    assert "4 stores, 1 of them damaged" in lines
+    assert f"{path.parent}/old: as it was written" in lines
+    assert "4 stores, 1 damaged, 0 could not be read" in lines
     listed = embed("--info", cache=cache)
     assert "damaged, 0 clips are there" in listed.stdout
     assert listed.stdout.count("complete") == 3
