@@ -60,7 +60,12 @@ def own_cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def miniature(tmp_path):
-    mini = Miniature(tmp_path / "files" / "ESC-50-master")
+    return esc50(tmp_path / "files")
+
+
+def esc50(folder):
+    """Writes the miniature below a folder."""
+    mini = Miniature(folder / "ESC-50-master")
     (mini.root / "audio").mkdir(parents=True)
     (mini.root / "meta").mkdir()
     with mini.csv.open("w", newline="") as file:

@@ -6,6 +6,7 @@ import pytest
 
 from tests.datasets.layouts import write
 from tests.datasets.miniatures import MINIATURES, clips, load, refusal
+from tests.datasets.miniatures import main as print_table
 from unmute_jax.datasets import all_facts, list_datasets, load_dataset
 from unmute_jax.datasets.__main__ import main as program
 from unmute_jax.errors import InputError
@@ -136,3 +137,14 @@ def test_the_program_prepares(tmp_path, capsys):
         assert part in told
     assert program(["fsdd", "--data_dir", str(tmp_path / "nowhere")]) == 1
     assert "no such file or folder" in capsys.readouterr().err
+
+
+def test_the_table_has_every_layout_and_leaves_nothing_in_the_caches(
+    capsys, monkeypatch, own_cache
+):
+    # `main` changes it; after the test it is what it was.
+    monkeypatch.setenv("UNMUTE_CACHE", str(own_cache))
+    print_table()
+    rows = [x.split("|")[1].strip(" `") for x in capsys.readouterr().out.splitlines()]
+    assert rows[2:] == ["esc50", "esc10", *MINIATURES]
+    assert not own_cache.exists()
