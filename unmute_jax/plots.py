@@ -99,9 +99,14 @@ def per_class_bars(
 def _runs(
     lines: list[dict[str, Any]], chosen: set[tuple[str, str, float | None]]
 ) -> list[dict[str, np.ndarray]]:
-    """The curves of the chosen rates, one per training."""
+    """The curves of the chosen rates, one per training.
+
+    Those of a sweep are in pieces, and are left out: all seeds are trained again.
+    """
     grouped: dict[tuple, list[dict[str, Any]]] = {}
     for line in lines:
+        if line["stage"].startswith("search "):
+            continue
         if (line["probe"], line["protocol"], line["learning_rate"]) in chosen:
             key = (line["protocol"], line["stage"], line["seed"])
             grouped.setdefault(key, []).append(line)

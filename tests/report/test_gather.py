@@ -6,6 +6,7 @@ import pytest
 from tests.report.made_up import grid_records, record, write
 from unmute_jax.errors import InputError
 from unmute_jax.report.gather import find_records, make_grid
+from unmute_jax.results import SearchTrial, write_search_trial
 
 
 def grid_of(tmp_path, *records):
@@ -138,3 +139,34 @@ def test_runs_that_differ_in_what_they_also_did_share_trials(tmp_path):
     assert grid.twice == 0
     write(tmp_path / "c", [record(experiment="e2", test=0.39)])
     assert make_grid(find_records([*folders, tmp_path / "c"])).twice == 1
+
+
+def test_histories_of_a_sweep_are_read_where_they_were_kept(tmp_path):
+    search = tuple(
+        {"learning_rate": rate, "weight_decay": 1e-4, "validation": 0.4}
+        for rate in (0.01, 0.03)
+    )
+    made = record(seed=1, search=search)
+    write(tmp_path, [made])
+    (found,) = find_records([tmp_path])
+    assert found.histories == ()
+    for number, scores in enumerate([((1, 0.2), (3, 0.4)), ((1, None),)]):
+        trial = SearchTrial(
+            experiment=made.experiment, dataset=made.dataset, encoder=made.encoder,
+            probe=made.probe, protocol=made.protocol, seed=0, number=number,
+            proposed_by="sobol", learning_rate=0.01, weight_decay=1e-4,
+            status="finished", epochs=3, validation=0.4, scores=scores,
+        )  # fmt: skip
+        write_search_trial(tmp_path / "trials", trial)
+    (found,) = find_records([tmp_path])
+    assert found.histories == ({1: 0.2, 3: 0.4}, {1: None})
+
+
+def test_a_training_that_differs_in_much_has_a_letter(tmp_path):
+    other = record(experiment="e1", epochs=90, probe="mhca", test=0.6)
+    other.settings["loss"] = {"name": "cross_entropy", "clip": None}
+    # Of a newer version, with a setting that the other does not have.
+    other.settings["sweep"] = {"sobol": 25}
+    grid = grid_of(tmp_path, record(probe="mhca"), record(probe="linear"), other)
+    assert grid.probes == ("linear", "mhca", "mhca [training B]")
+    assert grid.trainings == {"training B": "epochs=90, loss.name=cross_entropy"}

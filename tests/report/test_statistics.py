@@ -87,6 +87,28 @@ def test_the_loss_of_a_random_search_takes_the_best_trial_near_by():
     assert (found.at_edge, found.stopped) == (True, 0.4)
 
 
+def test_a_stopped_trial_keeps_its_distance_to_the_best():
+    tried = [
+        trial(0.01, 0.6, status="finished", epochs=9),
+        trial(0.03, 0.3, status="stopped", epochs=1),
+        trial(0.1, None, status="diverged", epochs=1),
+    ]
+    histories = [{1: 0.4, 3: 0.5, 9: 0.6}, {1: 0.3}, {1: None}]
+    known = s.sensitivity(tried, histories)
+    assert known is not None
+    assert known.loss[3] == pytest.approx(10)
+    assert known.loss[10] == pytest.approx(60)
+    # One that was ahead when it was stopped is no better than the best.
+    ahead = s.sensitivity(
+        [tried[0], trial(0.03, 0.5, status="stopped", epochs=1)], histories
+    )
+    assert ahead is not None
+    assert ahead.loss[3] == 0
+    unknown = s.sensitivity(tried)
+    assert unknown is not None
+    assert unknown.loss[3] == pytest.approx(30)
+
+
 def test_one_rate_tells_nothing():
     assert s.sensitivity([]) is None
     assert s.sensitivity([trial(0.1, 0.5), trial(0.1, 0.4)]) is None

@@ -18,6 +18,9 @@ _NO_RECIPE = (
     *("devices", "seeds", "seed", "dataset_options.test_fold", "tokens.batch_size"),
 )
 
+# Characters of a training's name in tables.
+LONG = 30
+
 
 def find_records(folders: Sequence[pathlib.Path]) -> list[Found]:
     """Every `results/*.json` below the folders; the same trial twice counts once.
@@ -55,13 +58,15 @@ def make_grid(found: Sequence[Found]) -> Grid:
     datasets = _labels(found, lambda r: r.dataset, lambda r: r.source)
     encoders = _labels(found, names.encoder_title, names.encoder_detail)
     recipes = _recipes(found)
+    short = _short(recipes)
     # Runs that differ in what they also did (more seeds, other probes) share trials.
     grouped: dict[tuple[str, str, str, str], dict[Hashable, Found]] = {}
     twice = 0
     for x, dataset, encoder, recipe in zip(
         found, datasets, encoders, recipes, strict=True
     ):
-        probe = names.probe_title(x.record) + (f" [{recipe}]" if recipe else "")
+        told = short.get(recipe, recipe)
+        probe = names.probe_title(x.record) + (f" [{told}]" if told else "")
         group = grouped.setdefault((dataset, encoder, probe, recipe), {})
         first = group.setdefault((x.record.seed, x.record.protocol), x)
         twice += first.record.test != x.record.test
@@ -82,6 +87,7 @@ def make_grid(found: Sequence[Found]) -> Grid:
         datasets=ordered(datasets, names.DATASETS),
         encoders=ordered(encoders, names.ENCODERS),
         probes=ordered((c.probe for c in cells), names.PROBES),
+        trainings={letter: recipe for recipe, letter in short.items()},
         twice=twice,
     )
 
@@ -121,27 +127,34 @@ def _labels(found: Sequence[Found], title: Any, detail: Any) -> list[str]:
 
 
 def _recipes(found: Sequence[Found]) -> list[str]:
-    """Per record, how its training differs from that of most others of its like.
+    """Per record, how its training differs from that of most others; mostly "".
 
     Only settings count that some probe was trained with two values of, on the same
-    tokens: those would otherwise fall into one cell.
+    tokens: those would otherwise fall into one cell. What an older version did not
+    have yet is no difference.
     """
     settings = [_recipe(x.record) for x in found]
-    alike: dict[Hashable, list[int]] = {}
-    for i, x in enumerate(found):
+    alike: dict[Hashable, list[dict[str, str]]] = {}
+    for x, mine in zip(found, settings, strict=True):
         r = x.record
         key = (r.dataset, r.source, r.encoder, names.probe_title(r))
-        alike.setdefault(key, []).append(i)
-    differing: dict[str, None] = {}
-    for rows in alike.values():
-        for key in dict.fromkeys(k for i in rows for k in settings[i]):
-            if len({settings[i].get(key) for i in rows}) > 1:
-                differing[key] = None
-    chosen = [tuple((k, s.get(k)) for k in differing) for s in settings]
+        alike.setdefault(key, []).append(mine)
+    values: dict[tuple[int, str], set[str]] = {}
+    for number, group in enumerate(alike.values()):
+        for key, value in (pair for mine in group for pair in mine.items()):
+            values.setdefault((number, key), set()).add(value)
+    differing = dict.fromkeys(k for (_, k), seen in values.items() if len(seen) > 1)
+    chosen = [tuple((k, s[k]) for k in differing if k in s) for s in settings]
     usual = dict(collections.Counter(chosen).most_common(1)[0][0])
     return [
-        ", ".join(f"{k}={v}" for k, v in own if v != usual[k]) or "" for own in chosen
+        ", ".join(f"{k}={v}" for k, v in own if v != usual.get(k, v)) for own in chosen
     ]
+
+
+def _short(recipes: Sequence[str]) -> dict[str, str]:
+    """A letter for each that is too long for a table."""
+    long = [r for r in dict.fromkeys(recipes) if len(r) > LONG]
+    return {r: f"training {chr(ord('B') + k)}" for k, r in enumerate(long)}
 
 
 def _recipe(record: Record) -> dict[str, str]:

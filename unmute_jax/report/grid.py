@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import pathlib
-from collections.abc import Hashable
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from unmute_jax import predictions
 from unmute_jax.report import names
-from unmute_jax.results import Record
+from unmute_jax.results import KEY, Record, read_search_trial, record_name
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,21 @@ class Found:
         folder = self.path.parent.parent / "predictions"
         path = predictions.path_of(folder, self.path.name)
         return path if path.exists() else None
+
+    @functools.cached_property
+    def histories(self) -> tuple[dict[int, float | None], ...]:
+        """Per trial of a sweep, epoch -> validation score; none where not kept."""
+        key = {name: getattr(self.record, name) for name in KEY}
+        # The first seed searches.
+        key["seed"] = self.record.settings.get("seed", self.record.seed)
+        folder = self.path.parent.parent / "trials"
+        paths = [
+            folder / record_name(**key, number=k)
+            for k in range(len(self.record.search))
+        ]
+        if not paths or not all(path.exists() for path in paths):
+            return ()
+        return tuple(dict(read_search_trial(path).scores) for path in paths)
 
 
 @dataclass(frozen=True)
@@ -107,6 +122,7 @@ class Grid:
         datasets: Their names.
         encoders: Likewise.
         probes: Likewise.
+        trainings: Names of trainings -> how they differ from the usual one.
         twice: Trials that several runs have with different scores; the first counts.
     """
 
@@ -114,6 +130,7 @@ class Grid:
     datasets: tuple[str, ...]
     encoders: tuple[str, ...]
     probes: tuple[str, ...]
+    trainings: Mapping[str, str] = field(default_factory=dict[str, str])
     twice: int = 0
 
     @functools.cached_property

@@ -42,6 +42,8 @@ def section(grid: Grid) -> Section:
             "counts.",
         )
     tables = [_settings(grid), _datasets(grid), _encoders(grid), _versions(grid)]
+    if grid.trainings:
+        tables.insert(0, _trainings(grid))
     if (notes := _notes(grid)).rows:
         tables.append(notes)
     return Section(
@@ -80,6 +82,15 @@ def _settings(grid: Grid) -> Table:
         columns=("setting", "value"),
         rows=rows,
         note=f"{len(values) - len(shown)} more settings were left at their defaults.",
+    )
+
+
+def _trainings(grid: Grid) -> Table:
+    return Table(
+        name="trainings",
+        title="Trainings that differ from the usual one",
+        columns=("name", "what differs"),
+        rows=tuple(grid.trainings.items()),
     )
 
 

@@ -37,8 +37,9 @@ def section(grid: Grid) -> Section:
         "trial whose rate is within a factor of √3 of three times (ten times) the "
         "best rate; and the same for a third (a tenth); the mean of both sides, as "
         "far as rates were tried there, in points of 100. A trial that diverged "
-        "scores zero there. The best trial is the best of noisy ones, so that losses "
-        "are never negative. Searches of several folds are averaged.",
+        "scores zero there; one that was stopped counts as if it had kept its distance "
+        "to the best one at that epoch. The best trial is the best of noisy ones, so "
+        "that losses are never negative. Searches of several folds are averaged.",
     )
     if not found:
         return Section(
@@ -76,8 +77,9 @@ def as_csv(grid: Grid) -> str:
 
 def of_cell(cell: Cell) -> Sensitivity | None:
     """Of the searches of its folds, averaged."""
-    searches = {f.record.protocol: f.record.search for f in cell.found}
-    each = [s for search in searches.values() if (s := sensitivity(search)) is not None]
+    folds = {f.record.protocol: f for f in cell.found}.values()
+    tried = [sensitivity(f.record.search, f.histories) for f in folds]
+    each = [s for s in tried if s is not None]
     if not each:
         return None
     return Sensitivity(

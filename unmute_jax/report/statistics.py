@@ -109,17 +109,25 @@ FACTORS = (3, 10)
 WINDOW = math.log(3) / 2
 
 
-def sensitivity(search: Sequence[Mapping[str, Any]]) -> Sensitivity | None:
+# Of a trial: epoch -> validation score, as a share.
+History = Mapping[int, float | None]
+
+
+def sensitivity(
+    search: Sequence[Mapping[str, Any]], histories: Sequence[History] = ()
+) -> Sensitivity | None:
     """What is lost where the learning rate is wrong by a factor of 3, and of 10.
 
     The loss at a factor f is the best validation score less the best of those trials
     whose rate is within a factor sqrt(3) of f times the best rate; of that and of the
-    same at a f-th of it, the mean. A trial that diverged scores zero there; one that
-    was stopped counts with the score it had.
+    same at a f-th of it, the mean. A trial that diverged scores zero there. One that
+    was stopped counts as if it had kept its distance to the best trial at that epoch;
+    where no histories are known, with the score it had.
 
     Args:
         search: Trials with a learning_rate, a validation score (a share; None:
-            diverged) and maybe a status, of one search.
+            diverged) and maybe a status and epochs, of one search.
+        histories: Of the same trials; none where they were not kept.
 
     Returns:
         None where fewer than two rates were tried, or all diverged.
@@ -133,6 +141,10 @@ def sensitivity(search: Sequence[Mapping[str, Any]]) -> Sensitivity | None:
     if len(set(rates.tolist())) < 2 or max(finished) < 0:
         return None
     top = int(np.argmax(finished))
+    if histories:
+        scores += [_expected(t, search[top], histories[top]) for t in search]
+        # Those that were stopped may have been ahead for a while.
+        scores = np.minimum(scores, scores[top])
 
     def loss(factor: int) -> float:
         found = []
@@ -150,6 +162,16 @@ def sensitivity(search: Sequence[Mapping[str, Any]]) -> Sensitivity | None:
         stopped=kinds.count("stopped") / len(kinds),
         trials=len(kinds),
     )
+
+
+def _expected(
+    trial: Mapping[str, Any], best: Mapping[str, Any], of_best: History
+) -> float:
+    """What the best trial gained after the epoch at which this one was stopped."""
+    then = of_best.get(int(trial.get("epochs") or 0))
+    if status(trial) != "stopped" or then is None:
+        return 0.0
+    return max(0.0, validation(best) - 100 * then)
 
 
 def status(trial: Mapping[str, Any]) -> str:

@@ -57,7 +57,8 @@ def number(value: float | int, digits: int = 2, sign: bool = False) -> Field:
     """A number as a field; a dash where it is not known."""
     if not math.isfinite(value):
         return Field("–")
-    return Field(signed(value, digits) if sign else f"{value:.{digits}f}", float(value))
+    text = signed(value, digits) if sign else f"{value:.{digits}f}"
+    return Field(text.replace("-", "−"), float(value))
 
 
 def signed(value: float, digits: int = 2) -> str:
