@@ -1,4 +1,5 @@
 import collections
+import dataclasses
 import pathlib
 
 import pytest
@@ -85,12 +86,16 @@ def test_encoders_are_spelt_as_in_the_paper():
     ],
 )
 def test_only_published_weights_stand_beside_the_paper(weights, description, expected):
-    import dataclasses
-
     made = record(weights="untrained" if weights == "untrained" else "")
     made.settings["weights"] = weights
     made = dataclasses.replace(made, encoder=description)
     assert names.has_published_weights(made) is expected
+
+
+def test_tokens_that_others_exported_are_not_known_to_be_published():
+    made = record(encoder="eat")
+    made.facts["encoder"]["weights"] = "exported tokens, sha256:" + 64 * "0"
+    assert not names.has_published_weights(made)
 
 
 def test_no_weights_have_no_row_in_the_paper():

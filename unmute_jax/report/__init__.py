@@ -19,7 +19,7 @@ from unmute_jax.report import (
 )
 from unmute_jax.report.gather import find_records, make_grid
 from unmute_jax.report.grid import Grid
-from unmute_jax.report.page import page
+from unmute_jax.report.page import html_page
 from unmute_jax.report.resampling import Resampler
 from unmute_jax.report.section import Section
 from unmute_jax.report.tables import as_csv, latex, markdown
@@ -90,7 +90,7 @@ def _write(
         write_atomically(out / "tables" / f"{name}.csv", text)
     write_atomically(out / "report.md", _markdown(sections, summary))
     write_atomically(out / "report.tex", _latex(sections, summary))
-    write_atomically(out / "report.html", page(TITLE, summary, sections))
+    write_atomically(out / "report.html", html_page(TITLE, summary, sections))
 
 
 def _markdown(sections: Sequence[Section], summary: str) -> str:

@@ -54,7 +54,10 @@ img { max-width: 100%; height: auto; background: #fff; border-radius: 4px;
 # Sorts by the value in data-v, or by the text; a second click turns it round.
 SCRIPT = """
 function sort(th) {
-  const up = th.getAttribute('aria-sort') === 'descending' ? 1 : -1;
+  const before = th.getAttribute('aria-sort');
+  // Numbers begin with the highest, names with the first.
+  const first = th.className === 'n' ? -1 : 1;
+  const up = before ? (before === 'descending' ? 1 : -1) : first;
   const key = r => { const d = r.cells[th.cellIndex];
     return d.dataset.v === undefined ? d.textContent : +d.dataset.v };
   const compare = (p, q) => typeof p === typeof q
@@ -76,7 +79,7 @@ addEventListener('beforeprint', () =>
 """
 
 
-def page(title: str, summary: str, sections: Sequence[Section]) -> str:
+def html_page(title: str, summary: str, sections: Sequence[Section]) -> str:
     """The whole page."""
     links = [f'<a href="#{s.name}">{html.escape(s.title)}</a>' for s in sections]
     return "\n".join(

@@ -8,6 +8,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+# Characters of a text from which on LaTeX breaks it.
+LONG = 40
+
 
 @dataclass(frozen=True)
 class Field:
@@ -109,9 +112,7 @@ def csv_text(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 def latex(table: Table) -> str:
     r"""A `table` with `booktabs` rules; `\input` it where `booktabs` is loaded."""
-    kinds = "".join(
-        "r" if table.is_number(i) else "l" for i in range(len(table.columns))
-    )
+    kinds = "".join(_kind(table, i) for i in range(len(table.columns)))
     lines = [
         r"\begin{table}",
         r"\centering\small",
@@ -129,6 +130,14 @@ def latex(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _kind(table: Table, column: int) -> str:
+    """Of a column: numbers to the right, long texts in lines of their own."""
+    if table.is_number(column):
+        return "r"
+    longest = max((len(row[column].text) for row in table.fields()), default=0)
+    return r"p{0.3\linewidth}" if longest > LONG else "l"
+
+
 _LATEX = {
     "\\": r"\textbackslash{}",
     **{c: f"\\{c}" for c in "&%$#_{}"},
@@ -143,6 +152,10 @@ _LATEX = {
     "×": r"$\times$",
     "·": r"$\cdot$",
     "→": r"$\rightarrow$",
+    "√": r"$\surd$",
+    "τ": r"$\tau$",
+    "ρ": r"$\rho$",
+    "…": r"\ldots{}",
 }
 
 
