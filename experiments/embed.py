@@ -28,7 +28,7 @@ from collections.abc import Callable
 
 from absl import flags
 
-from experiments import cli
+from experiments import cli, pods
 from unmute_jax import parallel, token_check, token_export, token_stores
 from unmute_jax.caches import token_root
 from unmute_jax.config import Experiment
@@ -76,7 +76,7 @@ def main(rest: list[str]) -> None:
     if tasks:
         tasks[0][1]()
     else:
-        embed(cli.experiment())
+        pods.together(embed)(cli.experiment())
 
 
 def embed(settings: Experiment) -> None:
@@ -87,11 +87,11 @@ def embed(settings: Experiment) -> None:
         token_export.check(WHAT.value, form)
     elif OUTPUT.value:
         raise InputError("--output is for exports: say --export npy or parquet")
-    materials = prepare(settings)
+    materials = pods.writer_first(lambda: prepare(settings))
     mesh = parallel.make_mesh(settings.devices or None)
     splits = [split for split, clips in materials.dataset.splits.items() if clips]
     stores = embed_all(materials, splits, mesh)
-    if form:
+    if form and parallel.is_writer():
         folder = cli.required(OUTPUT)
         token_export.export(stores, folder, WHAT.value, form)
         print(f"everything is in {folder}/")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from experiments import cli, train
+from experiments import cli, pods, train
 from unmute_jax.config import Experiment
 
 
@@ -23,4 +23,4 @@ def main(settings: Experiment) -> None:
 
 
 if __name__ == "__main__":
-    cli.launch(main, __doc__)
+    cli.launch(pods.together(main), __doc__)

@@ -14,8 +14,8 @@ from __future__ import annotations
 from absl import flags
 from rich.console import Console
 
-from experiments import cli
-from unmute_jax import plots, results
+from experiments import cli, pods
+from unmute_jax import parallel, plots, results
 from unmute_jax.config import Experiment
 from unmute_jax.training import experiment, plan
 from unmute_jax.training.materials import prepare
@@ -32,13 +32,14 @@ EXPLAIN = flags.DEFINE_bool(
 def main(settings: Experiment) -> None:
     """Prepares, runs, and shows the table."""
     folder = cli.WORKDIR.value or settings.default_workdir()
-    materials = prepare(settings)
+    materials = pods.writer_first(lambda: prepare(settings))
     if DRY_RUN.value:
         print(plan.describe(materials, folder))
         return
     workdir = Workdir(folder, settings)
     records = experiment.run(materials, workdir, explain=EXPLAIN.value)
-    show(records, workdir, settings.probe_names)
+    if parallel.is_writer():
+        show(records, workdir, settings.probe_names)
 
 
 def show(
@@ -58,4 +59,4 @@ def show(
 
 
 if __name__ == "__main__":
-    cli.launch(main, __doc__)
+    cli.launch(pods.together(main), __doc__)

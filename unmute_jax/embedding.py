@@ -60,6 +60,8 @@ from unmute_jax.waveform_batches import (
 WRITES_AHEAD = 2
 # Batches on the devices that wait for the host to fetch their tokens.
 BATCHES_AHEAD = 1
+# Seconds within which a shared disk shows to one machine what another has written.
+SETTLES = 60.0
 
 
 def embed(
@@ -111,9 +113,9 @@ def embed(
     root = place_of(token_root() if root is None else root)
     manifest = _manifest(encoder, dataset, split, dtype, layers, lengths)
     path = store_path(root, manifest["key"])
-    if found := _finished(path, manifest, explain, say):
+    if parallel.decided(lambda: _is_finished(path, manifest, explain, say)):
         say(f"tokens of {dataset.name} {split}: read from {path}")
-        return found
+        return _settled(lambda: TokenStore.open(path))
     todo = _check_disk(path, Layout.of(manifest))
     say(
         f"tokens of {dataset.name} {split} by {encoder.name}: "
@@ -130,23 +132,38 @@ def embed(
         inputs = input_lengths(encoder, dataset.clip_seconds, lengths)
         _fill(writer, encoder, dataset, split, size, inputs, mesh, say)
     parallel.wait_for_all(f"shards of {path}")
-    if jax.process_index() == 0:
-        writer.finish()
+    if parallel.is_writer():
+        _settled(writer.finish)
     parallel.wait_for_all(f"manifest of {path}")
-    return TokenStore.open(path)
+    return _settled(lambda: TokenStore.open(path))
 
 
-def _finished(
+def _settled(look: Callable[[], TokenStore]) -> TokenStore:
+    """What `look` gives; tried for a while where other processes have just written.
+
+    A shared disk may show their files only after half a minute.
+    """
+    until = time.monotonic() + (0 if parallel.is_alone() else SETTLES)
+    while True:
+        try:
+            return look()
+        except (InputError, RuntimeError):
+            if time.monotonic() >= until:
+                raise
+            time.sleep(1)
+
+
+def _is_finished(
     path: Place, manifest: dict[str, Any], explain: bool, say: Callable[[str], None]
-) -> TokenStore | None:
-    """The store, where nothing of it is missing; else None, and why is said."""
+) -> bool:
+    """Whether nothing of the store is missing; if something is, why is said."""
     try:
         found = read_manifest(path)
         if found is None:
             if explain:
                 for line in explain_miss(parent_of(path), manifest["key"]):
                     say(line)
-            return None
+            return False
         check_same(path, found, manifest)
         if found["encoder"].get("code") != manifest["encoder"]["code"]:
             name = manifest["key"]["encoder"]["name"]
@@ -154,10 +171,12 @@ def _finished(
                 f"note: the code of {name} has changed since these tokens were made; "
                 "if it gives others now, give it another `version`"
             )
-        return TokenStore.open(path) if found["complete"] else None
+        if found["complete"]:
+            TokenStore.open(path)  # Looks whether all of it is there.
+        return found["complete"]
     except DamagedStore as error:
         say(str(error))
-        return None
+        return False
 
 
 def default_batch_size() -> int:

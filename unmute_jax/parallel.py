@@ -1,10 +1,15 @@
 """The one place that knows about devices and processes."""
 
+import functools
+import itertools
+import pickle
+import platform
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
+from jax._src import distributed
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -14,6 +19,9 @@ from unmute_jax.errors import InputError
 BATCH = "batch"
 # Steps after which processes ask each other, a millisecond or so each time.
 ASK_EVERY = 16
+T = TypeVar("T")
+# Every process asks the same questions in the same order.
+_questions = itertools.count()
 
 
 def make_mesh(devices: int | None = None) -> Mesh:
@@ -80,12 +88,12 @@ def pmapped(
 
 def replicate(tree: Any, mesh: Mesh) -> Any:
     """A copy of `tree` on every device; never an alias, so that it can be donated."""
-    return jax.device_put(tree, NamedSharding(mesh, P()), may_alias=False)
+    return _place(tree, NamedSharding(mesh, P()), may_alias=False)
 
 
 def everywhere(tree: Any, mesh: Mesh) -> Any:
     """`tree` on every device, to be read only: a CPU may take the host's own memory."""
-    return jax.device_put(tree, NamedSharding(mesh, P()))
+    return _place(tree, NamedSharding(mesh, P()), may_alias=None)
 
 
 def spread(tree: Any, mesh: Mesh) -> Any:
@@ -93,14 +101,50 @@ def spread(tree: Any, mesh: Mesh) -> Any:
 
     Every process passes all of it.
     """
-    return jax.device_put(tree, NamedSharding(mesh, P(BATCH)), may_alias=False)
+    return _place(tree, NamedSharding(mesh, P(BATCH)), may_alias=False)
+
+
+def replicated(x: jax.Array) -> NamedSharding:
+    """Whole, on all devices that `x` is on."""
+    assert isinstance(x.sharding, NamedSharding)
+    return NamedSharding(x.sharding.mesh, P())
+
+
+def with_rows_of(x: jax.Array, like: jax.Array) -> jax.Array:
+    """`x`, cut or with its last row repeated, as long as `like` and placed like it."""
+    host, more = to_host(x), max(0, len(like) - len(x))
+    host = np.concatenate([host, np.repeat(host[-1:], more, axis=0)])[: len(like)]
+    assert isinstance(like.sharding, NamedSharding)
+    return _place(host, like.sharding, may_alias=False)
+
+
+def _place(tree: Any, where: NamedSharding, *, may_alias: bool | None) -> Any:
+    """`tree`, which every process has, on the devices of all of them.
+
+    With several processes `jax.device_put` would compare what they have each time,
+    which no thread may do besides the main one, and takes a while.
+    """
+    if jax.process_count() == 1:
+        return jax.device_put(tree, where, may_alias=may_alias)
+
+    def put(x: Any) -> jax.Array:
+        host = np.array(x, copy=may_alias is False or None)
+        return jax.make_array_from_callback(host.shape, where, lambda i: host[i])
+
+    return jax.tree.map(put, tree)
 
 
 def to_host(tree: Any) -> Any:
     """`tree` as NumPy arrays, whole in every process."""
-    if jax.process_count() == 1:
-        return jax.device_get(tree)
-    return multihost_utils.process_allgather(tree, tiled=True)
+
+    def fetch(x: Any) -> np.ndarray:
+        if not isinstance(x, jax.Array) or x.is_fully_addressable:
+            return np.asarray(x)
+        if x.is_fully_replicated:
+            return np.asarray(x.addressable_data(0))
+        return np.asarray(multihost_utils.process_allgather(x, tiled=True))
+
+    return jax.tree.map(fetch, tree)
 
 
 def shard(tree: Any, mesh: Mesh) -> Any:
@@ -142,10 +186,118 @@ def dealt(items: Sequence[int]) -> Sequence[int]:
     return items[len(items) * index // count : len(items) * (index + 1) // count]
 
 
+def meet() -> None:
+    """Connects the devices of all processes, once all of them are here.
+
+    Those of CPUs must come within half a minute of each other the first time, which
+    processes that compile side by side may not.
+    """
+    post("machine", platform.node())
+    wait_for_all("meet")
+    mesh = make_mesh()
+    total = pmapped(
+        lambda x: jax.lax.psum(x.sum(), BATCH), mesh, in_axes=(0,), out_axes=None
+    )
+    ones = np.ones(local_mesh(mesh).size, np.int32)
+    jax.block_until_ready(total(shard(ones, mesh)))
+    lowest(1)
+
+
+def is_alone() -> bool:
+    """Whether there is one process only."""
+    return jax.process_count() == 1
+
+
+def is_writer() -> bool:
+    """Whether this process is the one that writes records, tables and lines."""
+    return jax.process_index() == 0
+
+
+def decided(decide: Callable[[], T]) -> T:
+    """What `decide` gives in the process that writes, in all of them.
+
+    For whatever depends on files, which others may see later than those who wrote
+    them: all processes must take the same turns.
+    """
+    if jax.process_count() == 1:
+        return decide()
+    key = f"unmute/decided/{next(_questions)}"
+    if is_writer():
+        value = decide()
+        _client().key_value_set_bytes(key, pickle.dumps(value))
+        return value
+    return pickle.loads(_awaited(key))
+
+
+def check_same(what: str, value: Any) -> None:
+    """Refuses processes that were given different things.
+
+    Raises:
+        InputError: `value` is not that of the process that writes.
+    """
+    wanted = decided(lambda: value)
+    if wanted != value:
+        raise InputError(
+            f"{what} must be the same for all processes: the first one has "
+            f"{wanted!r:.300}, this one {value!r:.300}"
+        )
+
+
+def lowest(value: int) -> int:
+    """The lowest `value` in any process, such as of the room that each has."""
+    if jax.process_count() == 1:
+        return value
+    # In two halves: JAX has no integers of 64 bits.
+    halves = np.asarray(divmod(value, 2**31), np.int32)
+    every = multihost_utils.process_allgather(halves).tolist()
+    high, low = min(map(tuple, every))
+    return high * 2**31 + low
+
+
 def wait_for_all(what: str) -> None:
-    """Returns when every process is here; `what` must be the same in all of them."""
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(what)
+    """Returns when every process is here; `what` must be the same in all of them.
+
+    However long it takes, signals are heard: it waits for no device.
+    """
+    if jax.process_count() == 1:
+        return
+    key = f"unmute/{what}/{next(_questions)}"
+    if _client().key_value_increment(key, 1) == jax.process_count():
+        _client().key_value_set_bytes(f"{key}/all", b"here")
+    _awaited(f"{key}/all")
+
+
+def _awaited(key: str) -> bytes:
+    """What some process says, as soon as it does."""
+    while True:
+        try:
+            return _client().blocking_key_value_get_bytes(key, 1000)
+        except jax.errors.JaxRuntimeError as error:
+            # In between, Python looks after signals.
+            if "DEADLINE_EXCEEDED" not in str(error):
+                raise
+
+
+def _client() -> Any:
+    """The service that the processes met through; JAX has no public name for it."""
+    return distributed.global_state.client
+
+
+def post(room: str, text: str) -> None:
+    """Leaves a note that every process can find."""
+    _client().key_value_set(f"unmute/{room}/{jax.process_index()}", text)
+
+
+def posted(room: str) -> dict[int, str]:
+    """The notes in `room`, by the index of the process that left them."""
+    found = _client().key_value_dir_get(f"unmute/{room}/")
+    return {int(key.rpartition("/")[2]): text for key, text in found}
+
+
+def name_of(index: int | None = None) -> str:
+    """A process, for people; by default this one."""
+    index = jax.process_index() if index is None else index
+    return f"process {index} of {jax.process_count()}"
 
 
 def highest(before: int, step: int, *values: int) -> tuple[int, ...]:
@@ -175,7 +327,22 @@ def free_memory() -> int:
 
 
 def host_memory() -> int:
-    """Bytes of memory that are free for use, as the operating system sees it."""
+    """Bytes of memory that are free for this process, as the operating system sees it.
+
+    Processes on one machine have equal shares.
+    """
+    return _machine_memory() // _processes_here()
+
+
+@functools.cache
+def _processes_here() -> int:
+    """Processes of this run on this machine."""
+    if is_alone():
+        return 1
+    return max(1, list(posted("machine").values()).count(platform.node()))
+
+
+def _machine_memory() -> int:
     try:
         with open("/proc/meminfo") as lines:
             for line in lines:

@@ -179,3 +179,22 @@ def test_a_signal_in_an_epoch_without_evaluation_is_heard_too(tmp_path, monkeypa
         train(tmp_path / "b", epochs=2, eval_every=2)
     monkeypatch.undo()
     assert_equal(train(tmp_path / "b", epochs=2, eval_every=2), undisturbed)
+
+
+def test_trials_that_were_shared_out_go_on_on_other_devices(tmp_path):
+    def spread_on(devices, folder, epochs):
+        task = loop.Task("test", "multi-label", inp.Inputs([store()], "tokens"), None)
+        stack = (*STACK, Trial(learning_rate=0.3, weight_decay=0.0, seed=1))
+        return loop.train(
+            task, probes.make_probe("linear", num_classes=3), stack,
+            losses.make_loss("asymmetric"), settings(epochs=2),
+            parallel.make_mesh(devices), folder, epochs=epochs, spread=devices > 1,
+        )  # fmt: skip
+
+    undisturbed = spread_on(1, tmp_path / "a", 2).params
+    for before, after in ((2, 1), (1, 2)):
+        folder = tmp_path / str(before)
+        spread_on(before, folder, 1)
+        found = spread_on(after, folder, 2).params
+        for a, b in zip(*map(jax.tree.leaves, (found, undisturbed)), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)

@@ -13,6 +13,7 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
+from unmute_jax import parallel, stopping
 from unmute_jax.errors import InputError
 
 History = list[dict[str, Any]]
@@ -55,11 +56,14 @@ class Checkpoints:
         trace: TracebackType | None,
     ) -> None:
         self._manager.close()
+        # One process commits what all have written: none may end before.
+        if kind is None or issubclass(kind, stopping.Stopped):
+            parallel.wait_for_all("checkpoints")
 
     def save(self, step: int, state: Any, history: History, score: float) -> None:
         """Writes step `step` in the background; a score of NaN is never the best."""
         # A copy: the caller appends to its list while this one is still being written.
-        written = {"evaluations": list(history)}
+        written = {"evaluations": list(history), "rows": _rows(state)}
         self._manager.save(
             step,
             args=ocp.args.Composite(
@@ -73,33 +77,49 @@ class Checkpoints:
         """Step, state and history to go on from; None where nothing was written.
 
         Args:
-            like: A state of the same structure, shapes, types and placement.
+            like: A state of the same structure, types and placement. It may have more
+                trials, or less, to fill up other devices: they repeat the last one.
         """
-        return self._restore(self._manager.latest_step(), like)
+        return self._restore(parallel.decided(self._manager.latest_step), like)
 
     def best(self, like: Any) -> tuple[int, Any, History] | None:
         """The same for the step with the best validation score."""
-        return self._restore(self._manager.best_step(), like)
+        return self._restore(parallel.decided(self._manager.best_step), like)
 
     def _restore(self, step: int | None, like: Any) -> tuple[int, Any, History] | None:
         if step is None:
             return None
-        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         try:
-            restored = self._manager.restore(
-                step,
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardRestore(abstract),
-                    history=ocp.args.JsonRestore(),
-                ),
-            )
+            kept = self._read(step, history=ocp.args.JsonRestore())["history"]
+            rows = kept["rows"]
+            abstract = jax.tree.map(lambda x: _described(x, rows), like)
+            state = self._read(step, state=ocp.args.StandardRestore(abstract))["state"]
         except Exception as error:  # Whatever a damaged file makes its reader say.
             why = (str(error) or type(error).__name__).splitlines()[0][:200]
             raise InputError(
                 f"checkpoint {self._manager.directory / str(step)} cannot be read "
                 f"({why}): delete that folder, and training goes on from an earlier one"
             ) from error
-        return step, restored["state"], restored["history"]["evaluations"]
+        if rows != _rows(like):
+            state = jax.tree.map(parallel.with_rows_of, state, like)
+        return step, state, kept["evaluations"]
+
+    def _read(self, step: int, **items: Any) -> Any:
+        return self._manager.restore(step, args=ocp.args.Composite(**items))
+
+
+def _rows(state: Any) -> int:
+    """Trials in `state`, those that fill up the devices included."""
+    return len(jax.tree.leaves(state)[0])
+
+
+def _described(x: Any, rows: int) -> Any:
+    """How to restore what now is `x` and had `rows` trials on other devices."""
+    found = ocp.utils.to_shape_dtype_struct(x)
+    if rows == len(x):
+        return found
+    shape, everywhere = (rows, *x.shape[1:]), parallel.replicated(x)
+    return jax.ShapeDtypeStruct(shape, x.dtype, sharding=everywhere)
 
 
 def _score(metrics: dict[str, float]) -> float:

@@ -62,7 +62,11 @@ def run(
     for protocol in materials.protocols:
         data = ProtocolData(protocol, stores, settings.standardise, settings.frame_rule)
         for name in materials.probes:
-            done = finished(materials, workdir.results, name, protocol)
+            done = parallel.decided(
+                lambda name=name, protocol=protocol: finished(
+                    materials, workdir.results, name, protocol
+                )
+            )
             found += done or _run_probe(materials, workdir, name, data, mesh)
     return found
 
@@ -186,10 +190,12 @@ def _run_probe(
     else:
         finalists = _train_probe(materials, workdir, name, data, mesh)
     records = _test_probe(materials, name, data, mesh, finalists, workdir.predictions)
-    for k, record in enumerate(records):
-        trained.save(workdir.probes, _trained(materials, record, data, finalists, k))
-    for record in records:
-        results.write_record(workdir.results, record)
+    if parallel.is_writer():
+        for k, record in enumerate(records):
+            probe = _trained(materials, record, data, finalists, k)
+            trained.save(workdir.probes, probe)
+        for record in records:
+            results.write_record(workdir.results, record)
     return records
 
 
@@ -423,7 +429,7 @@ def _test_probe(
                 notes=_notes(materials, name, found, tested.masked_classes),
             )
         )
-        if not held_out.is_framewise:
+        if not held_out.is_framewise and parallel.is_writer():
             predictions.write_predictions(
                 keep,
                 records[-1].file_name(),

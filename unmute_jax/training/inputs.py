@@ -166,18 +166,26 @@ class Inputs:
 
         Asked for again, they are the same arrays.
         """
-        if self._held is None:
-            return None
         if mesh not in self._resident:
+            # Processes must take the same turn, whatever memory each has.
+            everywhere = parallel.lowest(self._have_room(mesh))
+            if not everywhere or self._held is None:
+                return None
             parts = pack(self._held), self.targets.astype(np.float32), self.weights
-            copies = mesh.size if jax.default_backend() == "cpu" else 1
-            needed = copies * sum(x.nbytes for x in jax.tree.leaves(parts))
-            # One CPU device reads the host's memory, where they are anyway.
-            if copies != 1 or jax.default_backend() != "cpu":
-                if needed > 0.5 * parallel.free_memory():
-                    return None
             self._resident[mesh] = parallel.everywhere(Batch(*parts), mesh)
         return self._resident[mesh]
+
+    def _have_room(self, mesh: Mesh) -> bool:
+        if self._held is None:
+            return False
+        is_cpu = jax.default_backend() == "cpu"
+        copies = parallel.local_mesh(mesh).size if is_cpu else 1
+        # One CPU device reads the host's memory, where they are anyway.
+        if is_cpu and mesh.size == 1:
+            return True
+        parts = self._held, self.targets, self.weights
+        needed = copies * sum(x.nbytes for x in jax.tree.leaves(parts))
+        return needed <= 0.5 * parallel.free_memory()
 
     def read(self, rows: Int[np.ndarray, "B"]) -> Tokens | Summary:
         """What the probe reads of the clips `rows`, as host arrays."""

@@ -89,6 +89,7 @@ def _tokens(materials: Materials, mesh: Mesh) -> list[str]:
 def _encoder_rate(materials: Materials, encoder: Encoder, mesh: Mesh) -> float:
     """Clips per second of the warm encoder on zeros, all as long as the longest."""
     size = materials.settings.tokens.batch_size or default_batch_size()
+    mesh = parallel.local_mesh(mesh)
     width = -(-size // mesh.size) * mesh.size
     samples = encoder.input_samples(materials.dataset.clip_seconds)
     zeros = np.zeros((width, samples), np.float32), np.full(width, samples, np.int32)
@@ -162,7 +163,8 @@ def _step_seconds(materials: Materials, probe: Any, mesh: Mesh) -> tuple[float, 
     examples = (b, steps) if framewise else (b,)
     targets = np.zeros((*examples, len(materials.dataset.classes)), np.float32)
     packed = pack(_zeros(materials, probe, b))
-    batch = parallel.shard(Batch(packed, targets, np.ones(examples, np.float32)), mesh)
+    whole = Batch(packed, targets, np.ones(examples, np.float32))
+    batch = parallel.shard(parallel.local_rows(whole), mesh)
 
     def once() -> Any:
         nonlocal state

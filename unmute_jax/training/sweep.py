@@ -21,7 +21,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from unmute_jax import config, results
+from unmute_jax import config, parallel, results
 from unmute_jax.errors import InputError
 from unmute_jax.probes import Probe
 from unmute_jax.training import loop, search, stacking, trials
@@ -65,7 +65,7 @@ class Study:
     def width(self) -> int:
         """How many trials are trained together."""
         chosen = self.probe, self.loss, self.task.train, self.settings, self.mesh
-        return stacking.trials_at_once(*chosen)
+        return parallel.lowest(stacking.trials_at_once(*chosen))
 
     def run(self) -> list[results.SearchTrial]:
         """All trials of the search, in the order in which they were proposed.
@@ -76,14 +76,15 @@ class Study:
         done: list[results.SearchTrial] = []
         for number, (proposer, count) in enumerate(_rounds(self.settings.sweep)):
             places = range(len(done), len(done) + count)
-            found = [self._read(place) for place in places]
+            found = self._records(places)
             if any(trial is None for trial in found):
                 points = self._propose(proposer, count, number, done)
                 _Round(self, number, proposer, points, done).run()
-                found = [self._read(place) for place in places]
+                found = self._records(places)
             done += [trial for trial in found if trial is not None]
             # Their records are all that is needed of them.
-            shutil.rmtree(self.folder(number), ignore_errors=True)
+            if parallel.is_writer():
+                shutil.rmtree(self.folder(number), ignore_errors=True)
         if not any(trial.status == "finished" for trial in done):
             raise InputError(
                 f"every trial of {self.key['probe']} diverged: lower "
@@ -103,6 +104,10 @@ class Study:
         if proposer == "sobol":
             return search.sobol(self.space, count, seed)
         return search.tpe(self.space, done, count, seed + number)
+
+    def _records(self, numbers: range) -> list[results.SearchTrial | None]:
+        """What is known of some trials, the same in all processes."""
+        return parallel.decided(lambda: [self._read(number) for number in numbers])
 
     def _read(self, number: int) -> results.SearchTrial | None:
         name = results.record_name(**self.key, number=number)
@@ -198,7 +203,8 @@ class _Round:
             study.loss,
             self.settings,
             study.mesh,
-            study.folder(self.number) / f"{rung}-{group[0]}",
+            # Other devices may have other groups.
+            study.folder(self.number) / f"{rung}-{group[0]}-{len(group)}",
             log,
             begin=begin,
             epochs=rung,
@@ -227,4 +233,5 @@ class _Round:
                 validation=finite(score),
                 scores=tuple((e, finite(s)) for e, s in self.scores[k]),
             )
-            results.write_search_trial(self.study.workdir.trials, trial)
+            if parallel.is_writer():
+                results.write_search_trial(self.study.workdir.trials, trial)

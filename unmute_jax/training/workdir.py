@@ -9,6 +9,7 @@ import pathlib
 import re
 from typing import Any
 
+from unmute_jax import parallel
 from unmute_jax.config import WHERE, Experiment
 from unmute_jax.errors import InputError
 from unmute_jax.files import write_atomically
@@ -83,16 +84,21 @@ class Workdir:
             for entry in history
             for k, trial in enumerate(stack)
         ]
-        write_atomically(
-            self._metrics, "".join(json.dumps(x) + "\n" for x in self.metrics)
-        )
+        if parallel.is_writer():
+            write_atomically(
+                self._metrics, "".join(json.dumps(x) + "\n" for x in self.metrics)
+            )
 
     def pin(self, name: str, ours: dict[str, Any]) -> None:
         """Writes `<name>.json`, or makes sure that what was written is the same.
 
         Raises:
-            InputError: it is not: what the folder holds came from something else.
+            InputError: it is not: what the folder holds came from something else; or
+                another process of this run has something else.
         """
+        parallel.check_same(f"the {name} of this run", ours)
+        if not parallel.is_writer():
+            return
         path = self.path / f"{name}.json"
         if not path.exists():
             write_atomically(path, json.dumps(ours, indent=1) + "\n")
