@@ -60,8 +60,6 @@ from unmute_jax.waveform_batches import (
 WRITES_AHEAD = 2
 # Batches on the devices that wait for the host to fetch their tokens.
 BATCHES_AHEAD = 1
-# Seconds within which a shared disk shows to one machine what another has written.
-SETTLES = 60.0
 
 
 def embed(
@@ -115,7 +113,7 @@ def embed(
     path = store_path(root, manifest["key"])
     if parallel.decided(lambda: _is_finished(path, manifest, explain, say)):
         say(f"tokens of {dataset.name} {split}: read from {path}")
-        return _settled(lambda: TokenStore.open(path))
+        return parallel.settled(lambda: TokenStore.open(path))
     todo = _check_disk(path, Layout.of(manifest))
     say(
         f"tokens of {dataset.name} {split} by {encoder.name}: "
@@ -133,24 +131,9 @@ def embed(
         _fill(writer, encoder, dataset, split, size, inputs, mesh, say)
     parallel.wait_for_all(f"shards of {path}")
     if parallel.is_writer():
-        _settled(writer.finish)
+        parallel.settled(writer.finish)
     parallel.wait_for_all(f"manifest of {path}")
-    return _settled(lambda: TokenStore.open(path))
-
-
-def _settled(look: Callable[[], TokenStore]) -> TokenStore:
-    """What `look` gives; tried for a while where other processes have just written.
-
-    A shared disk may show their files only after half a minute.
-    """
-    until = time.monotonic() + (0 if parallel.is_alone() else SETTLES)
-    while True:
-        try:
-            return look()
-        except (InputError, RuntimeError):
-            if time.monotonic() >= until:
-                raise
-            time.sleep(1)
+    return parallel.settled(lambda: TokenStore.open(path))
 
 
 def _is_finished(

@@ -4,6 +4,7 @@ import functools
 import itertools
 import pickle
 import platform
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -19,6 +20,8 @@ from unmute_jax.errors import InputError
 BATCH = "batch"
 # Steps after which processes ask each other, a millisecond or so each time.
 ASK_EVERY = 16
+# Seconds within which a shared disk shows to one machine what another has written.
+SETTLES = 60.0
 T = TypeVar("T")
 # Every process asks the same questions in the same order.
 _questions = itertools.count()
@@ -229,6 +232,28 @@ def decided(decide: Callable[[], T]) -> T:
     return pickle.loads(_awaited(key))
 
 
+def settled(look: Callable[[], T]) -> T:
+    """What `look` gives, tried again while it cannot see what other processes wrote.
+
+    Raises:
+        InputError: It never could: there is no disk that all of them share.
+    """
+    if is_alone():
+        return look()
+    until = time.monotonic() + SETTLES
+    while True:
+        try:
+            return look()
+        except (InputError, OSError, RuntimeError) as error:
+            if time.monotonic() >= until:
+                raise InputError(
+                    "what other processes have written cannot be seen from here: "
+                    "UNMUTE_CACHE and --workdir must be on a disk that all share "
+                    f"({error})"
+                ) from error
+            time.sleep(1)
+
+
 def check_same(what: str, value: Any) -> None:
     """Refuses processes that were given different things.
 
@@ -285,12 +310,12 @@ def _client() -> Any:
 
 def post(room: str, text: str) -> None:
     """Leaves a note that every process can find."""
-    _client().key_value_set(f"unmute/{room}/{jax.process_index()}", text)
+    _client().key_value_set(f"unmute/notes/{room}/{jax.process_index()}", text)
 
 
 def posted(room: str) -> dict[int, str]:
     """The notes in `room`, by the index of the process that left them."""
-    found = _client().key_value_dir_get(f"unmute/{room}/")
+    found = _client().key_value_dir_get(f"unmute/notes/{room}/")
     return {int(key.rpartition("/")[2]): text for key, text in found}
 
 

@@ -277,3 +277,8 @@ def test_layers_are_not_standardised_and_not_made_up():
     object.__setattr__(encoder, "_num_layers", 0)
     with pytest.raises(InputError, match="gives the tokens of its last layer only"):
         embed(encoder, tones(), "test", layers=True)
+
+
+def test_a_bucket_is_no_folder_of_a_run():
+    with pytest.raises(InputError, match="mount the bucket"):
+        Workdir("gs://bucket/run", settings())

@@ -40,11 +40,15 @@ def start(cache, workdir, signalled=(), count=2):
 
 
 def end(started):
-    """Per process: exit code, output, lines of the error output but for progress."""
+    """Per process: exit code, output, lines of the error output.
+
+    Without those of progress, and of orbax, which tells what a kill has left.
+    """
     ended = []
     for process in started:
         out, errors = process.communicate(timeout=180)
-        lines = [x for x in errors.splitlines() if "steps/s" not in x]
+        lines = errors.splitlines()
+        lines = [x for x in lines if "steps/s" not in x and "WARNING:absl" not in x]
         ended.append((process.returncode, out, lines))
     return ended
 

@@ -26,6 +26,11 @@ class Workdir:
         Raises:
             InputError: the folder holds a run with another configuration.
         """
+        if "://" in os.fspath(path):
+            raise InputError(
+                f"--workdir={path}: a run writes to a folder: mount the bucket, or "
+                "name a disk that all machines share"
+            )
         self.path = pathlib.Path(path).expanduser()
         self.results = self.results_of(self.path)
         self.trials = self.path / "trials"
@@ -97,9 +102,13 @@ class Workdir:
                 another process of this run has something else.
         """
         parallel.check_same(f"the {name} of this run", ours)
-        if not parallel.is_writer():
-            return
         path = self.path / f"{name}.json"
+        if parallel.is_writer():
+            self._pin(path, name, ours)
+        parallel.wait_for_all("what the folder holds")
+        parallel.settled(path.stat)
+
+    def _pin(self, path: pathlib.Path, name: str, ours: dict[str, Any]) -> None:
         if not path.exists():
             write_atomically(path, json.dumps(ours, indent=1) + "\n")
             return
