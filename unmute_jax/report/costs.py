@@ -99,7 +99,8 @@ def _picture(grid: Grid) -> Picture | None:
                 count, gain = np.mean(found, 0)
                 look = drawing.style(i) | {"linestyle": "none"}
                 axis.plot(count, gain, ms=6, **look)
-        axis.set_xscale("log")
+        counts = [np.mean(found, 0)[0] for found in of_set.values()]
+        drawing.log_scale(axis, counts)
     figure.supxlabel("trained parameters", fontsize=9)
     figure.supylabel("points above linear", fontsize=9)
     handles = [

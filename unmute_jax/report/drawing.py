@@ -9,6 +9,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullFormatter
 
 from unmute_jax.plots import COLOURS
 from unmute_jax.report.section import Picture
@@ -54,6 +55,14 @@ def panels(
     for axis in axes[len(titles) :]:
         axis.set_axis_off()
     return figure, iter(axes[: len(titles)])
+
+
+def log_scale(axis: Any, values: Sequence[float]) -> None:
+    """A logarithmic x axis over whole decades, with no label between them."""
+    low, high = (math.log10(f(values)) for f in (min, max))
+    axis.set_xscale("log")
+    axis.set_xlim(10 ** math.floor(low - 0.05), 10 ** math.ceil(high + 0.05))
+    axis.xaxis.set_minor_formatter(NullFormatter())
 
 
 def legend(

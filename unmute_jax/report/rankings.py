@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from unmute_jax.report import agreement, drawing, scores
 from unmute_jax.report.agreement import Ranking
@@ -151,6 +152,7 @@ def _bumps(grid: Grid, rankings: Sequence[Ranking]) -> Picture:
         )
         handles.append(bar)
     axis.invert_yaxis()
+    axis.yaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set(ylabel="mean rank (1 is best)")
     short = [drawing.short(r.probe, 24) for r in rankings]
     axis.set_xticks(range(len(short)), short, rotation=45, ha="right", fontsize=8)

@@ -164,13 +164,14 @@ def _picture(grid: Grid, dataset: str) -> Picture | None:
     probes = [p for p in grid.probes if any(c.probe == p for c in cells)]
     encoders = [e for e in grid.encoders if any(c.encoder == e for c in cells)]
     titles = [drawing.short(p, 34) for p in probes]
+    rates = [float(t["learning_rate"]) for c in cells for t in c.search]
     figure, axes = drawing.panels(titles, shared=True)
     for axis, probe in zip(axes, probes, strict=True):
         for cell in cells:
             if cell.probe == probe:
                 look = drawing.style(encoders.index(cell.encoder))
                 _draw(axis, cell, look)
-        axis.set_xscale("log")
+        drawing.log_scale(axis, rates)
     figure.supxlabel("learning rate", fontsize=9)
     figure.supylabel(f"validation {grid.metric(dataset)}", fontsize=9)
     handles = [drawing.handle(drawing.style(i)) for i in range(len(encoders))]
