@@ -204,16 +204,15 @@ def test_what_may_be_being_written_is_told(store, unfinished, tmp_path):
 
 def test_a_deletion_that_stops_leaves_something_to_delete(store, tmp_path, monkeypatch):
     (found,) = token_stores.list_stores(tmp_path)
-    real, calls = shutil.rmtree, []
+    real = shutil.rmtree
 
     def stops(path):
-        calls.append(path)
-        if len(calls) == 3:
+        if path == store.path:
             raise PermissionError(13, "Permission denied", str(path))
         real(path)
 
     monkeypatch.setattr(shutil, "rmtree", stops)
-    with pytest.raises(InputError, match="Permission denied"):
+    with pytest.raises(InputError, match="one: Permission denied"):
         token_stores.remove(found)
     monkeypatch.undo()
     (left,) = token_stores.list_stores(tmp_path)

@@ -211,7 +211,7 @@ def _stored(path: pathlib.Path, manifest: dict[str, Any]) -> StoredTokens | None
         complete=manifest["complete"],
         bytes=sum(s.st_size for s in stats.values()),
         written=now - written,
-        used=now - max(written, *read),
+        used=now - max([written, *read]),
     )
 
 
