@@ -6,7 +6,7 @@ python -m experiments.compare_dtypes --config ... --dtypes float32,bfloat16,int8
 The experiment is run once for each dtype, with everything else the same, and the test
 scores are compared with those of the first dtype, every seed with itself. The interval
 holds the mean difference with 95 % confidence (Student's t); `0.5` or less on either
-side of zero is what int8 promises for mAP. `--config.seeds=10` narrows it. Runs that
+side of zero is what int8 promises for mAP. `--config.seeds=20` narrows it. Runs that
 are finished are read, and those that were stopped go on.
 """
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from rich.markup import escape
 from rich.table import Table
 
 from unmute_jax.errors import InputError
@@ -267,7 +268,9 @@ def _clips(record: Record) -> int:
 def table(records: Sequence[Record], order: Sequence[str]) -> Table:
     """The table a person reads: scores in points of 100."""
     metric = records[0].metric
-    made = Table(title=title(records), title_justify="left", caption_justify="left")
+    made = Table(
+        title=escape(title(records)), title_justify="left", caption_justify="left"
+    )
     made.add_column("probe")
     more = [f"test {name}" for name in records[0].more]
     for name in (f"validation {metric}", f"test {metric}", *more, "learning rate"):
@@ -287,7 +290,7 @@ def table(records: Sequence[Record], order: Sequence[str]) -> Table:
             f"{row.parameters:,}",
         )
         notes.update(dict.fromkeys(row.notes))
-    made.caption = "\n".join(notes) or None
+    made.caption = escape("\n".join(notes)) or None
     return made
 
 

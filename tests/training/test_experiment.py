@@ -3,6 +3,7 @@ import json
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from tests.embedding_fakes import fake_encoder
 from tests.training.fakes import materials, settings, tones
@@ -109,6 +110,16 @@ def test_pictures_and_table_can_be_made(finished, tmp_path):
     tests = [r.test for r in records if r.probe == "linear"]
     assert rows[0].test == pytest.approx(np.mean(tests))
     assert rows[0].test_sd == pytest.approx(np.std(tests, ddof=1))
+
+
+def test_brackets_in_a_note_are_not_taken_for_colours(finished):
+    note = "it needs another: pip install 'one[extra]'"
+    noted = dataclasses.replace(finished[0][0], notes=(note,), source="a [b]")
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(results.table([noted], ("linear",)))
+    assert note in captured.get()
+    assert "(a [b])" in captured.get()
 
 
 def test_seeds_that_were_lost_are_told_below_the_table(finished):
