@@ -62,3 +62,21 @@ def test_probes_are_timed_alone_and_stacked(tmp_path):
 
 def test_help_shows_lists_as_they_are_typed():
     assert "--encoders [logmel,eat]\n" in run("benchmark_pipeline", "--help")
+
+
+def test_a_search_is_timed_at_two_lengths_and_continued(tmp_path):
+    path = tmp_path / "out.json"
+    said = run(
+        "benchmark_sweep",
+        "--probes=linear",
+        "--trials=4",
+        "--epochs=9",
+        f"--workdir={tmp_path / 'work'}",
+        f"--output={path}",
+    )
+    assert "| 4 trials of 9 epochs |" in said
+    (row,) = json.loads(path.read_text())["rows"]
+    line = row["lines"]["ours"]
+    assert row["ours"] == line["fixed"] + 9 * line["per_epoch"]
+    # Two of four trials leave a first rung of one epoch in nine, or more of them.
+    assert 1 / 9 < row["share_with_halving"] < 1

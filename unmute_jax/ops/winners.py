@@ -8,6 +8,7 @@ prototypes there are; what is kept is the best score and its place.
 from __future__ import annotations
 
 import functools
+from math import isqrt
 from typing import Any
 
 import jax
@@ -29,6 +30,11 @@ def chunk_bytes() -> int:
     return (2 if jax.default_backend() == "cpu" else 32) << 20
 
 
+def evenly(count: int, most: int) -> int:
+    """The width of the fewest blocks of at most `most` that hold `count` things."""
+    return -(-count // -(-count // most))
+
+
 @functools.cache
 def search(*, both: bool) -> Any:
     """The search for the largest scaled products, or for the smallest as well.
@@ -40,10 +46,10 @@ def search(*, both: bool) -> Any:
     """
 
     def find(tokens: Any, scale: Any, mask: Any, bank: Any) -> tuple[Any, Any]:
-        room = max(1, chunk_bytes() // (4 * tokens.shape[1]))
-        blocks = -(-len(bank) // room)
-        width = -(-len(bank) // blocks)
-        chunk = max(1, min(len(tokens), room // width))
+        scores = chunk_bytes() // 4
+        # A block is copied for every chunk: both about as long, least is copied.
+        width = evenly(len(bank), max(1, min(scores // tokens.shape[1], isqrt(scores))))
+        chunk = max(1, min(len(tokens), scores // (width * tokens.shape[1])))
         return _visit_chunks(
             tokens, scale, mask, bank, both=both, chunk=chunk, width=width
         )
