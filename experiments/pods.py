@@ -36,6 +36,9 @@ def writer_first(make: Callable[[], T]) -> T:
 
     What they share, such as a download, is made once and found by the others.
     """
-    made = make() if parallel.is_writer() else None
+    if parallel.is_writer():
+        made = make()
+        parallel.wait_for_all("the first process")
+        return made
     parallel.wait_for_all("the first process")
-    return make() if made is None else made
+    return make()

@@ -127,7 +127,7 @@ def _place(tree: Any, where: NamedSharding, *, may_alias: bool | None) -> Any:
     With several processes `jax.device_put` would compare what they have each time,
     which no thread may do besides the main one, and takes a while.
     """
-    if jax.process_count() == 1:
+    if where.is_fully_addressable:
         return jax.device_put(tree, where, may_alias=may_alias)
 
     def put(x: Any) -> jax.Array:

@@ -57,15 +57,13 @@ def joined(spec: str) -> Generator[None]:
     if chosen is None:
         yield
         return
-    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    group = _Group()
     try:
-        jax.distributed.initialize(**chosen, heartbeat_timeout_seconds=PATIENCE)
+        group.meet(chosen)
     except (RuntimeError, ValueError) as error:
+        group.close()
         why = str(error).splitlines()[0]
         raise InputError(f"the processes of this run did not meet: {why}") from error
-    # JAX has just put its own handler for SIGTERM in the place of ours.
-    stopping.at_once()
-    group = _Group()
     try:
         parallel.meet()
         yield
@@ -145,21 +143,29 @@ class _Group:
     """
 
     def __init__(self) -> None:
-        self._is_writer = parallel.is_writer()
+        self._is_writer = self._met = False
+        self._code = LOST
         self._errors = _ErrorOutput()
+        self._ending, self._done = threading.Lock(), threading.Event()
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+        # JAX ends the process by abort() once it knows that another did not come or
+        # is lost, and has no setting against it.
+        self._on_abort = ctypes.CFUNCTYPE(None, ctypes.c_int)(self._aborted)
+        ctypes.CDLL(None).signal(int(signal.SIGABRT), self._on_abort)
+
+    def meet(self, chosen: dict[str, Any]) -> None:
+        """Returns when all processes have come; from now on they end together."""
+        jax.config.update("jax_cpu_collectives_implementation", "gloo")
+        jax.distributed.initialize(**chosen, heartbeat_timeout_seconds=PATIENCE)
+        # JAX has just put its own handler for SIGTERM in the place of ours.
+        stopping.at_once()
+        self._is_writer, self._met = parallel.is_writer(), True
         if not self._is_writer:
             # Whatever prints writes to these: Python, and the libraries in C++.
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, 1)
             sys.stderr = open(nowhere, "w", closefd=False)
-        self._ending, self._done = threading.Lock(), threading.Event()
-        self._code = LOST
-        self._watcher = threading.Thread(target=self._watch, daemon=True)
         self._watcher.start()
-        # JAX ends the process by abort() once it knows that another is lost, and has
-        # no setting against it.
-        self._on_abort = ctypes.CFUNCTYPE(None, ctypes.c_int)(self._aborted)
-        ctypes.CDLL(None).signal(int(signal.SIGABRT), self._on_abort)
 
     def fail(self, error: BaseException) -> NoReturn:
         """Ends all processes because of `error` in this one."""
@@ -181,9 +187,13 @@ class _Group:
         parallel.wait_for_all("end")
         self._done.set()
         self._watcher.join()
-        ctypes.CDLL(None).signal(int(signal.SIGABRT), None)
-        self._errors.show()
+        self.close()
         jax.distributed.shutdown()
+
+    def close(self) -> None:
+        """Leaves abort() and the error output as they were."""
+        ctypes.CDLL(None).signal(int(signal.SIGABRT), None)
+        self._errors.close()
 
     def _told(self, error: BaseException) -> tuple[int, str]:
         """Exit code and line."""
@@ -218,6 +228,12 @@ class _Group:
         if b"coordination" not in held:
             self._errors.show()
             os._exit(128 + signum)
+        if not self._met:
+            self._say(
+                "error: not all processes of this run have come: start as many as "
+                "--distributed or the launcher says, within five minutes"
+            )
+            os._exit(LOST)
         lost = re.search(rb"unhealthy \(stopped sending heartbeats\):\s+(\d+)", held)
         if self._is_writer or not lost:
             who = parallel.name_of(int(lost[1]) if lost else 0)
@@ -257,11 +273,10 @@ class _ErrorOutput:
     """
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()
-        self.console = os.fdopen(os.dup(2), "w", buffering=1)
+        self._file, self._shown = tempfile.TemporaryFile(), 0
+        self._before, self.console = sys.stderr, os.fdopen(os.dup(2), "w", buffering=1)
         os.dup2(self._file.fileno(), 2)
         sys.stderr = self.console
-        self._shown = 0
 
     def held(self) -> bytes:
         """What was not shown yet."""
@@ -275,3 +290,12 @@ class _ErrorOutput:
             self._shown += len(held)
             self.console.flush()
             os.write(self.console.fileno(), held)
+
+    def close(self) -> None:
+        """Shows all of it, and leaves the error output as it was."""
+        self.show()
+        self.console.flush()
+        os.dup2(self.console.fileno(), 2)
+        sys.stderr = self._before
+        self.console.close()
+        self._file.close()

@@ -17,7 +17,7 @@ from unmute_jax import processes, results
 CHANGES = {"epochs": 2, "probes": "protobin", "seeds": 1}
 
 
-def start(cache, workdir, signalled=(), count=2):
+def start(cache, workdir, signalled=(), count=2, changes=(CHANGES, CHANGES)):
     """Starts the processes of a run; `signalled` are per process (step, signal)."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
@@ -27,8 +27,8 @@ def start(cache, workdir, signalled=(), count=2):
     return [
         subprocess.Popen(
             [sys.executable, "-m", "tests.training.pod_process",
-             f"localhost:{port},{count},{index}", str(workdir), json.dumps(CHANGES),
-             *map(str, given[index])],
+             f"localhost:{port},{count},{index}", str(workdir),
+             json.dumps(changes[index]), *map(str, given[index])],
             cwd=pathlib.Path(__file__).parents[2],
             env=environment,
             stdout=subprocess.PIPE,
@@ -135,3 +135,11 @@ def test_stopped_and_lost_processes_end_all_and_any_number_goes_on(
     ((code, _, errors),) = run(cache, tmp_path, count=1)
     assert code == 0, errors
     assert_close(tmp_path, alone)
+
+
+def test_an_error_in_one_of_them_ends_both_with_one_line(cache, tmp_path):
+    other = {**CHANGES, "epochs": 3}
+    ended = run(cache, tmp_path, changes=(CHANGES, other))
+    assert [code for code, *_ in ended] == [2, 2], ended
+    (line,) = [line for _, _, errors in ended for line in errors]
+    assert line.startswith("error: process 1 of 2: the config of this run must be the ")
