@@ -19,11 +19,21 @@ from absl import flags
 from rich.console import Console
 
 from experiments import cli
-from unmute_jax.benchmark import grid, status, worker
+from unmute_jax.benchmark import estimate, grid, status, worker
 from unmute_jax.benchmark.claims import Claims
 from unmute_jax.token_files import Place, place_of
 
 STATUS = flags.DEFINE_bool("status", False, "Show how far the grid is; do nothing.")
+DRY_RUN = flags.DEFINE_bool(
+    "dry_run", False, "Print bytes, parameters, steps and device-hours; do nothing."
+)
+RATE = flags.DEFINE_float(
+    "rate",
+    None,
+    "With --dry_run: billions of multiply-adds per second of the device to run on; "
+    "without it this device is measured.",
+    lower_bound=1e-3,
+)
 ONLY = flags.DEFINE_list(
     "only", [], "Patterns of the names of cells, such as 'eat-*': others are left out."
 )
@@ -41,6 +51,13 @@ def main(chosen: grid.Grid) -> None:
     cells = grid.chosen(chosen.cells(), ONLY.value, SKIP.value)
     root = place_of(cli.WORKDIR.value or chosen.default_workdir())
     claims = Claims(root, expiry=EXPIRY.value)
+    if DRY_RUN.value:
+        known = claims.look(c.folder for c in cells)
+        done = {c.folder for c in cells if known[c.folder].state == "done"}
+        rate = RATE.value and 1e9 * RATE.value
+        found = estimate.estimate(cells, rate=rate)
+        print("\n".join(estimate.describe(found, cells, done)))
+        return
     if STATUS.value:
         _show(cells, claims, root)
         return

@@ -9,6 +9,7 @@ of the encoder, the probe or the data set that the option belongs to.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import types
@@ -356,8 +357,12 @@ def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
         raise unknown_name(f"config.{name}", value, known)
 
 
+# Read again for every record of a large grid, they would take most of its time.
+_hints = functools.cache(typing.get_type_hints)
+
+
 def _config_dict(record: Any) -> ConfigDict:
-    hints = typing.get_type_hints(type(record))
+    hints = _hints(type(record))
     values = ConfigDict()
     for f in dataclasses.fields(record):
         value = getattr(record, f.name)
@@ -378,7 +383,7 @@ def _plain_type(hint: Any) -> type:
 
 
 def _build(cls: type, values: Mapping[str, Any], where: str) -> Any:
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     built = {}
     for key, value in values.items():
         if key not in hints:

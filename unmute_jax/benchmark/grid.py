@@ -13,6 +13,7 @@ All other settings are those of an experiment, and the same in all cells but for
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import re
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ from ml_collections import ConfigDict
 from unmute_jax.config import Experiment, default_config
 from unmute_jax.datasets import list_datasets
 from unmute_jax.errors import InputError, unknown_name
-from unmute_jax.probes import make_probe, probe_options
+from unmute_jax.probes import Probe, make_probe, probe_options
 
 # What stands in a grid in place of them.
 _REPLACED = ("dataset", "data_dir", "encoder", "weights", "probes")
@@ -49,7 +50,7 @@ class Cell:
     dataset: str
     probe: str
 
-    @property
+    @functools.cached_property
     def folder(self) -> str:
         """The name of its folder: cells with other settings have other folders."""
         return f"{self.name}-{self.settings.digest()}"
@@ -109,13 +110,17 @@ class Grid:
 
     def cells(self) -> list[Cell]:
         """All cells, each once; those that share tokens follow each other."""
+        return list(self._cells)
+
+    @functools.cached_property
+    def _cells(self) -> tuple[Cell, ...]:
         found: dict[str, Cell] = {}
         for encoder in self.encoders:
             for dataset in self.datasets:
                 for probe in self.probes:
                     cell = self._cell(encoder, dataset, probe)
-                    found.setdefault(cell.settings.digest(), cell)
-        return list(found.values())
+                    found.setdefault(cell.folder, cell)
+        return tuple(found.values())
 
     def _cell(self, encoder: str, dataset: str, probe: str) -> Cell:
         model, weights = _split(encoder)
@@ -124,7 +129,7 @@ class Grid:
         values = _merged(self.shared, self.for_datasets.get(data, {}))
         given = values.get("probe_options", {}) | _options(name, options)
         # What a probe does not read, or has anyhow, must not make another cell of it.
-        usual, known = make_probe(name, num_classes=1), probe_options(name)
+        usual, known = _usual(name), probe_options(name)
         given = {
             k: None if k not in known or v == getattr(usual, k) else v
             for k, v in given.items()
@@ -187,6 +192,12 @@ def chosen(cells: list[Cell], only: list[str], skip: list[str]) -> list[Cell]:
 
 def _like(cell: Cell) -> str:
     return f"{cell.encoder.split('@')[0]}-*"
+
+
+@functools.cache
+def _usual(probe: str) -> Probe:
+    """A probe with the options that it has anyhow."""
+    return make_probe(probe, num_classes=1)
 
 
 def _names(values: Mapping[str, Any], axis: str) -> tuple[str, ...]:

@@ -79,14 +79,14 @@ def _tokens(materials: Materials, mesh: Mesh) -> list[str]:
         size = f"{found['bytes'] / 1e6:,.0f} MB"
         lines.append(f"tokens    {split}: {found['clips']} clips, {size}, {state}")
     if missing and isinstance(encoder, Encoder):
-        rate = _encoder_rate(materials, encoder, mesh)
+        rate = encoder_rate(materials, encoder, mesh)
         lines.append(
             f"          about {missing / rate:.0f} s to make them ({rate:.3g} clips/s)"
         )
     return lines
 
 
-def _encoder_rate(materials: Materials, encoder: Encoder, mesh: Mesh) -> float:
+def encoder_rate(materials: Materials, encoder: Encoder, mesh: Mesh) -> float:
     """Clips per second of the warm encoder on zeros, all as long as the longest."""
     size = materials.settings.tokens.batch_size or default_batch_size()
     mesh = parallel.local_mesh(mesh)
@@ -108,7 +108,7 @@ def _training(
         if probe.is_fitted:
             lines.append(f"training  {name}: nothing to train")
             continue
-        step, size = _step_seconds(materials, probe, mesh)
+        step, size = step_seconds(materials, probe, mesh)
         steps = [
             settings.epochs
             * steps_per_epoch(
@@ -145,14 +145,14 @@ def finished_probes(
     }
 
 
-def _step_seconds(materials: Materials, probe: Any, mesh: Mesh) -> tuple[float, int]:
+def step_seconds(materials: Materials, probe: Any, mesh: Mesh) -> tuple[float, int]:
     """Seconds per step of the stacked rates on zeros; parameters of one trial."""
     settings = materials.settings
     stack = tuple(
         trials.Trial(learning_rate=r, weight_decay=0.0, seed=0)
         for r in settings.optimizer.learning_rates
     )
-    example = jax.tree.map(jnp.asarray, _zeros(materials, probe, 1))
+    example = jax.tree.map(jnp.asarray, zeros_for(materials, probe, 1))
     state = trials.init_state(probe, example, stack, settings.optimizer)
     size = trials.count_parameters(state.params)
     state = parallel.replicate(state, mesh)
@@ -162,7 +162,7 @@ def _step_seconds(materials: Materials, probe: Any, mesh: Mesh) -> tuple[float, 
     steps, _ = materials.encoder.grid(materials.dataset.clip_seconds)
     examples = (b, steps) if framewise else (b,)
     targets = np.zeros((*examples, len(materials.dataset.classes)), np.float32)
-    packed = pack(_zeros(materials, probe, b))
+    packed = pack(zeros_for(materials, probe, b))
     whole = Batch(packed, targets, np.ones(examples, np.float32))
     batch = parallel.shard(parallel.local_rows(whole), mesh)
 
@@ -174,7 +174,7 @@ def _step_seconds(materials: Materials, probe: Any, mesh: Mesh) -> tuple[float, 
     return _seconds(once), size
 
 
-def _zeros(materials: Materials, probe: Any, b: int) -> Tokens | Summary:
+def zeros_for(materials: Materials, probe: Any, b: int) -> Tokens | Summary:
     """What the probe reads of `b` clips, all zero."""
     t, f = materials.encoder.grid(materials.dataset.clip_seconds)
     d = materials.encoder.num_features

@@ -47,11 +47,8 @@ def find_weights(
         InputError: The published set is not in the cache and cannot be fetched; says
             what to fetch by hand.
     """
-    for entry in PUBLISHED:
-        named = encoder in entry.encoders and str(source) == entry.name
-        is_default = source is None and entry.default_of == encoder
-        if is_default or (named and not pathlib.Path(entry.name).exists()):
-            return _cached(entry) or _fetched(entry, convert)
+    if entry := _meant(encoder, source):
+        return _cached(entry) or _fetched(entry, convert)
     if source is None:
         raise InputError(f"encoder {encoder!r} has no published default: name a file")
     names = [entry.name for entry in PUBLISHED if encoder in entry.encoders]
@@ -59,6 +56,12 @@ def find_weights(
     if mistyped and not pathlib.Path(source).exists():
         raise unknown_name(f"weights of encoder {encoder!r}", str(source), names)
     return pathlib.Path(source)
+
+
+def is_at_hand(encoder: str, source: str | os.PathLike[str] | None) -> bool:
+    """Whether `find_weights` would fetch nothing; its arguments."""
+    entry = _meant(encoder, source)
+    return entry is None or _cached(entry) is not None
 
 
 def listing(encoder: str) -> Iterator[str]:
@@ -76,6 +79,16 @@ def listing(encoder: str) -> Iterator[str]:
         if entry.note:
             yield f"    note: {entry.note}"
         yield f"    {', '.join(_addresses(entry))}"
+
+
+def _meant(encoder: str, source: str | os.PathLike[str] | None) -> Published | None:
+    """The published set that `source` names, if it is not a path."""
+    for entry in PUBLISHED:
+        named = encoder in entry.encoders and str(source) == entry.name
+        is_default = source is None and entry.default_of == encoder
+        if is_default or (named and not pathlib.Path(entry.name).exists()):
+            return entry
+    return None
 
 
 def _cached(entry: Published) -> pathlib.Path | None:

@@ -1,0 +1,18 @@
+"""The paper's probe on FSD50K: EAT, binarised prototypes, 20 per class.
+
+    python -m experiments.train --config configs/bpp_fsd50k.py --config.data_dir=FOLDER
+
+Paper (arXiv 2509.24901, Table 2, mAP): protobin 55.64, proto 56.07, mhca 51.06, linear
+36.39 for EAT pre-trained on AudioSet. The official splits train, validate and test;
+what becomes of clips that are not ten seconds long is not known: here shorter ones are
+padded and longer ones cut,
+
+    --config.frontend.length_policy=repeat    fills ten seconds with shorter clips
+"""
+
+from configs._base import paper_setting
+
+
+def get_config():
+    """EAT, FSD50K, protobin J=20."""
+    return paper_setting("fsd50k", "protobin")

@@ -1,0 +1,69 @@
+import pytest
+
+from unmute_jax.benchmark import estimate
+from unmute_jax.benchmark.grid import Grid, default_grid
+from unmute_jax.config import Experiment, Sweep
+
+
+def cells(**values):
+    config = default_grid()
+    config.encoders, config.probes = "logmel", "protobin,knn"
+    for key, value in values.items():
+        config[key] = value
+    return Grid.from_dict(config.to_dict()).cells()
+
+
+def test_a_data_set_that_is_not_here_is_counted_by_its_facts():
+    # URBAN-SED has 6,000 clips for training, of ten seconds, and ten classes.
+    chosen = cells(datasets="urban,folder:/nowhere")
+    found = estimate.estimate(chosen, rate=1e9)
+    (tokens,) = found.tokens
+    assert tokens.clips == tokens.missing == 10_000
+    # 62 x 8 tokens of 256 numbers in two bytes, and what is kept beside them.
+    assert tokens.size == pytest.approx(10_000 * 62 * 8 * 256 * 2, rel=0.2)
+    protobin, knn = found.trainings
+    assert protobin.parameters == 200 * 256 + 200 * 10 + 10
+    assert protobin.steps == 30 * 47
+    assert protobin.trainings == 7 + 4
+    # Forward: every token with every prototype; backward: one token for each.
+    each = 62 * 8 * 200 * 256
+    assert protobin.cost == pytest.approx(11 * 30 * 47 * 128 * each / 1e9, rel=0.25)
+    assert (knn.parameters, knn.cost) == (0, 0)
+
+    text = "\n".join(estimate.describe(found, chosen, {chosen[0].folder}))
+    assert "4 cells, 1 done" in text
+    assert "missing   urban is not in " in text
+    assert "missing   /nowhere: is no folder" in text
+    assert "without 2 cells" in text
+
+
+def test_a_search_costs_what_its_stopped_trials_ran_and_its_repeats():
+    def trainings(**sweep):
+        settings = Experiment(search="sweep", seeds=5, sweep=Sweep(**sweep))
+        return estimate.trainings_of(settings)
+
+    assert trainings(halvings=0) == 50 + 5
+    # 50 to a ninth, a third of them to a third, a ninth of them to the end.
+    whole = 50 * (1 / 9 + 1 / 3 * (1 / 3 - 1 / 9) + 1 / 9 * (1 - 1 / 3))
+    assert trainings(halvings=2, reduction=3) == pytest.approx(whole + 5)
+
+
+def test_one_probe_is_measured_and_the_others_scaled(monkeypatch):
+    asked = []
+
+    def step_seconds(made, probe, mesh):
+        asked.append(made.settings.probes)
+        return 2.0, 1
+
+    monkeypatch.setattr(estimate.plan, "step_seconds", step_seconds)
+    monkeypatch.setattr(estimate.plan, "encoder_rate", lambda *a: 50.0)
+    found = estimate.estimate(cells(datasets="urban,desed,spass", probes="protobin"))
+    assert asked == ["protobin"]
+    urban, desed, spass = found.trainings
+    assert urban.cost == pytest.approx(11 * 30 * 47 * 128 * 2.0 / 16)
+    per_step = [t.cost / t.steps for t in (urban, desed, spass)]
+    assert per_step[1] == pytest.approx(per_step[0])
+    # 28 classes; the last chunk of prototypes is filled up.
+    assert per_step[2] == pytest.approx(2.8 * per_step[0], rel=0.25)
+    assert found.tokens[0].cost == pytest.approx(10_000 / 50)
+    assert "measured on" in found.basis

@@ -1,0 +1,300 @@
+"""What a grid would cost: bytes, parameters, steps and device-hours, before it runs.
+
+Steps are counted; multiply-adds are read from the programs. How long they take is
+measured on this device, one encoder and each probe once, on zeros, and scaled to all
+other cells by their multiply-adds; or a rate of another device is given.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from unmute_jax import embedding, parallel
+from unmute_jax.benchmark import outline
+from unmute_jax.benchmark.grid import Cell
+from unmute_jax.benchmark.status import hours
+from unmute_jax.config import Experiment
+from unmute_jax.datasets import Dataset
+from unmute_jax.encoders import Encoder, ExportedTokens
+from unmute_jax.multiply_adds import multiply_adds
+from unmute_jax.probes import Probe
+from unmute_jax.training import plan
+from unmute_jax.training.inputs import steps_per_epoch
+from unmute_jax.training.materials import Materials, splits_of
+
+# Clips in the steps that are measured on a CPU, where whole batches take too long.
+FEW = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokens:
+    """The tokens of an encoder and a data set.
+
+    Attributes:
+        clips: How many.
+        size: In bytes, on disk.
+        missing: Clips without tokens as yet.
+        cost: Seconds for the missing ones.
+    """
+
+    encoder: str
+    dataset: str
+    clips: int
+    size: int
+    missing: int
+    cost: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """The training of a cell.
+
+    Attributes:
+        parameters: Of one trial.
+        steps: Of one trial, from its beginning to its end.
+        trainings: How many of those, stopped ones in part, all protocols together.
+        cost: Seconds for all.
+    """
+
+    cell: Cell
+    parameters: int
+    steps: int
+    trainings: float
+    cost: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The costs of a grid.
+
+    Attributes:
+        tokens: Of each encoder and data set.
+        trainings: Of each cell that anything is known of.
+        problems: What is missing, and what to do.
+        basis: How times came about.
+    """
+
+    tokens: list[Tokens]
+    trainings: list[Training]
+    problems: list[str]
+    basis: str
+
+
+def estimate(cells: Sequence[Cell], *, rate: float | None = None) -> Estimate:
+    """What the cells cost, if none of them were done.
+
+    Args:
+        cells: Of a grid.
+        rate: Multiply-adds per second of the device to run on; None measures this one.
+    """
+    clock = _Clock(rate)
+    tokens, trainings, problems = list[Tokens](), list[Training](), dict[str, None]()
+    datasets: dict[tuple[str, Any], outline.Part] = {}
+    encoder, opened = outline.Part(None), ""
+    for pair in dict.fromkeys(cell.pair for cell in cells):
+        mine = [cell for cell in cells if cell.pair == pair]
+        settings = mine[0].settings
+        # One encoder at a time is in memory.
+        if pair[0] != opened:
+            encoder, opened = outline.encoder_of(settings), pair[0]
+        key = pair[1], settings.dataset_options
+        if key not in datasets:
+            datasets[key] = outline.dataset_of(settings)
+        dataset = datasets[key]
+        problems |= {p: None for p in (encoder.problem, dataset.problem) if p}
+        if not isinstance(dataset.value, Dataset) or not isinstance(
+            encoder.value, Encoder | ExportedTokens
+        ):
+            continue
+        made = [
+            outline.materials_of(cell.settings, dataset.value, encoder.value)
+            for cell in mine
+        ]
+        tokens.append(_tokens(pair, made, clock))
+        trainings += [_training(c, m, clock) for c, m in zip(mine, made, strict=True)]
+    return Estimate(tokens, trainings, list(problems), clock.basis)
+
+
+def trainings_of(settings: Experiment) -> float:
+    """Whole trainings of one trial that a search and its repeats amount to."""
+    again = float(settings.seeds * settings.refit)
+    if settings.search == "rates":
+        return len(settings.optimizer.learning_rates) + settings.seeds - 1 + again
+    sweep = settings.sweep
+    r, h = float(sweep.reduction), sweep.halvings
+    # All run to the first rung, and of those one in r to the next, and so on.
+    share = r**-h + sum(
+        r**-i * (r ** (i - h) - r ** (i - h - 1)) for i in range(1, h + 1)
+    )
+    return (sweep.sobol + sweep.tpe) * share + sweep.top * settings.seeds + again
+
+
+def describe(found: Estimate, cells: Sequence[Cell], done: set[str]) -> list[str]:
+    """The estimate for people, in lines.
+
+    Args:
+        found: The estimate.
+        cells: That it is of.
+        done: Folders of those that are done.
+    """
+    lines = ["tokens, once per encoder and data set:"]
+    lines += [
+        f"  {t.encoder} {t.dataset}: {t.clips:,} clips, {t.size / 1e9:,.1f} GB, "
+        + (f"{hours(t.cost)}" if t.missing else "there already")
+        for t in found.tokens
+    ]
+    lines.append("training, per cell:")
+    alike: dict[str, list[Training]] = {}
+    for t in found.trainings:
+        what = (
+            f"{t.cell.dataset} {t.cell.probe}: {t.parameters:,} parameters, "
+            f"{t.trainings:.1f} trainings of {t.steps:,} steps, {hours(t.cost)}"
+        )
+        alike.setdefault(what, []).append(t)
+    lines += [f"  {what}, {len(same)} x" for what, same in alike.items()]
+    left = [t for t in found.trainings if t.cell.folder not in done]
+    encoding = sum(t.cost for t in found.tokens)
+    training = sum(t.cost for t in left)
+    size = sum(t.size for t in found.tokens)
+    lines.append(
+        f"in all    {len(cells)} cells, {len(done)} done; {size / 1e9:,.1f} GB of "
+        f"tokens; {(encoding + training) / 3600:,.1f} device-hours to go, "
+        f"{encoding / 3600:,.1f} for tokens and {training / 3600:,.1f} for training"
+    )
+    lines.append(f"          {found.basis}")
+    if unknown := len(cells) - len(found.trainings):
+        lines.append(f"          without {unknown} cells of which too little is known")
+    lines += [f"missing   {problem}" for problem in found.problems]
+    return lines
+
+
+def _tokens(pair: tuple[str, str], made: Sequence[Materials], clock: _Clock) -> Tokens:
+    one, size, clips, missing = made[0], 0, 0, 0
+    encoder, options = one.encoder, one.settings.tokens
+    for layers in {m.reads_layers for m in made}:
+        for split in splits_of(one):
+            found = embedding.estimate(
+                encoder,
+                one.dataset,
+                split,
+                dtype=options.dtype,
+                layers=layers,
+                lengths=options.lengths,
+            )
+            size += found["bytes"]
+            clips += found["clips"]
+            if not found["exists"]:
+                missing += found["clips"] - found["resumable"]
+    cost = 0.0
+    if missing and isinstance(encoder, Encoder):
+        cost = missing * clock.of_clip(one, encoder)
+    return Tokens(
+        encoder=pair[0],
+        dataset=pair[1],
+        clips=clips,
+        size=size,
+        missing=missing,
+        cost=cost,
+    )
+
+
+def _training(cell: Cell, made: Materials, clock: _Clock) -> Training:
+    settings, (probe,) = cell.settings, made.probes.values()
+    if probe.is_fitted:
+        return Training(cell=cell, parameters=0, steps=0, trainings=0.0, cost=0.0)
+    steps = [
+        settings.epochs
+        * steps_per_epoch(
+            sum(made.dataset.splits[s] for s in p.train), settings.batch_size
+        )
+        for p in made.protocols
+    ]
+    whole = trainings_of(settings)
+    return Training(
+        cell=cell,
+        parameters=_parameters(probe, made),
+        steps=steps[0],
+        trainings=whole * len(steps),
+        cost=whole * sum(steps) * settings.batch_size * clock.of_example(made, probe),
+    )
+
+
+def _parameters(probe: Probe, made: Materials) -> int:
+    example = plan.zeros_for(made, probe, 1)
+    shapes = jax.eval_shape(probe.init, jax.random.key(0), example)
+    return sum(leaf.size for leaf in jax.tree.leaves(shapes["params"]))
+
+
+class _Clock:
+    """Seconds for what was counted."""
+
+    def __init__(self, rate: float | None):
+        self._rate = rate
+        # Seconds per multiply-add: of encoders, and of each probe.
+        self._measured: dict[str, float] = {}
+
+    @property
+    def basis(self) -> str:
+        """How times came about."""
+        if self._rate:
+            return f"at {self._rate / 1e9:,.0f} billion multiply-adds per second"
+        device = jax.devices()[0].device_kind
+        return (
+            f"measured on {len(jax.devices())} x {device}: one encoder, and one trial "
+            "of each probe, on zeros; scaled by multiply-adds"
+        )
+
+    def of_clip(self, made: Materials, encoder: Encoder) -> float:
+        """Seconds of the encoder for one clip."""
+        samples = encoder.input_samples(made.dataset.clip_seconds)
+        count = multiply_adds(
+            encoder.apply,
+            encoder.params,
+            jax.ShapeDtypeStruct((1, samples), np.float32),
+            jax.ShapeDtypeStruct((1,), np.int32),
+        )
+
+        def measure() -> float:
+            mesh = parallel.make_mesh(made.settings.devices or None)
+            return 1 / plan.encoder_rate(made, encoder, mesh)
+
+        return self._seconds("encoder", count, measure)
+
+    def of_example(self, made: Materials, probe: Probe) -> float:
+        """Seconds of one trial of a probe for one clip, forward and backward."""
+        example = plan.zeros_for(made, probe, 1)
+        params = jax.eval_shape(probe.init, jax.random.key(0), example)["params"]
+        method = "frames" if made.settings.frame_rule is not None else None
+        in_training = probe.clone(training=True)
+
+        def total(params: Any, example: Any) -> Any:
+            out: Any = in_training.apply({"params": params}, example, method=method)
+            return out.sum()
+
+        count = multiply_adds(jax.value_and_grad(total), params, example)
+
+        def measure() -> float:
+            few = made.settings.batch_size
+            if jax.default_backend() == "cpu":
+                few = min(few, FEW)
+            one = dataclasses.replace(made.settings.optimizer, learning_rates=(1e-3,))
+            changes = {"optimizer": one, "batch_size": few}
+            settings = dataclasses.replace(made.settings, **changes)
+            mesh = parallel.make_mesh(settings.devices or None)
+            made_small = dataclasses.replace(made, settings=settings)
+            return plan.step_seconds(made_small, probe, mesh)[0] / few
+
+        return self._seconds(made.settings.probes, count, measure)
+
+    def _seconds(self, what: str, count: int, measure: Callable[[], float]) -> float:
+        if self._rate:
+            return count / self._rate
+        if what not in self._measured:
+            self._measured[what] = measure() / max(count, 1)
+        return count * self._measured[what]
