@@ -22,8 +22,9 @@ from experiments import cli
 from unmute_jax import parallel
 from unmute_jax.config import Experiment
 from unmute_jax.embedding import embed
-from unmute_jax.training import experiment, loop, materials, selection, trials
 from unmute_jax.training import inputs as inp
+from unmute_jax.training import loop, materials, selection, trials
+from unmute_jax.training.protocol_data import ProtocolData
 
 DEVICES = flags.DEFINE_multi_integer("virtual_devices", [1, 2, 8], "Numbers to try.")
 STEPS = flags.DEFINE_integer("steps", 20, "Steps before parameters are compared.")
@@ -37,7 +38,7 @@ def main(settings: Experiment) -> None:
     protocol = made.protocols[0]
     splits = (*protocol.train, *protocol.validation, *protocol.test)
     stores = {s: embed(made.encoder, made.dataset, s) for s in splits}
-    data = experiment.ProtocolData(protocol, stores, settings.standardise)
+    data = ProtocolData(protocol, stores, settings.standardise)
     first = DEVICES.value[0]
     for name, probe in made.probes.items():
         train, validation = data.development(probe.reads)

@@ -11,7 +11,7 @@ from unmute_jax import metrics, plots, predictions, results
 from unmute_jax.embedding import embed
 from unmute_jax.errors import InputError
 from unmute_jax.token_key import store_key
-from unmute_jax.training import experiment, plan
+from unmute_jax.training import experiment, plan, protocol_data
 from unmute_jax.training import materials as materials_module
 from unmute_jax.training.workdir import Workdir
 
@@ -156,13 +156,13 @@ def test_the_held_out_split_is_read_after_everything_was_chosen(tmp_path, monkey
             return function(*args)
 
         monkeypatch.setattr(experiment.selection, name, noting)
-    held_out = experiment.ProtocolData.held_out
+    held_out = protocol_data.ProtocolData.held_out
 
     def reading(self, reads):
         order.append("read")
         return held_out(self, reads)
 
-    monkeypatch.setattr(experiment.ProtocolData, "held_out", reading)
+    monkeypatch.setattr(protocol_data.ProtocolData, "held_out", reading)
     run(tmp_path, made)
     assert order == ["choose", "read", "score_held_out", "score_held_out"]
 

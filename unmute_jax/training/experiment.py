@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import importlib.metadata
 import pathlib
-import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
 
 import jax
 import numpy as np
@@ -21,16 +16,18 @@ from unmute_jax.embedding import embed
 from unmute_jax.probes import probe_options
 from unmute_jax.token_key import plain
 from unmute_jax.token_store import TokenStore
-from unmute_jax.training import frame_scores, loop, selection, sweep, trials
-from unmute_jax.training.inputs import Inputs, what_is_read
+from unmute_jax.training import frame_scores, loop, selection, trials
+from unmute_jax.training.finalists import Finalists, fit, train
+from unmute_jax.training.inputs import Inputs
 from unmute_jax.training.materials import (
     Materials,
     changed_options,
+    record_key,
     seeds_of,
     sources,
 )
-from unmute_jax.training.standardise import Standardiser
-from unmute_jax.training.workdir import Workdir, finite
+from unmute_jax.training.protocol_data import ProtocolData
+from unmute_jax.training.workdir import Workdir
 
 Say = Callable[[str], None]
 
@@ -69,50 +66,6 @@ def run(
             )
             found += done or _run_probe(materials, workdir, name, data, mesh)
     return found
-
-
-@dataclass(frozen=True)
-class ProtocolData:
-    """The clips of one protocol, as the probes read them; made when first asked for."""
-
-    protocol: Protocol
-    stores: dict[str, TokenStore]
-    standardise: bool
-    frame_rule: str | None = None
-
-    def development(self, reads: str) -> tuple[Inputs, Inputs]:
-        """Training and validation clips."""
-        p = self.protocol
-        return self._inputs(p.train, reads), self._inputs(p.validation, reads)
-
-    def refit(self, reads: str) -> Inputs:
-        """Training and validation clips as one."""
-        p = self.protocol
-        return self._inputs(p.train + p.validation, reads)
-
-    def held_out(self, reads: str) -> Inputs:
-        """The test clips."""
-        return self._inputs(self.protocol.test, reads)
-
-    @functools.cached_property
-    def standardiser(self) -> Standardiser | None:
-        """With statistics of the training clips, where the run standardises."""
-        if not self.standardise:
-            return None
-        return Standardiser.fit([self.stores[s] for s in self.protocol.train])
-
-    @functools.cached_property
-    def _held(self) -> dict[tuple[tuple[str, ...], str], Inputs]:
-        return {}
-
-    def _inputs(self, splits: tuple[str, ...], reads: str) -> Inputs:
-        reads = what_is_read(reads, self.frame_rule)
-        if (splits, reads) not in self._held:
-            stores = [self.stores[s] for s in splits]
-            self._held[splits, reads] = Inputs(
-                stores, reads, self.standardiser, frame_rule=self.frame_rule
-            )
-        return self._held[splits, reads]
 
 
 def embed_all(
@@ -154,7 +107,7 @@ def finished(
 ) -> list[results.Record]:
     """The records in `folder` of a probe that was run before; none unless all are."""
     paths = [
-        folder / results.record_name(**_key(materials, name, protocol, seed))
+        folder / results.record_name(**record_key(materials, name, protocol, seed))
         for seed in seeds_of(materials, name)
     ]
     if not all(p.exists() for p in paths):
@@ -162,33 +115,12 @@ def finished(
     return [results.read_record(p) for p in paths]
 
 
-@dataclass(frozen=True)
-class Finalists:
-    """The trainings of one probe that are to be tested, one per seed.
-
-    Attributes:
-        params: With a leading axis of seeds.
-        choices: What validation said of each.
-        best: Rate and decay that were chosen; None where nothing was trained.
-        search: Every trial that was compared.
-        seconds: Time spent on all stacks.
-    """
-
-    params: trials.Params
-    choices: list[selection.Choice]
-    best: trials.Trial | None
-    search: tuple[dict[str, Any], ...]
-    seconds: float = 0.0
-
-
 def _run_probe(
     materials: Materials, workdir: Workdir, name: str, data: ProtocolData, mesh: Mesh
 ) -> list[results.Record]:
     """Trains, chooses, tests once and records; nothing of it is repeated later."""
-    if materials.probes[name].is_fitted:
-        finalists = _fit_probe(materials, name, data, mesh)
-    else:
-        finalists = _train_probe(materials, workdir, name, data, mesh)
+    find = fit if materials.probes[name].is_fitted else train
+    finalists = find(materials, workdir, name, data, mesh)
     records = _test_probe(materials, name, data, mesh, finalists, workdir.predictions)
     if parallel.is_writer():
         for k, record in enumerate(records):
@@ -197,172 +129,6 @@ def _run_probe(
         for record in records:
             results.write_record(workdir.results, record)
     return records
-
-
-def _train_probe(
-    materials: Materials, workdir: Workdir, name: str, data: ProtocolData, mesh: Mesh
-) -> Finalists:
-    """A search with the first seed, then the best it found with all of them."""
-    settings, probe = materials.settings, materials.probes[name]
-    seeds, protocol = seeds_of(materials, name), data.protocol.name
-    started = time.monotonic()
-
-    def train(stage: str, stack: tuple[trials.Trial, ...]) -> loop.Trained:
-        if stage == "refit":
-            clips, validation = data.refit(probe.reads), None
-        else:
-            clips, validation = data.development(probe.reads)
-        return loop.train(
-            loop.Task(
-                f"{name}, {protocol}, {stage}", materials.task, clips, validation
-            ),
-            probe,
-            stack,
-            materials.loss,
-            settings,
-            mesh,
-            workdir.checkpoints(name, protocol, stage),
-            lambda history: workdir.log(name, protocol, stage, stack, history),
-        )
-
-    if settings.search == "sweep":
-        found = _sweep(materials, workdir, name, data, mesh, train)
-    else:
-        found = _search_rates(materials, name, train)
-
-    # Or all seeds again, on training and validation clips together.
-    if settings.refit and found.best is not None:
-        refitted = train("refit", _with_seeds(found.best, seeds))
-        found = dataclasses.replace(found, params=refitted.params)
-    return dataclasses.replace(found, seconds=time.monotonic() - started)
-
-
-Train = Callable[[str, tuple[trials.Trial, ...]], loop.Trained]
-
-
-def _search_rates(materials: Materials, name: str, train: Train) -> Finalists:
-    """Every rate with the first seed, the best with the others."""
-    settings, seeds = materials.settings, seeds_of(materials, name)
-    stack = tuple(
-        trials.Trial(
-            learning_rate=rate,
-            weight_decay=settings.optimizer.weight_decay,
-            seed=seeds[0],
-        )
-        for rate in settings.optimizer.learning_rates
-    )
-    searched = train("search", stack)
-    assert searched.scores is not None
-    choice = selection.choose(searched.scores, settings.report_epoch)
-    best = stack[choice.trial]
-    choices, params = [choice], [_trial(searched.params, choice.trial)]
-    if seeds[1:]:
-        repeated = train("repeat", _with_seeds(best, seeds[1:]))
-        choices += _choices(repeated, settings.report_epoch)
-        params.append(repeated.params)
-    _, at_epoch = searched.scores.reported(settings.report_epoch)
-    return Finalists(
-        params=jax.tree.map(lambda *x: np.concatenate(x), *params),
-        choices=choices,
-        best=best,
-        search=tuple(
-            {"learning_rate": t.learning_rate, "validation": finite(s)}
-            for t, s in zip(stack, at_epoch, strict=True)
-        ),
-    )
-
-
-def _sweep(
-    materials: Materials,
-    workdir: Workdir,
-    name: str,
-    data: ProtocolData,
-    mesh: Mesh,
-    train: Train,
-) -> Finalists:
-    """The search of `training.sweep`, then its best trials with all seeds."""
-    settings, seeds = materials.settings, seeds_of(materials, name)
-    probe, protocol = materials.probes[name], data.protocol
-    clips, validation = data.development(probe.reads)
-    label = f"{name}, {protocol.name}, search"
-    study = sweep.Study(
-        key=_key(materials, name, protocol, seeds[0]),
-        task=loop.Task(label, materials.task, clips, validation),
-        probe=probe,
-        loss=materials.loss,
-        settings=settings,
-        mesh=mesh,
-        workdir=workdir,
-    )
-    tried = study.run()
-    finished = [t for t in tried if t.status == "finished"]
-    # The order of equals is that of their proposal.
-    finished.sort(key=lambda t: -(t.validation or 0.0))
-    found = []
-    for place, one in enumerate(finished[: settings.sweep.top], start=1):
-        trial = trials.Trial(
-            learning_rate=one.learning_rate, weight_decay=one.weight_decay, seed=0
-        )
-        trained = train(f"repeat {place}", _with_seeds(trial, seeds))
-        choices = _choices(trained, settings.report_epoch)
-        mean = float(np.mean([c.validation for c in choices]))
-        found.append((mean, trial, trained.params, choices))
-    _, best, params, choices = max(found, key=lambda x: x[0])
-    return Finalists(
-        params=params,
-        choices=choices,
-        best=best,
-        search=tuple(t.summary() for t in tried),
-    )
-
-
-def _with_seeds(
-    trial: trials.Trial, seeds: tuple[int, ...]
-) -> tuple[trials.Trial, ...]:
-    return tuple(dataclasses.replace(trial, seed=seed) for seed in seeds)
-
-
-def _choices(trained: loop.Trained, report_epoch: str) -> list[selection.Choice]:
-    """What validation says of each trial at the epoch that is reported."""
-    assert trained.scores is not None
-    epoch, found = trained.scores.reported(report_epoch)
-    return [selection.Choice(i, epoch, float(s)) for i, s in enumerate(found)]
-
-
-def _trial(params: trials.Params, k: int) -> trials.Params:
-    """The `k`-th of a stack, still with a leading axis."""
-    return jax.tree.map(lambda x: x[k : k + 1], params)
-
-
-def _fit_probe(
-    materials: Materials, name: str, data: ProtocolData, mesh: Mesh
-) -> Finalists:
-    """The one finalist of a probe that has nothing to choose and no seed."""
-    settings, probe = materials.settings, materials.probes[name]
-    started = time.monotonic()
-
-    def fitted(clips: Inputs) -> trials.Params:
-        everything = clips.read(np.arange(len(clips)))
-        params = probe.fit(everything, clips.labels)["params"]
-        return jax.tree.map(lambda x: np.asarray(x)[None], params)
-
-    train, validation = data.development(probe.reads)
-    params = fitted(train)
-    found = loop.logits(
-        probe, parallel.replicate(params, mesh), validation, settings.batch_size, mesh
-    )
-    score = selection.score(found, validation.labels, materials.dataset.task)
-    scores = selection.ValidationScores((0,), score[None])
-    choice = selection.choose(scores, settings.report_epoch)
-    if settings.refit:
-        params = fitted(data.refit(probe.reads))
-    return Finalists(
-        params=params,
-        choices=[choice],
-        best=None,
-        search=(),
-        seconds=time.monotonic() - started,
-    )
 
 
 def _test_probe(
@@ -406,7 +172,7 @@ def _test_probe(
             )
         records.append(
             results.Record(
-                **_key(materials, name, data.protocol, seed),
+                **record_key(materials, name, data.protocol, seed),
                 source=dataset.source,
                 probe_options=changed_options(settings, name),
                 metric=materials.metric,
@@ -469,17 +235,6 @@ def _trained(
         validation=record.validation,
         settings=record.settings,
     )
-
-
-def _key(materials: Materials, name: str, protocol: Protocol, seed: int) -> dict:
-    return {
-        "experiment": materials.settings.digest(),
-        "dataset": materials.dataset.name,
-        "encoder": materials.encoder.description,
-        "probe": name,
-        "protocol": protocol.name,
-        "seed": seed,
-    }
 
 
 def _facts(materials: Materials, data: ProtocolData, mesh: Mesh) -> dict:

@@ -222,3 +222,17 @@ def sources(materials: Materials) -> dict:
         "encoder": plain(materials.encoder.identity()),
         "fingerprints": {split: dataset.fingerprint(split) for split in used},
     }
+
+
+def record_key(
+    materials: Materials, name: str, protocol: Protocol, seed: int
+) -> dict[str, Any]:
+    """What names the record of one training of a probe (`results.KEY`)."""
+    return {
+        "experiment": materials.settings.digest(),
+        "dataset": materials.dataset.name,
+        "encoder": materials.encoder.description,
+        "probe": name,
+        "protocol": protocol.name,
+        "seed": seed,
+    }
