@@ -6,8 +6,6 @@ python -m experiments.benchmark_sweep --workdir /tmp/sweeps --probes=linear,mhca
 Both train the same trials on as many random clips, without halving. They are timed with
 few epochs, at two lengths, and the line through both is continued to all epochs: what
 does not grow with the epochs (compiling, proposals, scoring, records) stays as it is.
-The halving is counted: epochs that were trained of those that there are, in a whole
-search of that probe.
 """
 
 from __future__ import annotations
@@ -29,13 +27,13 @@ from absl import flags
 
 from experiments import cli, synthetic_store
 from experiments.side_by_side import cores, has_torch, table
-from unmute_jax import losses, parallel, results
+from unmute_jax import losses, parallel
 from unmute_jax.config import Experiment, Sweep
 from unmute_jax.errors import unknown_name
 from unmute_jax.files import write_atomically
 from unmute_jax.probes import make_probe
 from unmute_jax.training import inputs as inp
-from unmute_jax.training import loop, search, sweep, trials
+from unmute_jax.training import loop, sweep, trials
 from unmute_jax.training.workdir import Workdir
 
 # Probe, type of our tokens, and what PyTorch trains.
@@ -69,8 +67,9 @@ class Line:
     def through(cls, measured: dict[int, float]) -> Line:
         """The line through two lengths."""
         (a, first), (b, second) = sorted(measured.items())
-        per_epoch = (second - first) / (b - a)
-        return cls(first - a * per_epoch, per_epoch)
+        # Where compiling is most of it, the longer run may be the quicker one.
+        per_epoch = max(0.0, (second - first) / (b - a))
+        return cls(second - b * per_epoch, per_epoch)
 
     def at(self, epochs: float) -> float:
         """Seconds with so many epochs per trial."""
@@ -124,20 +123,17 @@ def _row(
                 # One trial is enough: they come one after the other.
                 spent = pool.submit(_theirs, theirs, ours.first, epochs, size).result()
                 measured["theirs"].setdefault(epochs, []).append(spent)
-            measured["ours"].setdefault(epochs, []).append(ours.search(epochs)[0])
+            measured["ours"].setdefault(epochs, []).append(ours.search(epochs))
     lines = {
         who: Line.through({e: statistics.median(s) for e, s in found.items()})
         for who, found in measured.items()
         if found
     }
-    share = ours.share_with_halving(EPOCHS.value)
     row = {
         "row": name,
         "measured": measured,
         "lines": {who: dataclasses.asdict(line) for who, line in lines.items()},
         "ours": lines["ours"].at(EPOCHS.value),
-        "share_with_halving": share,
-        "ours_with_halving": lines["ours"].at(EPOCHS.value * share),
     }
     if "theirs" in lines:
         row["theirs"] = TRIALS.value * lines["theirs"].at(EPOCHS.value)
@@ -177,12 +173,10 @@ class Ours:
             "/".join(k.key for k in path): np.asarray(x[0]) for path, x in leaves
         }
 
-    def search(
-        self, epochs: int, halvings: int = 0
-    ) -> tuple[float, list[results.SearchTrial]]:
-        """Seconds, and the trials."""
+    def search(self, epochs: int) -> float:
+        """Seconds of a whole search, without halving."""
         half = TRIALS.value // 2
-        chosen = Sweep(sobol=TRIALS.value - half, tpe=half, halvings=halvings)
+        chosen = Sweep(sobol=TRIALS.value - half, tpe=half, halvings=0)
         settings = Experiment(search="sweep", epochs=epochs, sweep=chosen)
         shutil.rmtree(self.folder, ignore_errors=True)
         study = sweep.Study(
@@ -202,20 +196,8 @@ class Ours:
             workdir=Workdir(self.folder, settings),
         )
         started = time.perf_counter()
-        found = study.run()
-        return time.perf_counter() - started, found
-
-    def share_with_halving(self, epochs: int) -> float:
-        """Epochs that are trained with halving, of those that there are.
-
-        Where a search of all epochs would take long, its schedule is shortened: what
-        goes on beyond a rung is a matter of ranks, not of epochs.
-        """
-        sizes = search.rungs(epochs, 2, 3)
-        short = 9
-        places = dict(zip(search.rungs(short, 2, 3), sizes, strict=True))
-        _, found = self.search(short, halvings=2)
-        return sum(places[t.epochs] for t in found) / (epochs * len(found))
+        study.run()
+        return time.perf_counter() - started
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
@@ -225,11 +207,8 @@ def _table(rows: list[dict[str, Any]]) -> str:
             row["row"],
             "" if theirs is None else f"{theirs:,.0f}",
             f"{row['ours']:,.0f}",
-            f"{row['ours'] - row['lines']['ours']['per_epoch'] * EPOCHS.value:.1f}",
+            f"{row['lines']['ours']['fixed']:.1f}",
             "" if theirs is None else f"{theirs / row['ours']:.1f}",
-            f"{row['share_with_halving']:.2f}",
-            f"{row['ours_with_halving']:,.0f}",
-            "" if theirs is None else f"{theirs / row['ours_with_halving']:.1f}",
         ]
 
     header = [
@@ -237,9 +216,6 @@ def _table(rows: list[dict[str, Any]]) -> str:
         "PyTorch s",
         "ours s",
         "of which fixed",
-        "times as fast",
-        "share left by halving",
-        "with halving s",
         "times as fast",
     ]
     return table(header, map(cells, rows))

@@ -94,6 +94,10 @@ def test_the_best_third_of_all_that_came_so_far_goes_on():
     late = search.going_on(np.asarray([0.4, 0.95]), scores, 3)
     assert late.tolist() == [False, True]
     assert not search.going_on(np.asarray([0.2]), scores, 3).any()
+    # Of equals, the first: accuracies of few clips are often equal.
+    equal = search.going_on(np.full(6, 0.5), nothing, 3)
+    assert equal.tolist() == [True, True, False, False, False, False]
+    assert not search.going_on(np.full(3, 0.5), np.full(6, 0.5), 3).any()
     assert not search.going_on(np.asarray([np.nan]), nothing, 3).any()
 
 

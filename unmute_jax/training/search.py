@@ -119,8 +119,9 @@ def going_on(
 ) -> Bool[np.ndarray, "K"]:
     """Which trials of a round train beyond a rung.
 
-    Those that are among the best `1 / reduction` of all that ever reached the rung: it
-    may be none of a late round. One that diverged (NaN) never is.
+    Those that are among the best `1 / reduction` of all that ever reached the rung; of
+    equals the earlier ones, so that work is freed where many are equal. It may be none
+    of a late round. One that diverged (NaN) never is.
 
     Args:
         scores: On the validation split, of this round.
@@ -128,9 +129,9 @@ def going_on(
         reduction: As of `rungs`.
     """
     everyone = np.concatenate([earlier, scores])
-    everyone = np.sort(everyone[np.isfinite(everyone)])
-    if not len(everyone):
-        return np.zeros(len(scores), bool)
-    places = max(1, len(everyone) // reduction)
-    # A comparison with NaN is false.
-    return scores >= everyone[-places]
+    sound = np.isfinite(everyone)
+    places = max(1, sound.sum() // reduction)
+    best = np.argsort(np.where(sound, -everyone, np.inf), kind="stable")[:places]
+    keep = np.zeros(len(everyone), bool)
+    keep[best] = True
+    return (keep & sound)[len(earlier) :]
