@@ -1,0 +1,53 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from configs import example_grid, quickstart
+from unmute_jax.benchmark.grid import Grid
+from unmute_jax.config import Experiment, options_of
+from unmute_jax.probes import list_probes, make_probe
+from unmute_jax.tokens import Tokens
+
+
+@pytest.fixture(scope="module")
+def cells():
+    return Grid.from_dict(example_grid.get_config().to_dict()).cells()
+
+
+def test_every_probe_that_reads_tokens_is_in_it_once_per_data_set(cells):
+    readable = {
+        name
+        for name in list_probes()
+        if make_probe(name, num_classes=1).reads != "layers"
+    }
+    pairs = sorted((cell.dataset, cell.settings.probes) for cell in cells)
+    assert pairs == sorted((d, p) for d in ("esc10", "esc_mix") for p in readable)
+
+
+def test_its_probes_fit_the_tokens_of_logmel(cells):
+    # As of five seconds.
+    tokens = Tokens(
+        patches=jnp.zeros((2, 31, 8, 256)),
+        cls=jnp.zeros((2, 256)),
+        mask=jnp.ones((2, 31), bool),
+    )
+    for cell in cells:
+        options = options_of(cell.settings.probe_options)
+        probe = make_probe(cell.settings.probes, num_classes=10, **options)
+        if not probe.is_fitted:
+            made = jax.eval_shape(probe.init, jax.random.key(0), tokens)
+            assert jax.tree.leaves(made), cell.name
+
+
+def test_only_the_epochs_differ_from_the_quickstart(cells):
+    alone = Experiment.from_dict(quickstart.get_config().to_dict())
+    ours = {c.settings.probes: c.settings for c in cells if c.dataset == "esc_mix"}
+    for name in alone.probe_names:
+        same = dataclasses.replace(
+            alone, probes=name, probe_options=ours[name].probe_options, epochs=15
+        )
+        assert ours[name] == same
+    assert ours["stats"].probe_options.per_band
+    assert ours["protobin"].seeds == 5
