@@ -3,9 +3,10 @@
 python -m experiments.check_grid --config configs/paper.py --kills=10 \
     --config.encoders=logmel --config.datasets=esc_mix --config.probes=linear,protobin
 
-The grid is run once in peace by one process and once by two at a time, which are killed
-with SIGKILL and started again, each in caches of its own. Every cell must then have the
-same records, but for times and for where it ran. All options of the grid are passed on.
+The grid is run once in peace by one process. Then two at a time run it in rounds, each
+from nothing but the clips to the end; they are killed with SIGKILL and started again
+until there were so many kills. Every round must leave the same records, but for times
+and for where they were made. All options of the grid are passed on.
 """
 
 from __future__ import annotations
@@ -25,87 +26,139 @@ from absl import flags
 from experiments import cli
 from unmute_jax import caches
 from unmute_jax.benchmark import grid
+from unmute_jax.errors import InputError
 
 KILLS = flags.DEFINE_integer("kills", 10, "Number of kills.", lower_bound=1)
 WORKERS = flags.DEFINE_integer("workers", 2, "Processes at a time.", lower_bound=1)
 RANDOM_SEED = flags.DEFINE_integer("random_seed", 0, "Of the moments of the kills.")
 
-# Long enough that no process at work is taken for dead on a busy machine.
-EXPIRY = 60
+# Long enough that no process at work is taken for dead on a busy machine. Who waits
+# for the cell of another looks again after a tenth of it.
+EXPIRY = 20
+# What a worker says when it has a cell.
+BEGINS = b"cell "
 # What records say of time and place, and not of the outcome.
 ELSEWHERE = ("seconds", "versions", "devices")
+# Kills, records, and what is different in which of them.
+Row = tuple[int, int, list[str]]
 
 
 def main(chosen: grid.Grid) -> None:
-    """Runs, kills, compares; exits with 1 where anything differs."""
-    own = ("--kills", "--random_seed", "--workers")
+    """Runs, kills, compares; prints a table, and ends with 1 if anything differs."""
+    own = ("--kills", "--random_seed", "--workers", "--workdir")
     passed_on = [a for a in sys.argv[1:] if not a.startswith(own)]
     draw = random.Random(RANDOM_SEED.value)
-    with tempfile.TemporaryDirectory() as folder:
-        calm, harried = pathlib.Path(folder, "calm"), pathlib.Path(folder, "harried")
-        start = time.monotonic()
-        if code := _start(passed_on, calm).wait():
-            sys.exit(code)
-        whole = time.monotonic() - start
-        print(f"undisturbed: {whole:.0f} s, {len(records(calm))} records", flush=True)
-        _harry(passed_on, harried, whole, draw)
-        ours, theirs = records(harried), records(calm)
-        names = sorted(ours.keys() | theirs.keys())
-        differing = [name for name in names if ours.get(name) != theirs.get(name)]
-        print(f"{KILLS.value} kills; differing: {', '.join(differing) or 'nothing'}")
-        if differing or len(theirs) < len(chosen.cells()):
-            sys.exit(1)
+    with tempfile.TemporaryDirectory() as name:
+        calm = pathlib.Path(name, "calm")
+        _, length = run(passed_on, calm, 1, [])
+        wanted = records(calm)
+        if len(wanted) < len(chosen.cells()):
+            raise InputError(f"the undisturbed grid left {len(wanted)} records")
+        print(f"undisturbed: {length:.0f} s, {len(wanted)} records", flush=True)
+        rows: list[Row] = []
+        while (left := KILLS.value - sum(kills for kills, *_ in rows)) > 0:
+            folder = pathlib.Path(name, f"round {len(rows) + 1}")
+            (folder / "cache").mkdir(parents=True)
+            for shared in ("datasets", "compiled"):  # They are not in question.
+                (folder / "cache" / shared).symlink_to(calm / "cache" / shared)
+            # The last round tells best how long this one takes: the first run had
+            # everything to compile, and the machine may have been slower.
+            lives = [draw.uniform(0, length / 2) for _ in range(left)]
+            kills, length = run(passed_on, folder, WORKERS.value, lives)
+            print(f"{folder.name}: {kills} kills, {length:.0f} s", flush=True)
+            found = records(folder)
+            rows.append((kills, len(found), differing(wanted, found)))
+    _report(rows)
 
 
-def _harry(
-    arguments: list[str], folder: pathlib.Path, whole: float, draw: random.Random
-) -> None:
-    """Runs the grid to its end through all kills.
+def _report(rows: list[Row]) -> None:
+    names = [f"round {i}: {name}" for i, row in enumerate(rows, 1) for name in row[2]]
+    print("| round | kills | records | different |\n|---|---|---|---|")
+    for i, (kills, count, different) in enumerate(rows, 1):
+        print(f"| {i} | {kills} | {count} | {len(different)} |")
+    kills, count = sum(row[0] for row in rows), sum(row[1] for row in rows)
+    print(f"| all {len(rows)} | {kills} | {count} | {len(names)} |")
+    for name in names:
+        print(f"different in {name}")
+    if names:
+        sys.exit(1)
 
-    A grid that ends before its last kill is begun again from nothing but its tokens.
+
+class Worker:
+    """A process that works on the grid."""
+
+    def __init__(self, arguments: list[str], folder: pathlib.Path):
+        """Starts it; `folder` is for the grid and for all caches."""
+        self._said = tempfile.TemporaryFile()
+        self.dies_at: float | None = None
+        own = [f"--workdir={folder / 'run'}", f"--expiry={EXPIRY}"]
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "experiments.benchmark", *arguments, *own],
+            env={
+                **os.environ,
+                caches.VARIABLE: str(folder / "cache"),
+                caches.TOKENS: "",
+                "PYTHONUNBUFFERED": "1",  # So that what it says is known at once.
+            },
+            stdout=self._said,
+            stderr=subprocess.STDOUT,
+        )
+
+    def has_begun(self) -> bool:
+        """Whether it has had a cell."""
+        return BEGINS in self._output()
+
+    def is_over(self) -> bool:
+        """Whether it has come to its end; an end in an error is passed on."""
+        if code := self._process.poll():
+            raise InputError(f"a worker ended with {code}: {self._output().decode()}")
+        return code is not None
+
+    def kill(self) -> None:
+        """Ends it as a power cut would."""
+        self._process.kill()
+        self._process.wait()
+
+    def _output(self) -> bytes:
+        return os.pread(self._said.fileno(), 2**16, 0)
+
+
+def run(
+    arguments: list[str], folder: pathlib.Path, count: int, lives: list[float]
+) -> tuple[int, float]:
+    """Runs the grid to its end, through kills.
+
+    Args:
+        arguments: Of the grid.
+        folder: For the grid and for all caches.
+        count: How many workers there are at a time.
+        lives: Seconds that workers live from their first cell on; those that find no
+            more of them here come to their end.
+
+    Returns:
+        How many were killed, and the seconds from the first cell to the end.
     """
-    workers: list[subprocess.Popen[bytes]] = []
-    kills = rounds = 0
-    while True:
-        while len(workers) < WORKERS.value:
-            workers.append(_start(arguments, folder))
-        is_last = kills >= KILLS.value
-        # Early enough to come before the end, late enough to have begun.
-        pause = None if is_last else draw.uniform(2.0, 2.0 + 0.6 * whole)
-        victim = draw.choice(workers)
-        try:
-            code = victim.wait(pause)
-        except subprocess.TimeoutExpired:
-            victim.kill()
-            victim.wait()
-            workers.remove(victim)
-            kills += 1
-            print(f"kill {kills}: {len(records(folder))} records", flush=True)
-            continue
+    lives, kills, begun = list(lives), 0, None
+    workers = [Worker(arguments, folder) for _ in range(count)]
+    try:
+        while not all([worker.is_over() for worker in workers]):
+            time.sleep(0.01)
+            now = time.monotonic()
+            for i, worker in enumerate(workers):
+                if worker.dies_at is None and worker.has_begun():
+                    begun = begun or now
+                    worker.dies_at = now + lives.pop() if lives else float("inf")
+                is_due = worker.dies_at is not None and now > worker.dies_at
+                if is_due and not worker.is_over():
+                    worker.kill()
+                    kills += 1
+                    workers[i] = Worker(arguments, folder)
+    finally:
         for worker in workers:
-            code = worker.wait() or code
-        if code:
-            sys.exit(code)
-        if is_last:
-            return
-        workers, rounds = [], rounds + 1
-        (folder / "run").rename(folder / f"run-{rounds}")
-
-
-def _start(arguments: list[str], folder: pathlib.Path) -> subprocess.Popen[bytes]:
-    # Compiled programs are no part of the question, and slow to make every time.
-    cache = folder / "cache"
-    cache.mkdir(parents=True, exist_ok=True)
-    shared = folder.parent / "compiled"
-    shared.mkdir(exist_ok=True)
-    if not (cache / "compiled").exists():
-        (cache / "compiled").symlink_to(shared)
-    own = [f"--workdir={folder / 'run'}", f"--expiry={EXPIRY}"]
-    return subprocess.Popen(
-        [sys.executable, "-m", "experiments.benchmark", *arguments, *own],
-        env={**os.environ, caches.VARIABLE: str(cache)},
-        stdout=subprocess.DEVNULL,
-    )
+            worker.kill()
+    if begun is None:
+        raise InputError("no worker ever had a cell")
+    return kills, time.monotonic() - begun
 
 
 def records(folder: pathlib.Path) -> dict[str, Any]:
@@ -117,6 +170,12 @@ def records(folder: pathlib.Path) -> dict[str, Any]:
             values = json.loads(path.read_text(encoding="utf-8"))
             found[path.relative_to(root).as_posix()] = _outcome(values)
     return found
+
+
+def differing(wanted: dict[str, Any], found: dict[str, Any]) -> list[str]:
+    """Names of the records that are not the same, or on one side alone."""
+    names = sorted(wanted.keys() | found.keys())
+    return [name for name in names if wanted.get(name) != found.get(name)]
 
 
 def _outcome(value: Any) -> Any:
