@@ -8,6 +8,10 @@ import tempfile
 # Caches of tests must never meet those of the person who runs them.
 os.environ.pop("UNMUTE_TOKENS", None)
 os.environ["UNMUTE_CACHE"] = tempfile.mkdtemp(prefix="unmute_jax_tests_")
+# What one process of the tests has compiled the others read: a third of the time.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = f"{os.environ['UNMUTE_CACHE']}/compiled"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 import jax
 import pytest
