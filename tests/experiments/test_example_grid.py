@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -16,21 +17,23 @@ def cells():
     return Grid.from_dict(example_grid.get_config().to_dict()).cells()
 
 
-def test_every_probe_that_reads_tokens_is_in_it_once_per_data_set(cells):
+def test_every_probe_that_reads_tokens_is_in_it_once_per_pair(cells):
     readable = {
         name
         for name in list_probes()
         if make_probe(name, num_classes=1).reads != "layers"
     }
-    pairs = sorted((cell.dataset, cell.settings.probes) for cell in cells)
-    assert pairs == sorted((d, p) for d in ("esc10", "esc_mix") for p in readable)
+    found = sorted((*cell.pair, cell.settings.probes) for cell in cells)
+    pairs = itertools.product(("eat@untrained", "logmel"), ("esc10", "esc_mix"))
+    assert found == sorted((*pair, p) for pair in pairs for p in readable)
 
 
-def test_its_probes_fit_the_tokens_of_logmel(cells):
+@pytest.mark.parametrize("features", [256, 768])
+def test_its_probes_fit_the_tokens_of_both(cells, features):
     # As of five seconds.
     tokens = Tokens(
-        patches=jnp.zeros((2, 31, 8, 256)),
-        cls=jnp.zeros((2, 256)),
+        patches=jnp.zeros((2, 31, 8, features)),
+        cls=jnp.zeros((2, features)),
         mask=jnp.ones((2, 31), bool),
     )
     for cell in cells:
@@ -43,7 +46,8 @@ def test_its_probes_fit_the_tokens_of_logmel(cells):
 
 def test_only_the_epochs_differ_from_the_quickstart(cells):
     alone = Experiment.from_dict(quickstart.get_config().to_dict())
-    ours = {c.settings.probes: c.settings for c in cells if c.dataset == "esc_mix"}
+    mixtures = (c.settings for c in cells if c.pair == ("logmel", "esc_mix"))
+    ours = {settings.probes: settings for settings in mixtures}
     for name in alone.probe_names:
         same = dataclasses.replace(
             alone, probes=name, probe_options=ours[name].probe_options, epochs=15
