@@ -12,19 +12,16 @@ and for where they were made. All options of the grid are passed on.
 from __future__ import annotations
 
 import json
-import os
 import pathlib
 import random
-import subprocess
 import sys
 import tempfile
-import time
 from typing import Any
 
 from absl import flags
 
-from experiments import cli
-from unmute_jax import caches
+from experiments import cli, killable
+from experiments.killable import Killable
 from unmute_jax.benchmark import grid
 from unmute_jax.errors import InputError
 
@@ -58,9 +55,7 @@ def main(chosen: grid.Grid) -> None:
         rows: list[Row] = []
         while (left := KILLS.value - sum(kills for kills, *_ in rows)) > 0:
             folder = pathlib.Path(name, f"round {len(rows) + 1}")
-            (folder / "cache").mkdir(parents=True)
-            for shared in ("datasets", "compiled"):  # They are not in question.
-                (folder / "cache" / shared).symlink_to(calm / "cache" / shared)
+            killable.share(calm / "cache", folder / "cache", ("datasets", "compiled"))
             # The last round tells best how long this one takes: the first run had
             # everything to compile, and the machine may have been slower.
             lives = [draw.uniform(0, length / 2) for _ in range(left)]
@@ -84,45 +79,6 @@ def _report(rows: list[Row]) -> None:
         sys.exit(1)
 
 
-class Worker:
-    """A process that works on the grid."""
-
-    def __init__(self, arguments: list[str], folder: pathlib.Path):
-        """Starts it; `folder` is for the grid and for all caches."""
-        self._said = tempfile.TemporaryFile()
-        self.dies_at: float | None = None
-        own = [f"--workdir={folder / 'run'}", f"--expiry={EXPIRY}"]
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "experiments.benchmark", *arguments, *own],
-            env={
-                **os.environ,
-                caches.VARIABLE: str(folder / "cache"),
-                caches.TOKENS: "",
-                "PYTHONUNBUFFERED": "1",  # So that what it says is known at once.
-            },
-            stdout=self._said,
-            stderr=subprocess.STDOUT,
-        )
-
-    def has_begun(self) -> bool:
-        """Whether it has had a cell."""
-        return BEGINS in self._output()
-
-    def is_over(self) -> bool:
-        """Whether it has come to its end; an end in an error is passed on."""
-        if code := self._process.poll():
-            raise InputError(f"a worker ended with {code}: {self._output().decode()}")
-        return code is not None
-
-    def kill(self) -> None:
-        """Ends it as a power cut would."""
-        self._process.kill()
-        self._process.wait()
-
-    def _output(self) -> bytes:
-        return os.pread(self._said.fileno(), 2**16, 0)
-
-
 def run(
     arguments: list[str], folder: pathlib.Path, count: int, lives: list[float]
 ) -> tuple[int, float]:
@@ -132,33 +88,19 @@ def run(
         arguments: Of the grid.
         folder: For the grid and for all caches.
         count: How many workers there are at a time.
-        lives: Seconds that workers live from their first cell on; those that find no
-            more of them here come to their end.
+        lives: Seconds that workers live from their first cell on.
 
     Returns:
         How many were killed, and the seconds from the first cell to the end.
     """
-    lives, kills, begun = list(lives), 0, None
-    workers = [Worker(arguments, folder) for _ in range(count)]
-    try:
-        while not all([worker.is_over() for worker in workers]):
-            time.sleep(0.01)
-            now = time.monotonic()
-            for i, worker in enumerate(workers):
-                if worker.dies_at is None and worker.has_begun():
-                    begun = begun or now
-                    worker.dies_at = now + lives.pop() if lives else float("inf")
-                is_due = worker.dies_at is not None and now > worker.dies_at
-                if is_due and not worker.is_over():
-                    worker.kill()
-                    kills += 1
-                    workers[i] = Worker(arguments, folder)
-    finally:
-        for worker in workers:
-            worker.kill()
-    if begun is None:
-        raise InputError("no worker ever had a cell")
-    return kills, time.monotonic() - begun
+    own = [f"--workdir={folder / 'run'}", f"--expiry={EXPIRY}"]
+
+    def start() -> Killable:
+        return Killable(
+            "benchmark", [*arguments, *own], folder / "cache", begins=BEGINS
+        )
+
+    return killable.run(start, count, lives)
 
 
 def records(folder: pathlib.Path) -> dict[str, Any]:

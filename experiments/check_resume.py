@@ -9,22 +9,21 @@ every token must be the same, bit for bit. Options of the experiment are passed 
 
 from __future__ import annotations
 
+import itertools
 import json
-import os
 import pathlib
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 from absl import flags
 
-from experiments import cli
-from unmute_jax import caches
+from experiments import cli, killable
+from experiments.killable import Killable
 from unmute_jax.config import Experiment
 from unmute_jax.token_store import TokenStore
 
@@ -43,59 +42,38 @@ def main(settings: Experiment) -> None:
     draw = random.Random(RANDOM_SEED.value)
     with tempfile.TemporaryDirectory() as folder:
         calm, harried = pathlib.Path(folder, "calm"), pathlib.Path(folder, "harried")
-        start = time.monotonic()
-        if code := _start(passed_on, calm).wait():
-            sys.exit(code)
-        whole = time.monotonic() - start
+        _, whole = _run(passed_on, calm)
         print(f"undisturbed: {whole:.0f} s", flush=True)
+        # Long enough to begin, short enough to be stopped several times.
+        lives = (draw.uniform(0.02, 0.4) * whole + 2.0 for _ in itertools.count())
         kills = 0
         while kills < KILLS.value:
             shutil.rmtree(harried, ignore_errors=True)
-            kills += _harry(passed_on, harried, whole, draw)
+            # Slow to make every time.
+            killable.share(calm / "cache", harried / "cache", ("compiled",))
+            more, _ = _run(
+                passed_on, harried, lives, lambda: print("killed", flush=True)
+            )
+            kills += more
             differing = _differences(calm, harried)
             print(f"{kills} kills so far; differing: {differing or 'nothing'}")
             if differing:
                 sys.exit(1)
 
 
-def _harry(
-    arguments: list[str], folder: pathlib.Path, whole: float, draw: random.Random
-) -> int:
-    """Runs to the end through kills at random moments; returns how many there were."""
-    kills = 0
-    while True:
-        process = _start(arguments, folder)
-        try:
-            # Long enough to begin, short enough to be stopped several times.
-            if code := process.wait(draw.uniform(0.02, 0.4) * whole + 2.0):
-                sys.exit(code)
-            return kills
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            kills += 1
-            print(f"kill {kills}", flush=True)
+def _run(
+    arguments: list[str],
+    folder: pathlib.Path,
+    lives: Iterable[float] = (),
+    killed: Callable[[], None] = lambda: None,
+) -> tuple[int, float]:
+    """Runs the command to its end, as `killable.run` does."""
+    own = f"--workdir={folder / 'run'}"
 
+    def start() -> Killable:
+        return Killable("train", [*arguments, own], folder / "cache")
 
-def _start(arguments: list[str], folder: pathlib.Path) -> subprocess.Popen[bytes]:
-    # Compiled programs are no part of the question, and slow to make every time.
-    cache = folder / "cache"
-    cache.mkdir(parents=True, exist_ok=True)
-    shared = folder.parent / "compiled"
-    shared.mkdir(exist_ok=True)
-    if not (cache / "compiled").exists():
-        (cache / "compiled").symlink_to(shared)
-    return subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "experiments.train",
-            *arguments,
-            f"--workdir={folder / 'run'}",
-        ],
-        env={**os.environ, caches.VARIABLE: str(cache), caches.TOKENS: ""},
-        stdout=subprocess.DEVNULL,
-    )
+    return killable.run(start, 1, lives, killed)
 
 
 def _differences(calm: pathlib.Path, harried: pathlib.Path) -> list[str]:

@@ -15,22 +15,20 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import pathlib
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterable
 
 import jax
 import numpy as np
 from absl import flags
 
-from experiments import cli
-from unmute_jax import caches, token_check
+from experiments import cli, killable
+from experiments.killable import Killable
+from unmute_jax import token_check
 from unmute_jax.errors import InputError
 from unmute_jax.progress import progress
 from unmute_jax.token_format import MARKS, Layout, descriptions
@@ -60,7 +58,7 @@ def main(rest: list[str]) -> None:
     draw = random.Random(RANDOM_SEED.value)
     with tempfile.TemporaryDirectory() as folder:
         calm = pathlib.Path(folder, "calm")
-        whole = undisturbed(calm)
+        whole = write(calm)
         print(f"an undisturbed writer takes {whole:.0f} s", flush=True)
         rows = [fight(calm, pathlib.Path(folder, "killed"), whole, draw)]
         (store,) = (p for p in places(calm / "tokens") if "-validation-" in p.name)
@@ -77,100 +75,42 @@ def main(rest: list[str]) -> None:
 # Kills
 
 
-class Writer:
-    """A process that embeds a data set into a cache."""
+def write(
+    cache: pathlib.Path,
+    count: int = 1,
+    lives: Iterable[float] = (),
+    killed: Callable[[], None] = lambda: None,
+) -> float:
+    """Lets writers fill a cache, as `killable.run` does; the seconds they wrote."""
+    sizes = {"train": CLIPS.value, "validation": SMALL, "test": SMALL}
+    options = [f"--config.dataset_options.{s}_clips={n}" for s, n in sizes.items()]
+    arguments = ["--config=configs/quickstart.py", *options]
 
-    def __init__(self, cache: pathlib.Path):
-        """Starts it."""
-        cache.mkdir(exist_ok=True)
-        self._said = tempfile.TemporaryFile()
-        self.dies_at: float | None = None
-        sizes = {"train": CLIPS.value, "validation": SMALL, "test": SMALL}
-        options = [f"--config.dataset_options.{s}_clips={n}" for s, n in sizes.items()]
-        self._process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "experiments.embed",
-                "--config=configs/quickstart.py",
-                *options,
-            ],
-            env={**os.environ, caches.VARIABLE: str(cache), caches.TOKENS: ""},
-            stdout=self._said,
-            stderr=subprocess.STDOUT,
-        )
+    def start() -> Killable:
+        return Killable("embed", arguments, cache, begins=BEGINS)
 
-    def has_begun(self) -> bool:
-        """Whether it has come to a store that is not finished."""
-        return BEGINS in self._output()
-
-    def is_over(self) -> bool:
-        """Whether it has come to its end; an end in an error is passed on."""
-        if code := self._process.poll():
-            raise InputError(f"a writer ended with {code}: {self._output().decode()}")
-        return code is not None
-
-    def kill(self) -> None:
-        """Ends it as a power cut would."""
-        self._process.kill()
-        self._process.wait()
-
-    def _output(self) -> bytes:
-        return os.pread(self._said.fileno(), 2**16, 0)
-
-
-def undisturbed(cache: pathlib.Path) -> float:
-    """Fills a cache in peace; returns the seconds that its stores took."""
-    writer, begun = Writer(cache), None
-    while not writer.is_over():
-        time.sleep(0.02)
-        if begun is None and writer.has_begun():
-            begun = time.monotonic()
-    if begun is None:
-        raise InputError("the undisturbed writer wrote nothing")
-    return time.monotonic() - begun
+    return killable.run(start, count, lives, killed)[1]
 
 
 def fight(
     calm: pathlib.Path, killed: pathlib.Path, whole: float, draw: random.Random
 ) -> Row:
     """Kills until there were enough, in as many caches as that takes."""
-    kills, halves, rounds, amiss = 0, 0, 0, []
+    halves, rounds, amiss = list[bool](), 0, list[str]()
     with progress("kills", KILLS.value, unit="kills") as advance:
-        while kills < KILLS.value:
+
+        def note() -> None:
+            halves.append(is_half_written(killed / "tokens"))
+            advance(1)
+
+        while (left := KILLS.value - len(halves)) > 0:
             shutil.rmtree(killed, ignore_errors=True)
-            killed.mkdir()
-            for shared in ("datasets", "compiled"):  # They are not in question.
-                (killed / shared).symlink_to(calm / shared)
-            for half in harry(killed, KILLS.value - kills, whole / 2, draw):
-                kills, halves = kills + 1, halves + half
-                advance(1)
+            killable.share(calm, killed, ("datasets", "compiled"))
+            write(killed, 2, [draw.uniform(0, whole / 2) for _ in range(left)], note)
             rounds += 1
             amiss += differences(calm / "tokens", killed / "tokens")
     what = f"kills of two writers, {rounds} times until all was written"
-    return f"{what} ({halves} left shards half written)", kills, amiss
-
-
-def harry(
-    cache: pathlib.Path, most: int, life: float, draw: random.Random
-) -> Iterator[bool]:
-    """Lets two writers fill a cache through `most` kills, or fewer if it is full.
-
-    Yields:
-        Of every kill, whether it left a shard of which some files are there.
-    """
-    kills, writers = 0, [Writer(cache), Writer(cache)]
-    while not all([writer.is_over() for writer in writers]):
-        time.sleep(0.005)
-        for i, writer in enumerate(writers):
-            if writer.dies_at is None and writer.has_begun():
-                writer.dies_at = time.monotonic() + draw.uniform(0, life)
-            is_due = writer.dies_at is not None and time.monotonic() > writer.dies_at
-            if is_due and kills < most and not writer.is_over():
-                writer.kill()
-                kills += 1
-                yield is_half_written(cache / "tokens")
-                writers[i] = Writer(cache)
+    return f"{what} ({sum(halves)} left shards half written)", len(halves), amiss
 
 
 def is_half_written(tokens: pathlib.Path) -> bool:
@@ -279,7 +219,7 @@ def rebuild(calm: pathlib.Path, path: pathlib.Path, draw: random.Random) -> Row:
         file = path / draw.choice(layout.files(shard))
         file.write_bytes(whole[file][:-1])
     token_check.verify(path)
-    undisturbed(calm)
+    write(calm)
     now = {file: file.read_bytes() for file in files_of(path)}
     amiss = [] if now == whole else [f"{path.name}: not as it was before the harm"]
     return "harmed shards that embedding makes again", len(layout.shards), amiss
