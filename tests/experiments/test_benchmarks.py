@@ -78,3 +78,24 @@ def test_a_search_is_timed_at_two_lengths_and_continued(tmp_path):
     (row,) = json.loads(path.read_text())["rows"]
     line = row["lines"]["ours"]
     assert row["ours"] == line["fixed"] + 9 * line["per_epoch"]
+
+
+def test_work_is_shared_out_over_devices_and_processes(tmp_path):
+    path = tmp_path / "out.json"
+    said = run(
+        "benchmark_scaling",
+        "--probes=linear",
+        "--layouts=2x1,1x2",
+        "--repeats=1",
+        f"--output={path}",
+    )
+    assert "| linear | trials | 1x2 | 4 x 32 |" in said
+    assert "| linear | batch | 1x2 | 8 x 16 |" in said
+    rows = json.loads(path.read_text())["rows"]
+    modes = [(row["mode"], row["processes"]) for row in rows]
+    assert modes == [("trials", 1), ("trials", 2), ("batch", 1), ("batch", 2)]
+    for row in rows:
+        # Of eight trials; beside them only losses and the number of clips.
+        gradients = 4 * 8 * row["parameters"]
+        low, high = {"trials": (0, 0), "batch": (1.0, 1.01)}[row["mode"]]
+        assert low * gradients <= row["moved_bytes"] <= high * gradients
