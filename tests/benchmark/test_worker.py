@@ -72,7 +72,9 @@ def test_a_grid_ends_with_the_records_of_every_cell(root):
 def test_the_status_tells_cells_trials_and_time(root):
     chosen = cells(probes="linear,protobin,mhca")
     *_, last, left = lines(chosen, root)
-    assert last.startswith("cells    2 done, 0 running, 0 failed, 1 open; 4 trials")
+    assert last.startswith(
+        "cells    2 done, 0 running, 0 failed, 1 open; 4 of 6 trials"
+    )
     assert "1 as any" in left
     known = Claims(root).look(c.folder for c in chosen)
     from rich.console import Console

@@ -60,6 +60,11 @@ class Cell:
         """What its tokens depend on: those of a pair are computed once."""
         return self.encoder, self.dataset
 
+    @property
+    def is_fitted(self) -> bool:
+        """Whether its probe is fitted in one go, and has no trials."""
+        return _usual(self.settings.probes).is_fitted
+
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:

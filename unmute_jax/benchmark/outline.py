@@ -80,9 +80,23 @@ def materials_of(settings: Experiment, dataset: Dataset, encoder: Source) -> Mat
     )
 
 
+def protocol_count(settings: Experiment) -> int | None:
+    """How many protocols a cell runs; None where only its data set could tell."""
+    # The default is the first one, and a fold that is named is one.
+    if settings.dataset_options.test_fold != 0:
+        return 1
+    facts = {f.name: f for f in all_facts()}.get(settings.dataset)
+    return max(1, len(_folds(facts))) if facts else None
+
+
+def _folds(facts: Facts) -> list[str]:
+    """The splits that are the test split in turn."""
+    return [split for split in facts.splits if split.startswith("fold")]
+
+
 def _outline(facts: Facts, settings: Experiment) -> Dataset:
     splits = {split: clips for split, clips in facts.splits.items() if clips}
-    folds = [split for split in splits if split.startswith("fold")]
+    folds = _folds(facts)
     if not folds and "train" not in splits:
         splits["train"] = _CLIPS.get(facts.name, _shots(facts, settings))
     protocols = [

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from rich.console import Group
 from rich.table import Table
 
+from unmute_jax.benchmark import outline
 from unmute_jax.benchmark.claims import Entry
 from unmute_jax.benchmark.folders import count_files
 from unmute_jax.benchmark.grid import Cell
@@ -22,7 +23,8 @@ class Progress:
     Attributes:
         cells: Of the grid.
         entries: By the names of their folders.
-        trials: Finished trials, likewise.
+        trials: Finished trials, likewise; none of what has no trials, or was never
+            begun.
     """
 
     cells: Sequence[Cell]
@@ -51,24 +53,39 @@ def gather(
     cells: Sequence[Cell], entries: Mapping[str, Entry], root: Place
 ) -> Progress:
     """Counts the files of the cells that anybody has worked on."""
-    return Progress(
-        cells,
-        entries,
-        {
-            c.folder: count_files(root, c.folder, "trials")
-            or count_files(root, c.folder, "results")
-            for c in cells
-            if entries[c.folder] != Entry()
-        },
-    )
+    begun = [c for c in cells if entries[c.folder] != Entry() and not c.is_fitted]
+    trials = {c.folder: count_files(root, c.folder, _room(c)) for c in begun}
+    return Progress(cells, entries, trials)
+
+
+def _room(cell: Cell) -> str:
+    """Where each trial that is counted leaves a file."""
+    return "trials" if cell.settings.search == "sweep" else "results"
+
+
+def planned_trials(cell: Cell) -> int | None:
+    """How many files there are in the end of those that `gather` counts.
+
+    A sweep leaves one per trial, a search of rates one per seed, of every protocol.
+    None where the number of protocols is not known without the data set.
+    """
+    if cell.is_fitted:
+        return 0
+    settings = cell.settings
+    each = settings.seeds
+    if settings.search == "sweep":
+        each = settings.sweep.sobol + settings.sweep.tpe
+    protocols = outline.protocol_count(settings)
+    return None if protocols is None else protocols * each
 
 
 def time_left(progress: Progress) -> TimeLeft:
     """How long the cells that are not done will take.
 
     A cell takes as long as those of the same data set and probe took, if any is done;
-    else as those of the same probe; else as any. Its tokens, where no cell with the
-    same ones is past them, take as long as those of the same data set; else as any.
+    else as those of the same probe; else as any. One that has taken longer already
+    goes on at the pace of its own trials. Its tokens, where no cell with the same ones
+    is past them, take as long as those of the same data set; else as any.
     """
     done = progress.of("done")
     left = [c for c in progress.cells if progress.entries[c.folder].state != "done"]
@@ -86,6 +103,12 @@ def time_left(progress: Progress) -> TimeLeft:
     for cell in left:
         here = entries[cell.folder]
         training, kind = _like(cell, done, lambda c: entries[c.folder].training)
+        # As long as it may still be like them, they tell more than its own trials: of
+        # a search those that are stopped early come first, and repeats come last. But
+        # once it is not like them, they would say that nothing is left of it.
+        own = _at_own_pace(cell, progress)
+        if here.training >= training and own:
+            training, kind = here.training + own, "its own trials so far"
         kinds[kind] = kinds.get(kind, 0) + 1
         total += max(0.0, training - here.training)
         if cell.pair not in have_tokens:
@@ -111,6 +134,14 @@ def _like(
         if alike := [seconds(c) for c in done if is_like(c)]:
             return statistics.median(alike), kind
     raise AssertionError("there is a cell that is done")
+
+
+def _at_own_pace(cell: Cell, progress: Progress) -> float:
+    """Seconds of the trials that are left, if all take as long; 0 if none tells."""
+    finished, planned = progress.trials.get(cell.folder, 0), planned_trials(cell)
+    if not finished or planned is None:
+        return 0.0
+    return progress.entries[cell.folder].training * (planned - finished) / finished
 
 
 def _tokens(cell: Cell, progress: Progress) -> float:
@@ -150,17 +181,17 @@ def _lines(progress: Progress) -> list[str]:
     entries, lines = progress.entries, list[str]()
     for cell in progress.of("running"):
         e = entries[cell.folder]
-        lines.append(
-            f"running  {cell.name}: {e.phase} on {e.host} since {e.since}, "
-            f"{progress.trials[cell.folder]} trials"
-        )
+        line = f"running  {cell.name}: {e.phase} on {e.host} since {e.since}"
+        if not cell.is_fitted:
+            line += f", {_of(progress.trials[cell.folder], [cell])} trials"
+        lines.append(line)
     for cell in progress.of("failed"):
         e = entries[cell.folder]
         lines.append(f"failed   {cell.name} on {e.host}: {e.message}")
     count = {s: len(progress.of(s)) for s in ("done", "running", "failed", "open")}
     said = ", ".join(f"{n} {state}" for state, n in count.items())
     used = sum(e.tokens + e.training for e in entries.values())
-    trials = sum(progress.trials.values())
+    trials = _of(sum(progress.trials.values()), progress.cells)
     lines.append(f"cells    {said}; {trials} trials finished; {hours(used)} used")
     left, workers = time_left(progress), count["running"]
     if left.seconds is None:
@@ -171,6 +202,14 @@ def _lines(progress: Progress) -> list[str]:
         f"left     about {hours(left.seconds)} for one process{shared} ({left.basis})"
     )
     return lines
+
+
+def _of(finished: int, cells: Sequence[Cell]) -> str:
+    """`12 of 50`, or `12` where it is not known how many there will be."""
+    planned = [planned_trials(cell) for cell in cells]
+    known = [count for count in planned if count is not None]
+    whole = f" of {sum(known)}" if len(known) == len(planned) else ""
+    return f"{finished}{whole}"
 
 
 def hours(seconds: float) -> str:
