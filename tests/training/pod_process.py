@@ -1,6 +1,6 @@
-"""One process of a run of several, on two virtual CPU devices.
+"""One process of a run of several, on virtual CPU devices.
 
-python -m tests.training.pod_process SPEC WORKDIR '{"epochs": 4}' [STEP SIGNAL]
+python -m tests.training.pod_process SPEC DEVICES WORKDIR '{"epochs": 4}' [STEP SIGNAL]
 
 With STEP, the process sends itself a signal in that step of its first training.
 """
@@ -34,8 +34,8 @@ def signal_at(wanted, signum):
     loop._moves = signalling
 
 
-def main(spec, workdir, changes, *signalled):
-    jax.config.update("jax_num_cpu_devices", 2)
+def main(spec, devices, workdir, changes, *signalled):
+    jax.config.update("jax_num_cpu_devices", int(devices))
     jax.config.update("jax_compilation_cache_dir", str(cache_dir("compiled")))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     if signalled:

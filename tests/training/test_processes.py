@@ -1,4 +1,4 @@
-"""Runs of two processes, each with two virtual CPU devices."""
+"""Runs of two processes, each with two virtual CPU devices, and of more or less."""
 
 import json
 import os
@@ -17,17 +17,21 @@ from unmute_jax import processes, results
 CHANGES = {"epochs": 2, "probes": "protobin", "seeds": 1}
 
 
-def start(cache, workdir, signalled=(), count=2, changes=(CHANGES, CHANGES)):
-    """Starts the processes of a run; `signalled` are per process (step, signal)."""
+def start(cache, workdir, signalled=(), count=2, devices=2, changes=()):
+    """Starts the processes of a run of `devices` each.
+
+    Per process, `signalled` are (step, signal), and `changes` its settings.
+    """
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
     environment = {**os.environ, "UNMUTE_CACHE": str(cache), "JAX_PLATFORMS": "cpu"}
     given = [*signalled, *[()] * count][:count]
+    changes = changes or [CHANGES] * count
     return [
         subprocess.Popen(
             [sys.executable, "-m", "tests.training.pod_process",
-             f"localhost:{port},{count},{index}", str(workdir),
+             f"localhost:{port},{count},{index}", str(devices), str(workdir),
              json.dumps(changes[index]), *map(str, given[index])],
             cwd=pathlib.Path(__file__).parents[2],
             env=environment,
@@ -131,6 +135,12 @@ def test_stopped_and_lost_processes_end_all_and_any_number_goes_on(
         assert code == processes.LOST, lines
         assert len(lines) == 1
         assert lines[0].startswith(f"error: process {victim} of 2 was lost")
+    # Four processes of one device each go on, until the last of them is signalled.
+    signalled = [(), (), (), (8, int(signal.SIGTERM))]
+    ended = run(cache, tmp_path, signalled, count=4, devices=1)
+    assert [code for code, *_ in ended] == [143] * 4, ended
+    (line,) = [line for _, _, errors in ended for line in errors]
+    assert "goes on from step 8" in line
     # One process goes on.
     ((code, _, errors),) = run(cache, tmp_path, count=1)
     assert code == 0, errors
