@@ -2,7 +2,6 @@ import pytest
 
 from unmute_jax.benchmark import estimate
 from unmute_jax.benchmark.grid import Grid, default_grid
-from unmute_jax.config import Experiment, Sweep
 
 
 def cells(**values):
@@ -37,22 +36,12 @@ def test_a_data_set_that_is_not_here_is_counted_by_its_facts():
     assert "without 2 cells" in text
 
 
-def test_a_search_costs_what_its_stopped_trials_ran_and_its_repeats():
-    def trainings(**sweep):
-        settings = Experiment(search="sweep", seeds=5, sweep=Sweep(**sweep))
-        return estimate.trainings_of(settings)
-
-    assert trainings(halvings=0) == 50 + 5
-    # 50 to a ninth, a third of them to a third, a ninth of them to the end.
-    whole = 50 * (1 / 9 + 1 / 3 * (1 / 3 - 1 / 9) + 1 / 9 * (1 - 1 / 3))
-    assert trainings(halvings=2, reduction=3) == pytest.approx(whole + 5)
-
-
 def test_one_probe_is_measured_and_the_others_scaled(monkeypatch):
     asked = []
 
-    def step_seconds(made, probe, mesh):
+    def step_seconds(made, probe, mesh, count):
         asked.append(made.settings.probes)
+        assert count == 1
         return 2.0, 1
 
     monkeypatch.setattr(estimate.plan, "step_seconds", step_seconds)

@@ -11,7 +11,7 @@ from tests.datasets.conftest import esc50
 from tests.datasets.miniatures import MINIATURES
 from unmute_jax import parallel
 from unmute_jax.benchmark.grid import Grid
-from unmute_jax.config import DatasetOptions, Experiment, Optimizer
+from unmute_jax.config import DatasetOptions, Experiment
 from unmute_jax.datasets import all_facts, list_datasets
 from unmute_jax.encoders import list_encoders
 from unmute_jax.training import plan
@@ -69,14 +69,13 @@ def one_step(settings, places):
             encoder="logmel",
             weights="",
             batch_size=4,
-            optimizer=Optimizer(learning_rates=(0.01,)),
         )
     )
     facts = {f.name: f for f in all_facts()}[settings.dataset]
     assert made.metric == facts.metric
     mesh = parallel.make_mesh(1)
     for probe in made.probes.values():
-        seconds, parameters = plan.step_seconds(made, probe, mesh)
+        seconds, parameters = plan.step_seconds(made, probe, mesh, 1)
         assert seconds > 0
         assert parameters > len(made.dataset.classes)
 

@@ -19,7 +19,6 @@ from unmute_jax import embedding, parallel
 from unmute_jax.benchmark import outline
 from unmute_jax.benchmark.grid import Cell
 from unmute_jax.benchmark.status import hours
-from unmute_jax.config import Experiment
 from unmute_jax.datasets import Dataset
 from unmute_jax.encoders import Encoder, ExportedTokens
 from unmute_jax.multiply_adds import multiply_adds
@@ -121,20 +120,6 @@ def estimate(cells: Sequence[Cell], *, rate: float | None = None) -> Estimate:
     return Estimate(tokens, trainings, list(problems), clock.basis)
 
 
-def trainings_of(settings: Experiment) -> float:
-    """Whole trainings of one trial that a search and its repeats amount to."""
-    again = float(settings.seeds * settings.refit)
-    if settings.search == "rates":
-        return len(settings.optimizer.learning_rates) + settings.seeds - 1 + again
-    sweep = settings.sweep
-    r, h = float(sweep.reduction), sweep.halvings
-    # All run to the first rung, and of those one in r to the next, and so on.
-    share = r**-h + sum(
-        r**-i * (r ** (i - h) - r ** (i - h - 1)) for i in range(1, h + 1)
-    )
-    return (sweep.sobol + sweep.tpe) * share + sweep.top * settings.seeds + again
-
-
 def describe(found: Estimate, cells: Sequence[Cell], done: set[str]) -> list[str]:
     """The estimate for people, in lines.
 
@@ -215,7 +200,7 @@ def _training(cell: Cell, made: Materials, clock: _Clock) -> Training:
         )
         for p in made.protocols
     ]
-    whole = trainings_of(settings)
+    whole = plan.trainings_of(settings)
     return Training(
         cell=cell,
         parameters=_parameters(probe, made),
@@ -283,12 +268,10 @@ class _Clock:
             few = made.settings.batch_size
             if jax.default_backend() == "cpu":
                 few = min(few, FEW)
-            one = dataclasses.replace(made.settings.optimizer, learning_rates=(1e-3,))
-            changes = {"optimizer": one, "batch_size": few}
-            settings = dataclasses.replace(made.settings, **changes)
+            settings = dataclasses.replace(made.settings, batch_size=few)
             mesh = parallel.make_mesh(settings.devices or None)
             made_small = dataclasses.replace(made, settings=settings)
-            return plan.step_seconds(made_small, probe, mesh)[0] / few
+            return plan.step_seconds(made_small, probe, mesh, 1)[0] / few
 
         return self._seconds(made.settings.probes, count, measure)
 

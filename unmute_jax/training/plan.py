@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from typing import Any
@@ -10,14 +11,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
+from jaxtyping import Int
 
 from unmute_jax import parallel
+from unmute_jax.config import Experiment
 from unmute_jax.embedding import default_batch_size, estimate
 from unmute_jax.encoders import Encoder
+from unmute_jax.probes import Probe
 from unmute_jax.tokens import Summary, Tokens
-from unmute_jax.training import trials
+from unmute_jax.training import search, stacking, trials
 from unmute_jax.training.experiment import finished
-from unmute_jax.training.inputs import Batch, pack, steps_per_epoch, what_is_read
+from unmute_jax.training.inputs import Inputs, batches, steps_per_epoch, what_is_read
 from unmute_jax.training.materials import Materials
 from unmute_jax.training.workdir import Workdir
 
@@ -100,36 +104,97 @@ def encoder_rate(materials: Materials, encoder: Encoder, mesh: Mesh) -> float:
 def _training(
     materials: Materials, workdir: str | os.PathLike[str], mesh: Mesh
 ) -> list[str]:
-    settings = materials.settings
-    rates, count = settings.optimizer.learning_rates, settings.seeds
+    settings, mine = materials.settings, materials.dataset.splits
     done = finished_probes(materials, workdir)
-    lines, total = [], 0.0
+    times, total, lines = trainings_of(settings), 0.0, list[str]()
+    if not all(probe.is_fitted for probe in materials.probes.values()):
+        lines += _search(settings)
     for name, probe in materials.probes.items():
         if probe.is_fitted:
             lines.append(f"training  {name}: nothing to train")
             continue
-        step, size = step_seconds(materials, probe, mesh)
+        count, spread, together = _stack(materials, probe, mesh)
+        step, size = step_seconds(materials, probe, mesh, count, spread=spread)
         steps = [
             settings.epochs
-            * steps_per_epoch(
-                sum(materials.dataset.splits[s] for s in p.train), settings.batch_size
-            )
+            * steps_per_epoch(sum(mine[s] for s in p.train), settings.batch_size)
             for p in materials.protocols
             if (name, p.name) not in done
         ]
-        # The other seeds are a second, narrower stack.
-        passes = 1 + (count - 1) / len(rates) + settings.refit * count / len(rates)
-        seconds = sum(steps) * step * passes
+        # As if a trial took the same share of a step in any stack.
+        seconds = sum(steps) * step / count * times
         total += seconds
         lines.append(
-            f"training  {name}: {size:,} parameters, {len(rates)} learning rates, then "
-            f"{count} seeds, {sum(steps)} steps of {settings.batch_size} clips each: "
+            f"training  {name}: {size:,} parameters, {sum(steps)} steps of "
+            f"{settings.batch_size} clips {times:.3g} times, {together}: "
             f"about {seconds:.0f} s"
         )
     lines += [f"          {n} on {p} is finished and reused" for n, p in sorted(done)]
     where = os.fspath(workdir)
     lines.append(f"in all    about {total:.0f} s of training; written to {where}/")
     return lines
+
+
+def _search(settings: Experiment) -> list[str]:
+    """Which trials there are of each probe."""
+    sweep, epochs = settings.sweep, settings.epochs
+    again = ", and the chosen one again on train + validation"
+    seeds = f"{settings.seeds} seeds{again if settings.refit else ''}"
+    if settings.search == "rates":
+        rates = len(settings.optimizer.learning_rates)
+        return [f"search    {rates} learning rates, then the best with {seeds}"]
+    later = f" and {sweep.tpe} of TPE, {sweep.tpe_at_once} at a time"
+    best = f"the best {sweep.top}" if sweep.top > 1 else "the best"
+    lines = [
+        f"search    {sweep.sobol} trials of a Sobol sequence"
+        f"{later if sweep.tpe else ''}, then {best} with {seeds}"
+    ]
+    *rungs, _ = search.rungs(epochs, sweep.halvings, sweep.reduction)
+    if rungs:
+        share = search.share_of_epochs(epochs, sweep.halvings, sweep.reduction)
+        lines.append(
+            f"          one in {sweep.reduction} goes on after "
+            f"{' and '.join(map(str, rungs))} of {epochs} epochs: about "
+            f"{100 * share:.0f} % of the epochs of all trials are trained"
+        )
+    return lines
+
+
+def _stack(materials: Materials, probe: Probe, mesh: Mesh) -> tuple[int, bool, str]:
+    """Of how many trials to measure a step.
+
+    As many as are trained together: all rates, or of a sweep what TPE proposes at a
+    time. Its first round is wider, but soon as narrow as that.
+
+    Returns:
+        The number, whether devices share out trials, and how many fit together.
+    """
+    settings, sweep = materials.settings, materials.settings.sweep
+    if settings.search == "rates":
+        count = len(settings.optimizer.learning_rates)
+        return count, False, f"{count} trials at once"
+    clips = sum(materials.dataset.splits[s] for s in materials.protocols[0].train)
+    chosen = probe, materials.loss, Zeros(materials, probe, clips), settings, mesh
+    room = parallel.lowest(stacking.trials_at_once(*chosen))
+    count = min(sweep.tpe_at_once, sweep.sobol + sweep.tpe, room)
+    spread = 1 < mesh.size <= count
+    if spread:
+        count = -(-count // mesh.size) * mesh.size
+    widest = max(sweep.sobol, min(sweep.tpe, sweep.tpe_at_once))
+    each = min(-(-widest // mesh.size), room // mesh.size)
+    where = "one device" if mesh.size == 1 else f"each of {mesh.size} devices"
+    free = f"{room // mesh.size:,} in memory that is free now"
+    return count, spread, f"up to {each} trials at once on {where} (room for {free})"
+
+
+def trainings_of(settings: Experiment) -> float:
+    """Whole trainings of one trial that a search and its repeats amount to."""
+    again = float(settings.seeds * settings.refit)
+    if settings.search == "rates":
+        return len(settings.optimizer.learning_rates) + settings.seeds - 1 + again
+    sweep = settings.sweep
+    share = search.share_of_epochs(settings.epochs, sweep.halvings, sweep.reduction)
+    return (sweep.sobol + sweep.tpe) * share + sweep.top * settings.seeds + again
 
 
 def finished_probes(
@@ -145,26 +210,31 @@ def finished_probes(
     }
 
 
-def step_seconds(materials: Materials, probe: Any, mesh: Mesh) -> tuple[float, int]:
-    """Seconds per step of the stacked rates on zeros; parameters of one trial."""
+def step_seconds(
+    materials: Materials, probe: Probe, mesh: Mesh, count: int, *, spread: bool = False
+) -> tuple[float, int]:
+    """Seconds per step of `count` stacked trials on zeros; parameters of one of them.
+
+    Args:
+        materials: From `prepare`.
+        probe: One of theirs.
+        mesh: The devices.
+        count: Of trials.
+        spread: Devices share out the trials, not the batch, as of `trials.make_step`;
+            `count` is then a multiple of their number.
+    """
     settings = materials.settings
-    stack = tuple(
-        trials.Trial(learning_rate=r, weight_decay=0.0, seed=0)
-        for r in settings.optimizer.learning_rates
-    )
+    one = trials.Trial(learning_rate=1e-3, weight_decay=0.0, seed=0)
     example = jax.tree.map(jnp.asarray, zeros_for(materials, probe, 1))
-    state = trials.init_state(probe, example, stack, settings.optimizer)
+    state = trials.init_state(probe, example, (one,) * count, settings.optimizer)
     size = trials.count_parameters(state.params)
-    state = parallel.replicate(state, mesh)
-    step = trials.make_step(probe, materials.loss, 100, settings.optimizer, mesh)
-    b = -(-settings.batch_size // mesh.size) * mesh.size
-    framewise = settings.frame_rule is not None
-    steps, _ = materials.encoder.grid(materials.dataset.clip_seconds)
-    examples = (b, steps) if framewise else (b,)
-    targets = np.zeros((*examples, len(materials.dataset.classes)), np.float32)
-    packed = pack(zeros_for(materials, probe, b))
-    whole = Batch(packed, targets, np.ones(examples, np.float32))
-    batch = parallel.shard(parallel.local_rows(whole), mesh)
+    state = trials.place(state, mesh, spread=spread)
+    step = trials.make_step(
+        probe, materials.loss, 100, settings.optimizer, mesh, spread=spread
+    )
+    rows = np.arange(settings.batch_size)
+    clips = Zeros(materials, probe, settings.batch_size)
+    (batch,) = batches(clips, iter([rows]), len(rows), mesh, spread=spread)
 
     def once() -> Any:
         nonlocal state
@@ -174,7 +244,29 @@ def step_seconds(materials: Materials, probe: Any, mesh: Mesh) -> tuple[float, i
     return _seconds(once), size
 
 
-def zeros_for(materials: Materials, probe: Any, b: int) -> Tokens | Summary:
+class Zeros(Inputs):
+    """Clips of which only the sizes are known, before there are any tokens."""
+
+    def __init__(self, materials: Materials, probe: Probe, count: int):
+        """`count` clips of the data set, as `probe` reads them, all zero."""
+        steps, _ = materials.encoder.grid(materials.dataset.clip_seconds)
+        framewise = materials.settings.frame_rule is not None
+        examples = (count, steps) if framewise else (count,)
+        classes = len(materials.dataset.classes)
+        self.ids, self.events = [""] * count, [()] * count
+        self.labels = np.zeros((count, classes), np.float32)
+        self.targets = np.zeros((*examples, classes), np.float32)
+        self.weights = np.ones(examples, np.float32)
+        self.seconds_per_step = materials.encoder.geometry.seconds_per_step
+        self._read = functools.partial(zeros_for, materials, probe)
+        self._held, self._resident = None, {}
+
+    def read(self, rows: Int[np.ndarray, "B"]) -> Tokens | Summary:
+        """As many clips as there are `rows`."""
+        return self._read(len(rows))
+
+
+def zeros_for(materials: Materials, probe: Probe, b: int) -> Tokens | Summary:
     """What the probe reads of `b` clips, all zero."""
     t, f = materials.encoder.grid(materials.dataset.clip_seconds)
     d = materials.encoder.num_features

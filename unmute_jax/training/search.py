@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -110,6 +111,17 @@ def rungs(epochs: int, halvings: int, reduction: int) -> tuple[int, ...]:
     """
     found = [round(epochs / reduction**k) for k in range(halvings, 0, -1)]
     return (*dict.fromkeys(e for e in found if 0 < e < epochs), epochs)
+
+
+def share_of_epochs(epochs: int, halvings: int, reduction: int) -> float:
+    """How much of their epochs trials are trained for on average; 1 without halvings.
+
+    All come to the first rung, one in `reduction` of them to the next, and so on.
+    Arguments as of `rungs`.
+    """
+    parts = itertools.pairwise((0, *rungs(epochs, halvings, reduction)))
+    trained = ((end - start) * reduction**-i for i, (start, end) in enumerate(parts))
+    return sum(trained) / epochs
 
 
 def going_on(

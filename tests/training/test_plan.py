@@ -1,0 +1,108 @@
+"""What a run would do is told before it does any of it."""
+
+import re
+
+import jax
+import numpy as np
+import pytest
+
+from tests.training.fakes import materials, settings, store
+from unmute_jax import parallel
+from unmute_jax.config import Experiment, Sweep
+from unmute_jax.training import plan, search
+from unmute_jax.training.inputs import Inputs
+
+
+def test_a_search_costs_what_its_stopped_trials_ran_and_its_repeats():
+    def trainings(epochs=27, refit=False, **sweep):
+        chosen = {"search": "sweep", "seeds": 5, "epochs": epochs, "refit": refit}
+        return plan.trainings_of(Experiment(**chosen, sweep=Sweep(**sweep)))
+
+    assert trainings(halvings=0) == 50 + 5
+    assert trainings(halvings=0, tpe=0, top=3, refit=True) == 25 + 3 * 5 + 5
+    # 50 to a ninth, a third of them to a third, a ninth of them to the end.
+    whole = 50 * (1 / 9 + 1 / 3 * (1 / 3 - 1 / 9) + 1 / 9 * (1 - 1 / 3))
+    assert trainings(halvings=2, reduction=3) == pytest.approx(whole + 5)
+    # Of two epochs a ninth is none, and a third the first one.
+    assert search.rungs(2, 2, 3) == (1, 2)
+    assert trainings(2, halvings=2) == pytest.approx(50 * (1 / 2 + 1 / 3 / 2) + 5)
+    assert plan.trainings_of(Experiment(seeds=5)) == 7 + 4
+
+
+def told(monkeypatch, folder, width=6, **changes):
+    """The plan of a run whose steps take a second for each trial; stacks measured."""
+    measured = []
+
+    def step_seconds(materials, probe, mesh, count, *, spread=False):
+        measured.append((count, spread))
+        return 1.0 * count, 77
+
+    monkeypatch.setattr(plan, "step_seconds", step_seconds)
+    monkeypatch.setattr(plan.stacking, "trials_at_once", lambda *chosen: width)
+    made = materials(settings(probes="linear", **changes))
+    return plan.describe(made, folder), measured
+
+
+def test_the_plan_of_a_sweep_counts_its_trials(monkeypatch, tmp_path):
+    text, measured = told(monkeypatch, tmp_path, search="sweep", epochs=9)
+    search = "25 trials of a Sobol sequence and 25 of TPE, 5 at a time, then the best"
+    assert f"{search} with 2 seeds\n" in text
+    # All to epoch 1, a third of them to 3, a ninth of them to 9: 7 / 27.
+    assert "one in 3 goes on after 1 and 3 of 9 epochs: about 26 %" in text
+    # Two devices share out five trials, the last of which is trained twice.
+    assert "up to 3 trials at once on each of 2 devices (room for 3 in" in text
+    assert measured == [(6, True)]
+    # 4 steps an epoch; 50 x 7 / 27 trainings, then 2.
+    seconds = 4 * 9 * (50 * 7 / 27 + 2)
+    assert "linear: 77 parameters, 36 steps of 16 clips 15 times" in text
+    assert f"about {seconds:.0f} s\nin all    about {seconds:.0f} s" in text
+
+
+def test_all_trials_of_a_sweep_may_run_to_their_end(monkeypatch, tmp_path):
+    sweep = Sweep(sobol=8, tpe=0, halvings=0, top=3)
+    options = {"search": "sweep", "sweep": sweep, "devices": 1}
+    text, measured = told(monkeypatch, tmp_path, width=20, **options)
+    assert "8 trials of a Sobol sequence, then the best 3 with 2 seeds\n" in text
+    assert "goes on" not in text
+    assert "16 steps of 16 clips 14 times, up to 8 trials at once on one dev" in text
+    assert "(room for 20 in memory that is free now): about 224 s" in text
+    assert measured == [(5, False)]
+
+
+def test_the_plan_of_rates_counts_them_and_the_seeds(monkeypatch, tmp_path):
+    text, measured = told(monkeypatch, tmp_path, refit=True)
+    assert "2 learning rates, then the best with 2 seeds, and the chosen" in text
+    assert measured == [(2, False)]
+    # The better rate has one seed already; both are trained again.
+    assert "16 steps of 16 clips 5 times, 2 trials at once: about 80 s" in text
+
+
+def test_a_sweep_is_measured_on_this_machine(tmp_path):
+    made = materials(settings(probes="linear", search="sweep", epochs=9))
+    text = plan.describe(made, tmp_path / "new")
+    width = re.search(r"room for ([\d,]+) in memory", text)
+    assert int(width[1].replace(",", "")) > 1
+    assert re.search(
+        r"36 steps of 16 clips 15 times, up to 13 trials .*: about \d+ s", text
+    )
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("labels", ["clip", "frames"])
+@pytest.mark.parametrize("name", ["linear", "protobin", "cgp"])
+def test_zeros_are_like_the_tokens_that_are_to_come(name, labels):
+    made = materials(settings(probes=name, labels=labels))
+    probe, rule = made.probes[name], made.settings.frame_rule
+    reads_layers = probe.reads == "layers"
+    real = Inputs([store(layers=reads_layers)], probe.reads, frame_rule=rule)
+    zeros = plan.Zeros(made, probe, len(real))
+    assert len(zeros) == len(real)
+    assert zeros.on_devices(parallel.make_mesh(1)) is None
+
+    def sizes(clips):
+        targets = clips.targets.astype(np.float32)  # As all do who read them.
+        arrays = clips.read(np.arange(3)), clips.labels, targets, clips.weights
+        paths, _ = jax.tree.flatten_with_path(arrays)
+        return {jax.tree_util.keystr(p): (x.shape, x.dtype) for p, x in paths}
+
+    assert sizes(zeros) == sizes(real)
