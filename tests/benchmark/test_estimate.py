@@ -56,3 +56,42 @@ def test_one_probe_is_measured_and_the_others_scaled(monkeypatch):
     assert per_step[2] == pytest.approx(2.8 * per_step[0], rel=0.25)
     assert found.tokens[0].cost == pytest.approx(10_000 / 50)
     assert "measured on" in found.basis
+
+
+def test_each_encoder_is_measured_and_light_steps_with_whole_batches(monkeypatch):
+    asked = []
+
+    def encoder_rate(made, encoder, mesh):
+        asked.append(made.settings.encoder)
+        return {"beats": 50.0, "eat": 2.0}[made.settings.encoder]
+
+    def step_seconds(made, probe, mesh, count):
+        asked.append((made.settings.probes, made.settings.batch_size))
+        return 2.0, 1
+
+    monkeypatch.setattr(estimate.plan, "step_seconds", step_seconds)
+    monkeypatch.setattr(estimate.plan, "encoder_rate", encoder_rate)
+    chosen = cells(
+        encoders="beats@untrained,eat@untrained",
+        encoder_options={"width": 48, "depth": 1, "num_heads": 2},
+        datasets="urban",
+        probes="linear,protobin@prototypes_per_class=100",
+    )
+    found = estimate.estimate(chosen)
+    assert sorted(map(str, asked)) == sorted(
+        ["beats", "eat", "('linear', 128)", f"('protobin', {estimate.FEW})"]
+    )
+    assert [t.cost for t in found.tokens] == [10_000 / 50, 10_000 / 2]
+
+
+def test_a_cell_that_would_fail_is_named_and_the_others_counted():
+    chosen = cells(datasets="urban", probes="mhca@num_heads=12,linear,knn")
+    found = estimate.estimate(chosen, rate=1e9)
+    text = "\n".join(estimate.describe(found, chosen, set()))
+    assert "without 1 cells that would fail" in text
+    name = "logmel-urban-mhca"  # Twelve it has anyhow.
+    assert f"fails     {name}: Mhca: num_heads=12 does not divide the 256" in text
+    assert "too little is known" not in text
+    assert "urban linear: 2,570 parameters, 11.0 trainings of 1,410 steps" in text
+    assert "urban knn: nothing to train, 1 x (logmel)" in text
+    assert "of one device to go" in text

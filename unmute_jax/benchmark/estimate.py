@@ -1,7 +1,7 @@
 """What a grid would cost: bytes, parameters, steps and device-hours, before it runs.
 
 Steps are counted; multiply-adds are read from the programs. How long they take is
-measured on this device, one encoder and each probe once, on zeros, and scaled to all
+measured on this device, each encoder and each probe once, on zeros, and scaled to all
 other cells by their multiply-adds; or a rate of another device is given.
 """
 
@@ -20,15 +20,19 @@ from unmute_jax.benchmark import outline
 from unmute_jax.benchmark.grid import Cell
 from unmute_jax.benchmark.status import hours
 from unmute_jax.datasets import Dataset
-from unmute_jax.encoders import Encoder, ExportedTokens
+from unmute_jax.encoders import Encoder, ExportedTokens, Source
+from unmute_jax.errors import InputError
 from unmute_jax.multiply_adds import multiply_adds
 from unmute_jax.probes import Probe
+from unmute_jax.progress import progress
 from unmute_jax.training import plan
 from unmute_jax.training.inputs import steps_per_epoch
 from unmute_jax.training.materials import Materials, splits_of
 
-# Clips in the steps that are measured on a CPU, where whole batches take too long.
-FEW = 16
+# Clips in the steps that are measured on a CPU, where whole batches take too long: from
+# so many multiply-adds on. Lighter steps take little more than their overhead, of which
+# a few clips would seem to have as much as all.
+FEW, LONG = 16, 1e9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,12 +80,14 @@ class Estimate:
         tokens: Of each encoder and data set.
         trainings: Of each cell that anything is known of.
         problems: What is missing, and what to do.
+        failures: Why cells would fail, each with its name.
         basis: How times came about.
     """
 
     tokens: list[Tokens]
     trainings: list[Training]
     problems: list[str]
+    failures: list[str]
     basis: str
 
 
@@ -93,31 +99,51 @@ def estimate(cells: Sequence[Cell], *, rate: float | None = None) -> Estimate:
         rate: Multiply-adds per second of the device to run on; None measures this one.
     """
     clock = _Clock(rate)
-    tokens, trainings, problems = list[Tokens](), list[Training](), dict[str, None]()
+    found = Estimate([], [], [], [], clock.basis)
     datasets: dict[tuple[str, Any], outline.Part] = {}
     encoder, opened = outline.Part(None), ""
-    for pair in dict.fromkeys(cell.pair for cell in cells):
-        mine = [cell for cell in cells if cell.pair == pair]
-        settings = mine[0].settings
-        # One encoder at a time is in memory.
-        if pair[0] != opened:
-            encoder, opened = outline.encoder_of(settings), pair[0]
-        key = pair[1], settings.dataset_options
-        if key not in datasets:
-            datasets[key] = outline.dataset_of(settings)
-        dataset = datasets[key]
-        problems |= {p: None for p in (encoder.problem, dataset.problem) if p}
-        if not isinstance(dataset.value, Dataset) or not isinstance(
-            encoder.value, Encoder | ExportedTokens
-        ):
-            continue
-        made = [
-            outline.materials_of(cell.settings, dataset.value, encoder.value)
-            for cell in mine
-        ]
-        tokens.append(_tokens(pair, made, clock))
-        trainings += [_training(c, m, clock) for c, m in zip(mine, made, strict=True)]
-    return Estimate(tokens, trainings, list(problems), clock.basis)
+    with progress("estimate", len(cells), unit="cells") as advance:
+        for pair in dict.fromkeys(cell.pair for cell in cells):
+            mine = [cell for cell in cells if cell.pair == pair]
+            settings = mine[0].settings
+            # One encoder at a time is in memory.
+            if pair[0] != opened:
+                encoder, opened = outline.encoder_of(settings), pair[0]
+            key = pair[1], settings.dataset_options
+            if key not in datasets:
+                datasets[key] = outline.dataset_of(settings)
+            problems = encoder.problem, datasets[key].problem
+            new = [p for p in problems if p and p not in found.problems]
+            found.problems.extend(new)
+            _add(found, mine, datasets[key].value, encoder.value, clock, advance)
+    return found
+
+
+def _add(
+    found: Estimate,
+    cells: Sequence[Cell],
+    dataset: Dataset | Source | None,
+    encoder: Dataset | Source | None,
+    clock: _Clock,
+    advance: Callable[[int], None],
+) -> None:
+    """Adds the costs of cells with the same tokens, as far as there is anything."""
+    if not isinstance(dataset, Dataset) or not isinstance(
+        encoder, Encoder | ExportedTokens
+    ):
+        advance(len(cells))
+        return
+    made: list[Materials] = []
+    for cell in cells:
+        try:
+            materials = outline.materials_of(cell.settings, dataset, encoder)
+            found.trainings.append(_training(cell, materials, clock))
+            made.append(materials)
+        except InputError as error:
+            found.failures.append(f"{cell.name}: {error}")
+        advance(1)
+    if made:
+        found.tokens.append(_tokens(cells[0].pair, made, clock))
 
 
 def describe(found: Estimate, cells: Sequence[Cell], done: set[str]) -> list[str]:
@@ -137,25 +163,33 @@ def describe(found: Estimate, cells: Sequence[Cell], done: set[str]) -> list[str
     lines.append("training, per cell:")
     alike: dict[str, list[Training]] = {}
     for t in found.trainings:
-        what = (
-            f"{t.cell.dataset} {t.cell.probe}: {t.parameters:,} parameters, "
-            f"{t.trainings:.1f} trainings of {t.steps:,} steps, {hours(t.cost)}"
+        what = f"{t.cell.dataset} {t.cell.probe}: " + (
+            "nothing to train"
+            if t.cell.is_fitted
+            else f"{t.parameters:,} parameters, {t.trainings:.1f} trainings of "
+            f"{t.steps:,} steps, {hours(t.cost)}"
         )
         alike.setdefault(what, []).append(t)
-    lines += [f"  {what}, {len(same)} x" for what, same in alike.items()]
+    lines += [
+        f"  {what}, {len(same)} x ({', '.join(t.cell.encoder for t in same)})"
+        for what, same in alike.items()
+    ]
     left = [t for t in found.trainings if t.cell.folder not in done]
     encoding = sum(t.cost for t in found.tokens)
     training = sum(t.cost for t in left)
     size = sum(t.size for t in found.tokens)
     lines.append(
         f"in all    {len(cells)} cells, {len(done)} done; {size / 1e9:,.1f} GB of "
-        f"tokens; {(encoding + training) / 3600:,.1f} device-hours to go, "
-        f"{encoding / 3600:,.1f} for tokens and {training / 3600:,.1f} for training"
+        f"tokens; {hours(encoding + training)} of one device to go, "
+        f"{hours(encoding)} for tokens and {hours(training)} for training"
     )
     lines.append(f"          {found.basis}")
-    if unknown := len(cells) - len(found.trainings):
+    if unknown := len(cells) - len(found.trainings) - len(found.failures):
         lines.append(f"          without {unknown} cells of which too little is known")
+    if failures := len(found.failures):
+        lines.append(f"          without {failures} cells that would fail")
     lines += [f"missing   {problem}" for problem in found.problems]
+    lines += [f"fails     {failure}" for failure in found.failures]
     return lines
 
 
@@ -221,7 +255,7 @@ class _Clock:
 
     def __init__(self, rate: float | None):
         self._rate = rate
-        # Seconds per multiply-add: of encoders, and of each probe.
+        # Seconds per multiply-add: of each encoder, and of each probe.
         self._measured: dict[str, float] = {}
 
     @property
@@ -231,7 +265,7 @@ class _Clock:
             return f"at {self._rate / 1e9:,.0f} billion multiply-adds per second"
         device = jax.devices()[0].device_kind
         return (
-            f"measured on {len(jax.devices())} x {device}: one encoder, and one trial "
+            f"measured on {len(jax.devices())} x {device}: each encoder, and one trial "
             "of each probe, on zeros; scaled by multiply-adds"
         )
 
@@ -249,7 +283,8 @@ class _Clock:
             mesh = parallel.make_mesh(made.settings.devices or None)
             return 1 / plan.encoder_rate(made, encoder, mesh)
 
-        return self._seconds("encoder", count, measure)
+        # Not one for all: that of `logmel` knows nothing of a network.
+        return self._seconds(f"encoder {made.settings.encoder}", count, measure)
 
     def of_example(self, made: Materials, probe: Probe) -> float:
         """Seconds of one trial of a probe for one clip, forward and backward."""
@@ -266,14 +301,14 @@ class _Clock:
 
         def measure() -> float:
             few = made.settings.batch_size
-            if jax.default_backend() == "cpu":
+            if jax.default_backend() == "cpu" and few * count > LONG:
                 few = min(few, FEW)
             settings = dataclasses.replace(made.settings, batch_size=few)
             mesh = parallel.make_mesh(settings.devices or None)
             made_small = dataclasses.replace(made, settings=settings)
             return plan.step_seconds(made_small, probe, mesh, 1)[0] / few
 
-        return self._seconds(made.settings.probes, count, measure)
+        return self._seconds(f"probe {made.settings.probes}", count, measure)
 
     def _seconds(self, what: str, count: int, measure: Callable[[], float]) -> float:
         if self._rate:
