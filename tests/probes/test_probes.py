@@ -132,13 +132,13 @@ def test_conv_sees_zeros_where_steps_are_masked(key, pooling):
     probe = make_probe("conv", num_classes=2, width=6, pooling=pooling)
     variables = jax.jit(probe.init)(key, x)
     params = jax.tree.map(np.asarray, variables["params"])
-    layer, head = params["conv"], params["classifier"]
+    head = params["classifier"]
     padded = np.pad(x.patches[:, :2], ((0, 0), (1, 1), (1, 1), (0, 0)))
     h = np.zeros((3, 2, 2, 6))
     for t, f in np.ndindex(2, 2):
         window = padded[:, t : t + 3, f : f + 3]
-        h[:, t, f] = np.einsum("btfd,tfdx->bx", window, layer["kernel"])
-    pooled = getattr(np.maximum(h + layer["bias"], 0), pooling)((1, 2))
+        h[:, t, f] = np.einsum("btfd,tfdx->bx", window, params["conv_kernel"])
+    pooled = getattr(np.maximum(h + params["conv_bias"], 0), pooling)((1, 2))
     expected = pooled @ head["kernel"] + head["bias"]
     np.testing.assert_allclose(probe.apply(variables, x), expected, atol=1e-6)
 

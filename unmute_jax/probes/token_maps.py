@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from unmute_jax.ops import max_product
+from unmute_jax.ops import convolve, max_product
 from unmute_jax.probes.base import (
     Probe,
     as_summary,
@@ -101,15 +101,12 @@ class Conv(Probe):
         sequence, mask = real_positions(tokens)
         b, t, f, d = tokens.patches.shape
         initialise = uniform_init(d * self.kernel_size**2)
-        convolve = nn.Conv(
-            self.width,
-            (self.kernel_size, self.kernel_size),
-            kernel_init=initialise,
-            bias_init=initialise,
-            precision=jax.lax.Precision.HIGHEST,
-            name="conv",
+        shape = (self.kernel_size, self.kernel_size, d, self.width)
+        kernel = self.param("conv_kernel", initialise, shape)
+        bias = self.param("conv_bias", initialise, (self.width,))
+        h = jax.nn.relu(
+            convolve(sequence.reshape(b, t, f, d), kernel) + bias[None, None, None]
         )
-        h = jax.nn.relu(convolve(sequence.reshape(b, t, f, d)))
         # After ReLU zero is the least value: masked positions cannot win with it.
         real = mask.reshape(b, t, f, 1)
         h = jnp.where(real, h, 0.0)
