@@ -44,7 +44,7 @@ from unmute_jax.progress import progress
 
 MODES = ("trials", "batch")
 # (T, F, D) of a clip, and batches of an epoch.
-SIZE = ((32, 4, 768), 8)
+SIZE = ((32, 4, 768), 4)
 SMALL_SIZE = ((4, 2, 24), 2)
 
 PROBES = flags.DEFINE_list("probes", "protobin,mhca,linear", "That read tokens.")
