@@ -1,14 +1,16 @@
 import dataclasses
+import functools
 import json
 
 import numpy as np
 import pytest
 
-from tests.training.fakes import materials, settings
-from unmute_jax import results
+from tests.training.fakes import materials, settings, store
+from unmute_jax import parallel, results
 from unmute_jax.config import Sweep
 from unmute_jax.errors import InputError
 from unmute_jax.training import experiment, loop, search, sweep
+from unmute_jax.training.inputs import Inputs
 from unmute_jax.training.workdir import Workdir
 
 SMALL = Sweep(sobol=4, tpe=4, tpe_at_once=2, halvings=1, reduction=2)
@@ -91,14 +93,68 @@ def test_a_stopped_search_ends_like_an_undisturbed_one(finished, tmp_path, monke
             assert getattr(ours, name) == getattr(theirs, name)
 
 
-def test_narrow_stacks_find_the_same(finished, tmp_path, monkeypatch):
-    widths, train = [], loop.train
+@pytest.fixture
+def widths(monkeypatch):
+    """Trials of each stack that is trained."""
+    found, train = [], loop.train
 
     def counting(task, probe, stack, *args, **options):
-        widths.append(len(stack))
+        found.append(len(stack))
         return train(task, probe, stack, *args, **options)
 
     monkeypatch.setattr(loop, "train", counting)
+    return found
+
+
+class FakeSteps:
+    """Two seconds, and `each` more for each trial."""
+
+    def __init__(self, *chosen, each):
+        self.count, self.each = chosen[-1], each
+
+    def seconds(self):
+        return 2 + self.each * self.count
+
+
+@pytest.mark.parametrize(
+    # The tokens, then the probe, are most of the work; and a search of a moment.
+    ("each", "long", "width"),
+    [(0.1, 0, 4), (100, 0, 1), (100, 1e9, 4)],
+)
+def test_trials_are_stacked_where_that_is_faster(
+    each, long, width, tmp_path, monkeypatch, widths
+):
+    steps = functools.partial(FakeSteps, each=each)
+    monkeypatch.setattr(sweep.stacking, "_Steps", steps)
+    monkeypatch.setattr(sweep.stacking, "LONG", long)
+    run(tmp_path / "run", devices=1)
+    assert max(widths[:-1]) == width
+
+
+def test_a_search_that_goes_on_has_the_stacks_that_were_measured(
+    tmp_path, monkeypatch, widths
+):
+    monkeypatch.setattr(sweep.stacking, "fastest", lambda *args: 3)
+    train = loop.train
+    monkeypatch.setattr(loop, "train", lambda *args, **options: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run(tmp_path / "run")
+    monkeypatch.setattr(sweep.stacking, "fastest", lambda *args: 1)
+    monkeypatch.setattr(loop, "train", train)
+    run(tmp_path / "run")
+    assert widths[:2] == [3, 1]
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_real_steps_are_timed(devices, monkeypatch):
+    made = materials(settings(sweep=SMALL))
+    probe, mesh = made.probes["protobin"], parallel.make_mesh(devices)
+    monkeypatch.setattr(sweep.stacking, "LONG", 0)
+    chosen = probe, made.loss, sweep_clips(), made.settings, mesh
+    assert sweep.stacking.fastest(*chosen, 8) in (8, devices)
+
+
+def test_narrow_stacks_find_the_same(finished, tmp_path, monkeypatch, widths):
     monkeypatch.setattr(sweep.stacking, "trials_at_once", lambda *args: 1)
     _, workdir = run(tmp_path / "run")
     # One after the other, and only those that go on.
@@ -164,7 +220,4 @@ def test_the_memory_of_a_trial_grows_with_its_prototypes():
 
 
 def sweep_clips():
-    from tests.training.fakes import store
-    from unmute_jax.training.inputs import Inputs
-
     return Inputs([store("train")], "tokens")

@@ -148,6 +148,11 @@ class Inputs:
         return len(self.ids)
 
     @property
+    def is_held(self) -> bool:
+        """Whether they are in memory; otherwise each batch is read from the store."""
+        return self._held is not None
+
+    @property
     def is_framewise(self) -> bool:
         """Whether each time step is an example."""
         return self.targets.ndim == 3

@@ -1,7 +1,15 @@
-"""How many trials share a pass over the tokens."""
+"""How many trials share a pass over the tokens: as many as fit, or no stack at all.
+
+A trial more in a stack saves the reading of the tokens, what is computed of them alone,
+and a launch. Where the probe itself is the work, as with a large bank of prototypes,
+there is nothing to save, and programs of many trials may be slower than their parts.
+Where that lies differs by device, so it is measured, if the search is long enough.
+"""
 
 from __future__ import annotations
 
+import statistics
+import time
 from typing import Any
 
 import jax
@@ -16,6 +24,12 @@ from unmute_jax.training import trials
 
 # Of the memory that is free; the rest is for what others start in the meantime.
 SHARE = 0.6
+# Trials per device in the stack that is measured: what four do not save, more do not.
+FEW = 4
+# What a stack must save of the time of its trials to be worth its memory.
+GAIN = 0.05
+# Seconds of a search that a measurement, which compiles two programs, is worth.
+LONG = 120.0
 
 
 def trials_at_once(
@@ -34,6 +48,81 @@ def trials_at_once(
     shares = mesh.size if jax.default_backend() == "cpu" else 1
     room = SHARE * parallel.free_memory() / shares
     return max(1, int(room / need)) * mesh.size
+
+
+def fastest(
+    probe: Probe,
+    loss: trials.LossFn,
+    clips: inp.Inputs,
+    settings: config.Experiment,
+    mesh: Mesh,
+    most: int,
+) -> int:
+    """`most`, or one trial per device where a stack brings nothing.
+
+    Measured with steps on the first clips; a search that is short at any width is not
+    worth that, and clips that are read in each pass are better read for many trials.
+
+    Args:
+        probe: The module.
+        loss: From `losses.make_loss`.
+        clips: To train on.
+        settings: Of the experiment.
+        mesh: The devices.
+        most: Trials that there are or that fit, a multiple of the devices or fewer.
+    """
+    few = min(most, FEW * mesh.size)
+    if few <= mesh.size or not clips.is_held:
+        return most
+
+    alone = _Steps(probe, loss, clips, settings, mesh, mesh.size)
+    first = alone.seconds()
+    steps = settings.epochs * inp.steps_per_epoch(len(clips), settings.batch_size)
+    count = settings.sweep.sobol + settings.sweep.tpe
+    # Processes must take the same turns.
+    long = parallel.lowest(first * steps * count / mesh.size > LONG)
+    if not long:
+        return most
+
+    stacked = _Steps(probe, loss, clips, settings, mesh, few)
+    taken = [(alone.seconds(), stacked.seconds()) for _ in range(3)]
+    one, many = (statistics.median(found) for found in zip(*taken, strict=True))
+    pays = parallel.lowest(many / few < (1 - GAIN) * one / mesh.size)
+    return most if pays else mesh.size
+
+
+class _Steps:
+    """Steps of some trials on the first clips, to be timed."""
+
+    def __init__(
+        self,
+        probe: Probe,
+        loss: trials.LossFn,
+        clips: inp.Inputs,
+        settings: config.Experiment,
+        mesh: Mesh,
+        count: int,
+    ):
+        """Compiles the step of `count` trials."""
+        size = settings.batch_size
+        rows = np.arange(size) % len(clips)
+        spread = mesh.size > 1
+        (self._batch,) = inp.batches(clips, iter([rows]), size, mesh, spread=spread)
+        trial = trials.Trial(learning_rate=1e-3, weight_decay=0.0, seed=0)
+        example = jax.tree.map(jnp.asarray, inp.unpack(clips.read(rows[:1])))
+        state = trials.init_state(probe, example, (trial,) * count, settings.optimizer)
+        self._state = trials.place(state, mesh, spread=spread)
+        self._step = trials.make_step(
+            probe, loss, 1, settings.optimizer, mesh, spread=spread
+        )
+        self.seconds()
+
+    def seconds(self) -> float:
+        """Of one step of all trials."""
+        started = time.perf_counter()
+        self._state = self._step(self._state, self._batch)
+        jax.block_until_ready(self._state.count)
+        return time.perf_counter() - started
 
 
 def bytes_per_trial(

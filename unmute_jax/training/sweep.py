@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import pathlib
 import shutil
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ from jax.sharding import Mesh
 
 from unmute_jax import config, parallel, results
 from unmute_jax.errors import InputError
+from unmute_jax.files import write_atomically
 from unmute_jax.probes import Probe
 from unmute_jax.training import loop, search, stacking, trials
 from unmute_jax.training.checkpoints import History
@@ -63,9 +65,23 @@ class Study:
 
     @functools.cached_property
     def width(self) -> int:
-        """How many trials are trained together."""
+        """How many trials are trained together.
+
+        What was measured is written down: a search that goes on has the same stacks.
+        """
         chosen = self.probe, self.loss, self.task.train, self.settings, self.mesh
-        return parallel.lowest(stacking.trials_at_once(*chosen))
+        room = parallel.lowest(stacking.trials_at_once(*chosen))
+        devices = [d.device_kind for d in self.mesh.devices.flat]
+        path = self.folder("stacks") / "measured.json"
+        found = parallel.decided(lambda: _read_measured(path, devices))
+        if found is None:
+            sweep = self.settings.sweep
+            widest = max(sweep.sobol, min(sweep.tpe, sweep.tpe_at_once))
+            found = stacking.fastest(*chosen, min(room, widest))
+            if parallel.is_writer():
+                text = json.dumps({"devices": devices, "trials": found})
+                write_atomically(path, text)
+        return min(room, found)
 
     def run(self) -> list[results.SearchTrial]:
         """All trials of the search, in the order in which they were proposed.
@@ -84,7 +100,9 @@ class Study:
             done += [trial for trial in found if trial is not None]
             # Their records are all that is needed of them.
             if parallel.is_writer():
-                shutil.rmtree(self.folder(number), ignore_errors=True)
+                shutil.rmtree(self.folder(f"round {number}"), ignore_errors=True)
+        if parallel.is_writer():
+            shutil.rmtree(self.folder("stacks"), ignore_errors=True)
         if not any(trial.status == "finished" for trial in done):
             raise InputError(
                 f"every trial of {self.key['probe']} diverged: lower "
@@ -92,10 +110,10 @@ class Study:
             )
         return done
 
-    def folder(self, number: int) -> pathlib.Path:
-        """For the checkpoints of a round."""
+    def folder(self, part: str) -> pathlib.Path:
+        """For what one part of the search writes."""
         names = self.key["probe"], self.key["protocol"], "search"
-        return self.workdir.checkpoints(*names, f"round {number}")
+        return self.workdir.checkpoints(*names, part)
 
     def _propose(
         self, proposer: str, count: int, number: int, done: list[results.SearchTrial]
@@ -113,6 +131,14 @@ class Study:
         name = results.record_name(**self.key, number=number)
         path = self.workdir.trials / name
         return results.read_search_trial(path) if path.exists() else None
+
+
+def _read_measured(path: pathlib.Path, devices: list[str]) -> int | None:
+    """What an earlier run on the same devices found."""
+    if not path.exists():
+        return None
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return found["trials"] if found["devices"] == devices else None
 
 
 def _rounds(sweep: config.Sweep) -> Iterator[tuple[str, int]]:
@@ -204,7 +230,7 @@ class _Round:
             self.settings,
             study.mesh,
             # Other devices may have other groups.
-            study.folder(self.number) / f"{rung}-{group[0]}-{len(group)}",
+            study.folder(f"round {self.number}") / f"{rung}-{group[0]}-{len(group)}",
             log,
             begin=begin,
             epochs=rung,
