@@ -49,7 +49,7 @@ def search(*, both: bool) -> Any:
         scores = chunk_bytes() // 4
         # A block is copied for every chunk: both about as long, least is copied.
         width = evenly(len(bank), max(1, min(scores // tokens.shape[1], isqrt(scores))))
-        chunk = max(1, min(len(tokens), scores // (width * tokens.shape[1])))
+        chunk = evenly(len(tokens), max(1, scores // (width * tokens.shape[1])))
         return _visit_chunks(
             tokens, scale, mask, bank, both=both, chunk=chunk, width=width
         )
