@@ -8,6 +8,7 @@ other cells by their multiply-adds; or a rate of another device is given.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -237,17 +238,39 @@ def _training(cell: Cell, made: Materials, clock: _Clock) -> Training:
     whole = plan.trainings_of(settings)
     return Training(
         cell=cell,
-        parameters=_parameters(probe, made),
+        parameters=_counts(probe, made)[0],
         steps=steps[0],
         trainings=whole * len(steps),
         cost=whole * sum(steps) * settings.batch_size * clock.of_example(made, probe),
     )
 
 
-def _parameters(probe: Probe, made: Materials) -> int:
-    example = plan.zeros_for(made, probe, 1)
-    shapes = jax.eval_shape(probe.init, jax.random.key(0), example)
-    return sum(leaf.size for leaf in jax.tree.leaves(shapes["params"]))
+def _counts(probe: Probe, made: Materials) -> tuple[int, int]:
+    """Parameters of a probe, and multiply-adds for one clip, forward and backward."""
+    leaves, structure = jax.tree.flatten(plan.zeros_for(made, probe, 1))
+    shapes = tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in leaves)
+    method = "frames" if made.settings.frame_rule is not None else None
+    return _counted(probe, shapes, structure, method)
+
+
+# Many cells of a grid have tokens and classes of the same number.
+@functools.cache
+def _counted(
+    probe: Probe, shapes: tuple[Any, ...], structure: Any, method: str | None
+) -> tuple[int, int]:
+    def init(key: Any, leaves: Any) -> Any:
+        return probe.init(key, jax.tree.unflatten(structure, leaves))["params"]
+
+    params = jax.eval_shape(init, jax.random.key(0), shapes)
+    in_training = probe.clone(training=True)
+
+    def total(params: Any, leaves: Any) -> Any:
+        example = jax.tree.unflatten(structure, leaves)
+        out: Any = in_training.apply({"params": params}, example, method=method)
+        return out.sum()
+
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
+    return parameters, multiply_adds(jax.value_and_grad(total), params, shapes)
 
 
 class _Clock:
@@ -288,16 +311,7 @@ class _Clock:
 
     def of_example(self, made: Materials, probe: Probe) -> float:
         """Seconds of one trial of a probe for one clip, forward and backward."""
-        example = plan.zeros_for(made, probe, 1)
-        params = jax.eval_shape(probe.init, jax.random.key(0), example)["params"]
-        method = "frames" if made.settings.frame_rule is not None else None
-        in_training = probe.clone(training=True)
-
-        def total(params: Any, example: Any) -> Any:
-            out: Any = in_training.apply({"params": params}, example, method=method)
-            return out.sum()
-
-        count = multiply_adds(jax.value_and_grad(total), params, example)
+        _, count = _counts(probe, made)
 
         def measure() -> float:
             few = made.settings.batch_size
