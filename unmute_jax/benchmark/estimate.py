@@ -11,7 +11,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import jax
 import numpy as np
@@ -29,6 +29,8 @@ from unmute_jax.progress import progress
 from unmute_jax.training import plan
 from unmute_jax.training.inputs import steps_per_epoch
 from unmute_jax.training.materials import Materials, splits_of
+
+Counted = TypeVar("Counted", bound=Callable)
 
 # Clips in the steps that are measured on a CPU, where whole batches take too long: from
 # so many multiply-adds on. Lighter steps take little more than their overhead, of which
@@ -253,8 +255,13 @@ def _counts(probe: Probe, made: Materials) -> tuple[int, int]:
     return _counted(probe, shapes, structure, method)
 
 
+def _once(count: Counted) -> Counted:
+    # The type checker takes probes for things without a hash.
+    return cast(Counted, functools.cache(count))
+
+
 # Many cells of a grid have tokens and classes of the same number.
-@functools.cache
+@_once
 def _counted(
     probe: Probe, shapes: tuple[Any, ...], structure: Any, method: str | None
 ) -> tuple[int, int]:
