@@ -101,6 +101,7 @@ def _picture(grid: Grid) -> Picture | None:
                 axis.plot(count, gain, ms=6, **look)
         counts = [np.mean(found, 0)[0] for found in of_set.values()]
         drawing.log_scale(axis, counts)
+        axis.margins(y=0.1)
     figure.supxlabel("trained parameters", fontsize=9)
     figure.supylabel("points above linear", fontsize=9)
     handles = [

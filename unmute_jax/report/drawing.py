@@ -20,6 +20,8 @@ LINES = ("-", "--", ":")
 # Inches of a panel, with its labels.
 WIDTH, HEIGHT = 2.7, 2.2
 MOST_COLUMNS = 4
+# Inches of a row of the legend; for one there is room in any figure.
+ROW = 0.18
 
 
 def style(index: int) -> dict[str, Any]:
@@ -68,10 +70,12 @@ def log_scale(axis: Any, values: Sequence[float]) -> None:
 def legend(
     figure: Figure, handles: Sequence[Any], labels: Sequence[str], title: str = ""
 ) -> None:
-    """One for the whole figure, above its panels."""
+    """One for the whole figure, above its panels, which it takes no room from."""
     longest = max(map(len, labels), default=1)
-    wide = figure.get_size_inches()[0]
+    wide, high = figure.get_size_inches()
     columns = max(1, min(len(labels), int(wide / (0.45 + 0.075 * longest))))
+    rows = math.ceil(len(labels) / columns)
+    figure.set_size_inches(wide, high + ROW * max(0, rows - 1))
     figure.legend(
         handles,
         labels,
