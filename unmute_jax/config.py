@@ -167,6 +167,11 @@ class Sweep:
     # How many of the best are trained with all seeds, for validation to choose from.
     top: int = 1
 
+    @property
+    def widest(self) -> int:
+        """The most trials that are ever proposed together."""
+        return max(self.sobol, min(self.tpe, self.tpe_at_once))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Loss:

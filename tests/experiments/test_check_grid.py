@@ -1,6 +1,7 @@
 """The check of grids runs, and would tell."""
 
 from experiments import check_grid
+from tests.experiments.test_train import TINY as RUN
 from tests.experiments.test_train import start
 
 TINY = (
@@ -8,14 +9,8 @@ TINY = (
     "--config.encoders=logmel",
     "--config.datasets=esc_mix",
     "--config.probes=linear",
-    "--config.dataset_options.train_clips=24",
-    "--config.dataset_options.validation_clips=12",
-    "--config.dataset_options.test_clips=12",
-    "--config.batch_size=16",
-    "--config.epochs=2",
-    "--config.seeds=2",
     "--config.search=rates",
-    "--config.optimizer.learning_rates=0.01,0.1",
+    *RUN[1:],
 )
 
 

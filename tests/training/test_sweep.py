@@ -109,8 +109,11 @@ def widths(monkeypatch):
 class FakeSteps:
     """Two seconds, and `each` more for each trial."""
 
-    def __init__(self, *chosen, each):
+    def __init__(self, *chosen, each, spread):
         self.count, self.each = chosen[-1], each
+
+    def run(self):
+        pass
 
     def seconds(self):
         return 2 + self.each * self.count
@@ -125,7 +128,8 @@ def test_trials_are_stacked_where_that_is_faster(
     each, long, width, tmp_path, monkeypatch, widths
 ):
     steps = functools.partial(FakeSteps, each=each)
-    monkeypatch.setattr(sweep.stacking, "_Steps", steps)
+    monkeypatch.setattr(sweep.stacking, "Steps", steps)
+    monkeypatch.setattr(sweep.stacking, "_seconds", FakeSteps.seconds)
     monkeypatch.setattr(sweep.stacking, "LONG", long)
     run(tmp_path / "run", devices=1)
     assert max(widths[:-1]) == width

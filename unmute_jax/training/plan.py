@@ -19,9 +19,9 @@ from unmute_jax.embedding import default_batch_size, estimate
 from unmute_jax.encoders import Encoder
 from unmute_jax.probes import Probe
 from unmute_jax.tokens import Summary, Tokens
-from unmute_jax.training import search, stacking, trials
+from unmute_jax.training import search, stacking
 from unmute_jax.training.experiment import finished
-from unmute_jax.training.inputs import Inputs, batches, steps_per_epoch, what_is_read
+from unmute_jax.training.inputs import Inputs, steps_per_epoch, what_is_read
 from unmute_jax.training.materials import Materials
 from unmute_jax.training.workdir import Workdir
 
@@ -180,8 +180,7 @@ def _stack(materials: Materials, probe: Probe, mesh: Mesh) -> tuple[int, bool, s
     spread = 1 < mesh.size <= count
     if spread:
         count = -(-count // mesh.size) * mesh.size
-    widest = max(sweep.sobol, min(sweep.tpe, sweep.tpe_at_once))
-    each = min(-(-widest // mesh.size), room // mesh.size)
+    each = min(-(-sweep.widest // mesh.size), room // mesh.size)
     where = "one device" if mesh.size == 1 else f"each of {mesh.size} devices"
     free = f"{room // mesh.size:,} in memory that is free now"
     return count, spread, f"up to {each} trials at once on {where} (room for {free})"
@@ -224,24 +223,10 @@ def step_seconds(
             `count` is then a multiple of their number.
     """
     settings = materials.settings
-    one = trials.Trial(learning_rate=1e-3, weight_decay=0.0, seed=0)
-    example = jax.tree.map(jnp.asarray, zeros_for(materials, probe, 1))
-    state = trials.init_state(probe, example, (one,) * count, settings.optimizer)
-    size = trials.count_parameters(state.params)
-    state = trials.place(state, mesh, spread=spread)
-    step = trials.make_step(
-        probe, materials.loss, 100, settings.optimizer, mesh, spread=spread
-    )
-    rows = np.arange(settings.batch_size)
     clips = Zeros(materials, probe, settings.batch_size)
-    (batch,) = batches(clips, iter([rows]), len(rows), mesh, spread=spread)
-
-    def once() -> Any:
-        nonlocal state
-        state = step(state, batch)
-        return state.count
-
-    return _seconds(once), size
+    chosen = probe, materials.loss, clips, settings, mesh, count
+    steps = stacking.Steps(*chosen, spread=spread)
+    return _seconds(steps.run), steps.parameters
 
 
 class Zeros(Inputs):

@@ -75,8 +75,10 @@ def fastest(
     if few <= mesh.size or not clips.is_held:
         return most
 
-    alone = _Steps(probe, loss, clips, settings, mesh, mesh.size)
-    first = alone.seconds()
+    chosen, spread = (probe, loss, clips, settings, mesh), mesh.size > 1
+    alone = Steps(*chosen, mesh.size, spread=spread)
+    alone.run()
+    first = _seconds(alone)
     steps = settings.epochs * inp.steps_per_epoch(len(clips), settings.batch_size)
     count = settings.sweep.sobol + settings.sweep.tpe
     # Processes must take the same turns.
@@ -84,15 +86,26 @@ def fastest(
     if not long:
         return most
 
-    stacked = _Steps(probe, loss, clips, settings, mesh, few)
-    taken = [(alone.seconds(), stacked.seconds()) for _ in range(3)]
+    stacked = Steps(*chosen, few, spread=spread)
+    stacked.run()
+    taken = [(_seconds(alone), _seconds(stacked)) for _ in range(3)]
     one, many = (statistics.median(found) for found in zip(*taken, strict=True))
     pays = parallel.lowest(many / few < (1 - GAIN) * one / mesh.size)
     return most if pays else mesh.size
 
 
-class _Steps:
-    """Steps of some trials on the first clips, to be timed."""
+def _seconds(steps: Steps) -> float:
+    started = time.perf_counter()
+    steps.run()
+    return time.perf_counter() - started
+
+
+class Steps:
+    """Steps of some trials on the first clips, to be timed.
+
+    Attributes:
+        parameters: Trainable numbers of one trial.
+    """
 
     def __init__(
         self,
@@ -102,27 +115,26 @@ class _Steps:
         settings: config.Experiment,
         mesh: Mesh,
         count: int,
+        *,
+        spread: bool,
     ):
-        """Compiles the step of `count` trials."""
+        """Places `count` trials; all arguments as of `trials.make_step` and above."""
         size = settings.batch_size
         rows = np.arange(size) % len(clips)
-        spread = mesh.size > 1
         (self._batch,) = inp.batches(clips, iter([rows]), size, mesh, spread=spread)
         trial = trials.Trial(learning_rate=1e-3, weight_decay=0.0, seed=0)
         example = jax.tree.map(jnp.asarray, inp.unpack(clips.read(rows[:1])))
         state = trials.init_state(probe, example, (trial,) * count, settings.optimizer)
+        self.parameters = trials.count_parameters(state.params)
         self._state = trials.place(state, mesh, spread=spread)
         self._step = trials.make_step(
             probe, loss, 1, settings.optimizer, mesh, spread=spread
         )
-        self.seconds()
 
-    def seconds(self) -> float:
-        """Of one step of all trials."""
-        started = time.perf_counter()
+    def run(self) -> None:
+        """One step of all trials, to its end; the first one compiles it."""
         self._state = self._step(self._state, self._batch)
         jax.block_until_ready(self._state.count)
-        return time.perf_counter() - started
 
 
 def bytes_per_trial(

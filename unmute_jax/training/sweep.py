@@ -75,9 +75,8 @@ class Study:
         path = self.folder("stacks") / "measured.json"
         found = parallel.decided(lambda: _read_measured(path, devices))
         if found is None:
-            sweep = self.settings.sweep
-            widest = max(sweep.sobol, min(sweep.tpe, sweep.tpe_at_once))
-            found = stacking.fastest(*chosen, min(room, widest))
+            most = min(room, self.settings.sweep.widest)
+            found = stacking.fastest(*chosen, most)
             if parallel.is_writer():
                 text = json.dumps({"devices": devices, "trials": found})
                 write_atomically(path, text)
