@@ -12,11 +12,15 @@ Bird-MAE and a fifth of the 64 validates;
     --config.refit=True                      trains the chosen setting on all 64
 """
 
-from configs._base import paper_setting
+from unmute_jax.config import default_config
 
 
 def get_config():
     """EAT, BirdSet HSN with 64 shots, protobin J=20."""
-    config = paper_setting("hsn/64shot", "protobin")
+    config = default_config()
+    config.dataset = "hsn/64shot"
+    config.encoder = "eat"
+    config.probes = "protobin"
+    config.probe_options.prototypes_per_class = 20
     config.dataset_options.mixup = 5
     return config

@@ -11,9 +11,14 @@ the test split, fold 2 validates, folds 3-5 train;
     --config.frontend.recipe=esc50          512 frames, as in EAT's own fine-tuning
 """
 
-from configs._base import paper_setting
+from unmute_jax.config import default_config
 
 
 def get_config():
     """EAT, ESC-50, protobin J=20."""
-    return paper_setting("esc50", "protobin")
+    config = default_config()
+    config.dataset = "esc50"
+    config.encoder = "eat"
+    config.probes = "protobin"
+    config.probe_options.prototypes_per_class = 20
+    return config

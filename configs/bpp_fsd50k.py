@@ -10,9 +10,14 @@ padded and longer ones cut,
     --config.frontend.length_policy=repeat    fills ten seconds with shorter clips
 """
 
-from configs._base import paper_setting
+from unmute_jax.config import default_config
 
 
 def get_config():
     """EAT, FSD50K, protobin J=20."""
-    return paper_setting("fsd50k", "protobin")
+    config = default_config()
+    config.dataset = "fsd50k"
+    config.encoder = "eat"
+    config.probes = "protobin"
+    config.probe_options.prototypes_per_class = 20
+    return config

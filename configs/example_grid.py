@@ -1,6 +1,6 @@
 """The example of a whole benchmark: every probe on two data sets, with no download.
 
-    python -m experiments.benchmark --config configs/example_grid.py
+    python -m experiments.grid --config configs/example_grid.py
     python -m experiments.report runs/example_grid --output report
 
 `logmel` has no weights, EAT-base has random ones and both data sets are embedded, so
@@ -17,7 +17,7 @@ left out, because patches of a spectrogram have one. The paper's search,
 `--config.search=sweep`, has 50 trials instead of seven.
 """
 
-from unmute_jax.benchmark.grid import default_grid
+from unmute_jax.grid.cells import default_grid
 
 # The paper's, then those beyond it.
 PAPER = (

@@ -6,9 +6,13 @@ Paper (arXiv 2509.24901, Table 3, accuracy): linear 75.33 for EAT pre-trained on
 AudioSet, protobin 86.83. `bpp_esc50.py` tells what is not known of the setting.
 """
 
-from configs._base import paper_setting
+from unmute_jax.config import default_config
 
 
 def get_config():
     """EAT, ESC-50, linear."""
-    return paper_setting("esc50", "linear")
+    config = default_config()
+    config.dataset = "esc50"
+    config.encoder = "eat"
+    config.probes = "linear"
+    return config

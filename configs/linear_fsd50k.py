@@ -7,9 +7,13 @@ Paper (arXiv 2509.24901, Table 2, mAP): linear 36.39 for EAT pre-trained on Audi
 protobin 55.64.
 """
 
-from configs._base import paper_setting
+from unmute_jax.config import default_config
 
 
 def get_config():
     """EAT, FSD50K, linear."""
-    return paper_setting("fsd50k", "linear")
+    config = default_config()
+    config.dataset = "fsd50k"
+    config.encoder = "eat"
+    config.probes = "linear"
+    return config

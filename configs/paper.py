@@ -1,6 +1,6 @@
 """The tables of the paper: encoders x data sets x probes.
 
-    python -m experiments.benchmark --config configs/paper.py:general
+    python -m experiments.grid --config configs/paper.py:general
 
     :general       Table 2: general audio, all eleven probes. Means over the five data
                    sets and six encoders: linear 53.12, mhca 64.21, protobin 67.53 mAP.
@@ -22,8 +22,8 @@ of single-label data (`--config.loss.name=cross_entropy` is the usual one), vali
 splits, which 64 clips, how `linearc`, `conv`, `linpre` and `mlp` are defined.
 """
 
-from unmute_jax.benchmark.grid import default_grid
 from unmute_jax.errors import unknown_name
+from unmute_jax.grid.cells import default_grid
 
 ENCODERS = "audiomae,asit,dasheng,beats,eat,sslam"
 SUPERVISED = "eat+,beats+,sslam+"

@@ -1,53 +1,11 @@
-"""Writes a trained protobin as one small file: one bit per prototype weight.
+"""Writes a trained probe as a file of one bit per weight.
 
-python -m experiments.export --workdir RUN --output urban.safetensors
+This is `unmute export` from a checkout.
 
-`unmute_jax/one_bit.py` reads it with NumPy alone; copy that file to the device.
+python -m experiments.export --help
 """
 
-from __future__ import annotations
-
-import pathlib
-
-import jax
-from absl import flags
-
-from experiments import cli
-from unmute_jax.errors import InputError
-from unmute_jax.export import export_probe
-from unmute_jax.trained import load_trained
-
-OUTPUT = flags.DEFINE_string("output", None, "The file to write.")
-SEED = flags.DEFINE_integer("seed", None, "Of the training; by default the best one.")
-PROTOCOL = flags.DEFINE_string(
-    "protocol", None, "Which one, where the run went over several; by default the best."
-)
-DENSE = flags.DEFINE_string("dense", "float16", "Type of the dense layer, or int8.")
-
-
-def main(arguments: list[str]) -> None:
-    """Exports, and says what it takes."""
-    if arguments:
-        raise InputError(f"unexpected argument {arguments[0]!r}")
-    workdir = cli.required(cli.WORKDIR)
-    output = pathlib.Path(cli.required(OUTPUT)).expanduser()
-    if output.exists():
-        raise InputError(f"{output} is there already: name another file")
-    trained = load_trained(
-        workdir, probe="protobin", seed=SEED.value, protocol=PROTOCOL.value
-    )
-    sizes = export_probe(trained, output, dense=str(DENSE.value))
-    count, width = trained.params["prototypes"].shape
-    float32 = sum(x.nbytes for x in jax.tree.leaves(trained.params))
-    print(
-        f"protobin, {trained.dataset}, {trained.protocol}, seed {trained.seed}, "
-        f"validation {100 * trained.validation:.2f}\n"
-        f"prototypes  {sizes['prototypes']:>10,} bytes, {count} x {width} bits\n"
-        f"dense layer {sizes['dense']:>10,} bytes, {DENSE.value}\n"
-        f"all of it   {sizes['file']:>10,} bytes; in float32 it was {float32:,}\n"
-        f"written to {output}"
-    )
-
+from unmute_jax.cli import export
 
 if __name__ == "__main__":
-    cli.launch_plain(main, __doc__)
+    export.run()

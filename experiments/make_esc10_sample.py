@@ -17,7 +17,8 @@ import pathlib
 import numpy as np
 import soundfile as sf
 
-from unmute_jax.audio import pad_or_crop, read_audio
+from unmute_jax.audio.decode import read_audio
+from unmute_jax.audio.resample import pad_or_crop
 
 SAMPLE_RATE = 16_000
 SAMPLES = 5 * SAMPLE_RATE

@@ -1,26 +1,11 @@
-"""Searches rates and weight decays as the paper did: many trials as one program.
+"""Searches learning rates and weight decays, then trains the best.
 
-python -m experiments.sweep --config configs/quickstart.py
-python -m experiments.sweep --config configs/bpp_esc50.py --config.sweep.halvings=0
+This is `unmute sweep` from a checkout.
 
-25 trials of a Sobol sequence, then 25 that TPE proposes; the worse ones are stopped
-early. Validation chooses, the best is trained with all seeds, and the test split is
-scored once. It is `experiments.train` with --config.search=sweep, and goes on in the
-same way where it was stopped.
+python -m experiments.sweep --help
 """
 
-from __future__ import annotations
-
-import dataclasses
-
-from experiments import cli, pods, train
-from unmute_jax.config import Experiment
-
-
-def main(settings: Experiment) -> None:
-    """Runs the experiment with this search, whatever its config says."""
-    train.main(dataclasses.replace(settings, search="sweep"))
-
+from unmute_jax.cli import sweep
 
 if __name__ == "__main__":
-    cli.launch(pods.together(main), __doc__)
+    sweep.run()

@@ -11,10 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, BFloat16, Bool, Float, Int8, Shaped
 
-Arr = Array | np.ndarray
-
-# Guard of every L2 normalisation x / max(|x|, eps); paper section 3.8.
-NORM_EPS = 1e-12
+from unmute_jax.ops.arrays import NORM_EPS, Arr
 
 
 @flax.struct.dataclass

@@ -7,8 +7,8 @@ import pytest
 from tests.datasets.layouts import write
 from tests.datasets.miniatures import MINIATURES, clips, load, refusal
 from tests.datasets.miniatures import main as print_table
+from unmute_jax.cli.datasets import main as program
 from unmute_jax.datasets import all_facts, list_datasets, load_dataset
-from unmute_jax.datasets.__main__ import main as program
 from unmute_jax.errors import InputError
 
 FACTS = {facts.name: facts for facts in all_facts()}

@@ -9,7 +9,7 @@ import pytest
 import soundfile as sf
 
 from tests.datasets.conftest import CLASSES, RATE
-from unmute_jax.audio import resample
+from unmute_jax.audio.resample import resample
 from unmute_jax.datasets import esc50, load_dataset
 from unmute_jax.errors import InputError
 

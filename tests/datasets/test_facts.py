@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from unmute_jax.datasets.facts import Download, Facts, obtain
 from unmute_jax.datasets.finding import find_files
+from unmute_jax.datasets.info import DatasetInfo, Download, obtain
 from unmute_jax.errors import InputError
 
 
@@ -43,7 +43,7 @@ def publisher():
 
 
 def facts(home, md5=None):
-    return Facts(
+    return DatasetInfo(
         name="two/parts",
         title="Two Parts",
         task="single-label",

@@ -11,7 +11,7 @@ from unmute_jax.config import Experiment
 from unmute_jax.datasets import load_dataset, mixup
 from unmute_jax.datasets.few_shot import Focal, choose, heard, primary, window_start
 from unmute_jax.datasets.file_builder import Entry
-from unmute_jax.training.materials import open_dataset
+from unmute_jax.training.setup import open_dataset
 
 
 def focal(name, label=0, seconds=10.0, events=((0.0, 1.0),), has_others=False):

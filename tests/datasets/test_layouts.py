@@ -7,7 +7,7 @@ import soundfile as sf
 
 from tests.datasets.layouts import text, write
 from tests.datasets.miniatures import MINIATURES, clips, load, refusal
-from unmute_jax.audio import decode_audio
+from unmute_jax.audio.decode import decode_audio
 from unmute_jax.datasets import as20k, load_dataset
 
 

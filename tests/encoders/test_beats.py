@@ -12,11 +12,11 @@ import safetensors.numpy
 
 from tests import golden
 from tests.encoders import blocks
+from unmute_jax.audio.kaldi import LOG_FLOOR, kaldi_fbank, mel_banks, window
 from unmute_jax.encoders import load_encoder
 from unmute_jax.encoders.beats import FBANK, MEAN, SCALE, STD
 from unmute_jax.encoders.beats_network import BeatsNetwork, relative_buckets
 from unmute_jax.errors import InputError
-from unmute_jax.frontends import LOG_FLOOR, kaldi_fbank, mel_banks, window
 from unmute_jax.weights import beats as checkpoints
 from unmute_jax.weights.mapping import nested
 from unmute_jax.weights.torch_file import read_torch

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.encoders.versions import VERSIONS
-from unmute_jax import parallel
+from unmute_jax import distributed
 from unmute_jax.encoders import list_encoders, load_encoder
 from unmute_jax.errors import InputError
 
@@ -123,10 +123,10 @@ def test_masks_hold_the_time_steps_of_the_clip(encoder, clips):
 
 def test_pure_apply_runs_on_two_devices(encoder, clips):
     waveform, lengths = (np.concatenate([x, x[:1]]) for x in clips)
-    mesh = parallel.make_mesh(2)
-    params = parallel.replicate(encoder.params, mesh)
+    mesh = distributed.make_mesh(2)
+    params = distributed.replicate(encoder.params, mesh)
     apply = jax.jit(encoder.apply)
-    tokens = apply(params, *parallel.shard((waveform, lengths), mesh))
+    tokens = apply(params, *distributed.shard((waveform, lengths), mesh))
     close(tokens, encoder(waveform, lengths))
 
 

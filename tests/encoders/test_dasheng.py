@@ -12,11 +12,11 @@ import safetensors.numpy
 
 from tests import golden
 from tests.encoders import blocks
+from unmute_jax.audio.mel import MelDecibels, mel_banks, mel_decibels, window
 from unmute_jax.encoders import load_encoder
 from unmute_jax.encoders.dasheng_network import INPUT_EPSILON, DashengNetwork
 from unmute_jax.encoders.framing import Extent
 from unmute_jax.errors import InputError
-from unmute_jax.mel_decibels import MelDecibels, mel_banks, mel_decibels, window
 from unmute_jax.weights import dasheng as checkpoints
 from unmute_jax.weights.mapping import nested
 from unmute_jax.weights.torch_file import read_torch

@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from tests.embedding_fakes import fake_dataset
-from tests.training.fakes import materials, settings
+from tests.store.fakes import fake_dataset
+from tests.training.fakes import settings, setup
 from unmute_jax import load_encoder
-from unmute_jax.embedding import embed
 from unmute_jax.encoders import ExportedTokens, load_source
 from unmute_jax.encoders import exported as module
 from unmute_jax.errors import InputError
-from unmute_jax.training import experiment, plan
+from unmute_jax.store.embed import embed
+from unmute_jax.training import plan
+from unmute_jax.training.run import run_experiment
 from unmute_jax.training.workdir import Workdir
 
 CLIPS, T, F, D = 70, 4, 2, 6
@@ -169,7 +170,7 @@ def test_an_interrupted_import_goes_on(tmp_path, arrays, monkeypatch):
 
 
 def test_a_whole_run_on_exported_tokens(tmp_path):
-    made = materials(settings(probes="linear", seeds=1))
+    made = setup(settings(probes="linear", seeds=1))
     for split in made.dataset.splits:
         # As in the README: a network, here of NumPy, and what it gives per clip.
         ids, patches = [], []
@@ -184,7 +185,7 @@ def test_a_whole_run_on_exported_tokens(tmp_path):
     told = plan.describe(made, tmp_path / "run")
     assert "spectra: 8 x 1 tokens of 20" in told
     workdir = Workdir(tmp_path / "run", made.settings)
-    records = experiment.run(made, workdir, say=lambda _: None)
+    records = run_experiment(made, workdir, log=lambda _: None)
     assert {r.encoder for r in records} == {"spectra"}
     assert records[0].test > 0.5
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from unmute_jax.audio.kaldi import LOG_FLOOR
 from unmute_jax.encoders import load_encoder
 from unmute_jax.encoders.logmel import _bands
 from unmute_jax.errors import InputError
-from unmute_jax.frontends import LOG_FLOOR
 
 SHAPE = (1, 40, 128)
 

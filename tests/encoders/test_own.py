@@ -4,11 +4,11 @@ import jax
 import numpy as np
 import pytest
 
-from tests.embedding_fakes import fake_dataset
 from tests.encoders import own_encoders
-from unmute_jax import load_encoder, parallel
-from unmute_jax.embedding import embed
+from tests.store.fakes import fake_dataset
+from unmute_jax import distributed, load_encoder
 from unmute_jax.errors import InputError
+from unmute_jax.store.embed import embed
 
 MODULE = "tests.encoders.own_encoders"
 # Clips of 800 Hz, half a second to one long; two batches, the second ragged.
@@ -21,7 +21,7 @@ def own(name, **options):
 
 def run(root, encoder, **options):
     said = []
-    store = embed(encoder, DATASET, "train", root=root, say=said.append, **options)
+    store = embed(encoder, DATASET, "train", root=root, log=said.append, **options)
     return store, said
 
 
@@ -55,7 +55,7 @@ def test_what_is_stored_is_what_it_gives(tmp_path, clips):
     tokens = encoder(*clips)
     wanted = 2 * own_encoders.Spectral.spectra(clips[0])
     np.testing.assert_array_equal(tokens.patches, wanted)
-    on_two = encoder.on(parallel.make_mesh(2))
+    on_two = encoder.on(distributed.make_mesh(2))
     rows = np.array([0, 1, 2, 2])
     sharded = on_two(clips[0][rows], clips[1][rows])
     assert len(sharded.patches.sharding.device_set) == 2
@@ -147,7 +147,7 @@ def test_unknown_options_are_answered_with_the_nearest():
 def test_wrong_tokens_are_refused_in_one_line(tmp_path, name, message, monkeypatch):
     if name == "NanInSilence":
         monkeypatch.setattr(
-            "unmute_jax.waveform_batches.pad_or_crop",
+            "unmute_jax.store.batches.pad_or_crop",
             lambda x, n: (np.zeros(n, np.float32), n),
         )
     with pytest.raises(InputError, match=message) as caught:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from tests import golden
-from unmute_jax.caches import VARIABLE
 from unmute_jax.encoders import load_encoder
 from unmute_jax.errors import InputError
+from unmute_jax.io import VARIABLE
 
 ATOL, RTOL = 2e-4, 1e-4
 TINY = {"width": 16, "depth": 2, "num_heads": 2}

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from tests import golden
+from unmute_jax.audio.kaldi import LOG_FLOOR, kaldi_fbank, mel_banks
 from unmute_jax.encoders import load_encoder
 from unmute_jax.encoders.vit_encoder import FBANK
-from unmute_jax.frontends import LOG_FLOOR, kaldi_fbank, mel_banks
 
 ENCODERS = ["audiomae", "asit"]
 RECIPES = {

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import pytest
 
 from configs import example_grid, quickstart
-from unmute_jax.benchmark.grid import Grid
 from unmute_jax.config import Experiment, options_of
+from unmute_jax.grid.cells import Grid
 from unmute_jax.probes import list_probes, make_probe
 from unmute_jax.tokens import Tokens
 
@@ -21,7 +21,7 @@ def test_every_probe_that_reads_tokens_is_in_it_once_per_pair(cells):
     readable = {
         name
         for name in list_probes()
-        if make_probe(name, num_classes=1).reads != "layers"
+        if make_probe(name, num_classes=1).input_kind != "layers"
     }
     found = sorted((*cell.pair, cell.settings.probes) for cell in cells)
     pairs = itertools.product(("eat@untrained", "logmel"), ("esc10", "esc_mix"))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from unmute_jax import parallel
+from unmute_jax import distributed
 from unmute_jax.ops import max_cosine, max_product, product_range
 from unmute_jax.tokens import inverse_norms
 
@@ -20,7 +20,9 @@ CHUNKS = {"whole": 1 << 30, "clips": 2 * 4 * N * P, "bank": 4 * 4 * N, "single":
 
 @pytest.fixture(params=CHUNKS.values(), ids=CHUNKS)
 def chunk(request, monkeypatch):
-    monkeypatch.setattr("unmute_jax.ops.winners.chunk_bytes", lambda: request.param)
+    monkeypatch.setattr(
+        "unmute_jax.ops.argmax_search.chunk_bytes", lambda: request.param
+    )
 
 
 def draw(seed=0, dtype=jnp.float32, binary=False, trials=()):
@@ -311,10 +313,10 @@ def test_mapped_over_devices_equals_one_device():
 
     def step(bank, tokens, mask, weights):
         local = graded(max_cosine)(tokens, mask, bank, weights)
-        return jax.lax.psum(local, parallel.BATCH)
+        return jax.lax.psum(local, distributed.BATCH)
 
-    mapped = parallel.pmapped(
-        step, parallel.make_mesh(2), in_axes=(None, 0, 0, 0), out_axes=None
+    mapped = distributed.pmapped(
+        step, distributed.make_mesh(2), in_axes=(None, 0, 0, 0), out_axes=None
     )
     expected = graded(max_cosine)(tokens, mask, bank, weights)
     assert_close(mapped(bank, tokens, mask, weights), expected)
@@ -323,7 +325,7 @@ def test_mapped_over_devices_equals_one_device():
 def temporary_bytes(f, *shapes):
     """Of the compiled `f`, which scores 16 KiB at a time; (shape, dtype) each."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("unmute_jax.ops.winners.chunk_bytes", lambda: 1 << 14)
+        patch.setattr("unmute_jax.ops.argmax_search.chunk_bytes", lambda: 1 << 14)
         lowered = jax.jit(f).lower(*(jax.ShapeDtypeStruct(*s) for s in shapes))
     return lowered.compile().memory_analysis().temp_size_in_bytes
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from unmute_jax import parallel
+from unmute_jax import distributed
 from unmute_jax.errors import InputError
 from unmute_jax.probes import list_probes, make_probe
 from unmute_jax.tokens import Tokens, summarise
@@ -116,15 +116,15 @@ def test_reads_what_it_says(name):
     x = draw()
     apply, variables = start(name, x)
     expected = apply(variables, x)
-    reads = make_probe(name, num_classes=C).reads
-    if reads != "layers":
+    input_kind = make_probe(name, num_classes=C).input_kind
+    if input_kind != "layers":
         last = x.replace(layers=None, layer_cls=None)
         np.testing.assert_allclose(apply(variables, last), expected, atol=1e-6)
     else:
         for part in ("layers", "layer_cls"):
             with pytest.raises(InputError, match="all_layers"):
                 apply(variables, x.replace(**{part: None}))
-    if reads == "summary":
+    if input_kind == "summary":
         actual = apply(variables, summarise(x))
         np.testing.assert_allclose(actual, expected, atol=1e-6)
     else:
@@ -157,9 +157,9 @@ def test_trials_and_devices_change_nothing(name):
     trials = jax.jit(jax.vmap(probe.init, (0, None)))(keys, x)
     many = jax.jit(jax.vmap(probe.apply, (0, None)))
     together = many(trials, x)
-    mapped = parallel.pmapped(
+    mapped = distributed.pmapped(
         lambda v, x: jax.vmap(probe.apply, (0, None))(v, x).swapaxes(0, 1),
-        parallel.make_mesh(2),
+        distributed.make_mesh(2),
         in_axes=(None, 0),
         out_axes=0,
     )

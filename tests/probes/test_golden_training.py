@@ -17,9 +17,9 @@ from tests.probes.golden import (
     vectors,
 )
 from unmute_jax.config import Optimizer
-from unmute_jax.losses import make_loss
 from unmute_jax.probes import make_probe
-from unmute_jax.training.trials import optimizer_for
+from unmute_jax.training.losses import make_loss
+from unmute_jax.training.step import optimizer_for
 
 
 def linear_params(case, kind):

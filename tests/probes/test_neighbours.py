@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
-from tests.training.fakes import materials, settings
-from unmute_jax import trained
+from tests.training.fakes import settings, setup
 from unmute_jax.errors import InputError
 from unmute_jax.probes import make_probe
+from unmute_jax.results import trained
 from unmute_jax.tokens import Tokens, summarise
-from unmute_jax.training import experiment, plan
+from unmute_jax.training import plan
+from unmute_jax.training.run import run_experiment
 from unmute_jax.training.workdir import Workdir
 
 
@@ -62,12 +63,12 @@ def test_mistakes_are_named(key):
 
 
 def test_a_run_needs_no_training(tmp_path):
-    made = materials(settings(probes="knn", refit=True))
+    made = setup(settings(probes="knn", refit=True))
     workdir = Workdir(tmp_path, made.settings)
-    (record,) = experiment.run(made, workdir, say=lambda _: None)
+    (record,) = run_experiment(made, workdir, log=lambda _: None)
     assert (record.learning_rate, record.parameters, record.search) == (None, 0, ())
     assert record.validation > 0.5
-    assert experiment.run(made, workdir, say=lambda _: None) == [record]
+    assert run_experiment(made, workdir, log=lambda _: None) == [record]
     # It is kept like every other probe, with train and validation clips in it.
     kept = trained.load_trained(tmp_path, probe="knn")
     assert kept.params["vectors"].shape == (50 + 21, kept.params["vectors"].shape[1])

@@ -5,8 +5,8 @@ import pathlib
 
 import numpy as np
 
-from unmute_jax import predictions
-from unmute_jax.results import Record, write_record
+from unmute_jax.results import predictions
+from unmute_jax.results.record import Record, write_record
 
 ENCODERS = ("audiomae", "asit", "dasheng", "beats", "eat", "sslam")
 DATASETS = ("as20k", "fsd50k", "desed", "spass", "urban", "hsn", "esc50", "sc2")

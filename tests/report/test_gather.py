@@ -6,7 +6,7 @@ import pytest
 from tests.report.made_up import grid_records, record, write
 from unmute_jax.errors import InputError
 from unmute_jax.report.gather import find_records, make_grid
-from unmute_jax.results import SearchTrial, write_search_trial
+from unmute_jax.results.record import SearchTrial, write_search_trial
 
 
 def grid_of(tmp_path, *records):

@@ -4,12 +4,13 @@ import dataclasses
 
 import numpy as np
 
-from tests.embedding_fakes import RATE, FakeDataset, fake_dataset, fake_encoder
-from unmute_jax import losses, probes
+from tests.store.fakes import RATE, FakeDataset, fake_dataset, fake_encoder
+from unmute_jax import probes
 from unmute_jax.config import Experiment, Optimizer
 from unmute_jax.datasets import Clip, Protocol
-from unmute_jax.embedding import embed
-from unmute_jax.training.materials import Materials
+from unmute_jax.store.embed import embed
+from unmute_jax.training import losses
+from unmute_jax.training.setup import Setup
 
 SIZES = {"train": 50, "validation": 21, "test": 22}
 PROTOCOL = Protocol(
@@ -65,11 +66,11 @@ def settings(**changes):
     return Experiment(**{**defaults, **changes})
 
 
-def materials(chosen=None, **kinds):
+def setup(chosen=None, **kinds):
     """What `experiment.prepare` gives, made of fakes."""
     chosen = chosen or settings()
     dataset, encoder = tones(**kinds), fake_encoder()
-    return Materials(
+    return Setup(
         settings=chosen,
         dataset=dataset,
         encoder=encoder,
@@ -82,4 +83,4 @@ def materials(chosen=None, **kinds):
 def store(split="train", dataset=None, **options):
     """The token store of one split."""
     dataset = dataset or tones()
-    return embed(fake_encoder(), dataset, split, say=lambda line: None, **options)
+    return embed(fake_encoder(), dataset, split, log=lambda line: None, **options)

@@ -11,19 +11,19 @@ import sys
 
 import jax
 
-from tests.training.fakes import materials, settings
-from unmute_jax import parallel, processes, stopping
-from unmute_jax.caches import cache_dir
-from unmute_jax.training import experiment, loop
-from unmute_jax.training import inputs as inp
+from tests.training.fakes import settings, setup
+from unmute_jax.distributed import collectives, launch, signals
+from unmute_jax.io import cache_dir
+from unmute_jax.training import batches, loop
+from unmute_jax.training.run import run_experiment
 from unmute_jax.training.workdir import Workdir
 
-inp.STRETCH = parallel.ASK_EVERY = 2
-processes.PATIENCE = 10
+batches.STRETCH = collectives.ASK_EVERY = 2
+launch.PATIENCE = 10
 
 
 def signal_at(wanted, signum):
-    moves = loop._moves
+    moves = loop._steps
 
     def signalling(*arguments):
         for step, move in moves(*arguments):
@@ -31,7 +31,7 @@ def signal_at(wanted, signum):
                 os.kill(os.getpid(), signum)
             yield step, move
 
-    loop._moves = signalling
+    loop._steps = signalling
 
 
 def main(spec, devices, workdir, changes, *signalled):
@@ -40,13 +40,13 @@ def main(spec, devices, workdir, changes, *signalled):
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     if signalled:
         signal_at(*map(int, signalled))
-    stopping.at_once()
+    signals.at_once()
     try:
-        with processes.joined(spec):
-            made = materials(settings(**json.loads(changes)))
-            records = experiment.run(made, Workdir(workdir, made.settings))
+        with launch.joined(spec):
+            made = setup(settings(**json.loads(changes)))
+            records = run_experiment(made, Workdir(workdir, made.settings))
             print("done", *(r.test for r in records))
-    except stopping.Stopped as stop:
+    except signals.Stopped as stop:
         print(stop, file=sys.stderr)
         sys.exit(stop.code)
 

@@ -7,17 +7,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.embedding_fakes import RATE, D, F, T, fake_encoder
+from tests.store.fakes import RATE, D, F, T, fake_encoder
 from tests.training.fakes import Tones, settings, tones
-from unmute_jax import event_scores, losses, metrics, parallel, probes, results
+from unmute_jax import distributed, metrics, probes, results
 from unmute_jax.config import Frames, Optimizer
 from unmute_jax.datasets import Clip
-from unmute_jax.embedding import embed
 from unmute_jax.errors import InputError
-from unmute_jax.trained import load_trained
-from unmute_jax.training import experiment, frame_scores, plan, trials
-from unmute_jax.training import inputs as inp
-from unmute_jax.training import materials as mat
+from unmute_jax.metrics.events import has_sed_eval
+from unmute_jax.results.trained import load_trained
+from unmute_jax.store.embed import embed
+from unmute_jax.training import frame_scores, losses, plan
+from unmute_jax.training.batches import ProbeData, batches, rows_in_order
+from unmute_jax.training.run import loop, run_experiment
+from unmute_jax.training.setup import Setup, check_probes, make_probes, prepare
+from unmute_jax.training.step import Trial, init_state, make_step
 from unmute_jax.training.workdir import Workdir
 
 CLASSES = 3
@@ -70,39 +73,39 @@ def chosen(**changes):
     return settings(**{**facts, **changes})
 
 
-def materials(settings, dataset=None):
+def setup(settings, dataset=None):
     dataset = dataset or spans()
-    return mat.Materials(
+    return Setup(
         settings=settings,
         dataset=dataset,
         encoder=fake_encoder(),
         protocols=dataset.protocols(),
-        probes=mat.make_probes(settings, CLASSES),
+        probes=make_probes(settings, CLASSES),
         loss=losses.make_loss(settings.loss.name),
     )
 
 
 def run(folder, made):
-    return experiment.run(made, Workdir(folder, made.settings), say=lambda _: None)
+    return run_experiment(made, Workdir(folder, made.settings), log=lambda _: None)
 
 
 @pytest.fixture(scope="module")
 def stores():
     return {
-        split: embed(fake_encoder(), spans(), split, say=lambda _: None)
+        split: embed(fake_encoder(), spans(), split, log=lambda _: None)
         for split in ("train", "validation", "test")
     }
 
 
 @pytest.fixture(scope="module")
 def clips(stores):
-    return inp.Inputs([stores["test"]], "summary", frame_rule="half")
+    return ProbeData([stores["test"]], "summary", frame_rule="half")
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("frames")
-    return run(folder, materials(chosen())), folder
+    return run(folder, setup(chosen())), folder
 
 
 def test_targets_are_those_of_the_real_steps(clips):
@@ -121,8 +124,8 @@ def test_targets_are_those_of_the_real_steps(clips):
 
 
 def test_batches_carry_steps_and_weigh_padding_with_zero(clips):
-    mesh = parallel.make_mesh(2)
-    made = list(inp.batches(clips, inp.rows_in_order(22, 9), 9, mesh))
+    mesh = distributed.make_mesh(2)
+    made = list(batches(clips, rows_in_order(22, 9), 9, mesh))
     assert [b.targets.shape for b in made] == [(10, T, CLASSES)] * 3
     assert sum(float(b.weight.sum()) for b in made) == clips.weights.sum()
     assert made[0].packed.patches.shape == (10, T, F, D)
@@ -132,9 +135,9 @@ def test_batches_carry_steps_and_weigh_padding_with_zero(clips):
 def test_the_loss_is_the_mean_over_real_steps(name, clips):
     options = {"input": "mean"} if name == "linear" else {}
     probe = probes.make_probe(name, num_classes=CLASSES, **options)
-    trial = trials.Trial(learning_rate=0.0, weight_decay=0.0, seed=0)
+    trial = Trial(learning_rate=0.0, weight_decay=0.0, seed=0)
     example = jax.tree.map(jnp.asarray, clips.read(np.arange(1)))
-    state = trials.init_state(probe, example, (trial,) * 2, Optimizer())
+    state = init_state(probe, example, (trial,) * 2, Optimizer())
     params = jax.tree.map(lambda x: x[0], state.params)
     everything = jax.tree.map(jnp.asarray, clips.read(np.arange(22)))
     frames = np.asarray(probe.apply({"params": params}, everything, method="frames"))
@@ -142,10 +145,10 @@ def test_the_loss_is_the_mean_over_real_steps(name, clips):
     wanted = losses.bce(
         jnp.asarray(frames[real]), jnp.asarray(clips.targets[real], jnp.float32)
     )
-    mesh = parallel.make_mesh(2)
-    step = trials.make_step(probe, losses.bce, 10, Optimizer(), mesh)
-    after = parallel.replicate(jax.device_get(state), mesh)
-    for batch in inp.batches(clips, inp.rows_in_order(22, 9), 9, mesh):
+    mesh = distributed.make_mesh(2)
+    step = make_step(probe, losses.bce, 10, Optimizer(), mesh)
+    after = distributed.replicate(jax.device_get(state), mesh)
+    for batch in batches(clips, rows_in_order(22, 9), 9, mesh):
         after = jax.block_until_ready(step(after, batch))
     assert after.count.tolist() == [real.sum()] * 2
     mean = after.loss_sum / after.count
@@ -158,7 +161,7 @@ def test_steps_are_learnt_and_scored(finished):
     assert len(records) == 4
     for r in records:
         assert set(r.more) >= {"clip mAP"}
-        assert ("event F1" in r.more) == event_scores.is_available()
+        assert ("event F1" in r.more) == has_sed_eval()
         assert set(r.thresholds) == {"ash", "birch", "cedar"}
     chance = np.mean([0.2, 0.25])
     best = {r.probe: r.test for r in records}
@@ -180,7 +183,7 @@ def test_the_kept_probe_gives_the_scores_of_the_record(finished, stores, clips):
         tokens = stores["test"].load()
         params, x = jax.tree.map(jnp.asarray, (trained.params, tokens))
         frames = trained.probe.apply({"params": params}, x, method="frames")
-        rows, truth = clips.judged(np.asarray(frames)[:, None])
+        rows, truth = clips.flatten_valid(np.asarray(frames)[:, None])
         found = metrics.mean_average_precision(rows[:, 0], truth).mean
         assert found == pytest.approx(record.test, abs=1e-6)
         # Asked for clips, it answers with the highest of the real steps.
@@ -191,11 +194,11 @@ def test_the_kept_probe_gives_the_scores_of_the_record(finished, stores, clips):
 
 def test_a_second_run_trains_nothing_and_the_plan_says_so(finished, monkeypatch):
     records, folder = finished
-    monkeypatch.setattr(experiment.loop, "train", None)
-    assert run(folder, materials(chosen())) == records
-    text = plan.describe(materials(chosen(probes="stats")), folder / "other")
+    monkeypatch.setattr(loop, "train", None)
+    assert run(folder, setup(chosen())) == records
+    text = plan.describe(setup(chosen(probes="stats")), folder / "other")
     assert "finished" not in text
-    assert "finished" in plan.describe(materials(chosen()), folder)
+    assert "finished" in plan.describe(setup(chosen()), folder)
 
 
 def test_thresholds_are_those_of_the_validation_steps(clips):
@@ -208,7 +211,7 @@ def test_thresholds_are_those_of_the_validation_steps(clips):
     logits[clips.weights == 0] = 9.0
     made = frame_scores.scores(logits, clips, least, ("a", "b", "c"), PLAIN)
     assert made["clip mAP"] == 1
-    if event_scores.is_available():
+    if has_sed_eval():
         assert made["event F1"] == 1
 
 
@@ -225,17 +228,17 @@ def test_a_class_without_onset_is_named(stores):
 
     plain = spans()
     weak = Weak(**{f.name: getattr(plain, f.name) for f in dataclasses.fields(plain)})
-    store = embed(fake_encoder(), weak, "test", say=lambda _: None)
-    inp.Inputs([store], "tokens")
+    store = embed(fake_encoder(), weak, "test", log=lambda _: None)
+    ProbeData([store], "tokens")
     with pytest.raises(InputError, match=r"clip '0-4' .* no onset and offset of it"):
-        inp.Inputs([store], "tokens", frame_rule="any")
+        ProbeData([store], "tokens", frame_rule="any")
 
 
 def test_what_cannot_be_trained_on_steps_is_refused_before_anything_is_loaded():
     with pytest.raises(InputError, match="'knn' is fitted to the labels of clips"):
-        mat.check_probes(chosen(probes="knn"))
+        check_probes(chosen(probes="knn"))
     with pytest.raises(InputError, match=r"class token .*probe_options\.input=mean"):
-        mat.check_probes(chosen(probes="linear"))
+        check_probes(chosen(probes="linear"))
     with pytest.raises(InputError, match="cross_entropy is for one class"):
         chosen(loss=dataclasses.replace(chosen().loss, name="cross_entropy"))
     with pytest.raises(InputError, match=r"config\.labels 'frame'"):
@@ -244,4 +247,4 @@ def test_what_cannot_be_trained_on_steps_is_refused_before_anything_is_loaded():
 
 def test_a_data_set_without_onsets_is_refused_before_any_token_is_made():
     with pytest.raises(InputError, match="esc10 has labels of whole clips"):
-        mat.prepare(chosen(dataset="esc10", encoder="logmel"))
+        prepare(chosen(dataset="esc10", encoder="logmel"))

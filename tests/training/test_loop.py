@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from tests.training.fakes import settings, store
-from unmute_jax import losses, parallel, probes, stopping
+from unmute_jax import distributed, probes
+from unmute_jax.distributed import signals
 from unmute_jax.errors import InputError
-from unmute_jax.training import inputs as inp
-from unmute_jax.training import loop
-from unmute_jax.training.trials import Trial
+from unmute_jax.training import batches, loop, losses
+from unmute_jax.training.batches import ProbeData
+from unmute_jax.training.step import Trial
 
 STACK = tuple(Trial(learning_rate=r, weight_decay=0.0, seed=0) for r in (0.03, 0.1))
 
@@ -25,11 +26,11 @@ def train(folder, *, log=lambda history: None, refit=False, **changes):
     task = loop.Task(
         name="test",
         kind="multi-label",
-        train=inp.Inputs([store("train")], "tokens"),
-        validation=None if refit else inp.Inputs([store("validation")], "tokens"),
+        train=ProbeData([store("train")], "tokens"),
+        validation=None if refit else ProbeData([store("validation")], "tokens"),
     )
     loss = losses.make_loss("asymmetric")
-    mesh = parallel.make_mesh(1)
+    mesh = distributed.make_mesh(1)
     return loop.train(task, probe, STACK, loss, chosen, mesh, folder, log)
 
 
@@ -123,15 +124,17 @@ def test_a_refit_looks_at_no_validation_split(tmp_path):
 
 def test_logits_keep_the_order_of_the_clips_on_any_device_count(tmp_path):
     trained = train(tmp_path, epochs=1)
-    clips = inp.Inputs([store("test")], "tokens")
+    clips = ProbeData([store("test")], "tokens")
     probe = probes.make_probe("protobin", num_classes=3)
     made = [
         loop.logits(
             probe,
-            parallel.replicate(jax.device_get(trained.params), parallel.make_mesh(n)),
+            distributed.replicate(
+                jax.device_get(trained.params), distributed.make_mesh(n)
+            ),
             clips,
             size,
-            parallel.make_mesh(n),
+            distributed.make_mesh(n),
         )
         for n, size in ((1, 22), (1, 5), (2, 5))
     ]
@@ -146,8 +149,8 @@ def test_a_signal_ends_the_step_saves_and_the_rerun_goes_on(
 ):
     undisturbed = train(tmp_path / "a")
     # Four steps are an epoch: the signal comes in the middle of the second one.
-    monkeypatch.setattr(inp, "STRETCH", 2)
-    moves, taken = loop._moves, []
+    monkeypatch.setattr(batches, "STRETCH", 2)
+    moves, taken = loop._steps, []
 
     def signalling(*arguments):
         for step, move in moves(*arguments):
@@ -157,11 +160,11 @@ def test_a_signal_ends_the_step_saves_and_the_rerun_goes_on(
             yield step, move
 
     monkeypatch.setattr(loop, "_moves", signalling)
-    handlers = [signal.getsignal(s) for s in stopping.SIGNALS]
-    with pytest.raises(stopping.Stopped, match="goes on from step 6 of test") as stop:
+    handlers = [signal.getsignal(s) for s in signals.SIGNALS]
+    with pytest.raises(signals.Stopped, match="goes on from step 6 of test") as stop:
         train(tmp_path / "b")
     assert stop.value.code == 128 + signum
-    assert [signal.getsignal(s) for s in stopping.SIGNALS] == handlers
+    assert [signal.getsignal(s) for s in signals.SIGNALS] == handlers
     assert_equal(train(tmp_path / "b"), undisturbed)
     assert taken == [2, 4, 6, 8, 10, 12, 14, 16]
 
@@ -175,7 +178,7 @@ def test_a_signal_in_an_epoch_without_evaluation_is_heard_too(tmp_path, monkeypa
         return ending(*arguments)
 
     monkeypatch.setattr(loop, "_end_epoch", signalling)
-    with pytest.raises(stopping.Stopped, match="step 4 of test"):
+    with pytest.raises(signals.Stopped, match="step 4 of test"):
         train(tmp_path / "b", epochs=2, eval_every=2)
     monkeypatch.undo()
     assert_equal(train(tmp_path / "b", epochs=2, eval_every=2), undisturbed)
@@ -183,12 +186,13 @@ def test_a_signal_in_an_epoch_without_evaluation_is_heard_too(tmp_path, monkeypa
 
 def test_trials_that_were_shared_out_go_on_on_other_devices(tmp_path):
     def spread_on(devices, folder, epochs):
-        task = loop.Task("test", "multi-label", inp.Inputs([store()], "tokens"), None)
+        task = loop.Task("test", "multi-label", ProbeData([store()], "tokens"), None)
         stack = (*STACK, Trial(learning_rate=0.3, weight_decay=0.0, seed=1))
         return loop.train(
             task, probes.make_probe("linear", num_classes=3), stack,
             losses.make_loss("asymmetric"), settings(epochs=2),
-            parallel.make_mesh(devices), folder, epochs=epochs, spread=devices > 1,
+            distributed.make_mesh(devices), folder, epochs=epochs,
+            shard_trials=devices > 1,
         )  # fmt: skip
 
     undisturbed = spread_on(1, tmp_path / "a", 2).params

@@ -6,11 +6,12 @@ import jax
 import numpy as np
 import pytest
 
-from tests.training.fakes import materials, settings, store
-from unmute_jax import parallel
+from tests.training.fakes import settings, setup, store
+from unmute_jax import distributed
 from unmute_jax.config import Experiment, Sweep
-from unmute_jax.training import plan, search
-from unmute_jax.training.inputs import Inputs
+from unmute_jax.training import plan
+from unmute_jax.training.batches import ProbeData
+from unmute_jax.training.search.halving import rung_epochs
 
 
 def test_a_search_costs_what_its_stopped_trials_ran_and_its_repeats():
@@ -24,7 +25,7 @@ def test_a_search_costs_what_its_stopped_trials_ran_and_its_repeats():
     whole = 50 * (1 / 9 + 1 / 3 * (1 / 3 - 1 / 9) + 1 / 9 * (1 - 1 / 3))
     assert trainings(halvings=2, reduction=3) == pytest.approx(whole + 5)
     # Of two epochs a ninth is none, and a third the first one.
-    assert search.rungs(2, 2, 3) == (1, 2)
+    assert rung_epochs(2, 2, 3) == (1, 2)
     assert trainings(2, halvings=2) == pytest.approx(50 * (1 / 2 + 1 / 3 / 2) + 5)
     assert plan.trainings_of(Experiment(seeds=5)) == 7 + 4
 
@@ -33,13 +34,13 @@ def told(monkeypatch, folder, width=6, **changes):
     """The plan of a run whose steps take a second for each trial; stacks measured."""
     measured = []
 
-    def step_seconds(materials, probe, mesh, count, *, spread=False):
-        measured.append((count, spread))
+    def step_seconds(setup, probe, mesh, count, *, shard_trials=False):
+        measured.append((count, shard_trials))
         return 1.0 * count, 77
 
     monkeypatch.setattr(plan, "step_seconds", step_seconds)
-    monkeypatch.setattr(plan.stacking, "trials_at_once", lambda *chosen: width)
-    made = materials(settings(probes="linear", **changes))
+    monkeypatch.setattr(plan, "trials_at_once", lambda *chosen: width)
+    made = setup(settings(probes="linear", **changes))
     return plan.describe(made, folder), measured
 
 
@@ -78,7 +79,7 @@ def test_the_plan_of_rates_counts_them_and_the_seeds(monkeypatch, tmp_path):
 
 
 def test_a_sweep_is_measured_on_this_machine(tmp_path):
-    made = materials(settings(probes="linear", search="sweep", epochs=9))
+    made = setup(settings(probes="linear", search="sweep", epochs=9))
     text = plan.describe(made, tmp_path / "new")
     width = re.search(r"room for ([\d,]+) in memory", text)
     assert int(width[1].replace(",", "")) > 1
@@ -91,13 +92,13 @@ def test_a_sweep_is_measured_on_this_machine(tmp_path):
 @pytest.mark.parametrize("labels", ["clip", "frames"])
 @pytest.mark.parametrize("name", ["linear", "protobin", "cgp"])
 def test_zeros_are_like_the_tokens_that_are_to_come(name, labels):
-    made = materials(settings(probes=name, labels=labels))
+    made = setup(settings(probes=name, labels=labels))
     probe, rule = made.probes[name], made.settings.frame_rule
-    reads_layers = probe.reads == "layers"
-    real = Inputs([store(layers=reads_layers)], probe.reads, frame_rule=rule)
+    reads_layers = probe.input_kind == "layers"
+    real = ProbeData([store(layers=reads_layers)], probe.input_kind, frame_rule=rule)
     zeros = plan.Zeros(made, probe, len(real))
     assert len(zeros) == len(real)
-    assert zeros.on_devices(parallel.make_mesh(1)) is None
+    assert zeros.on_devices(distributed.make_mesh(1)) is None
 
     def sizes(clips):
         targets = clips.targets.astype(np.float32)  # As all do who read them.

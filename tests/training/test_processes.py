@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from unmute_jax import processes, results
+from unmute_jax import results
+from unmute_jax.distributed import launch
 
 CHANGES = {"epochs": 2, "probes": "protobin", "seeds": 1}
 
@@ -132,7 +133,7 @@ def test_stopped_and_lost_processes_end_all_and_any_number_goes_on(
         ended = run(cache, tmp_path, signalled)
         assert ended[victim][0] == -signal.SIGKILL
         code, _, lines = ended[1 - victim]
-        assert code == processes.LOST, lines
+        assert code == launch.LOST, lines
         assert len(lines) == 1
         assert lines[0].startswith(f"error: process {victim} of 2 was lost")
     # Four processes of one device each go on, until the last of them is signalled.

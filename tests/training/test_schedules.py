@@ -7,7 +7,7 @@ import pytest
 from tests.golden import FOLDER, assert_close, read
 from unmute_jax.config import Experiment, Optimizer
 from unmute_jax.errors import InputError
-from unmute_jax.training.schedules import learning_rate
+from unmute_jax.training.optimizer import learning_rate
 
 CASE = read(FOLDER / "probes" / "schedules.npz")
 

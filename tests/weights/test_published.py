@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 from tests import golden
-from unmute_jax.caches import VARIABLE, cache_dir
 from unmute_jax.encoders import list_encoders, load_encoder
 from unmute_jax.errors import InputError
-from unmute_jax.weights.fetching import fetch
+from unmute_jax.io import VARIABLE, cache_dir, fetch
 from unmute_jax.weights.files import read_weights
 from unmute_jax.weights.published import ENDPOINT_VARIABLE, PUBLISHED, find_weights
 from unmute_jax.weights.published_list import Published

@@ -11,7 +11,7 @@ from unmute_jax.datasets.dataset import Clip, ClipSource, Dataset, Protocol
 from unmute_jax.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
-    from unmute_jax.datasets.facts import Facts
+    from unmute_jax.datasets.info import DatasetInfo
 
 __all__ = [
     "Clip",
@@ -60,7 +60,7 @@ def list_datasets() -> list[str]:
     return sorted(_BUILDERS)
 
 
-def all_facts() -> "list[Facts]":
+def all_facts() -> "list[DatasetInfo]":
     """What is known of every data set before its files are read."""
     modules = dict.fromkeys(module for module, *_ in _BUILDERS.values())
     code = [importlib.import_module(f"unmute_jax.datasets.{name}") for name in modules]
@@ -76,7 +76,7 @@ def load_dataset(
 ) -> Dataset:
     """Finds a data set, prepares it if that was not done before, and opens it.
 
-    What is prepared lies in the cache (`unmute_jax.caches`) under a hash of all that
+    What is prepared lies in the cache (`unmute_jax.io`) under a hash of all that
     determines its content; the next call with the same arguments only opens it.
 
     Args:

@@ -7,14 +7,11 @@ import os
 import pathlib
 import shutil
 import tarfile
-import urllib.error
-import urllib.request
-import zipfile
 import zlib
 
-from unmute_jax.caches import cache_dir
+from unmute_jax.console import progress
 from unmute_jax.errors import InputError
-from unmute_jax.progress import progress
+from unmute_jax.io import cache_dir
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2")
 
@@ -24,49 +21,6 @@ _MEGABYTE = 10**6
 def is_tar(path: pathlib.Path) -> bool:
     """Whether the name of a file is that of a tar archive."""
     return path.name.endswith(TAR_SUFFIXES)
-
-
-def download(
-    url: str, target: pathlib.Path, *, megabytes: int, md5: str | None = None
-) -> None:
-    """Fetches a file; `target` appears only when all of it is there.
-
-    Args:
-        url: What to fetch.
-        target: Where it goes; its suffix says what must come.
-        megabytes: Its usual size, for the progress where the server does not tell.
-        md5: Of the whole file, where its publisher tells.
-
-    Raises:
-        OSError: It could not be fetched, or what came is not what should have come.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f"{target.name}.{os.getpid()}.part")
-    seen = hashlib.md5(usedforsecurity=False)
-    try:
-        with (
-            urllib.request.urlopen(url, timeout=30) as page,
-            partial.open("wb") as file,
-        ):
-            length = page.headers.get("Content-Length")
-            total = int(length) // _MEGABYTE if length else megabytes
-            with progress(f"fetching {url}", total, unit="MB") as advance:
-                while chunk := page.read(_MEGABYTE):
-                    file.write(chunk)
-                    seen.update(chunk)
-                    advance(1)
-            if length and file.tell() < int(length):
-                raise OSError(f"{file.tell()} of {length} bytes came")
-        if md5 and seen.hexdigest() != md5:
-            raise OSError(f"its MD5 is {seen.hexdigest()}, not {md5}")
-        if target.suffix == ".zip" and not zipfile.is_zipfile(partial):
-            raise OSError("what came is not a whole zip archive")
-        partial.replace(target)
-    except urllib.error.HTTPError as error:
-        error.close()  # It holds the connection.
-        raise OSError(f"HTTP {error.code}: {error.reason}") from None
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def unpack(archive: pathlib.Path) -> pathlib.Path:

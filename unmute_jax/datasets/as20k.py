@@ -21,17 +21,17 @@ import pathlib
 import re
 from collections.abc import Iterable
 
-from unmute_jax import audioset
-from unmute_jax.audio import SUFFIXES
+from unmute_jax.audio.decode import SUFFIXES
+from unmute_jax.datasets import audioset_labels
 from unmute_jax.datasets.base import OnBad
-from unmute_jax.datasets.facts import Facts, obtain
 from unmute_jax.datasets.file_builder import Entry, FileBuilder, Splits
 from unmute_jax.datasets.files import Files, Folder
 from unmute_jax.datasets.finding import find_files
+from unmute_jax.datasets.info import DatasetInfo, obtain
 from unmute_jax.datasets.parquet import AudioRows
 from unmute_jax.datasets.tables import read_table
 
-_ROWS = Facts(
+_ROWS = DatasetInfo(
     name="as20k",
     title="AudioSet balanced (agkphysics/AudioSet)",
     task="multi-label",
@@ -78,7 +78,7 @@ class AudioSet(FileBuilder):
     """The rows of the copy on Hugging Face."""
 
     facts = _ROWS
-    classes = tuple(audioset.classes().values())
+    classes = tuple(audioset_labels.classes().values())
 
     def __init__(self, rows: AudioRows, *, on_bad: OnBad):
         self._rows = rows
@@ -156,5 +156,5 @@ def _find_segments(place: pathlib.Path) -> Files | None:
 def _labels(
     builder: FileBuilder, identifiers: Iterable[str], where: str
 ) -> tuple[int, ...]:
-    names = audioset.classes()
+    names = audioset_labels.classes()
     return builder.labels_of((names.get(mid, mid) for mid in identifiers), where)

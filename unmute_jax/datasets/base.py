@@ -21,11 +21,11 @@ import tensorflow_datasets as tfds
 from absl import logging
 from jaxtyping import Float
 
-from unmute_jax.audio import RESAMPLER
-from unmute_jax.caches import cache_dir
+from unmute_jax.audio.resample import RESAMPLER
+from unmute_jax.console import progress
 from unmute_jax.datasets.dataset import Dataset, Protocol, Task
 from unmute_jax.errors import InputError
-from unmute_jax.progress import progress
+from unmute_jax.io import cache_dir
 
 OnBad = Literal["fail", "skip"]
 T = TypeVar("T")

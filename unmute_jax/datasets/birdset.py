@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from unmute_jax.audio import pad_or_crop
+from unmute_jax.audio.resample import pad_or_crop
 from unmute_jax.datasets import few_shot, mixup
 from unmute_jax.datasets.base import OnBad
 from unmute_jax.datasets.birdset_subsets import (
@@ -35,10 +35,10 @@ from unmute_jax.datasets.birdset_subsets import (
     facts_of,
     few_of,
 )
-from unmute_jax.datasets.facts import Facts, obtain
 from unmute_jax.datasets.file_builder import Entry, FileBuilder, Splits
 from unmute_jax.datasets.files import Files
 from unmute_jax.datasets.finding import find_all
+from unmute_jax.datasets.info import DatasetInfo, obtain
 from unmute_jax.datasets.parquet import read_rows
 from unmute_jax.errors import InputError
 
@@ -63,7 +63,7 @@ class BirdSet(FileBuilder):
     def __init__(
         self,
         files: Files,
-        facts: Facts,
+        facts: DatasetInfo,
         subset: str,
         *,
         shots: int,

@@ -8,7 +8,7 @@ import functools
 import importlib.resources
 
 from unmute_jax.datasets import few_shot
-from unmute_jax.datasets.facts import Download, Facts
+from unmute_jax.datasets.info import DatasetInfo, Download
 
 RATE = 32_000
 # Of fewer shots, a fifth of every class is none.
@@ -36,13 +36,13 @@ def classes_of(subset: str) -> tuple[str, ...]:
     return tuple(row["code"] for row in rows if row["subset"] == subset)
 
 
-def facts_of(subset: str) -> Facts:
+def facts_of(subset: str) -> DatasetInfo:
     """Of a subset with all of its recordings."""
     train, test, shards, place = SUBSETS[subset]
     names = [f"{subset}_metadata_train.parquet", f"{subset}_metadata_test_5s.parquet"]
     names += [f"{subset}_train_shard_{n:04d}.tar.gz" for n in range(1, shards + 1)]
     names += [f"{subset}_test5s_shard_0001.tar.gz"]
-    return Facts(
+    return DatasetInfo(
         name=subset.lower(),
         title=f"BirdSet {subset} ({place})",
         task="multi-label",
@@ -67,7 +67,7 @@ def facts_of(subset: str) -> Facts:
     )
 
 
-def few_of(facts: Facts, shots: int) -> Facts:
+def few_of(facts: DatasetInfo, shots: int) -> DatasetInfo:
     """Of a few clips of each class."""
     selects = "a fifth of it" if shots >= FEWEST_TO_SPLIT else "one more per class"
     return dataclasses.replace(

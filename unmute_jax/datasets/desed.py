@@ -21,15 +21,15 @@ import re
 from collections.abc import Sequence
 
 from unmute_jax.datasets.base import OnBad
-from unmute_jax.datasets.facts import Facts, obtain
 from unmute_jax.datasets.file_builder import Entry, Event, FileBuilder, Splits
 from unmute_jax.datasets.files import Files
 from unmute_jax.datasets.finding import find_all
+from unmute_jax.datasets.info import DatasetInfo, obtain
 from unmute_jax.datasets.tables import Line, read_table
 from unmute_jax.errors import InputError
 
 FACTS = (
-    Facts(
+    DatasetInfo(
         name="desed",
         title="DESED",
         task="multi-label",
@@ -53,7 +53,7 @@ FACTS = (
         longest=10.0,
         is_strong=True,
     ),
-    Facts(
+    DatasetInfo(
         name="desed/fl",
         title="IDMT-DESED-FL",
         task="multi-label",
@@ -114,7 +114,7 @@ class Desed(FileBuilder):
 
     classes = CLASSES
 
-    def __init__(self, files: Files, facts: Facts, *, on_bad: OnBad):
+    def __init__(self, files: Files, facts: DatasetInfo, *, on_bad: OnBad):
         self.facts = facts
         # Nobody can be asked for videos that were taken down.
         self.may_lack_files = facts.name == "desed"
@@ -238,12 +238,12 @@ def fl(
 
 
 def _made(
-    facts: Facts, data_dir: str | os.PathLike[str] | None, on_bad: OnBad
+    facts: DatasetInfo, data_dir: str | os.PathLike[str] | None, on_bad: OnBad
 ) -> FileBuilder:
     files = obtain(facts, data_dir, lambda place: _find(place, facts))
     return Desed(files, facts, on_bad=on_bad)
 
 
-def _find(place: pathlib.Path, facts: Facts) -> Files | None:
+def _find(place: pathlib.Path, facts: DatasetInfo) -> Files | None:
     files = find_all(place, _MARKERS[facts.name], ("*.zip", "*.tar.gz"))
     return files if files and files.names("metadata") else None

@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from unmute_jax.audio import decode_audio, resample
+from unmute_jax.audio.decode import decode_audio
+from unmute_jax.audio.resample import resample
 from unmute_jax.datasets.base import ClipBuilder, OnBad, Recording
 from unmute_jax.datasets.dataset import Protocol
-from unmute_jax.datasets.facts import Download, Facts, obtain
 from unmute_jax.datasets.files import Files, Folder
 from unmute_jax.datasets.finding import find_files
+from unmute_jax.datasets.info import DatasetInfo, Download, obtain
 from unmute_jax.datasets.tables import Line, read_table
 from unmute_jax.errors import InputError
 
@@ -46,7 +47,7 @@ ESC10_TARGETS = (0, 1, 10, 11, 12, 20, 21, 38, 40, 41)
 CLIPS_PER_CLASS = 40
 
 FACTS = (
-    Facts(
+    DatasetInfo(
         name="esc50",
         title="ESC-50",
         task="single-label",
@@ -72,7 +73,7 @@ FACTS = (
             "work from embedded clips",
         ),
     ),
-    Facts(
+    DatasetInfo(
         name="esc10",
         title="ESC-10",
         task="single-label",

@@ -14,11 +14,11 @@ import tensorflow_datasets as tfds
 from unmute_jax.datasets import esc50, mixing
 from unmute_jax.datasets.base import ClipBuilder, OnBad, Recording
 from unmute_jax.datasets.dataset import Protocol
-from unmute_jax.datasets.facts import Facts
+from unmute_jax.datasets.info import DatasetInfo
 from unmute_jax.errors import InputError
 
 FACTS = (
-    Facts(
+    DatasetInfo(
         name="esc_mix",
         title="ESC-mix, mixtures of ESC-10",
         task="multi-label",

@@ -1,9 +1,9 @@
 """What builders share that read published files: a layout and a label rule remain.
 
-A subclass names its `Facts` and says in `layout` which file is which clip. Everything
-else is here: rows that name a clip again are dropped and counted, official sizes are
-compared, a validation split is made by rule where there is none, and clips are read,
-cropped and brought to one sample rate.
+A subclass names its `DatasetInfo` and says in `layout` which file is which clip.
+Everything else is here: rows that name a clip again are dropped and counted, official
+sizes are compared, a validation split is made by rule where there is none, and clips
+are read, cropped and brought to one sample rate.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ import numpy as np
 import tensorflow_datasets as tfds
 from jaxtyping import Float
 
-from unmute_jax.audio import decode_audio, resample
+from unmute_jax.audio.decode import decode_audio
+from unmute_jax.audio.resample import resample
 from unmute_jax.datasets.base import ClipBuilder, OnBad, Recording
 from unmute_jax.datasets.dataset import Protocol
-from unmute_jax.datasets.facts import Facts
 from unmute_jax.datasets.files import Files
+from unmute_jax.datasets.info import DatasetInfo
 from unmute_jax.datasets.splitting import split_by_rule
 from unmute_jax.errors import InputError, unknown_name
 
@@ -70,7 +71,7 @@ class FileBuilder(ClipBuilder):
     """
 
     VERSION = tfds.core.Version("1.0.0")
-    facts: Facts
+    facts: DatasetInfo
     may_lack_files = False
 
     def __init__(self, files: Files, *, on_bad: OnBad):

@@ -14,15 +14,15 @@ import os
 import pathlib
 
 from unmute_jax.datasets.base import OnBad
-from unmute_jax.datasets.facts import Facts, obtain
 from unmute_jax.datasets.file_builder import Entry, FileBuilder, Splits
 from unmute_jax.datasets.files import Files
 from unmute_jax.datasets.finding import find_parts
+from unmute_jax.datasets.info import DatasetInfo, obtain
 from unmute_jax.datasets.tables import Line, read_table
 from unmute_jax.errors import InputError
 
 FACTS = (
-    Facts(
+    DatasetInfo(
         name="fsd50k",
         title="FSD50K",
         task="multi-label",

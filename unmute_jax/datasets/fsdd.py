@@ -12,13 +12,13 @@ import pathlib
 import re
 
 from unmute_jax.datasets.base import OnBad
-from unmute_jax.datasets.facts import Download, Facts, obtain
 from unmute_jax.datasets.file_builder import Entry, FileBuilder, Splits
 from unmute_jax.datasets.files import Files
 from unmute_jax.datasets.finding import find_files
+from unmute_jax.datasets.info import DatasetInfo, Download, obtain
 
 FACTS = (
-    Facts(
+    DatasetInfo(
         name="fsdd",
         title="Free Spoken Digit Dataset",
         task="single-label",

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from unmute_jax.audio import pad_or_crop
+from unmute_jax.audio.resample import pad_or_crop
 from unmute_jax.datasets.file_builder import Entry
 
 PROBABILITY = 0.9

@@ -26,7 +26,8 @@ from typing import Any
 import soundfile as sf
 import tensorflow_datasets as tfds
 
-from unmute_jax.audio import SUFFIXES, decode_audio, resample
+from unmute_jax.audio.decode import SUFFIXES, decode_audio
+from unmute_jax.audio.resample import resample
 from unmute_jax.datasets.base import ClipBuilder, OnBad, Recording
 from unmute_jax.datasets.dataset import Protocol
 from unmute_jax.datasets.files import Folder

@@ -17,12 +17,12 @@ import pathlib
 import re
 from collections.abc import Iterator
 
-from unmute_jax.audio import decode_audio
+from unmute_jax.audio.decode import decode_audio
 from unmute_jax.datasets.base import OnBad
-from unmute_jax.datasets.facts import Download, Facts, obtain
 from unmute_jax.datasets.file_builder import Entry, FileBuilder, Splits
 from unmute_jax.datasets.files import Files, Joined, Mounted
 from unmute_jax.datasets.finding import find_files
+from unmute_jax.datasets.info import DatasetInfo, Download, obtain
 from unmute_jax.datasets.tables import read_text
 from unmute_jax.errors import InputError
 
@@ -49,7 +49,7 @@ _TEST_FOLDER = "twelve_class_test"
 _RATE = 16_000
 
 FACTS = (
-    Facts(
+    DatasetInfo(
         name="sc2",
         title="Speech Commands v0.02",
         task="single-label",
@@ -65,7 +65,7 @@ FACTS = (
         downloads=(_WORDS,),
         sample_rate=_RATE,
     ),
-    Facts(
+    DatasetInfo(
         name="sc2/twelve",
         title="Speech Commands v0.02, twelve classes",
         task="single-label",

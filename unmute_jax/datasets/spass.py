@@ -17,10 +17,10 @@ import pathlib
 from collections.abc import Sequence
 
 from unmute_jax.datasets.base import OnBad
-from unmute_jax.datasets.facts import Facts, obtain
 from unmute_jax.datasets.file_builder import Entry, FileBuilder, Splits
 from unmute_jax.datasets.files import Files
 from unmute_jax.datasets.finding import find_parts
+from unmute_jax.datasets.info import DatasetInfo, obtain
 from unmute_jax.datasets.tables import read_table
 
 CLASSES = tuple(
@@ -43,7 +43,7 @@ CLIPS_PER_SCENE = 5000
 # Shares of a scene, in the order of names.
 TRAIN, VALIDATION = 0.70, 0.05
 
-_POOLED = Facts(
+_POOLED = DatasetInfo(
     name="spass",
     title="SPASS, five scenes",
     task="multi-label",
@@ -68,7 +68,7 @@ _POOLED = Facts(
 )
 
 
-def _of_scene(scene: str) -> Facts:
+def _of_scene(scene: str) -> DatasetInfo:
     return dataclasses.replace(
         _POOLED,
         name=f"spass/{scene}",
@@ -98,7 +98,7 @@ class Spass(FileBuilder):
     """
 
     def __init__(
-        self, files: Files, facts: Facts, scenes: Sequence[str], *, on_bad: OnBad
+        self, files: Files, facts: DatasetInfo, scenes: Sequence[str], *, on_bad: OnBad
     ):
         self.facts = facts
         self._scenes = scenes

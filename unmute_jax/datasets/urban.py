@@ -12,17 +12,17 @@ import os
 import pathlib
 
 from unmute_jax.datasets.base import OnBad
-from unmute_jax.datasets.facts import Download, Facts, obtain
 from unmute_jax.datasets.file_builder import Entry, Event, FileBuilder, Splits
 from unmute_jax.datasets.files import Files
 from unmute_jax.datasets.finding import find_files
+from unmute_jax.datasets.info import DatasetInfo, Download, obtain
 from unmute_jax.datasets.tables import read_text
 from unmute_jax.errors import InputError
 
 _TAR = "URBAN-SED_v2.0.0.tar.gz"
 
 FACTS = (
-    Facts(
+    DatasetInfo(
         name="urban",
         title="URBAN-SED v2.0.0",
         task="multi-label",

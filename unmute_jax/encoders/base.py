@@ -14,9 +14,10 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
-from unmute_jax import parallel
+from unmute_jax import distributed
 from unmute_jax.errors import InputError
-from unmute_jax.tokens import Arr, Tokens
+from unmute_jax.ops.arrays import Arr
+from unmute_jax.tokens import Tokens
 
 Params = Any
 
@@ -139,13 +140,13 @@ class Encoder(TokenSource):
         What it is given is not looked at, unlike what `__call__` is. `all_layers` is
         for encoders that have `num_layers`.
         """
-        params = parallel.replicate(self.params, mesh)
+        params = distributed.replicate(self.params, mesh)
         wishes = {"all_layers": True} if all_layers else {}
 
         def run(
             waveform: Float[np.ndarray, "B S"], lengths: Int[np.ndarray, "B"]
         ) -> Tokens:
-            clips = parallel.shard((waveform, lengths), mesh)
+            clips = distributed.shard((waveform, lengths), mesh)
             return self._apply(params, *clips, **wishes)
 
         return run

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from unmute_jax.audio.kaldi import KaldiFbank, frame_mask, kaldi_fbank
 from unmute_jax.encoders.base import Params
 from unmute_jax.encoders.beats_network import BeatsNetwork
 from unmute_jax.encoders.framing import Extent, Framing
@@ -22,8 +23,7 @@ from unmute_jax.encoders.spectrogram_encoder import (
     SpectrogramEncoder,
     mean_tokens,
 )
-from unmute_jax.frontends import KaldiFbank, frame_mask, kaldi_fbank
-from unmute_jax.portions import in_portions
+from unmute_jax.ops.chunked import map_in_chunks
 from unmute_jax.tokens import Tokens
 from unmute_jax.weights import beats as checkpoints
 from unmute_jax.weights.beats import BANDS, PATCH
@@ -110,7 +110,7 @@ class BeatsEncoder(SpectrogramEncoder):
             outputs = self.network.apply({"params": params}, spectrogram, keys)
             return cast(list[Array], outputs)[0 if all_layers else -1 :]
 
-        outputs = in_portions(
+        outputs = map_in_chunks(
             run, params, (spectrogram, keys), size=TOKENS_AT_ONCE // (grid[1] * grid[2])
         )
         maps = [x.reshape(*grid, -1) for x in outputs]

@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from unmute_jax.audio.kaldi import frame_mask
+from unmute_jax.audio.mel import Clamp, mel_decibels
 from unmute_jax.encoders.base import Params
 from unmute_jax.encoders.dasheng_network import DashengNetwork
 from unmute_jax.encoders.framing import Extent, Framing
@@ -23,9 +25,7 @@ from unmute_jax.encoders.spectrogram_encoder import (
     mean_tokens,
 )
 from unmute_jax.errors import InputError, unknown_name
-from unmute_jax.frontends import frame_mask
-from unmute_jax.mel_decibels import Clamp, mel_decibels
-from unmute_jax.portions import in_portions
+from unmute_jax.ops.chunked import map_in_chunks
 from unmute_jax.tokens import Tokens
 from unmute_jax.weights import dasheng as checkpoints
 from unmute_jax.weights.dasheng import FRAMES, MEL, PUBLISHED_SIZES
@@ -128,7 +128,7 @@ class DashengEncoder(SpectrogramEncoder):
             outputs = self.network.apply({"params": params}, spectrogram, keys)
             return cast(list[Array], outputs)[0 if all_layers else -1 :]
 
-        outputs = in_portions(
+        outputs = map_in_chunks(
             run, params, (spectrogram, keys), size=TOKENS_AT_ONCE // steps
         )
         *blocks, patches = [x[:, :, None] for x in outputs]

@@ -30,13 +30,12 @@ from typing import Any
 
 import numpy as np
 
-from unmute_jax.caches import cache_dir
+from unmute_jax.console import progress
 from unmute_jax.encoders.base import Geometry, TokenSource
 from unmute_jax.encoders.exported_files import SUFFIXES, TokenFile, open_file
 from unmute_jax.encoders.token_arrays import as_tokens, check_edges
 from unmute_jax.errors import InputError, unknown_name
-from unmute_jax.files import write_atomically
-from unmute_jax.progress import progress
+from unmute_jax.io import cache_dir, write_atomically
 from unmute_jax.tokens import Tokens
 
 FACTS = "tokens.json"

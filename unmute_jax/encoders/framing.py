@@ -49,9 +49,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from unmute_jax.audio.kaldi import zero_behind
 from unmute_jax.errors import InputError, unknown_name
-from unmute_jax.frontends import zero_behind
-from unmute_jax.tokens import Arr, Tokens
+from unmute_jax.ops.arrays import Arr
+from unmute_jax.tokens import Tokens
 
 POLICIES = ("pad", "repeat", "crop", "window")
 

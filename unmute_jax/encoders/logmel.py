@@ -15,11 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from unmute_jax.audio.kaldi import KaldiFbank, kaldi_fbank, zero_behind
 from unmute_jax.encoders.base import Params
 from unmute_jax.encoders.framing import Extent, Framing
 from unmute_jax.encoders.spectrogram_encoder import SpectrogramEncoder, mean_tokens
 from unmute_jax.errors import InputError
-from unmute_jax.frontends import KaldiFbank, kaldi_fbank, zero_behind
 from unmute_jax.tokens import Tokens
 
 FBANK = KaldiFbank()

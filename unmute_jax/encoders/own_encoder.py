@@ -13,11 +13,12 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float, Int
 
-from unmute_jax import parallel
+from unmute_jax import distributed
 from unmute_jax.encoders.base import Encoder, Geometry, Params
 from unmute_jax.encoders.token_arrays import as_tokens
 from unmute_jax.errors import InputError
-from unmute_jax.tokens import Arr, Tokens
+from unmute_jax.ops.arrays import Arr
+from unmute_jax.tokens import Tokens
 
 
 def takes_params(theirs: Any) -> bool:
@@ -145,7 +146,7 @@ class HostEncoder(OwnEncoder):
         def run(
             waveform: Float[np.ndarray, "B S"], lengths: Int[np.ndarray, "B"]
         ) -> Tokens:
-            return parallel.shard(self._run(waveform, lengths), mesh)
+            return distributed.shard(self._run(waveform, lengths), mesh)
 
         return run
 

@@ -1,7 +1,7 @@
 """Encoders that multiply in bfloat16: less exact, faster on devices that can do it.
 
 How much the tokens of real sounds change, untrained networks of base size, 10 s clips
-(`python -m experiments.measure_precision`): root mean square of the difference over
+(`python -m experiments.benchmarks.precision`): root mean square of the difference over
 that of the tokens, largest difference over the same, and the least cosine of a token
 with itself:
 

@@ -12,11 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from unmute_jax.audio.kaldi import frame_mask
 from unmute_jax.encoders.base import Encoder, Geometry, Params
 from unmute_jax.encoders.framing import Extent, Framing, join
 from unmute_jax.errors import InputError
-from unmute_jax.frontends import frame_mask
-from unmute_jax.tokens import Arr, Tokens, mean_token
+from unmute_jax.ops.arrays import Arr
+from unmute_jax.tokens import Tokens, mean_token
 
 # How many tokens of several clips go through a network together on a CPU: fewer would
 # read its weights for too little, more would not stay in the cache.

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from unmute_jax.audio.kaldi import KaldiFbank, kaldi_fbank, zero_behind
 from unmute_jax.encoders.base import Params
 from unmute_jax.encoders.framing import Extent
 from unmute_jax.encoders.spectrogram_encoder import (
@@ -20,8 +21,7 @@ from unmute_jax.encoders.spectrogram_encoder import (
     SpectrogramEncoder,
 )
 from unmute_jax.encoders.vit_network import VitNetwork
-from unmute_jax.frontends import KaldiFbank, kaldi_fbank, zero_behind
-from unmute_jax.portions import in_portions
+from unmute_jax.ops.chunked import map_in_chunks
 from unmute_jax.tokens import Tokens
 from unmute_jax.weights.vit import BANDS, PATCH
 
@@ -127,7 +127,7 @@ class VitEncoder(SpectrogramEncoder):
             layers, last = cast(tuple[list[Array], Array], encoded)
             return layers if all_layers else [], last
 
-        layers, last = in_portions(
+        layers, last = map_in_chunks(
             run, params, (spectrogram,), size=TOKENS_AT_ONCE // (1 + t * BANDS)
         )
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from unmute_jax.ops.winners import chunk_bytes
+from unmute_jax.ops.argmax_search import chunk_bytes
 
 
 def convolve(

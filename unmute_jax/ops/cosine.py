@@ -24,9 +24,9 @@ from jax import lax
 from jax.custom_batching import custom_vmap
 from jaxtyping import Array, Bool, Float
 
+from unmute_jax.ops.argmax_search import one_by_one, search
+from unmute_jax.ops.arrays import NORM_EPS
 from unmute_jax.ops.exact import as_floats, as_stored, bank_type
-from unmute_jax.ops.winners import one_by_one, search
-from unmute_jax.tokens import NORM_EPS
 
 
 def max_cosine(
@@ -85,7 +85,7 @@ def max_product(
     return best[0]
 
 
-class ProductRange(NamedTuple):
+class MinMeanMax(NamedTuple):
     """The products of each vector with the tokens of a clip, in three numbers."""
 
     smallest: Float[Array, "B P"]
@@ -98,7 +98,7 @@ def product_range(
     scale: Float[Array, "B N"],
     mask: Bool[Array, "B N"],
     vectors: Float[Array, "P D"],
-) -> ProductRange:
+) -> MinMeanMax:
     """The smallest, mean and largest `scale_n * (token_n . vector_p)` over positions.
 
     Smallest and largest come from one product; what is said at `max_cosine` holds for
@@ -118,7 +118,7 @@ def product_range(
     precision = lax.Precision.HIGHEST
     mean = jnp.einsum("bn,bnd->bd", share, real, precision=precision)
     mean = jnp.einsum("bd,pd->bp", mean, vectors, precision=precision)
-    return ProductRange(-best[1], mean, best[0])
+    return MinMeanMax(-best[1], mean, best[0])
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))

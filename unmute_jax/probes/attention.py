@@ -46,7 +46,7 @@ class Mhca(Probe):
             codes. Its running statistics are the collection "batch_stats".
     """
 
-    reads: ClassVar = "tokens"
+    input_kind: ClassVar = "tokens"
 
     num_heads: int = 12
     num_queries: int = 1
@@ -96,7 +96,7 @@ class Ep(Probe):
             statistics are the collection "batch_stats".
     """
 
-    reads: ClassVar = "tokens"
+    input_kind: ClassVar = "tokens"
 
     num_queries: int = 32
     reduction: int = 1
@@ -140,7 +140,7 @@ class SimPool(Probe):
             1e-6: what a clip gives then depends on the clips beside it.
     """
 
-    reads: ClassVar = "tokens"
+    input_kind: ClassVar = "tokens"
 
     query: Origin = "mean"
     gamma: float = 1.0
@@ -203,7 +203,7 @@ class ESimPool(Probe):
         num_heads: H, a divisor of D.
     """
 
-    reads: ClassVar = "tokens"
+    input_kind: ClassVar = "tokens"
 
     num_heads: int = 12
 

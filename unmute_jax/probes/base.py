@@ -25,7 +25,7 @@ class Probe(nn.Module):
     Attributes:
         is_fitted: Whether `fit(inputs, labels)` gives the variables at once, and there
             is nothing to train.
-        reads: What `__call__` takes: the whole `Tokens`; `Tokens` with all their
+        input_kind: What `__call__` takes: the whole `Tokens`; `Tokens` with all their
             `layers`; or their `Summary` alone, so that a pass over the tokens can be
             saved.
         num_classes: Number of logits.
@@ -33,7 +33,7 @@ class Probe(nn.Module):
             a difference then: `probe.clone(training=True).apply(...)`.
     """
 
-    reads: ClassVar[Literal["tokens", "layers", "summary"]]
+    input_kind: ClassVar[Literal["tokens", "layers", "summary"]]
     is_fitted: ClassVar[bool] = False
 
     num_classes: int

@@ -55,7 +55,7 @@ class Proto(Probe):
         penalty_weight: Of the orthogonality of each class's prototypes in the loss.
     """
 
-    reads: ClassVar = "tokens"
+    input_kind: ClassVar = "tokens"
 
     prototypes_per_class: int = 20
     top_k: int = 1

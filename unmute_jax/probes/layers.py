@@ -11,9 +11,10 @@ from jaxtyping import Array, Bool, Float
 
 from unmute_jax.errors import InputError
 from unmute_jax.ops import product_range
+from unmute_jax.ops.arrays import NORM_EPS
 from unmute_jax.probes.base import Probe, einsum, flat_mask, uniform_init
 from unmute_jax.probes.linear import Statistic
-from unmute_jax.tokens import NORM_EPS, Summary, Tokens, inverse_norms
+from unmute_jax.tokens import Summary, Tokens, inverse_norms
 
 Group = Literal["feature", "layer"]
 
@@ -34,7 +35,7 @@ class Cgp(Probe):
             encoders without a class token.
     """
 
-    reads: ClassVar = "layers"
+    input_kind: ClassVar = "layers"
 
     num_prototypes: int = 10_000
     middle: Statistic = "cls"
@@ -83,7 +84,7 @@ class LinearCgp(Probe):
         input: One vector per layer: "cls", or the "mean" of its tokens.
     """
 
-    reads: ClassVar = "layers"
+    input_kind: ClassVar = "layers"
 
     input: Statistic = "cls"
 
@@ -117,7 +118,7 @@ class Head2Toe(Probe):
         penalty_weight: Of the group lasso in the loss.
     """
 
-    reads: ClassVar = "layers"
+    input_kind: ClassVar = "layers"
 
     input: Statistic = "cls"
     group: Group = "feature"

@@ -29,7 +29,7 @@ class Linear(Probe):
             paper itself mentions none.
     """
 
-    reads: ClassVar = "summary"
+    input_kind: ClassVar = "summary"
 
     input: Statistic = "cls"
     normalise: bool = False
@@ -63,7 +63,7 @@ class Mlp(Probe):
         activation: "relu", "gelu" or "tanh".
     """
 
-    reads: ClassVar = "summary"
+    input_kind: ClassVar = "summary"
 
     input: Statistic = "cls"
     hidden_layers: int = 1
@@ -104,7 +104,7 @@ class LinearC(Probe):
             all frequency bands.
     """
 
-    reads: ClassVar = "summary"
+    input_kind: ClassVar = "summary"
 
     input: Pair = "cls_mean"
 
@@ -137,7 +137,7 @@ class Stats(Probe):
             statistics.
     """
 
-    reads: ClassVar = "summary"
+    input_kind: ClassVar = "summary"
 
     per_band: bool = False
 

@@ -39,7 +39,7 @@ class AbMilp(Probe):
             "none"; for the "scores" alone; or for "both" scores and sums.
     """
 
-    reads: ClassVar = "tokens"
+    input_kind: ClassVar = "tokens"
 
     depth: int = 2
     activation: Bend = "tanh"

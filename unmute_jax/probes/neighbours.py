@@ -10,9 +10,10 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from unmute_jax.errors import InputError
+from unmute_jax.ops.arrays import NORM_EPS
 from unmute_jax.probes.base import Probe, as_summary, einsum
 from unmute_jax.probes.linear import Statistic
-from unmute_jax.tokens import NORM_EPS, Summary, Tokens
+from unmute_jax.tokens import Summary, Tokens
 
 # Shares of 0 and 1 would have infinite logits.
 LEAST_SHARE = 1e-6
@@ -34,7 +35,7 @@ class Knn(Probe):
         temperature: Small ones let the nearest clip decide.
     """
 
-    reads: ClassVar = "summary"
+    input_kind: ClassVar = "summary"
     is_fitted: ClassVar = True
 
     input: Statistic = "cls"

@@ -44,7 +44,7 @@ class Pooler(Probe):
         num_heads: H, a divisor of D.
     """
 
-    reads: ClassVar = "tokens"
+    input_kind: ClassVar = "tokens"
 
     num_heads: int = 12
 

@@ -27,7 +27,7 @@ class Protobin(Probe):
         prototypes_per_class: J; it only sets the total `P = C * J`.
     """
 
-    reads: ClassVar = "tokens"
+    input_kind: ClassVar = "tokens"
 
     prototypes_per_class: int = 20
 
@@ -58,7 +58,7 @@ class Protofloat(Probe):
         classifier: "dense": every class sees all prototypes; "block": its own J.
     """
 
-    reads: ClassVar = "tokens"
+    input_kind: ClassVar = "tokens"
 
     prototypes_per_class: int = 20
     top_k: int = 1

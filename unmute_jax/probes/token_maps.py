@@ -39,7 +39,7 @@ class LinPre(Probe):
             mean over time, affine map.
     """
 
-    reads: ClassVar = "tokens"
+    input_kind: ClassVar = "tokens"
 
     reading: Reading = "token_max"
 
@@ -76,7 +76,7 @@ class Conv(Probe):
         pooling: "mean" or "max" over the real positions.
     """
 
-    reads: ClassVar = "tokens"
+    input_kind: ClassVar = "tokens"
 
     kernel_size: int = 3
     width: int = 256

@@ -6,7 +6,7 @@ import os
 import pathlib
 from collections.abc import Sequence
 
-from unmute_jax.files import write_atomically
+from unmute_jax.io import write_atomically
 from unmute_jax.report import (
     classes,
     costs,

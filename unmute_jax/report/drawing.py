@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
-from unmute_jax.plots import COLOURS
 from unmute_jax.report.section import Picture
+from unmute_jax.results.plots import COLOURS
 
 # As many as share no factor with the colours: every pair of both comes up.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")

@@ -10,7 +10,7 @@ from typing import Any
 from unmute_jax.errors import InputError
 from unmute_jax.report import names
 from unmute_jax.report.grid import Cell, Found, Grid
-from unmute_jax.results import KEY, Record, read_record
+from unmute_jax.results.record import KEY, Record, read_record
 
 # Settings that make no other kind of training: what is trained, on what, and where.
 _NO_RECIPE = (

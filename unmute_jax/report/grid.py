@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from unmute_jax import predictions
 from unmute_jax.report import names
-from unmute_jax.results import KEY, Record, read_search_trial, record_name
+from unmute_jax.results import predictions
+from unmute_jax.results.record import KEY, Record, read_search_trial, record_name
 
 
 @dataclass(frozen=True)

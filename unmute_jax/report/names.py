@@ -7,7 +7,7 @@ import pathlib
 
 from unmute_jax import probes
 from unmute_jax.report.paper_numbers import usual_prototypes
-from unmute_jax.results import Record
+from unmute_jax.results.record import Record
 from unmute_jax.weights.published_list import PUBLISHED, Published
 
 # Registry name, without the "+" of supervised variants -> the paper's spelling.

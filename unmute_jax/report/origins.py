@@ -11,7 +11,7 @@ from unmute_jax.report.grid import Cell, Grid
 from unmute_jax.report.names import has_published_weights
 from unmute_jax.report.section import Section
 from unmute_jax.report.tables import Table
-from unmute_jax.results import notes_of
+from unmute_jax.results.tables import notes_of
 
 # Settings with a table of their own, and those that change no number.
 _ELSEWHERE = (

@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from jaxtyping import Float, Num
 
-from unmute_jax.files import write_atomically
-from unmute_jax.predictions import Predictions, read_predictions
-from unmute_jax.progress import progress
+from unmute_jax.console import progress
+from unmute_jax.io import write_atomically
 from unmute_jax.report.grid import Cell, Found
+from unmute_jax.results.predictions import Predictions, read_predictions
 
 # Raised when the same file would give other draws.
 VERSION = 1

@@ -13,7 +13,8 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
-from unmute_jax import parallel, stopping
+from unmute_jax import distributed
+from unmute_jax.distributed import signals
 from unmute_jax.errors import InputError
 
 History = list[dict[str, Any]]
@@ -57,8 +58,8 @@ class Checkpoints:
     ) -> None:
         self._manager.close()
         # One process commits what all have written: none may end before.
-        if kind is None or issubclass(kind, stopping.Stopped):
-            parallel.wait_for_all("checkpoints")
+        if kind is None or issubclass(kind, signals.Stopped):
+            distributed.wait_for_all("checkpoints")
 
     def save(self, step: int, state: Any, history: History, score: float) -> None:
         """Writes step `step` in the background; a score of NaN is never the best."""
@@ -80,11 +81,15 @@ class Checkpoints:
             like: A state of the same structure, types and placement. It may have more
                 trials, or less, to fill up other devices: they repeat the last one.
         """
-        return self._restore(parallel.decided(self._manager.latest_step), like)
+        return self._restore(
+            distributed.broadcast_from_writer(self._manager.latest_step), like
+        )
 
     def best(self, like: Any) -> tuple[int, Any, History] | None:
         """The same for the step with the best validation score."""
-        return self._restore(parallel.decided(self._manager.best_step), like)
+        return self._restore(
+            distributed.broadcast_from_writer(self._manager.best_step), like
+        )
 
     def _restore(self, step: int | None, like: Any) -> tuple[int, Any, History] | None:
         if step is None:
@@ -101,7 +106,7 @@ class Checkpoints:
                 f"({why}): delete that folder, and training goes on from an earlier one"
             ) from error
         if rows != _rows(like):
-            state = jax.tree.map(parallel.with_rows_of, state, like)
+            state = jax.tree.map(distributed.with_rows_of, state, like)
         return step, state, kept["evaluations"]
 
     def _read(self, step: int, **items: Any) -> Any:
@@ -118,7 +123,7 @@ def _described(x: Any, rows: int) -> Any:
     found = ocp.utils.to_shape_dtype_struct(x)
     if rows == len(x):
         return found
-    shape, everywhere = (rows, *x.shape[1:]), parallel.replicated(x)
+    shape, everywhere = (rows, *x.shape[1:]), distributed.replicated(x)
     return jax.ShapeDtypeStruct(shape, x.dtype, sharding=everywhere)
 
 

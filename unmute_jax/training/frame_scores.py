@@ -8,16 +8,17 @@ import numpy as np
 import scipy.special
 from jaxtyping import Float
 
-from unmute_jax import event_scores, metrics
+from unmute_jax import metrics
 from unmute_jax.config import Frames
-from unmute_jax.frame_labels import events_in, smoothed, united
-from unmute_jax.training.inputs import Inputs
+from unmute_jax.metrics.events import event_f1, has_sed_eval
+from unmute_jax.metrics.frames import events_in, smoothed, united
+from unmute_jax.training.batches import ProbeData
 
 CLIP_MAP, EVENT_F1 = "clip mAP", "event F1"
 
 
 def thresholds(
-    logits: Float[np.ndarray, "n T C"], validation: Inputs, options: Frames
+    logits: Float[np.ndarray, "n T C"], validation: ProbeData, options: Frames
 ) -> Float[np.ndarray, "C"]:
     """From which probability on each class is there.
 
@@ -26,7 +27,7 @@ def thresholds(
     """
     if options.threshold is not None:
         return np.full(logits.shape[-1], options.threshold, np.float32)
-    found, truth = validation.judged(
+    found, truth = validation.flatten_valid(
         _probabilities(logits, validation, options)[:, None]
     )
     best = metrics.best_thresholds(found[:, 0], truth)
@@ -35,7 +36,7 @@ def thresholds(
 
 def scores(
     logits: Float[np.ndarray, "n T C"],
-    clips: Inputs,
+    clips: ProbeData,
     least: Float[np.ndarray, "C"],
     classes: Sequence[str],
     options: Frames,
@@ -53,12 +54,12 @@ def scores(
     real = clips.weights > 0
     highest = np.where(real[:, :, None], logits, -np.inf).max(1)
     made = {CLIP_MAP: float(metrics.mean_average_precision(highest, clips.labels).mean)}
-    if event_scores.is_available():
+    if has_sed_eval():
         active = _probabilities(logits, clips, options) >= least
         found = [
             events_in(a, clips.seconds_per_step) for a in active & real[:, :, None]
         ]
-        made[EVENT_F1] = event_scores.event_f1(
+        made[EVENT_F1] = event_f1(
             found,
             [list(united(events)) for events in clips.events],
             classes,
@@ -69,7 +70,7 @@ def scores(
 
 
 def _probabilities(
-    logits: Float[np.ndarray, "n T C"], clips: Inputs, options: Frames
+    logits: Float[np.ndarray, "n T C"], clips: ProbeData, options: Frames
 ) -> Float[np.ndarray, "n T C"]:
     """Smoothed, where that is asked for."""
     plain = scipy.special.expit(logits)

@@ -14,12 +14,32 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from unmute_jax import config, parallel, stopping
+from unmute_jax import config, distributed
+from unmute_jax.console import progress
+from unmute_jax.distributed import signals
 from unmute_jax.probes import Probe
-from unmute_jax.progress import progress
-from unmute_jax.training import inputs as inp
-from unmute_jax.training import selection, trials
+from unmute_jax.training import selection
+from unmute_jax.training.batches import (
+    ProbeData,
+    batches,
+    rows_in_order,
+    step_blocks,
+    steps_per_epoch,
+    training_rows,
+    unpack,
+)
 from unmute_jax.training.checkpoints import Checkpoints, History
+from unmute_jax.training.step import (
+    LossFn,
+    Params,
+    State,
+    Trial,
+    init_state,
+    make_predict,
+    make_run,
+    make_step,
+    place_state,
+)
 
 # Seconds after which a state is written even in the middle of an epoch.
 SAVE_EVERY = 300.0
@@ -41,8 +61,8 @@ class Task:
 
     name: str
     kind: str
-    train: inp.Inputs
-    validation: inp.Inputs | None
+    train: ProbeData
+    validation: ProbeData | None
 
 
 @dataclass(frozen=True)
@@ -57,8 +77,8 @@ class Trained:
         seconds: Time spent in this process.
     """
 
-    params: trials.Params
-    state: trials.State
+    params: Params
+    state: State
     scores: selection.ValidationScores | None
     history: History
     seconds: float
@@ -67,16 +87,16 @@ class Trained:
 def train(
     task: Task,
     probe: Probe,
-    stack: tuple[trials.Trial, ...],
-    loss: trials.LossFn,
+    stack: tuple[Trial, ...],
+    loss: LossFn,
     settings: config.Experiment,
     mesh: Mesh,
     folder: pathlib.Path,
     log: Callable[[History], None] = lambda history: None,
     *,
-    begin: tuple[int, trials.State] | None = None,
+    begin: tuple[int, State] | None = None,
     epochs: int | None = None,
-    spread: bool = False,
+    shard_trials: bool = False,
 ) -> Trained:
     """Trains all trials of `stack`, going on from the checkpoints in `folder`.
 
@@ -94,20 +114,20 @@ def train(
         log: Called with the whole history after each evaluation.
         begin: The epochs that lie behind these trials, and their state after them.
         epochs: After how many epochs to end, if not after all.
-        spread: Devices share out the trials, not the batches.
+        shard_trials: Devices share out the trials, not the batches.
 
     Raises:
         Stopped: By SIGTERM or Ctrl-C, to any of the processes; the state is saved.
     """
     started = time.monotonic()
     n, size = len(task.train), settings.batch_size
-    per_epoch = inp.steps_per_epoch(n, size)
+    per_epoch = steps_per_epoch(n, size)
     last = per_epoch * (settings.epochs if epochs is None else epochs)
-    first, state = _first_state(task, probe, stack, settings, mesh, begin, spread)
+    first, state = _first_state(task, probe, stack, settings, mesh, begin, shard_trials)
     first *= per_epoch
-    predict = _Predictor(probe, size, mesh, spread)
+    predict = _Predictor(probe, size, mesh, shard_trials)
 
-    with Checkpoints(folder) as checkpoints, stopping.deferred() as signalled:
+    with Checkpoints(folder) as checkpoints, signals.deferred() as signalled:
         # Go on where an earlier run stopped.
         history: History = []
         if found := checkpoints.latest(state):
@@ -117,7 +137,7 @@ def train(
         # Train.
         saved = time.monotonic()
         label = f"{task.name} x{len(stack)}"
-        moves = _moves(task, probe, loss, settings, mesh, first, last, spread)
+        moves = _steps(task, probe, loss, settings, mesh, first, last, shard_trials)
         with progress(label, last, unit="steps", done=first) as advance:
             shown = before = first
             for step, move in moves:
@@ -129,21 +149,21 @@ def train(
                 epoch, rest = divmod(step, per_epoch)
                 best = None
                 if rest == 0:
-                    state, mean_loss = _end_epoch(state, mesh, spread)
+                    state, mean_loss = _end_epoch(state, mesh, shard_trials)
                     if epoch % settings.eval_every == 0 or step == last:
                         scores = _evaluate(task, predict, state)
                         history.append(_entry(epoch, mean_loss, scores, len(stack)))
                         log(history)
                         best = _best(history)
                 overdue = time.monotonic() - saved > SAVE_EVERY
-                signum, due = parallel.highest(before, step, signalled(), overdue)
+                signum, due = distributed.global_max(before, step, signalled(), overdue)
                 if best is not None or signum or due:
                     unknown = float("nan")
                     score = unknown if best is None else best
                     checkpoints.save(step, state, history, score)
                     saved = time.monotonic()
                 if signum:
-                    raise stopping.Stopped(signum, f"step {step} of {label}")
+                    raise signals.Stopped(signum, f"step {step} of {label}")
                 before = step
 
         # What is reported.
@@ -163,65 +183,65 @@ def train(
 def _first_state(
     task: Task,
     probe: Probe,
-    stack: tuple[trials.Trial, ...],
+    stack: tuple[Trial, ...],
     settings: config.Experiment,
     mesh: Mesh,
-    begin: tuple[int, trials.State] | None,
-    spread: bool,
-) -> tuple[int, trials.State]:
+    begin: tuple[int, State] | None,
+    shard_trials: bool,
+) -> tuple[int, State]:
     """The epochs that lie behind, and the state after them, on the devices."""
     if begin is None:
-        example = jax.tree.map(jnp.asarray, inp.unpack(task.train.read(np.arange(1))))
-        begin = 0, trials.init_state(probe, example, stack, settings.optimizer)
+        example = jax.tree.map(jnp.asarray, unpack(task.train.read(np.arange(1))))
+        begin = 0, init_state(probe, example, stack, settings.optimizer)
     epoch, state = begin
-    if spread and (missing := -len(stack) % mesh.size):
+    if shard_trials and (missing := -len(stack) % mesh.size):
         # Devices have equally many trials: the last one is trained more than once.
         state = jax.tree.map(
             lambda x: np.concatenate([x, np.repeat(x[-1:], missing, 0)]), state
         )
-    return epoch, trials.place(state, mesh, spread=spread)
+    return epoch, place_state(state, mesh, shard_trials=shard_trials)
 
 
-def _trials_of(state: trials.State, count: int) -> trials.State:
+def _trials_of(state: State, count: int) -> State:
     """The first `count` trials, on the host."""
-    return jax.tree.map(lambda x: x[:count], parallel.to_host(state))
+    return jax.tree.map(lambda x: x[:count], distributed.to_host(state))
 
 
-Move = Callable[[trials.State], trials.State]
+Move = Callable[[State], State]
 
 
-def _moves(
+def _steps(
     task: Task,
     probe: Probe,
-    loss: trials.LossFn,
+    loss: LossFn,
     settings: config.Experiment,
     mesh: Mesh,
     first: int,
     last: int,
-    spread: bool,
+    shard_trials: bool,
 ) -> Iterator[tuple[int, Move]]:
     """What takes a state from step `first` to `last`, a step or some at a time.
 
     Each move comes with the number of steps after it.
     """
     n, size, seed = len(task.train), settings.batch_size, settings.seed
-    total = inp.steps_per_epoch(n, size) * settings.epochs
+    total = steps_per_epoch(n, size) * settings.epochs
     chosen = (probe, loss, total, settings.optimizer, mesh)
     if (clips := task.train.on_devices(mesh)) is not None:
-        run = trials.make_run(*chosen, spread=spread)
-        parts = inp.stretches(n, size, seed, first, last, mesh, spread=spread)
+        run = make_run(*chosen, shard_trials=shard_trials)
+        parts = step_blocks(n, size, seed, first, last, mesh, shard_trials=shard_trials)
         for end, part in parts:
             yield end, lambda state, part=part: run(state, clips, *part)
         return
-    step = trials.make_step(*chosen, spread=spread)
-    rows = inp.training_rows(n, size, seed, first, last)
-    stream = inp.batches(task.train, rows, size, mesh, spread=spread)
+    step = make_step(*chosen, shard_trials=shard_trials)
+    rows = training_rows(n, size, seed, first, last)
+    stream = batches(task.train, rows, size, mesh, shard_trials=shard_trials)
     for i, batch in enumerate(stream, start=first + 1):
         yield i, lambda state, batch=batch: step(state, batch)
 
 
 def logits(
-    probe: Probe, params: trials.Params, clips: inp.Inputs, size: int, mesh: Mesh
+    probe: Probe, params: Params, clips: ProbeData, size: int, mesh: Mesh
 ) -> np.ndarray:
     """Logits of all clips, in their own order: `[B, K, C]`, or `[B, K, T, C]`."""
     return _Predictor(probe, size, mesh)(params, clips)
@@ -234,15 +254,18 @@ class _Predictor:
     probe: Probe
     size: int
     mesh: Mesh
-    spread: bool = False
+    shard_trials: bool = False
 
-    def __call__(self, params: trials.Params, clips: inp.Inputs) -> np.ndarray:
-        predict = trials.make_predict(
-            self.probe, self.mesh, framewise=clips.is_framewise, spread=self.spread
+    def __call__(self, params: Params, clips: ProbeData) -> np.ndarray:
+        predict = make_predict(
+            self.probe,
+            self.mesh,
+            framewise=clips.is_framewise,
+            shard_trials=self.shard_trials,
         )
-        rows = list(inp.rows_in_order(len(clips), self.size))
-        stream = inp.batches(
-            clips, iter(rows), self.size, self.mesh, spread=self.spread
+        rows = list(rows_in_order(len(clips), self.size))
+        stream = batches(
+            clips, iter(rows), self.size, self.mesh, shard_trials=self.shard_trials
         )
         # Every batch may end in padding rows, where the devices do not divide `size`.
         parts = [
@@ -252,21 +275,19 @@ class _Predictor:
         return np.concatenate(parts)
 
 
-def _evaluate(
-    task: Task, predict: _Predictor, state: trials.State
-) -> np.ndarray | None:
+def _evaluate(task: Task, predict: _Predictor, state: State) -> np.ndarray | None:
     if task.validation is None:
         return None
     outputs = predict(state.params, task.validation)
-    return selection.score(*task.validation.judged(outputs), task.kind)
+    return selection.score(*task.validation.flatten_valid(outputs), task.kind)
 
 
 def _end_epoch(
-    state: trials.State, mesh: Mesh, spread: bool
-) -> tuple[trials.State, np.ndarray]:
+    state: State, mesh: Mesh, shard_trials: bool
+) -> tuple[State, np.ndarray]:
     """The mean losses of the epoch that ends, and a state that counts from zero."""
-    loss_sum, count = parallel.to_host((state.loss_sum, state.count))
-    place = parallel.spread if spread else parallel.replicate
+    loss_sum, count = distributed.to_host((state.loss_sum, state.count))
+    place = distributed.split_over_devices if shard_trials else distributed.replicate
     zeros = np.zeros_like(count)
     fresh = {"loss_sum": place(zeros, mesh), "count": place(zeros, mesh)}
     return dataclasses.replace(state, **fresh), loss_sum / count

@@ -13,40 +13,41 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Int
 
-from unmute_jax import parallel
+from unmute_jax import distributed
 from unmute_jax.config import Experiment
-from unmute_jax.embedding import default_batch_size, estimate
 from unmute_jax.encoders import Encoder
 from unmute_jax.probes import Probe
+from unmute_jax.store.embed import default_batch_size, estimate_store
 from unmute_jax.tokens import Summary, Tokens
-from unmute_jax.training import search, stacking
-from unmute_jax.training.experiment import finished
-from unmute_jax.training.inputs import Inputs, steps_per_epoch, what_is_read
-from unmute_jax.training.materials import Materials
+from unmute_jax.training.batches import ProbeData, steps_per_epoch, what_is_read
+from unmute_jax.training.run import finished
+from unmute_jax.training.search.halving import rung_epochs, share_of_epochs
+from unmute_jax.training.search.stack_size import Steps, trials_at_once
+from unmute_jax.training.setup import Setup
 from unmute_jax.training.workdir import Workdir
 
 
-def describe(materials: Materials, workdir: str | os.PathLike[str]) -> str:
+def describe(setup: Setup, workdir: str | os.PathLike[str]) -> str:
     """Data, tokens, training, reuse and time, one line each.
 
     One batch of the encoder and one step of each probe are run on zeros to measure
     them; nothing is written. Times are what this machine did a moment ago.
     """
-    mesh = parallel.make_mesh(materials.settings.devices or None)
-    lines = [*_data(materials), *_tokens(materials, mesh)]
-    lines += _training(materials, workdir, mesh)
+    mesh = distributed.make_mesh(setup.settings.devices or None)
+    lines = [*_data(setup), *_tokens(setup, mesh)]
+    lines += _training(setup, workdir, mesh)
     return "\n".join(lines)
 
 
-def _data(materials: Materials) -> list[str]:
-    d = materials.dataset
+def _data(setup: Setup) -> list[str]:
+    d = setup.dataset
     sizes = ", ".join(f"{s} {n}" for s, n in d.splits.items())
     lines = [
         f"data      {d.name} ({d.source}): {d.task}, {len(d.classes)} classes, "
         f"clips of up to {d.clip_seconds:g} s: {sizes}",
     ]
     lines += [f"          {note}" for note in d.notes]
-    for p in materials.protocols:
+    for p in setup.protocols:
         lines.append(
             f"protocol  {p.name}: train {'+'.join(p.train)}, validation "
             f"{'+'.join(p.validation)}, test {'+'.join(p.test)}"
@@ -54,24 +55,24 @@ def _data(materials: Materials) -> list[str]:
     return lines
 
 
-def _tokens(materials: Materials, mesh: Mesh) -> list[str]:
-    settings, encoder = materials.settings, materials.encoder
-    t, f = encoder.grid(materials.dataset.clip_seconds)
+def _tokens(setup: Setup, mesh: Mesh) -> list[str]:
+    settings, encoder = setup.settings, setup.encoder
+    t, f = encoder.grid(setup.dataset.clip_seconds)
     lines = [
         f"encoder   {encoder.description}: {t} x {f} tokens of {encoder.num_features}, "
         f"stored as {settings.tokens.dtype}"
     ]
     splits = {
-        s: None for p in materials.protocols for s in (*p.train, *p.validation, *p.test)
+        s: None for p in setup.protocols for s in (*p.train, *p.validation, *p.test)
     }
     missing = 0
     for split in splits:
-        found = estimate(
+        found = estimate_store(
             encoder,
-            materials.dataset,
+            setup.dataset,
             split,
             dtype=settings.tokens.dtype,
-            layers=materials.reads_layers,
+            layers=setup.reads_layers,
             lengths=settings.tokens.lengths,
         )
         missing += 0 if found["exists"] else found["clips"] - found["resumable"]
@@ -83,42 +84,40 @@ def _tokens(materials: Materials, mesh: Mesh) -> list[str]:
         size = f"{found['bytes'] / 1e6:,.0f} MB"
         lines.append(f"tokens    {split}: {found['clips']} clips, {size}, {state}")
     if missing and isinstance(encoder, Encoder):
-        rate = encoder_rate(materials, encoder, mesh)
+        rate = encoder_rate(setup, encoder, mesh)
         lines.append(
             f"          about {missing / rate:.0f} s to make them ({rate:.3g} clips/s)"
         )
     return lines
 
 
-def encoder_rate(materials: Materials, encoder: Encoder, mesh: Mesh) -> float:
+def encoder_rate(setup: Setup, encoder: Encoder, mesh: Mesh) -> float:
     """Clips per second of the warm encoder on zeros, all as long as the longest."""
-    size = materials.settings.tokens.batch_size or default_batch_size()
-    mesh = parallel.local_mesh(mesh)
+    size = setup.settings.tokens.batch_size or default_batch_size()
+    mesh = distributed.local_mesh(mesh)
     width = -(-size // mesh.size) * mesh.size
-    samples = encoder.input_samples(materials.dataset.clip_seconds)
+    samples = encoder.input_samples(setup.dataset.clip_seconds)
     zeros = np.zeros((width, samples), np.float32), np.full(width, samples, np.int32)
     encode = encoder.on(mesh)
     return width / _seconds(lambda: encode(*zeros))
 
 
-def _training(
-    materials: Materials, workdir: str | os.PathLike[str], mesh: Mesh
-) -> list[str]:
-    settings, mine = materials.settings, materials.dataset.splits
-    done = finished_probes(materials, workdir)
+def _training(setup: Setup, workdir: str | os.PathLike[str], mesh: Mesh) -> list[str]:
+    settings, mine = setup.settings, setup.dataset.splits
+    done = finished_probes(setup, workdir)
     times, total, lines = trainings_of(settings), 0.0, list[str]()
-    if not all(probe.is_fitted for probe in materials.probes.values()):
+    if not all(probe.is_fitted for probe in setup.probes.values()):
         lines += _search(settings)
-    for name, probe in materials.probes.items():
+    for name, probe in setup.probes.items():
         if probe.is_fitted:
             lines.append(f"training  {name}: nothing to train")
             continue
-        count, spread, together = _stack(materials, probe, mesh)
-        step, size = step_seconds(materials, probe, mesh, count, spread=spread)
+        count, shard_trials, together = _stack(setup, probe, mesh)
+        step, size = step_seconds(setup, probe, mesh, count, shard_trials=shard_trials)
         steps = [
             settings.epochs
             * steps_per_epoch(sum(mine[s] for s in p.train), settings.batch_size)
-            for p in materials.protocols
+            for p in setup.protocols
             if (name, p.name) not in done
         ]
         # As if a trial took the same share of a step in any stack.
@@ -149,9 +148,9 @@ def _search(settings: Experiment) -> list[str]:
         f"search    {sweep.sobol} trials of a Sobol sequence"
         f"{later if sweep.tpe else ''}, then {best} with {seeds}"
     ]
-    *rungs, _ = search.rungs(epochs, sweep.halvings, sweep.reduction)
+    *rungs, _ = rung_epochs(epochs, sweep.halvings, sweep.reduction)
     if rungs:
-        share = search.share_of_epochs(epochs, sweep.halvings, sweep.reduction)
+        share = share_of_epochs(epochs, sweep.halvings, sweep.reduction)
         lines.append(
             f"          one in {sweep.reduction} goes on after "
             f"{' and '.join(map(str, rungs))} of {epochs} epochs: about "
@@ -160,7 +159,7 @@ def _search(settings: Experiment) -> list[str]:
     return lines
 
 
-def _stack(materials: Materials, probe: Probe, mesh: Mesh) -> tuple[int, bool, str]:
+def _stack(setup: Setup, probe: Probe, mesh: Mesh) -> tuple[int, bool, str]:
     """Of how many trials to measure a step.
 
     As many as are trained together: all rates, or of a sweep what TPE proposes at a
@@ -169,21 +168,25 @@ def _stack(materials: Materials, probe: Probe, mesh: Mesh) -> tuple[int, bool, s
     Returns:
         The number, whether devices share out trials, and how many fit together.
     """
-    settings, sweep = materials.settings, materials.settings.sweep
+    settings, sweep = setup.settings, setup.settings.sweep
     if settings.search == "rates":
         count = len(settings.optimizer.learning_rates)
         return count, False, f"{count} trials at once"
-    clips = sum(materials.dataset.splits[s] for s in materials.protocols[0].train)
-    chosen = probe, materials.loss, Zeros(materials, probe, clips), settings, mesh
-    room = parallel.lowest(stacking.trials_at_once(*chosen))
+    clips = sum(setup.dataset.splits[s] for s in setup.protocols[0].train)
+    chosen = probe, setup.loss, Zeros(setup, probe, clips), settings, mesh
+    room = distributed.global_min(trials_at_once(*chosen))
     count = min(sweep.tpe_at_once, sweep.sobol + sweep.tpe, room)
-    spread = 1 < mesh.size <= count
-    if spread:
+    shard_trials = 1 < mesh.size <= count
+    if shard_trials:
         count = -(-count // mesh.size) * mesh.size
     each = min(-(-sweep.widest // mesh.size), room // mesh.size)
     where = "one device" if mesh.size == 1 else f"each of {mesh.size} devices"
     free = f"{room // mesh.size:,} in memory that is free now"
-    return count, spread, f"up to {each} trials at once on {where} (room for {free})"
+    return (
+        count,
+        shard_trials,
+        f"up to {each} trials at once on {where} (room for {free})",
+    )
 
 
 def trainings_of(settings: Experiment) -> float:
@@ -192,58 +195,58 @@ def trainings_of(settings: Experiment) -> float:
     if settings.search == "rates":
         return len(settings.optimizer.learning_rates) + settings.seeds - 1 + again
     sweep = settings.sweep
-    share = search.share_of_epochs(settings.epochs, sweep.halvings, sweep.reduction)
+    share = share_of_epochs(settings.epochs, sweep.halvings, sweep.reduction)
     return (sweep.sobol + sweep.tpe) * share + sweep.top * settings.seeds + again
 
 
 def finished_probes(
-    materials: Materials, workdir: str | os.PathLike[str]
+    setup: Setup, workdir: str | os.PathLike[str]
 ) -> set[tuple[str, str]]:
     """The (probe, protocol) pairs whose records are in `workdir`."""
     results = Workdir.results_of(workdir)
     return {
         (name, p.name)
-        for name in materials.probes
-        for p in materials.protocols
-        if finished(materials, results, name, p)
+        for name in setup.probes
+        for p in setup.protocols
+        if finished(setup, results, name, p)
     }
 
 
 def step_seconds(
-    materials: Materials, probe: Probe, mesh: Mesh, count: int, *, spread: bool = False
+    setup: Setup, probe: Probe, mesh: Mesh, count: int, *, shard_trials: bool = False
 ) -> tuple[float, int]:
     """Seconds per step of `count` stacked trials on zeros; parameters of one of them.
 
     Args:
-        materials: From `prepare`.
+        setup: From `prepare`.
         probe: One of theirs.
         mesh: The devices.
         count: Of trials.
-        spread: Devices share out the trials, not the batch, as of `trials.make_step`;
+        shard_trials: Devices share out the trials, not the batch, as of `make_step`;
             `count` is then a multiple of their number.
     """
-    settings = materials.settings
-    clips = Zeros(materials, probe, settings.batch_size)
-    chosen = probe, materials.loss, clips, settings, mesh, count
-    steps = stacking.Steps(*chosen, spread=spread)
+    settings = setup.settings
+    clips = Zeros(setup, probe, settings.batch_size)
+    chosen = probe, setup.loss, clips, settings, mesh, count
+    steps = Steps(*chosen, shard_trials=shard_trials)
     return _seconds(steps.run), steps.parameters
 
 
-class Zeros(Inputs):
+class Zeros(ProbeData):
     """Clips of which only the sizes are known, before there are any tokens."""
 
-    def __init__(self, materials: Materials, probe: Probe, count: int):
+    def __init__(self, setup: Setup, probe: Probe, count: int):
         """`count` clips of the data set, as `probe` reads them, all zero."""
-        steps, _ = materials.encoder.grid(materials.dataset.clip_seconds)
-        framewise = materials.settings.frame_rule is not None
+        steps, _ = setup.encoder.grid(setup.dataset.clip_seconds)
+        framewise = setup.settings.frame_rule is not None
         examples = (count, steps) if framewise else (count,)
-        classes = len(materials.dataset.classes)
+        classes = len(setup.dataset.classes)
         self.ids, self.events = [""] * count, [()] * count
         self.labels = np.zeros((count, classes), np.float32)
         self.targets = np.zeros((*examples, classes), np.float32)
         self.weights = np.ones(examples, np.float32)
-        self.seconds_per_step = materials.encoder.geometry.seconds_per_step
-        self._read = functools.partial(zeros_for, materials, probe)
+        self.seconds_per_step = setup.encoder.geometry.seconds_per_step
+        self._read = functools.partial(zeros_for, setup, probe)
         self._held, self._resident = None, {}
 
     def read(self, rows: Int[np.ndarray, "B"]) -> Tokens | Summary:
@@ -251,17 +254,17 @@ class Zeros(Inputs):
         return self._read(len(rows))
 
 
-def zeros_for(materials: Materials, probe: Probe, b: int) -> Tokens | Summary:
+def zeros_for(setup: Setup, probe: Probe, b: int) -> Tokens | Summary:
     """What the probe reads of `b` clips, all zero."""
-    t, f = materials.encoder.grid(materials.dataset.clip_seconds)
-    d = materials.encoder.num_features
+    t, f = setup.encoder.grid(setup.dataset.clip_seconds)
+    d = setup.encoder.num_features
     vector = np.zeros((b, d), np.float32)
-    reads = what_is_read(probe.reads, materials.settings.frame_rule)
-    if reads == "summary":
+    input_kind = what_is_read(probe.input_kind, setup.settings.frame_rule)
+    if input_kind == "summary":
         bands = np.zeros((b, f, d), np.float32)
         return Summary(*[vector] * 4, *[bands] * 3)
-    l, dtype = materials.encoder.num_layers, materials.settings.tokens.dtype
-    wants_layers = probe.reads == "layers"
+    l, dtype = setup.encoder.num_layers, setup.settings.tokens.dtype
+    wants_layers = probe.input_kind == "layers"
     is_int8 = dtype == "int8"
     return Tokens(
         patches=np.zeros((b, t, f, d), jnp.dtype(dtype)),

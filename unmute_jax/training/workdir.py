@@ -9,12 +9,12 @@ import pathlib
 import re
 from typing import Any
 
-from unmute_jax import parallel
+from unmute_jax import distributed
 from unmute_jax.config import WHERE, Experiment
 from unmute_jax.errors import InputError
-from unmute_jax.files import write_atomically
+from unmute_jax.io import write_atomically
 from unmute_jax.training.checkpoints import History
-from unmute_jax.training.trials import Trial
+from unmute_jax.training.step import Trial
 
 
 class Workdir:
@@ -89,7 +89,7 @@ class Workdir:
             for entry in history
             for k, trial in enumerate(stack)
         ]
-        if parallel.is_writer():
+        if distributed.is_writer():
             write_atomically(
                 self._metrics, "".join(json.dumps(x) + "\n" for x in self.metrics)
             )
@@ -101,12 +101,12 @@ class Workdir:
             InputError: it is not: what the folder holds came from something else; or
                 another process of this run has something else.
         """
-        parallel.check_same(f"the {name} of this run", ours)
+        distributed.assert_same_on_all(f"the {name} of this run", ours)
         path = self.path / f"{name}.json"
-        if parallel.is_writer():
+        if distributed.is_writer():
             self._pin(path, name, ours)
-        parallel.wait_for_all("what the folder holds")
-        parallel.settled(path.stat)
+        distributed.wait_for_all("what the folder holds")
+        distributed.retry_until_visible(path.stat)
 
     def _pin(self, path: pathlib.Path, name: str, ours: dict[str, Any]) -> None:
         if not path.exists():

@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
+from unmute_jax.console import progress
 from unmute_jax.errors import InputError
-from unmute_jax.files import writing
-from unmute_jax.progress import progress
+from unmute_jax.io import writing
 from unmute_jax.weights.contents import some, whole_number
 from unmute_jax.weights.encoder_weights import (
     EncoderWeights,

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from unmute_jax.audio.mel import MelDecibels, mel_banks, window
 from unmute_jax.errors import InputError
-from unmute_jax.mel_decibels import MelDecibels, mel_banks, window
 from unmute_jax.ops.interpolation import bilinear
 from unmute_jax.weights import vit
 from unmute_jax.weights.contents import (

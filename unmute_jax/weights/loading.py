@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from unmute_jax import audioset
+from unmute_jax.datasets import audioset_labels
 from unmute_jax.errors import InputError, one_line
 from unmute_jax.weights import converted
 from unmute_jax.weights.encoder_weights import (
@@ -74,7 +74,9 @@ def _foreign(
     return EncoderWeights(
         sizes=sizes,
         num_heads=check_heads(sizes, heads),
-        classes=audioset.head_names(sizes.classes, _labels(file.content), source),
+        classes=audioset_labels.head_names(
+            sizes.classes, _labels(file.content), source
+        ),
         leaves=leaves,
         description=describe(origin, sizes, file.path.name),
         licence=origin.licence,

@@ -11,10 +11,8 @@ import pathlib
 import shutil
 from collections.abc import Callable, Iterator
 
-from unmute_jax.caches import cache_dir
 from unmute_jax.errors import InputError, unknown_name
-from unmute_jax.files import locked
-from unmute_jax.weights.fetching import fetch
+from unmute_jax.io import cache_dir, fetch, locked
 from unmute_jax.weights.published_list import PUBLISHED, Published
 
 _log = logging.getLogger(__name__)

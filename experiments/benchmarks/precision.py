@@ -1,0 +1,75 @@
+"""How much the tokens change when an encoder multiplies in bfloat16.
+
+python -m experiments.benchmarks.precision
+python -m experiments.benchmarks.precision --encoders eat \
+    --weights EAT-base_epoch30_pt.pt
+
+Real sounds of the embedded sample go through each encoder in float32 and in bfloat16.
+Printed are the root mean square of the difference over that of the tokens, the largest
+difference over the same, and the least cosine of a token with itself.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from absl import flags
+
+from unmute_jax.cli import program
+from unmute_jax.console import progress
+from unmute_jax.datasets import load_dataset
+from unmute_jax.encoders import Encoder, load_encoder
+from unmute_jax.errors import InputError
+
+ENCODERS = flags.DEFINE_list(
+    "encoders",
+    ["audiomae", "asit", "eat", "sslam", "beats", "dasheng"],
+    "Names of encoders, separated by commas.",
+)
+WEIGHTS = flags.DEFINE_string("weights", "untrained", "A file; else untrained weights.")
+CLIPS = flags.DEFINE_integer("clips", 4, "Mixtures of 10 s to compare.", lower_bound=1)
+
+
+def main(rest: list[str]) -> None:
+    """Prints a line of a Markdown table for each encoder."""
+    if rest:
+        raise InputError(f"unexpected argument {rest[0]!r}")
+    clips = load_dataset("esc_mix").source_of("test")
+    waveform = np.stack([clips[i].waveform for i in range(CLIPS.value)])
+    print("| encoder | rms error | largest error | least cosine |")
+    print("|---|---:|---:|---:|")
+    with progress("encoders", len(ENCODERS.value), unit="encoders") as advance:
+        for name in ENCODERS.value:
+            exact, rounded = (tokens(name, p, waveform) for p in PRECISIONS)
+            print(line(name, exact, rounded), flush=True)
+            advance(1)
+
+
+PRECISIONS = ("float32", "bfloat16")
+
+
+def tokens(name: str, precision: str, waveform: np.ndarray) -> np.ndarray:
+    """Tokens of all clips, one per row."""
+    untrained = WEIGHTS.value == "untrained"
+    encoder: Encoder = load_encoder(
+        name,
+        None if untrained else WEIGHTS.value,
+        weights="untrained" if untrained else None,
+        precision=precision,
+    )
+    patches = np.concatenate([encoder(clip[None]).patches for clip in waveform])
+    return patches.reshape(-1, patches.shape[-1]).astype(np.float64)
+
+
+def line(name: str, exact: np.ndarray, rounded: np.ndarray) -> str:
+    """A row of the table."""
+    scale = np.sqrt(np.square(exact).mean())
+    difference = rounded - exact
+    norms = np.linalg.norm(exact, axis=1) * np.linalg.norm(rounded, axis=1)
+    cosine = ((exact * rounded).sum(1) / norms).min()
+    rms = np.sqrt(np.square(difference).mean()) / scale
+    largest = np.abs(difference).max() / scale
+    return f"| {name} | {rms:.1e} | {largest:.1e} | {cosine:.5f} |"
+
+
+if __name__ == "__main__":
+    program.launch_plain(main, __doc__)

@@ -1,0 +1,95 @@
+"""Time and memory of `predict` on long recordings, in processes of their own.
+
+python -m experiments.benchmarks.predict --workdir RUN --probe protobin
+python -m experiments.benchmarks.predict --workdir RUN --minutes=6 --minutes=600
+
+Strings clips of the embedded ESC-10 sample together, in random order and at another
+sample rate than that of any encoder, and listens to the recording with the probe of
+RUN. Memory is the most that the process ever had resident. That it hardly grows with
+the minutes is the point.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+import soundfile as sf
+from absl import flags
+
+from unmute_jax.audio.resample import resample
+from unmute_jax.cli import program
+from unmute_jax.cli.finished_run import PROBE
+from unmute_jax.console import progress
+from unmute_jax.datasets import load_dataset
+from unmute_jax.errors import InputError
+
+MINUTES = flags.DEFINE_multi_integer("minutes", [6, 60], "Lengths to try.")
+RATE = flags.DEFINE_integer("rate", 44_100, "Sample rate of the recording, in Hz.")
+
+
+def main(rest: list[str]) -> None:
+    """Makes the recordings and prints one line for each."""
+    if not program.WORKDIR.value or rest:
+        raise InputError("say which run, and nothing else: --workdir RUN")
+    probe = PROBE.value
+    for minutes in MINUTES.value:
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / f"{minutes}_minutes.flac"
+            make_recording(path, minutes, RATE.value)
+            seconds, peak = measure(
+                sys.executable, "-m", "experiments.predict", str(path),
+                f"--workdir={program.WORKDIR.value}", f"--output={folder}/out",
+                *([f"--probe={probe}"] if probe else []),
+            )  # fmt: skip
+        print(
+            f"{minutes} minutes at {RATE.value} Hz: {seconds:.1f} s, "
+            f"{60 * minutes / seconds:.0f} times as fast as it sounds, "
+            f"{peak / 2**20:.0f} MiB at most",
+            flush=True,
+        )
+
+
+def make_recording(path: pathlib.Path, minutes: int, rate: int) -> None:
+    """Writes clips of ESC-10 one after the other, in an order that is always the same.
+
+    Held in memory is one clip.
+    """
+    dataset = load_dataset("esc10")
+    clips = dataset.source_of(max(dataset.splits, key=lambda s: dataset.splits[s]))
+    rng = np.random.default_rng(0)
+    missing = 60 * minutes * rate
+    with (
+        sf.SoundFile(path, "w", rate, channels=1) as file,
+        progress("recording", missing, unit="samples") as advance,
+    ):
+        while missing:
+            clip = clips[int(rng.integers(len(clips)))]
+            x = resample(clip.waveform, dataset.sample_rate, rate)[:missing]
+            file.write(x)
+            missing -= len(x)
+            advance(len(x))
+
+
+def measure(*command: str) -> tuple[float, int]:
+    """Seconds that a command takes, and bytes of memory it has at most."""
+    start = time.monotonic()
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        # The usage of this one child. Linux counts what the parent held when it made
+        # the child, too; that is less than what the child will need.
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise InputError(f"{' '.join(command)} failed")
+    # Linux counts KiB here, macOS bytes.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return time.monotonic() - start, usage.ru_maxrss * unit
+
+
+if __name__ == "__main__":
+    program.launch_plain(main, __doc__)

@@ -1,0 +1,397 @@
+"""Times training steps of probes beside the same in PyTorch, on this machine.
+
+python -m experiments.benchmarks.probes --output probes.json
+
+Ours is the step that training takes: forward, backward, asymmetric loss, AdamW, with
+float32 tokens and with bfloat16 ones, as they are kept by default. PyTorch's is the
+same, as one usually writes it, on float32 tokens; "unit" is PyTorch on tokens that were
+normalised beforehand, "GEMM" the bare float32 product of all tokens and prototypes.
+The contestants of a row take turns in one process: times are medians in ms, "x" the
+median of the ratios within a turn. "MB" is what a step takes beside its inputs and
+state: as XLA plans it; of PyTorch, by how much a process of its own grows. A busy
+machine changes all of it: use one that does nothing else.
+
+Tables: "protobin" (of each of --sizes), "others" (each of --probes), "trials" (many at
+once against one after the other). PyTorch is optional: pip install -e '.[bench]'.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+
+from unmute_jax import distributed
+from unmute_jax.cli import program
+from unmute_jax.config import Optimizer
+from unmute_jax.console import progress
+from unmute_jax.errors import InputError, unknown_name
+from unmute_jax.io import write_atomically
+from unmute_jax.probes import make_probe
+from unmute_jax.tokens import Tokens, inverse_norms, summarise
+from unmute_jax.training import losses
+from unmute_jax.training.batches import Batch, pack, unpack
+from unmute_jax.training.step import Trial, init_state, make_step
+
+COMPARED = ("mhca", "ep", "simpool", "abmilp")
+
+TABLES = flags.DEFINE_list("tables", "protobin,others,trials", "Which ones.")
+SIZES = flags.DEFINE_list(
+    "sizes", "10x20,50x20,527x10", "Of protobin: classes x prototypes per class."
+)
+PROBES = flags.DEFINE_list("probes", ",".join(COMPARED), "Of the other two tables.")
+CLASSES = flags.DEFINE_integer("classes", 50, "Of the other two tables.")
+TRIALS = flags.DEFINE_integer("trials", 8, "How many at once.")
+SHAPE = flags.DEFINE_string("shape", "128x64x8x768", "Clips x time x bands x features.")
+REPEATS = flags.DEFINE_integer("repeats", 7, "Turns that are measured.")
+SMALL = flags.DEFINE_bool("small", False, "Tiny sizes, only to see that it runs.")
+OUTPUT = flags.DEFINE_string("output", None, "A JSON file for all that was measured.")
+
+RATE, DECAY = 1e-3, 1e-4
+# The cosine does not fall in a few steps of so many: PyTorch's rate is constant.
+STEPS = 10**9
+
+Row = dict[str, Any]
+
+
+@dataclass
+class Data:
+    """Random clips, the same for all contestants: `[B, T, F, D]` and `[B, C]`."""
+
+    patches: np.ndarray
+    targets: np.ndarray
+
+    @classmethod
+    def draw(cls, shape: tuple[int, ...], classes: int) -> Data:
+        """Normal numbers, and one class in ten."""
+        rng = np.random.default_rng(0)
+        patches = rng.standard_normal(shape, np.float32)
+        targets = rng.random((shape[0], classes)) < 0.1
+        return cls(patches, targets.astype(np.float32))
+
+    def batch(self, dtype: Any, input_kind: str) -> Batch:
+        """As training hands it to the step."""
+        patches = jnp.asarray(self.patches)
+        b, t, _, _ = patches.shape
+        tokens = Tokens(
+            patches=patches.astype(dtype),
+            cls=patches.mean((1, 2)),
+            mask=jnp.ones((b, t), bool),
+            inverse_norms=inverse_norms(patches.astype(dtype)),
+        )
+        inputs = summarise(tokens) if input_kind == "summary" else pack(tokens)
+        batch = Batch(inputs, self.targets, np.ones(b, np.float32))
+        return distributed.shard(batch, distributed.make_mesh(1))
+
+
+class Ours:
+    """Training steps of a stack of trials on one batch, over and over."""
+
+    def __init__(
+        self,
+        name: str,
+        data: Data,
+        dtype: Any = jnp.float32,
+        count: int = 1,
+        **options: Any,
+    ):
+        mesh, settings = distributed.make_mesh(1), Optimizer()
+        probe = make_probe(name, num_classes=data.targets.shape[1], **options)
+        stack = tuple(
+            Trial(learning_rate=RATE, weight_decay=DECAY, seed=k) for k in range(count)
+        )
+        self.batch = data.batch(dtype, probe.input_kind)
+        example = jax.tree.map(lambda x: x[:1], unpack(self.batch.packed))
+        state = init_state(probe, example, stack, settings)
+        self.state = distributed.replicate(state, mesh)
+        self.first = jax.device_get(jax.tree.map(lambda x: x[0], state.params))
+        step: Any = make_step(
+            probe, losses.make_loss("asymmetric"), STEPS, settings, mesh
+        )
+        self.compiled = step.lower(self.state, self.batch).compile()
+        plan: Any = self.compiled.memory_analysis()
+        self.megabytes = plan.temp_size_in_bytes / 1e6
+
+    def __call__(self) -> float:
+        """One step; the mean loss of the first trial before it."""
+        before = float(self.state.loss_sum[0])
+        self.state = jax.block_until_ready(self.compiled(self.state, self.batch))
+        return (float(self.state.loss_sum[0]) - before) / len(self.batch.targets)
+
+    def named_params(self) -> dict[str, np.ndarray]:
+        """The first values, as "classifier/kernel"."""
+        leaves = jax.tree.leaves_with_path(self.first)
+        name = jax.tree_util.keystr
+        return {name(k, simple=True, separator="/"): np.asarray(v) for k, v in leaves}
+
+
+class Theirs:
+    """The same in PyTorch; of fewer clips, where memory does not hold all of them."""
+
+    def __init__(self, torch: Any, name: str, data: Data, ours: Ours, columns: int):
+        b, t, f, d = data.patches.shape
+        # Scores, their gradient, and tokens: three tensors of each are alive at most.
+        need = 3 * 4 * b * t * f * (columns + d)
+        self.clips = max(1, min(b, int(b * 0.5 * distributed.host_memory() / need)))
+        self.share = self.clips / b
+        tokens = torch.from_numpy(data.patches[: self.clips]).reshape(-1, t * f, d)
+        if name == "protobin_unit":
+            tokens = torch.nn.functional.normalize(tokens, dim=-1)
+        targets = torch.from_numpy(data.targets[: self.clips])
+        probes = importlib.import_module("experiments.benchmarks.torch_probes")
+        params = ours.named_params()
+        self.step = probes.make_step(
+            name, params, tokens, targets, rate=RATE, decay=DECAY
+        )
+        self.order = {
+            "probe": name,
+            "size": [self.clips, t * f, d, data.targets.shape[1]],
+            "shapes": {k: v.shape for k, v in params.items()},
+        }
+
+    def __call__(self) -> float:
+        """One step; the loss before it."""
+        return self.step()
+
+    def megabytes(self) -> float:
+        """Of all clips: measured in another process, with the clips that fit."""
+        command = ["-m", "experiments.benchmarks.torch_probes", json.dumps(self.order)]
+        done = subprocess.run(
+            [sys.executable, *command], check=True, capture_output=True, text=True
+        )
+        return int(done.stdout) / self.share / 1e6
+
+
+def main(arguments: list[str]) -> None:
+    """Measures row by row; each is printed and kept as soon as it is there."""
+    if arguments:
+        raise InputError(f"unexpected argument {arguments[0]!r}")
+    for name in PROBES.value:
+        if name not in COMPARED:
+            raise unknown_name("probe", name, COMPARED)
+    makers = {"protobin": protobin_rows, "others": other_rows, "trials": trial_rows}
+    for name in TABLES.value:
+        if name not in makers:
+            raise unknown_name("table", name, makers)
+    shape, torch = _shape(), _torch()
+    record: Row = {"machine": _machine(torch), "shape": shape, "repeats": _repeats()}
+    print(", ".join(f"{k} {v}" for k, v in record["machine"].items()))
+    print(f"{shape[0]} clips of {shape[1]} x {shape[2]} tokens of {shape[3]} features")
+    for table in TABLES.value:
+        rows = record[table] = []
+        for row in makers[table](shape, torch):
+            rows.append(row)
+            _print_last(rows)
+            if OUTPUT.value:
+                write_atomically(OUTPUT.value, json.dumps(record, indent=1) + "\n")
+
+
+def protobin_rows(shape: tuple[int, ...], torch: Any) -> Iterator[Row]:
+    """Each of the sizes: the step, and the bare product that it is made of."""
+    for c, j in _sizes():
+        data, p = Data.draw(shape, c), c * j
+        ours = {
+            kind: Ours("protobin", data, dtype, prototypes_per_class=j)
+            for kind, dtype in (("float32", jnp.float32), ("bfloat16", jnp.bfloat16))
+        }
+        products = {f"XLA GEMM {k}": _gemm(o, p) for k, o in ours.items()}
+        theirs: dict[str, Theirs] = {}
+        if torch is not None:
+            for label, name in (("PyTorch", "protobin"), ("unit", "protobin_unit")):
+                theirs[label] = Theirs(torch, name, data, ours["float32"], p)
+            products["PyTorch GEMM"] = _torch_gemm(torch, data, p)
+        agree = _agreement(ours["float32"], theirs.get("PyTorch"))
+        ms = _take_turns(f"protobin {c} x {j}", {**ours, **products, **theirs})
+        for label, step in theirs.items():
+            ms[label] /= step.share
+        flops = 2 * np.prod(shape) * p
+        row: Row = {"classes": c, "prototypes": p}
+        row |= {f"{k} ms": float(np.median(v)) for k, v in ms.items()}
+        row |= {f"{k} GF/s": float(flops / np.median(ms[k]) / 1e6) for k in products}
+        row |= {f"{k} MB": o.megabytes for k, o in ours.items()}
+        if torch is not None:
+            row |= _against(ms)
+            row["float32 / PyTorch GEMM"] = _ratio(ms, "float32", "PyTorch GEMM")
+            row["PyTorch MB"] = theirs["PyTorch"].megabytes()
+            row["PyTorch clips"] = theirs["PyTorch"].clips
+            row["losses differ by"] = agree
+        yield row
+
+
+def other_rows(shape: tuple[int, ...], torch: Any) -> Iterator[Row]:
+    """Probes that pool by attention."""
+    for name in PROBES.value:
+        data = Data.draw(shape, CLASSES.value)
+        ours = {
+            kind: Ours(name, data, dtype)
+            for kind, dtype in (("float32", jnp.float32), ("bfloat16", jnp.bfloat16))
+        }
+        theirs: dict[str, Theirs] = {}
+        if torch is not None:
+            # Keys, values or a hidden layer are as wide as the tokens.
+            wide = 2 * shape[-1]
+            theirs["PyTorch"] = Theirs(torch, name, data, ours["float32"], wide)
+        agree = _agreement(ours["float32"], theirs.get("PyTorch"))
+        ms = _take_turns(name, {**ours, **theirs})
+        row: Row = {"probe": name}
+        row |= {f"{k} ms": float(np.median(v)) for k, v in ms.items()}
+        row |= {f"{k} MB": o.megabytes for k, o in ours.items()}
+        if torch is not None:
+            row |= _against(ms)
+            row["PyTorch MB"] = theirs["PyTorch"].megabytes()
+            row["losses differ by"] = agree
+        yield row
+
+
+def trial_rows(shape: tuple[int, ...], torch: Any) -> Iterator[Row]:
+    """Many trials in one step against as many steps of one, on bfloat16 tokens."""
+    del torch
+    count = TRIALS.value
+    for name in ("linear", "protobin", *PROBES.value):
+        data = Data.draw(shape, CLASSES.value)
+        one = Ours(name, data, jnp.bfloat16)
+        many = Ours(name, data, jnp.bfloat16, count=count)
+
+        def in_turn(one: Ours = one) -> None:
+            for _ in range(count):
+                one()
+
+        ms = _take_turns(f"{name} x{count}", {"in turn": in_turn, "at once": many})
+        yield {
+            "probe": name,
+            "trials": count,
+            "in turn ms": float(np.median(ms["in turn"])),
+            "at once ms": float(np.median(ms["at once"])),
+            "x": _ratio(ms, "in turn", "at once"),
+            "at once MB": many.megabytes,
+        }
+
+
+def _take_turns(
+    label: str, contestants: dict[str, Callable[[], Any]]
+) -> dict[str, np.ndarray]:
+    """Milliseconds of each in each turn; a first turn warms up."""
+    turns = _repeats()
+    ms = {name: np.zeros(turns) for name in contestants}
+    with progress(label, turns + 1, unit="turns") as advance:
+        for turn in range(-1, turns):
+            for name, call in contestants.items():
+                started = time.perf_counter()
+                call()
+                passed = 1e3 * (time.perf_counter() - started)
+                if turn >= 0:
+                    ms[name][turn] = passed
+            advance(1)
+    return ms
+
+
+def _ratio(ms: dict[str, np.ndarray], slow: str, fast: str) -> float:
+    return float(np.median(ms[slow] / ms[fast]))
+
+
+def _against(ms: dict[str, np.ndarray]) -> Row:
+    kinds = ("float32", "bfloat16")
+    return {f"{kind} x": _ratio(ms, "PyTorch", kind) for kind in kinds}
+
+
+def _agreement(ours: Ours, theirs: Theirs | None) -> float | None:
+    """The largest relative difference of the losses of the first steps.
+
+    The second loss has seen a backward pass and AdamW.
+    """
+    if theirs is None or theirs.share < 1:
+        return None
+    pairs = [(ours(), theirs()) for _ in range(3)]
+    return max(abs(a - b) / b for a, b in pairs)
+
+
+def _gemm(ours: Ours, p: int) -> Callable[[], Any]:
+    """All scores `[P, B * N]` in float32, as XLA computes them."""
+    tokens: Any = unpack(ours.batch.packed)
+    rows = tokens.patches.reshape(-1, tokens.patches.shape[-1])
+    bank = jnp.ones((p, rows.shape[1]), rows.dtype)
+
+    @jax.jit
+    def product(bank: jax.Array, rows: jax.Array) -> jax.Array:
+        return jnp.einsum("pd,nd->pn", bank, rows, preferred_element_type=jnp.float32)
+
+    return lambda: product(bank, rows).block_until_ready()
+
+
+def _torch_gemm(torch: Any, data: Data, p: int) -> Callable[[], Any]:
+    """The same in PyTorch."""
+    d = data.patches.shape[-1]
+    rows = torch.from_numpy(data.patches).reshape(-1, d)
+    bank, scores = torch.ones(p, d), torch.empty(len(rows), p)
+    return lambda: torch.mm(rows, bank.T, out=scores)
+
+
+def _torch() -> Any:
+    """PyTorch, or None and a line that says how to get it."""
+    try:
+        return importlib.import_module("torch")
+    except ModuleNotFoundError:
+        print("without PyTorch: pip install -e '.[bench]'", file=sys.stderr)
+        return None
+
+
+def _machine(torch: Any) -> Row:
+    device = jax.devices()[0]
+    return {
+        "device": device.device_kind,
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "jax": jax.__version__,
+        "torch": torch and torch.__version__,
+    }
+
+
+def _repeats() -> int:
+    return 2 if SMALL.value else REPEATS.value
+
+
+def _shape() -> tuple[int, ...]:
+    return _numbers("--shape", "4x4x2x96" if SMALL.value else SHAPE.value, 4)
+
+
+def _sizes() -> list[tuple[int, ...]]:
+    sizes = ("3x2", "5x3") if SMALL.value else SIZES.value
+    return [_numbers("--sizes", size, 2) for size in sizes]
+
+
+def _numbers(flag: str, text: str, count: int) -> tuple[int, ...]:
+    """The numbers of a text like 10x20.
+
+    Raises:
+        InputError: There are not `count` of them, or one is not positive.
+    """
+    parts = text.split("x")
+    if len(parts) != count or not all(p.isdecimal() and int(p) for p in parts):
+        wanted = "x".join("2" * count)
+        raise InputError(f"{flag}: {text!r} is not {count} numbers like {wanted}")
+    return tuple(map(int, parts))
+
+
+def _print_last(rows: list[Row]) -> None:
+    """The last row as Markdown; before the first, the header."""
+    if len(rows) == 1:
+        print("\n| " + " | ".join(rows[0]) + " |")
+        print("|" + " --- |" * len(rows[0]))
+    cells = (f"{v:.3g}" if isinstance(v, float) else str(v) for v in rows[-1].values())
+    print("| " + " | ".join(cells) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    program.launch_plain(main, __doc__)

@@ -1,0 +1,177 @@
+"""Probes as one usually writes them in PyTorch: what `benchmark_probes` compares with.
+
+python -m experiments.benchmarks.torch_probes '{"probe": "ep", ...}'
+
+As a program it takes a few training steps on random numbers in a process of its own and
+prints by how many bytes its memory grew. Parameters have our names and shapes, so that
+both can start from the same numbers.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from experiments.benchmarks.side_by_side import forget_peak, peak_bytes
+
+# An extra, not a dependency: types must be checkable where it is not installed.
+torch: Any = importlib.import_module("torch")
+F: Any = importlib.import_module("torch.nn.functional")
+
+Params = dict[str, Any]
+
+NUM_HEADS = 12
+NUM_QUERIES = 32
+
+
+class Sign(torch.autograd.Function):
+    """+1 where x >= 0, else -1; the gradient passes unchanged."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        """The signs."""
+        del ctx
+        return torch.where(x >= 0, 1.0, -1.0)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        """The gradient as it comes."""
+        del ctx
+        return grads[0]
+
+
+def affine(params: Params, name: str, x: Any) -> Any:
+    """`x @ kernel + bias`."""
+    return x @ params[f"{name}/kernel"] + params[f"{name}/bias"]
+
+
+def protobin(params: Params, tokens: Any) -> Any:
+    """Normalise, compare all with all, take the maximum, classify."""
+    return protobin_unit(params, F.normalize(tokens, dim=-1))
+
+
+def protobin_unit(params: Params, unit: Any) -> Any:
+    """`protobin` for tokens that were normalised before training began."""
+    bank = F.normalize(Sign.apply(params["prototypes"]), dim=-1)
+    best = (unit @ bank.T).max(dim=1).values
+    return affine(params, "classifier", best)
+
+
+def mhca(params: Params, tokens: Any) -> Any:
+    """Keys and values of all tokens, and attention over them."""
+    b, _, d = tokens.shape
+
+    def heads(x: Any) -> Any:
+        return x.reshape(*x.shape[:2], NUM_HEADS, -1).transpose(1, 2)
+
+    key, value = heads(tokens @ params["key"]), heads(tokens @ params["value"])
+    query = heads(params["queries"].expand(b, -1, -1))
+    mixed = F.scaled_dot_product_attention(query, key, value)
+    return affine(params, "classifier", mixed.transpose(1, 2).reshape(b, -1, d).mean(1))
+
+
+def ep(params: Params, tokens: Any) -> Any:
+    """Queries on raw tokens; each pools its own part of the values."""
+    b, n, d = tokens.shape
+    weights = (tokens @ params["queries"].T * d**-0.5).softmax(dim=1)
+    value = (tokens @ params["value"]).reshape(b, n, NUM_QUERIES, -1)
+    pooled = (weights.transpose(1, 2)[:, :, None] @ value.transpose(1, 2)).flatten(1)
+    return affine(params, "classifier", pooled)
+
+
+def simpool(params: Params, tokens: Any) -> Any:
+    """The mean asks, LayerNorm'ed tokens answer."""
+    d = tokens.shape[-1]
+    query = tokens.mean(dim=1, keepdim=True) @ params["query_map"]
+    normed = F.layer_norm(tokens, (d,), params["scale"], params["bias"], eps=1e-6)
+    scores = query @ (normed @ params["key"]).transpose(1, 2)
+    pooled = (scores * d**-0.5).softmax(dim=-1) @ normed
+    return affine(params, "classifier", pooled[:, 0])
+
+
+def abmilp(params: Params, tokens: Any) -> Any:
+    """A hidden layer scores the tokens."""
+    hidden = torch.tanh(affine(params, "hidden_0", tokens))
+    weights = affine(params, "score", hidden).softmax(dim=1)
+    return affine(params, "classifier", (weights * tokens).sum(dim=1))
+
+
+LOGITS: dict[str, Callable[[Params, Any], Any]] = {
+    "protobin": protobin,
+    "protobin_unit": protobin_unit,
+    "mhca": mhca,
+    "ep": ep,
+    "simpool": simpool,
+    "abmilp": abmilp,
+}
+
+
+def asymmetric(logits: Any, targets: Any) -> Any:
+    """The asymmetric loss with gamma 4 and 1, clip 0.05; mean over all."""
+    p = torch.sigmoid(logits)
+    q = (1 - p + 0.05).clamp(max=1)
+    entropy = targets * p.clamp(min=1e-8).log()
+    entropy = entropy + (1 - targets) * q.clamp(min=1e-8).log()
+    gamma = 1 * targets + 4 * (1 - targets)
+    weights = (1 - targets * p - (1 - targets) * q) ** gamma
+    return -(entropy * weights).mean()
+
+
+def make_step(
+    probe: str,
+    params: dict[str, np.ndarray],
+    tokens: Any,
+    targets: Any,
+    *,
+    rate: float,
+    decay: float,
+) -> Callable[[], float]:
+    """A training step with AdamW; it returns the loss before the step.
+
+    Args:
+        probe: A key of `LOGITS`.
+        params: First values; they are copied.
+        tokens: `[B, N, D]`, a tensor.
+        targets: `[B, C]`, a tensor.
+        rate: Learning rate, constant.
+        decay: Weight decay.
+    """
+    leaves = {k: torch.tensor(v, requires_grad=True) for k, v in params.items()}
+    optimizer = torch.optim.AdamW(leaves.values(), lr=rate, weight_decay=decay)
+
+    def step() -> float:
+        optimizer.zero_grad()
+        loss = asymmetric(LOGITS[probe](leaves, tokens), targets)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
+def bytes_of_step(probe: str, size: list[int], shapes: dict[str, list[int]]) -> int:
+    """By how much the memory of this process grows in its first steps.
+
+    Args:
+        probe: A key of `LOGITS`.
+        size: B, N, D, C.
+        shapes: Of the parameters.
+    """
+    b, n, d, c = size
+    params = {k: 0.02 * torch.randn(s).numpy() for k, s in shapes.items()}
+    tokens, targets = torch.randn(b, n, d), torch.randint(2, (b, c)).float()
+    step = make_step(probe, params, tokens, targets, rate=1e-3, decay=1e-4)
+    forget_peak()
+    before = peak_bytes()
+    for _ in range(3):
+        step()
+    return (peak_bytes() or 0) - (before or 0)
+
+
+if __name__ == "__main__":
+    print(bytes_of_step(**json.loads(sys.argv[1])))

@@ -1,0 +1,1 @@
+"""Checks that take long: kills, device counts, files of full size."""

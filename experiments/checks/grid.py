@@ -1,0 +1,131 @@
+"""Kills workers of a grid at random moments, and shows that nothing is lost by it.
+
+python -m experiments.checks.grid --config configs/paper.py --kills=10 \
+    --config.encoders=logmel --config.datasets=esc_mix --config.probes=linear,protobin
+
+The grid is run once in peace by one process. Then two at a time run it in rounds, each
+from nothing but the clips to the end; they are killed with SIGKILL and started again
+until there were so many kills. Every round must leave the same records, but for times
+and for where they were made. All options of the grid are passed on.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import random
+import sys
+import tempfile
+from typing import Any
+
+from absl import flags
+
+from experiments.checks import killable
+from experiments.checks.killable import Killable
+from unmute_jax.cli import program
+from unmute_jax.errors import InputError
+from unmute_jax.grid.cells import Grid, default_grid
+
+KILLS = flags.DEFINE_integer("kills", 10, "Number of kills.", lower_bound=1)
+WORKERS = flags.DEFINE_integer("workers", 2, "Processes at a time.", lower_bound=1)
+RANDOM_SEED = flags.DEFINE_integer("random_seed", 0, "Of the moments of the kills.")
+
+# Long enough that no process at work is taken for dead on a busy machine. Who waits
+# for the cell of another looks again after a tenth of it.
+EXPIRY = 20
+# What a worker says when it has a cell.
+BEGINS = b"cell "
+# What records say of time and place, and not of the outcome.
+ELSEWHERE = ("seconds", "versions", "devices")
+# Kills, records, and what is different in which of them.
+Row = tuple[int, int, list[str]]
+
+
+def main(chosen: Grid) -> None:
+    """Runs, kills, compares; prints a table, and ends with 1 if anything differs."""
+    own = ("--kills", "--random_seed", "--workers", "--workdir")
+    passed_on = [a for a in sys.argv[1:] if not a.startswith(own)]
+    draw = random.Random(RANDOM_SEED.value)
+    with tempfile.TemporaryDirectory() as name:
+        calm = pathlib.Path(name, "calm")
+        _, length = run(passed_on, calm, 1, [])
+        wanted = records(calm)
+        if len(wanted) < len(chosen.cells()):
+            raise InputError(f"the undisturbed grid left {len(wanted)} records")
+        print(f"undisturbed: {length:.0f} s, {len(wanted)} records", flush=True)
+        rows: list[Row] = []
+        while (left := KILLS.value - sum(kills for kills, *_ in rows)) > 0:
+            folder = pathlib.Path(name, f"round {len(rows) + 1}")
+            killable.share(calm / "cache", folder / "cache", ("datasets", "compiled"))
+            # The last round tells best how long this one takes: the first run had
+            # everything to compile, and the machine may have been slower.
+            lives = [draw.uniform(0, length / 2) for _ in range(left)]
+            kills, length = run(passed_on, folder, WORKERS.value, lives)
+            print(f"{folder.name}: {kills} kills, {length:.0f} s", flush=True)
+            found = records(folder)
+            rows.append((kills, len(found), differing(wanted, found)))
+    _report(rows)
+
+
+def _report(rows: list[Row]) -> None:
+    names = [f"round {i}: {name}" for i, row in enumerate(rows, 1) for name in row[2]]
+    print("| round | kills | records | different |\n|---|---|---|---|")
+    for i, (kills, count, different) in enumerate(rows, 1):
+        print(f"| {i} | {kills} | {count} | {len(different)} |")
+    kills, count = sum(row[0] for row in rows), sum(row[1] for row in rows)
+    print(f"| all {len(rows)} | {kills} | {count} | {len(names)} |")
+    for name in names:
+        print(f"different in {name}")
+    if names:
+        sys.exit(1)
+
+
+def run(
+    arguments: list[str], folder: pathlib.Path, count: int, lives: list[float]
+) -> tuple[int, float]:
+    """Runs the grid to its end, through kills.
+
+    Args:
+        arguments: Of the grid.
+        folder: For the grid and for all caches.
+        count: How many workers there are at a time.
+        lives: Seconds that workers live from their first cell on.
+
+    Returns:
+        How many were killed, and the seconds from the first cell to the end.
+    """
+    own = [f"--workdir={folder / 'run'}", f"--expiry={EXPIRY}"]
+
+    def start() -> Killable:
+        return Killable(
+            "benchmark", [*arguments, *own], folder / "cache", begins=BEGINS
+        )
+
+    return killable.run(start, count, lives)
+
+
+def records(folder: pathlib.Path) -> dict[str, Any]:
+    """All that a grid has written of finished trials, by file."""
+    root = folder / "run/cells"
+    found = {}
+    for room in ("results", "trials"):
+        for path in sorted(root.glob(f"*/{room}/*.json")):
+            values = json.loads(path.read_text(encoding="utf-8"))
+            found[path.relative_to(root).as_posix()] = _outcome(values)
+    return found
+
+
+def differing(wanted: dict[str, Any], found: dict[str, Any]) -> list[str]:
+    """Names of the records that are not the same, or on one side alone."""
+    names = sorted(wanted.keys() | found.keys())
+    return [name for name in names if wanted.get(name) != found.get(name)]
+
+
+def _outcome(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _outcome(v) for k, v in value.items() if k not in ELSEWHERE}
+    return [_outcome(v) for v in value] if isinstance(value, list) else value
+
+
+if __name__ == "__main__":
+    program.launch(main, __doc__, build=Grid.from_dict, defaults=default_grid)

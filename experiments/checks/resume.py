@@ -1,0 +1,104 @@
+"""Kills a run at random moments and shows that it ends like an undisturbed one.
+
+python -m experiments.checks.resume --config configs/quickstart.py --kills=10
+
+The command is run once in peace and once with SIGKILLs, each in caches of its own, so
+that the kills fall into preparation, embedding and training alike. Every result and
+every token must be the same, bit for bit. Options of the experiment are passed on.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import pathlib
+import random
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+from absl import flags
+
+from experiments.checks import killable
+from experiments.checks.killable import Killable
+from unmute_jax.cli import program
+from unmute_jax.config import Experiment
+from unmute_jax.store.reader import TokenStore
+
+KILLS = flags.DEFINE_integer("kills", 10, "Least number of kills.", lower_bound=1)
+RANDOM_SEED = flags.DEFINE_integer("random_seed", 0, "Of the moments of the kills.")
+
+# What a record says about time and not about the outcome.
+TIMES = ("seconds",)
+
+
+def main(settings: Experiment) -> None:
+    """Runs, kills, compares; exits with 1 where anything differs."""
+    passed_on = [
+        a for a in sys.argv[1:] if not a.startswith(("--kills", "--random_seed"))
+    ]
+    draw = random.Random(RANDOM_SEED.value)
+    with tempfile.TemporaryDirectory() as folder:
+        calm, harried = pathlib.Path(folder, "calm"), pathlib.Path(folder, "harried")
+        _, whole = _run(passed_on, calm)
+        print(f"undisturbed: {whole:.0f} s", flush=True)
+        # Long enough to begin, short enough to be stopped several times.
+        lives = (draw.uniform(0.02, 0.4) * whole + 2.0 for _ in itertools.count())
+        kills = 0
+        while kills < KILLS.value:
+            shutil.rmtree(harried, ignore_errors=True)
+            # Slow to make every time.
+            killable.share(calm / "cache", harried / "cache", ("compiled",))
+            more, _ = _run(
+                passed_on, harried, lives, lambda: print("killed", flush=True)
+            )
+            kills += more
+            differing = _differences(calm, harried)
+            print(f"{kills} kills so far; differing: {differing or 'nothing'}")
+            if differing:
+                sys.exit(1)
+
+
+def _run(
+    arguments: list[str],
+    folder: pathlib.Path,
+    lives: Iterable[float] = (),
+    killed: Callable[[], None] = lambda: None,
+) -> tuple[int, float]:
+    """Runs the command to its end, as `killable.run` does."""
+    own = f"--workdir={folder / 'run'}"
+
+    def start() -> Killable:
+        return Killable("train", [*arguments, own], folder / "cache")
+
+    return killable.run(start, 1, lives, killed)
+
+
+def _differences(calm: pathlib.Path, harried: pathlib.Path) -> list[str]:
+    """Names of results and token arrays that are not the same."""
+    ours, theirs = _results(harried), _results(calm)
+    found = [n for n in ours.keys() | theirs.keys() if ours.get(n) != theirs.get(n)]
+    stores = sorted(p.name for p in (calm / "cache/tokens").iterdir())
+    for name in stores:
+        a, b = (
+            TokenStore.open(f / "cache/tokens" / name).load() for f in (calm, harried)
+        )
+        if not np.array_equal(np.asarray(a.patches), np.asarray(b.patches)):
+            found.append(name)
+    return found
+
+
+def _results(folder: pathlib.Path) -> dict[str, Any]:
+    records = {}
+    for path in (folder / "run/results").glob("*.json"):
+        values = json.loads(path.read_text(encoding="utf-8"))
+        records[path.name] = {k: v for k, v in values.items() if k not in TIMES}
+    lines = (folder / "run/metrics.jsonl").read_text(encoding="utf-8")
+    return {**records, "metrics.jsonl": lines}
+
+
+if __name__ == "__main__":
+    program.launch(main, __doc__)

@@ -1,0 +1,256 @@
+import contextlib
+import io
+import struct
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from unmute_jax import audio
+from unmute_jax.audio.decode import AudioFile, decode_audio, read_audio
+from unmute_jax.audio.resample import pad_or_crop, resample, resample_blocks
+from unmute_jax.errors import InputError
+
+FORMATS = {
+    "wav": ("WAV", "PCM_16"),
+    "float.wav": ("WAV", "FLOAT"),
+    "flac": ("FLAC", "PCM_16"),
+    "ogg": ("OGG", "VORBIS"),
+    "opus.ogg": ("OGG", "OPUS"),
+    "mp3": ("MP3", "MPEG_LAYER_III"),
+    "aiff": ("AIFF", "PCM_16"),
+}
+RATE = 48_000
+
+
+def tone(seconds=1.0, rate=RATE, hz=440.0):
+    t = np.arange(round(seconds * rate)) / rate
+    return (0.4 * np.sin(2 * np.pi * hz * t)).astype(np.float32)
+
+
+def encoded(kind, x=None, rate=RATE):
+    format, subtype = FORMATS[kind]
+    file = io.BytesIO()
+    sf.write(file, tone() if x is None else x, rate, format=format, subtype=subtype)
+    return file.getvalue()
+
+
+def refusal(path):
+    """The message for a bad file: one line that begins with the file."""
+    with pytest.raises(InputError) as caught:
+        read_audio(path)
+    message = str(caught.value)
+    with pytest.raises(InputError) as streamed, AudioFile(path) as file:
+        list(file.blocks())
+    assert str(streamed.value) == message
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    return message.removeprefix(f"{path}: ")
+
+
+@pytest.fixture
+def save(tmp_path):
+    def write(data, name="clip.bin"):
+        (tmp_path / name).write_bytes(data)
+        return tmp_path / name
+
+    return write
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_every_format_gives_its_samples(kind, save):
+    x, rate = read_audio(save(encoded(kind), f"tone.{kind}"))
+    assert rate == RATE
+    assert x.dtype == np.float32
+    assert x.shape == (RATE,)
+    lossy = kind in ("ogg", "opus.ogg", "mp3")
+    inner = slice(500, -500)  # Lossy encoders may fade the very ends.
+    np.testing.assert_allclose(x[inner], tone()[inner], atol=0.05 if lossy else 1e-4)
+
+
+def test_sixteen_bits_are_read_exactly(save):
+    steps = np.array([-32768, -1, 0, 1, 32767], np.int16)
+    x, _ = read_audio(save(encoded("wav", steps)))
+    np.testing.assert_array_equal(x * 32768, steps)
+
+
+@pytest.mark.parametrize("channels", [2, 6])
+def test_channels_are_averaged(channels, save):
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-0.9, 0.9, (1000, channels)).astype(np.float32)
+    mono, _ = read_audio(save(encoded("float.wav", x)))
+    np.testing.assert_allclose(mono, x.mean(axis=1), atol=1e-6)
+
+
+def test_channels_are_averaged_before_the_rate_changes(save):
+    # The two orders differ in rounding only, so the call itself must be the same.
+    stereo = np.stack([tone(hz=300), tone(hz=5000)], axis=1)
+    path = save(encoded("float.wav", stereo))
+    x, rate = read_audio(path, sample_rate=16_000)
+    assert rate == 16_000
+    np.testing.assert_array_equal(x, resample(read_audio(path)[0], RATE, 16_000))
+
+
+@pytest.mark.parametrize("rate", [8_000, 22_050, 44_100, 48_000, 96_000])
+def test_resampling_keeps_the_sound(rate, save):
+    x, _ = read_audio(save(encoded("flac", tone(rate=rate), rate)), sample_rate=16_000)
+    assert abs(len(x) - 16_000) <= 1
+    inner = slice(1000, 15_000)
+    np.testing.assert_allclose(x[inner], tone(rate=16_000)[inner], atol=2e-3)
+
+
+def test_resampling_removes_what_the_new_rate_cannot_hold():
+    assert np.abs(resample(tone(hz=11_000), RATE, 16_000)[1000:-1000]).max() < 1e-3
+
+
+def test_pad_or_crop():
+    x = np.array([1.0, 2.0, 3.0], np.float32)
+    for samples, expected, length in (
+        (5, [1, 2, 3, 0, 0], 3),
+        (2, [1, 2], 2),
+        (3, [1, 2, 3], 3),
+    ):
+        y, kept = pad_or_crop(x, samples)
+        np.testing.assert_array_equal(y, np.array(expected, np.float32))
+        assert kept == length
+        assert y.dtype == np.float32
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_file_in_blocks_is_the_file_as_a_whole(kind, save, monkeypatch):
+    monkeypatch.setattr(audio, "_BLOCK", 10_000)
+    stereo = np.stack([tone(), tone(hz=1000)], axis=1)
+    path = save(encoded(kind, stereo), f"tone.{kind}")
+    with AudioFile(path) as file:
+        blocks = list(file.blocks())
+        assert (file.sample_rate, file.seconds) == (RATE, 1.0)
+        again = np.concatenate(list(file.blocks()))
+    assert len(blocks) == 10
+    np.testing.assert_array_equal(np.concatenate(blocks), read_audio(path)[0])
+    np.testing.assert_array_equal(again, np.concatenate(blocks))
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 44_100, 48_000])
+def test_resampling_in_blocks_changes_no_bit(rate):
+    x = np.random.default_rng(0).standard_normal(rate + 17, np.float32)
+    parts = np.split(x, [1, 300, 5_000])
+    joined = np.concatenate(list(resample_blocks(parts, rate, 16_000)))
+    np.testing.assert_array_equal(joined, resample(x, rate, 16_000))
+
+
+def test_a_long_file_that_is_cut_short_is_refused_before_it_is_read(save):
+    path = save(encoded("wav")[:-1000])
+    with pytest.raises(InputError, match="is cut short"):
+        AudioFile(path)
+
+
+def test_no_such_file(tmp_path):
+    assert refusal(tmp_path / "no.wav") == "there is no such file"
+
+
+def test_a_folder(tmp_path):
+    assert refusal(tmp_path) == "is a folder, not an audio file"
+
+
+def test_an_empty_file(save):
+    assert refusal(save(b"")) == "is empty (0 bytes)"
+
+
+def test_a_header_without_samples(save):
+    assert refusal(save(encoded("wav", np.zeros(0, np.int16)))) == "holds no samples"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"a letter, not a sound\n" * 200,
+        bytes(4000),
+        np.random.default_rng(0).bytes(4000),
+    ],
+    ids=["text", "zeros", "noise"],
+)
+def test_no_audio_at_all(data, save, capfd):
+    assert refusal(save(data)) == "is not wav, flac, ogg or mp3 audio"
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_only_begins_like_an_mp3(save, capfd):
+    path = save(b"\xff\xfb\x90" + b"x" * 3000)
+    assert refusal(path) == "is a damaged MP3, or cut short"
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("part", [0.999, 0.6, 0.2])
+def test_a_file_that_is_cut_short(kind, part, save, capfd):
+    data = encoded(kind)
+    reason = refusal(save(data[: int(part * len(data))]))
+    assert "cut short" in reason
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_ogg_file_that_ends_after_a_whole_page(save):
+    data = encoded("ogg", tone(3.0))
+    assert "cut short" in refusal(save(data[: data.rfind(b"OggS")]))
+
+
+def test_a_header_that_is_cut_short(save, capfd):
+    for kind in FORMATS:
+        refusal(save(encoded(kind)[:30]))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_streamed_wav_need_not_know_its_length(save):
+    data = bytearray(encoded("wav"))
+    start = data.index(b"data") + 4
+    data[start : start + 4] = b"\xff" * 4
+    assert len(read_audio(save(bytes(data)))[0]) == RATE
+
+
+def test_an_mp3_without_a_length_is_read(save):
+    file = io.BytesIO()
+    with sf.SoundFile(
+        file,
+        "w",
+        RATE,
+        1,
+        "MPEG_LAYER_III",
+        format="MP3",
+        bitrate_mode="CONSTANT",
+        compression_level=0.5,
+    ) as sound:
+        sound.write(tone())
+    data = file.getvalue()
+    second = data.index(data[:3], 4)  # The first frame has the length and no sound.
+    assert len(read_audio(save(data[second:]))[0]) == pytest.approx(RATE, rel=0.1)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_samples_that_are_no_numbers(value, save):
+    x = tone()
+    x[77] = value
+    reason = refusal(save(encoded("float.wav", x)))
+    assert reason == "contains NaN or infinite samples"
+
+
+@pytest.mark.parametrize("rate", [1, 999, 768_001, 2**31 - 1])
+def test_a_sample_rate_that_cannot_be(rate, save):
+    data = bytearray(encoded("wav"))
+    data[24:28] = struct.pack("<I", rate)
+    assert f"claims a sample rate of {rate} Hz" in refusal(save(bytes(data)))
+
+
+def test_damaged_bytes_never_raise_anything_else(capfd):
+    rng = np.random.default_rng(0)
+    for kind in FORMATS:
+        whole = encoded(kind, tone(0.3))
+        for _ in range(60):
+            data = bytearray(whole)
+            for _ in range(rng.integers(1, 8)):
+                near_header = rng.random() < 0.7
+                data[rng.integers(200 if near_header else len(data))] = rng.integers(
+                    256
+                )
+            with contextlib.suppress(InputError):
+                decode_audio(bytes(data), kind)
+    assert capfd.readouterr() == ("", "")

@@ -1,0 +1,140 @@
+"""The Kaldi filter bank against the reference, and what padding must not change."""
+
+import re
+
+import jax
+import numpy as np
+import pytest
+
+from tests import golden
+from unmute_jax.audio.kaldi import (
+    LOG_FLOOR,
+    KaldiFbank,
+    kaldi_fbank,
+    mel_banks,
+    window,
+    zero_behind,
+)
+from unmute_jax.encoders import load_encoder
+from unmute_jax.encoders.vit_encoder import FBANK
+
+FBANK_ATOL, INPUT_ATOL = 2e-3, 2.5e-4
+RECIPES = {None: "audioset", "esc50": "esc50", "sc2": "speech_commands"}
+CONSTANTS = {
+    "audioset": "norm_audioset",
+    "esc50": "norm_esc50",
+    "speech_commands": "norm_speechcommands_v2",
+}
+
+compiled = jax.jit(kaldi_fbank, static_argnums=1)
+
+
+@pytest.fixture(scope="module")
+def arrays():
+    return golden.read(golden.ENCODERS / "frontend_eat.npz")
+
+
+@pytest.fixture
+def noise():
+    return np.random.default_rng(0).standard_normal((3, 80000), np.float32) / 10
+
+
+def test_log_mels_equal_the_reference(arrays):
+    names = [name.removeprefix("fbank_") for name in arrays if "fbank_" in name]
+    assert names
+    for name in names:
+        got = compiled(arrays[f"wav_{name}"][None], FBANK)[0]
+        want = arrays[f"fbank_{name}"]
+        golden.assert_close(got, want, f"fbank_{name}", atol=FBANK_ATOL)
+        # Digital silence and the band without a bin are exactly at the floor.
+        floor = want == want.min()
+        assert floor.any()
+        np.testing.assert_array_equal(np.asarray(got)[floor], np.float32(LOG_FLOOR))
+
+
+def test_network_inputs_equal_the_reference(arrays):
+    names = [re.fullmatch(r"input_(\w+?)_(\d+)(?:_(\w+))?", name) for name in arrays]
+    found = [match for match in names if match]
+    assert found
+    for match in found:
+        encoder = load_encoder(
+            "eat",
+            weights="untrained",
+            width=16,
+            depth=1,
+            num_heads=1,
+            recipe=RECIPES[match[3]],
+            target_frames=int(match[2]),
+        )
+        got = encoder.frontend(arrays[f"wav_{match[1]}"][None])[0]
+        golden.assert_close(got, arrays[match[0]], match[0], atol=INPUT_ATOL)
+
+
+def test_recipes_hold_the_constants_of_the_reference(arrays):
+    for recipe, name in CONSTANTS.items():
+        encoder = load_encoder(
+            "eat", weights="untrained", width=16, depth=1, num_heads=1, recipe=recipe
+        )
+        got = (encoder.input.mean, encoder.input.std)
+        np.testing.assert_allclose(got, arrays[name], rtol=1e-6)
+
+
+def test_filters_and_window_equal_the_reference(arrays):
+    banks, want = mel_banks(FBANK), arrays["mel_banks"]
+    # The reference computes its slopes in float32.
+    np.testing.assert_allclose(banks, want[:, :-1], atol=2e-5)
+    assert not want[:, -1].any()
+    assert not banks[3].any()
+    np.testing.assert_allclose(window(FBANK), arrays["window"], atol=1e-6)
+
+
+def test_povey_window_is_the_hann_window_to_the_power_085():
+    povey = window(KaldiFbank(window="povey"))
+    j = np.arange(400)
+    np.testing.assert_allclose(povey, (0.5 - 0.5 * np.cos(2 * np.pi * j / 399)) ** 0.85)
+
+
+def test_offset_of_a_clip_does_not_matter(noise):
+    # The references remove it from the whole clip, we frame by frame.
+    shifted = noise + np.float32(0.3)
+    np.testing.assert_allclose(
+        compiled(shifted, FBANK), compiled(noise, FBANK), rtol=0, atol=1e-3
+    )
+
+
+def test_batched_equals_single(noise):
+    singles = [compiled(clip[None], FBANK)[0] for clip in noise]
+    np.testing.assert_allclose(compiled(noise, FBANK), singles, rtol=0, atol=1e-6)
+
+
+def test_samples_behind_a_clip_change_no_frame_of_it(noise):
+    alone = compiled(noise[:, :60000], FBANK)
+    longer = compiled(noise, FBANK)[:, : alone.shape[1]]
+    np.testing.assert_allclose(longer, alone, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("samples", [0, 399, 400, 559, 560, 16000])
+def test_frames_are_the_complete_ones(samples):
+    got = kaldi_fbank(np.zeros((2, samples), np.float32), FBANK)
+    want = max(0, (samples - 400) // 160 + 1)
+    assert got.shape == (2, want, 128)
+    assert FBANK.num_frames(samples) == want
+    assert FBANK.real_frames(np.array([samples])).tolist() == [want]
+    if want:
+        assert FBANK.num_samples(want) <= samples < FBANK.num_samples(want + 1)
+
+
+def test_rows_behind_the_clip_become_zero():
+    rows = np.broadcast_to(np.arange(1, 6, dtype=np.float32), (3, 5))
+    want = [[0, 0, 0, 0, 0], [1, 2, 3, 4, 0], [1, 2, 3, 4, 5]]
+    counts = np.array([0, 4, 9])
+    assert zero_behind(rows, counts).tolist() == want
+    assert zero_behind(rows[:, :, None, None], counts)[:, :, 0, 0].tolist() == want
+
+
+def test_band_edges_are_shared_and_match_the_centres(arrays):
+    low, high = FBANK.band_edges_hz(0, 16)
+    assert FBANK.band_edges_hz(16, 32)[0] == high
+    centres = arrays["mel_center_hz"]
+    assert 20 < low < centres[0]
+    assert centres[15] < high < centres[16]

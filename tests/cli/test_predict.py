@@ -1,0 +1,157 @@
+"""Predictions as a person gets them: a program in a process of its own."""
+
+import csv
+import re
+
+import jax
+import numpy as np
+import pytest
+import soundfile as sf
+
+from tests.cli.test_train import start
+from unmute_jax.config import Experiment
+from unmute_jax.encoders import load_encoder
+from unmute_jax.probes import make_probe
+from unmute_jax.results.trained import TrainedProbe, save
+from unmute_jax.store.key import plain
+
+CLASSES = ("hiss", "hum")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The folder of a run with a probe for noise and tones, without any training."""
+    encoder = load_encoder("logmel")
+    t = np.arange(16_000) / 16_000
+    hum = 0.3 * np.sin(2 * np.pi * 300 * t).astype(np.float32)
+    hiss = 0.1 * np.random.default_rng(0).standard_normal(16_000, np.float32)
+    tokens = encoder(np.stack([hiss, hum]))
+    prototypes = np.asarray(tokens.patches).mean((1, 2))
+    probe = make_probe("protofloat", num_classes=2, prototypes_per_class=1)
+    shapes = jax.eval_shape(probe.init, jax.random.key(0), tokens)["params"]
+    assert shapes["prototypes"].shape == prototypes.shape
+    kernel = 20 * np.array([[1, -1], [-1, 1]], np.float32)
+    trained = TrainedProbe(
+        name="protofloat",
+        options={"prototypes_per_class": 1},
+        params={
+            "prototypes": prototypes,
+            "classifier": {"kernel": kernel, "bias": np.zeros(2, np.float32)},
+        },
+        normaliser=None,
+        classes=CLASSES,
+        task="multi-label",
+        encoder=plain(encoder.identity()),
+        encoder_description=encoder.description,
+        geometry=encoder.geometry,
+        dtype="float32",
+        dataset="made up",
+        protocol="none",
+        clip_seconds=1.0,
+        seed=0,
+        validation=1.0,
+        settings=Experiment(probes="protofloat").to_dict(),
+    )
+    folder = tmp_path_factory.mktemp("run")
+    save(folder / "probes", trained)
+    # Three seconds of each at another rate, under a tone that nobody hears.
+    rng, rate = np.random.default_rng(1), 44_100
+    t = np.arange(3 * rate) / rate
+    parts = [0.1 * rng.standard_normal(3 * rate), 0.3 * np.sin(2 * np.pi * 300 * t)]
+    x = np.concatenate(parts) + 0.1 * np.sin(2 * np.pi * 15_000 * np.tile(t, 2))
+    (folder / "in" / "deep").mkdir(parents=True)
+    sf.write(folder / "in" / "deep" / "both.flac", np.stack([x, x], 1), rate)
+    sf.write(folder / "in" / "hiss.wav", np.asarray(hiss), 16_000)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def first(run, tmp_path_factory):
+    return predict(run, f"{run}/in", f"--output={run}/out", "--plot")
+
+
+def predict(run, *arguments):
+    return start(f"--workdir={run}", *arguments, cache=run, program="predict")
+
+
+def test_sounds_are_named_with_their_times_and_scores(first):
+    assert first.returncode == 0, first.stderr
+    both, hiss, note, _ = first.stdout.splitlines()
+    assert both.startswith("deep/both.flac (6.0 s): ")
+    assert re.search(r": hiss [01]\.\d\d at [0-2]\.?5?-", both)
+    assert re.search(r", hum [01]\.\d\d at [3-5]\.?5?-", both)
+    assert hiss.startswith("hiss.wav (1.0 s): hiss ")
+    assert note.startswith("note: ")
+    assert "of its energy lies above 7,916 Hz" in note
+
+
+def test_events_are_where_the_sounds_are(first, run):
+    with open(run / "out" / "predictions.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    found = {
+        (r["file"], r["class"]): (float(r["start_s"]), float(r["end_s"])) for r in rows
+    }
+    assert found["hiss.wav", "hiss"] == (0.0, 1.0)
+    start_s, end_s = found["deep/both.flac", "hiss"]
+    assert start_s == 0.0
+    assert end_s == pytest.approx(3.0, abs=0.6)
+    start_s, end_s = found["deep/both.flac", "hum"]
+    assert start_s == pytest.approx(3.0, abs=0.6)
+    assert end_s == 6.0
+    assert all(20 < float(r["low_hz"]) < float(r["high_hz"]) < 8000 for r in rows)
+
+
+def test_everything_that_was_promised_is_in_the_folder(first, run):
+    out = run / "out"
+    assert {p.name for p in out.iterdir()} == {
+        "audacity", "plots", "predictions.csv", "raven", "settings.json",
+        "thresholds.csv", "windows",
+    }  # fmt: skip
+    for kind in ("audacity", "raven"):
+        names = [str(p.relative_to(out / kind)) for p in (out / kind).rglob("*.txt")]
+        assert sorted(names) == ["deep/both.flac.txt", "hiss.wav.txt"]
+    assert len(list((out / "plots").rglob("*.png"))) == 11
+
+
+def test_other_thresholds_hear_nothing_again_and_bad_files_are_named(first, run):
+    (run / "in" / "bad.wav").write_bytes(b"RIFF")
+    (run / "thresholds.csv").write_text("class,threshold\nhum,1\n")
+    windows = run / "out" / "windows" / "deep" / "both.flac.jsonl"
+    before = windows.stat().st_mtime_ns
+    again = predict(
+        run, f"{run}/in", f"--output={run}/out", f"--thresholds={run}/thresholds.csv",
+        "--top=1",
+    )  # fmt: skip
+    assert again.returncode == 1
+    assert (
+        again.stderr.strip()
+        .splitlines()[-1]
+        .startswith(f"error: {run}/in/bad.wav: is damaged")
+    )
+    assert windows.stat().st_mtime_ns == before
+    assert again.stdout.splitlines()[0].count(" at ") == 1
+    assert "hum" not in (run / "out" / "predictions.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "say what to listen to: --workdir RUN FILE_OR_FOLDER"),
+        (("nowhere.wav", "--threshold=2"), "--threshold: a threshold is a number"),
+        (("nowhere.wav", "--treshold=2"), "did you mean '--threshold'"),
+    ],
+)
+def test_a_mistake_is_one_line(arguments, message, run):
+    done = predict(run, *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert done.stdout == ""
+
+
+def test_help_says_what_is_written(run):
+    done = predict(run, "--help")
+    assert done.returncode == 0
+    for word in ("predictions.csv", "--overlap [0.5]", "--thresholds", "--workdir"):
+        assert word in done.stdout
+    assert "--config" not in done.stdout

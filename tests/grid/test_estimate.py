@@ -1,0 +1,97 @@
+import pytest
+
+from unmute_jax.grid import estimate
+from unmute_jax.grid.cells import Grid, default_grid
+
+
+def cells(**values):
+    config = default_grid()
+    config.encoders, config.probes = "logmel", "protobin,knn"
+    for key, value in values.items():
+        config[key] = value
+    return Grid.from_dict(config.to_dict()).cells()
+
+
+def test_a_data_set_that_is_not_here_is_counted_by_its_facts():
+    # URBAN-SED has 6,000 clips for training, of ten seconds, and ten classes.
+    chosen = cells(datasets="urban,folder:/nowhere")
+    found = estimate.estimate(chosen, rate=1e9)
+    (tokens,) = found.tokens
+    assert tokens.clips == tokens.missing == 10_000
+    # 62 x 8 tokens of 256 numbers in two bytes, and what is kept beside them.
+    assert tokens.size == pytest.approx(10_000 * 62 * 8 * 256 * 2, rel=0.2)
+    protobin, knn = found.trainings
+    assert protobin.parameters == 200 * 256 + 200 * 10 + 10
+    assert protobin.steps == 30 * 47
+    assert protobin.trainings == 7 + 4
+    # Forward: every token with every prototype; backward: one token for each.
+    each = 62 * 8 * 200 * 256
+    assert protobin.cost == pytest.approx(11 * 30 * 47 * 128 * each / 1e9, rel=0.25)
+    assert (knn.parameters, knn.cost) == (0, 0)
+
+    text = "\n".join(estimate.describe(found, chosen, {chosen[0].folder}))
+    assert "4 cells, 1 done" in text
+    assert "missing   urban is not in " in text
+    assert "missing   /nowhere: is no folder" in text
+    assert "without 2 cells" in text
+
+
+def test_one_probe_is_measured_and_the_others_scaled(monkeypatch):
+    asked = []
+
+    def step_seconds(made, probe, mesh, count):
+        asked.append(made.settings.probes)
+        assert count == 1
+        return 2.0, 1
+
+    monkeypatch.setattr(estimate.plan, "step_seconds", step_seconds)
+    monkeypatch.setattr(estimate.plan, "encoder_rate", lambda *a: 50.0)
+    found = estimate.estimate(cells(datasets="urban,desed,spass", probes="protobin"))
+    assert asked == ["protobin"]
+    urban, desed, spass = found.trainings
+    assert urban.cost == pytest.approx(11 * 30 * 47 * 128 * 2.0 / 16)
+    per_step = [t.cost / t.steps for t in (urban, desed, spass)]
+    assert per_step[1] == pytest.approx(per_step[0])
+    # 28 classes; the last chunk of prototypes is filled up.
+    assert per_step[2] == pytest.approx(2.8 * per_step[0], rel=0.25)
+    assert found.tokens[0].cost == pytest.approx(10_000 / 50)
+    assert "measured on" in found.basis
+
+
+def test_each_encoder_is_measured_and_light_steps_with_whole_batches(monkeypatch):
+    asked = []
+
+    def encoder_rate(made, encoder, mesh):
+        asked.append(made.settings.encoder)
+        return {"beats": 50.0, "eat": 2.0}[made.settings.encoder]
+
+    def step_seconds(made, probe, mesh, count):
+        asked.append((made.settings.probes, made.settings.batch_size))
+        return 2.0, 1
+
+    monkeypatch.setattr(estimate.plan, "step_seconds", step_seconds)
+    monkeypatch.setattr(estimate.plan, "encoder_rate", encoder_rate)
+    chosen = cells(
+        encoders="beats@untrained,eat@untrained",
+        encoder_options={"width": 48, "depth": 1, "num_heads": 2},
+        datasets="urban",
+        probes="linear,protobin@prototypes_per_class=100",
+    )
+    found = estimate.estimate(chosen)
+    assert sorted(map(str, asked)) == sorted(
+        ["beats", "eat", "('linear', 128)", f"('protobin', {estimate.FEW})"]
+    )
+    assert [t.cost for t in found.tokens] == [10_000 / 50, 10_000 / 2]
+
+
+def test_a_cell_that_would_fail_is_named_and_the_others_counted():
+    chosen = cells(datasets="urban", probes="mhca@num_heads=12,linear,knn")
+    found = estimate.estimate(chosen, rate=1e9)
+    text = "\n".join(estimate.describe(found, chosen, set()))
+    assert "without 1 cells that would fail" in text
+    name = "logmel-urban-mhca"  # Twelve it has anyhow.
+    assert f"fails     {name}: Mhca: num_heads=12 does not divide the 256" in text
+    assert "too little is known" not in text
+    assert "urban linear: 2,570 parameters, 11.0 trainings of 1,410 steps" in text
+    assert "urban knn: nothing to train, 1 x (logmel)" in text
+    assert "of one device to go" in text

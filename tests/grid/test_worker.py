@@ -1,0 +1,220 @@
+"""Grids of fakes: what runs a cell, and what it is made of, is of these tests."""
+
+import threading
+import uuid
+
+import pytest
+
+from tests.training import fakes
+from unmute_jax import results
+from unmute_jax.errors import InputError
+from unmute_jax.grid import folders, status, worker
+from unmute_jax.grid.cells import Grid, default_grid
+from unmute_jax.grid.claims import Claims
+from unmute_jax.training.run import loop, run_experiment
+
+
+@pytest.fixture(autouse=True)
+def fake_materials(monkeypatch):
+    """Cells are made of tones; the encoder `gone` has no weights."""
+
+    def open_source(settings):
+        if settings.encoder == "gone":
+            raise InputError("gone: no weights")
+
+    monkeypatch.setattr(worker, "open_source", open_source)
+    monkeypatch.setattr(worker, "open_dataset", lambda settings: None)
+
+    def prepare(settings):
+        open_source(settings)
+        return fakes.setup(settings)
+
+    monkeypatch.setattr(worker, "prepare", prepare)
+    monkeypatch.setattr(worker, "LOOK_EVERY", 0.05)
+
+
+def cells(**values):
+    config = default_grid()
+    config.encoders, config.datasets = "logmel", "urban"
+    config.epochs, config.batch_size, config.seeds = 2, 16, 2
+    config.optimizer.learning_rates = (0.01, 0.1)
+    for key, value in values.items():
+        config[key] = value
+    return Grid.from_dict(config.to_dict()).cells()
+
+
+def work(chosen, root, said=None, **options):
+    say = (lambda line: None) if said is None else said.append
+    return worker.work(chosen, Claims(root), log=say, **options)
+
+
+def lines(chosen, root):
+    known = Claims(root).look(c.folder for c in chosen)
+    return status._lines(status.gather(chosen, known, root))
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("grid")
+
+
+def test_a_grid_ends_with_the_records_of_every_cell(root):
+    chosen = cells()
+    assert work(chosen, root) == []
+    for cell in chosen:
+        found = results.read_records(root / "cells" / cell.folder / "results")
+        assert [r.probe for r in found] == [cell.settings.probes] * 2
+    again = []
+    assert work(chosen, root, again) == []
+    assert again == []
+
+
+def test_the_status_tells_cells_trials_and_time(root):
+    chosen = cells(probes="linear,protobin,mhca")
+    *_, last, left = lines(chosen, root)
+    assert last.startswith(
+        "cells    2 done, 0 running, 0 failed, 1 open; 4 of 6 trials"
+    )
+    assert "1 as any" in left
+    known = Claims(root).look(c.folder for c in chosen)
+    from rich.console import Console
+
+    console = Console(width=100)
+    with console.capture() as captured:
+        console.print(status.table(status.gather(chosen, known, root)))
+    assert "2/3" in captured.get()
+
+
+def test_a_cell_that_fails_is_told_and_tried_again_by_the_next_process(tmp_path):
+    chosen, said = cells(encoders="gone,logmel", probes="linear,protobin"), []
+    ran = []
+
+    def run(setup, workdir, **_):
+        name = setup.settings.probes
+        ran.append(name)
+        if name == "linear":
+            raise RuntimeError("RESOURCE_EXHAUSTED: out of memory\nmore")
+
+    failed = work(chosen, tmp_path, said, run=run)
+    assert failed == [
+        "gone-urban-linear",
+        "gone-urban-protobin",
+        "logmel-urban-linear",
+    ]
+    assert ran == ["linear", "protobin"]
+    told = "\n".join(lines(chosen, tmp_path))
+    assert "gone-urban-linear" in told
+    assert "gone: no weights" in told
+    assert "RuntimeError: RESOURCE_EXHAUSTED: out of memory more" in told
+    assert "1 done, 0 running, 3 failed" in told
+    entries = Claims(tmp_path).look(c.folder for c in chosen)
+    assert "Traceback" in entries[chosen[2].folder].details
+    # Another process, in which nothing is wrong any more.
+    mended = cells(probes="linear")
+    assert work(mended, tmp_path, run=lambda *a, **k: []) == []
+    assert Claims(tmp_path).look([mended[0].folder])[mended[0].folder].state == "done"
+
+
+def test_what_is_missing_is_looked_for_once(tmp_path, monkeypatch):
+    tried = []
+
+    def prepare(settings):
+        tried.append(settings.probes)
+        raise InputError("nothing here")
+
+    def open_dataset(settings):
+        raise InputError("no urban")
+
+    monkeypatch.setattr(worker, "prepare", prepare)
+    monkeypatch.setattr(worker, "open_dataset", open_dataset)
+    chosen = cells(probes="linear,protobin,mhca")
+    assert len(work(chosen, tmp_path)) == 3
+    assert len(tried) == 1
+    assert "no urban" in lines(chosen, tmp_path)[2]
+
+
+def test_two_workers_share_a_grid_and_each_cell_is_run_once(tmp_path):
+    chosen = cells(encoders="logmel,eat", probes="linear,protobin,mhca")
+    ran, meet = [], threading.Barrier(2, timeout=60)
+
+    def run(setup, workdir, **_):
+        if len(ran) < 2:
+            meet.wait()  # Both are at work.
+        ran.append((setup.settings.encoder, setup.settings.probes))
+        return []
+
+    everybody = [
+        threading.Thread(target=work, args=(chosen, tmp_path), kwargs={"run": run})
+        for _ in range(2)
+    ]
+    for thread in everybody:
+        thread.start()
+    for thread in everybody:
+        thread.join()
+    assert len(ran) == len(set(ran)) == 6
+    # They began with the tokens of different encoders.
+    assert {encoder for encoder, _ in ran[:2]} == {"logmel", "eat"}
+
+
+def test_a_stopped_worker_opens_its_cell_again(tmp_path):
+    chosen = cells(probes="linear")
+
+    def run(setup, workdir, **_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        work(chosen, tmp_path, run=run)
+    assert "0 running, 0 failed, 1 open" in lines(chosen, tmp_path)[-2]
+
+
+def test_a_worker_whose_cell_was_taken_over_leaves_it(tmp_path):
+    chosen, ran, said = cells(probes="linear"), [], []
+
+    def run(setup, workdir, **_):
+        ran.append(setup)
+        if len(ran) == 1:
+            # It was suspended, and another one came and finished the cell.
+            with Claims(tmp_path, expiry=0.0).claim(chosen[0].folder) as other:
+                workdir._claim._renew()
+                other.end("done")
+        workdir.log("linear", "official split", "search", (), [])
+        return []
+
+    assert work(chosen, tmp_path, said, run=run) == []
+    assert len(ran) == 1
+    assert "another has it now" in said[-1]
+    assert "1 done, 0 running, 0 failed" in lines(chosen, tmp_path)[0]
+
+
+def test_a_grid_in_a_bucket_goes_on_elsewhere(tmp_path, monkeypatch):
+    root = f"memory://{uuid.uuid4().hex}"
+    chosen = cells(probes="linear")
+
+    def run(setup, workdir, **options):
+        run_experiment(setup, workdir, **options)
+        raise RuntimeError("the host dies")
+
+    monkeypatch.setenv("UNMUTE_CACHE", str(tmp_path / "one"))
+    assert len(work(chosen, root, run=run)) == 1
+    assert folders.count_files(root, chosen[0].folder, "results") == 2
+
+    monkeypatch.setenv("UNMUTE_CACHE", str(tmp_path / "two"))
+    monkeypatch.setattr(loop, "train", None)
+    assert work(chosen, root) == []
+    assert "1 done" in lines(chosen, root)[0]
+
+
+def test_a_copy_sends_what_changed_and_no_checkpoints(tmp_path):
+    place = f"memory://{uuid.uuid4().hex}"
+    copy = folders.Copy(tmp_path / "here", place)
+    copy.fetch()
+    for name in ("a.json", "results/b.json", "checkpoints/c/d", ".half.tmp"):
+        (copy.here / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy.here / name).write_text(name)
+    copy.send()
+    assert folders.list_files(place) == ["a.json", "results/b.json"]
+    assert dict(copy._changed()) == {}
+    other = folders.Copy(tmp_path / "there", place)
+    other.fetch()
+    assert (other.here / "results/b.json").read_text() == "results/b.json"
+    assert dict(other._changed()) == {}

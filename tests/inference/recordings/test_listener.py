@@ -1,0 +1,182 @@
+"""Probe and encoder together say what they said in training."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from tests.inference.recordings.fakes import RATE, F, T, fake_listener, fake_trained
+from tests.store.fakes import fake_encoder
+from unmute_jax.config import Experiment
+from unmute_jax.errors import InputError
+from unmute_jax.inference import explain
+from unmute_jax.inference.recordings.listener import (
+    HELD,
+    Listener,
+    narrowest_bands,
+    scores_of,
+)
+from unmute_jax.inference.recordings.windows import Window
+from unmute_jax.probes import make_probe
+from unmute_jax.store.key import plain
+from unmute_jax.training.setup import open_source
+
+
+def draw(*lengths):
+    rng = np.random.default_rng(0)
+    return [
+        Window(index=i, start=0.0, end=1.0, waveform=rng.standard_normal(n, np.float32))
+        for i, n in enumerate(lengths)
+    ]
+
+
+def tokens_of(windows, **wishes):
+    padded = np.zeros((len(windows), RATE), np.float32)
+    for row, window in zip(padded, windows, strict=True):
+        row[: len(window.waveform)] = window.waveform
+    lengths = np.array([len(w.waveform) for w in windows])
+    return fake_encoder()(padded, lengths, **wishes)
+
+
+@pytest.mark.parametrize("task", ["multi-label", "single-label"])
+@pytest.mark.parametrize("name", ["protobin", "linear"])
+def test_scores_are_those_of_the_trained_probe_on_clips(name, task):
+    windows = draw(RATE, RATE, 500)
+    logits = np.asarray(fake_trained(name).logits(tokens_of(windows)), np.float64)
+    if task == "multi-label":
+        wanted = 1 / (1 + np.exp(-logits))
+    else:
+        wanted = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    answer = fake_listener(name, task).hear(windows)
+    np.testing.assert_allclose(answer.scores, wanted, atol=1e-5)
+    assert answer.finite.tolist() == [True] * 3
+
+
+def test_probes_of_all_layers_hear_all_layers():
+    windows = draw(RATE, 500)
+    tokens = tokens_of(windows, all_layers=True)
+    wanted = np.asarray(fake_trained("linear_cgp").logits(tokens))
+    scores = fake_listener("linear_cgp").hear(windows).scores
+    np.testing.assert_allclose(scores, 1 / (1 + np.exp(-wanted)), atol=1e-5)
+
+
+def test_a_probe_listens_with_the_length_policy_of_its_run():
+    settings = Experiment.from_dict(
+        {"frontend": {"length_policy": "window", "target_frames": 48}}
+    )
+    encoder = open_source(settings)
+    # A whole second window and a rest of 1.1 s, which no patch fits into.
+    whole = encoder.input_samples(1.1)
+    windows = draw(whole, 4800)
+    alone = [encoder(w.waveform[None]) for w in windows]
+    probe = make_probe("protobin", num_classes=3)
+    trained = fake_trained(
+        params=probe.init(jax.random.key(0), alone[0])["params"],
+        encoder=plain(encoder.identity()),
+        geometry=encoder.geometry,
+        clip_seconds=1.1,
+    )
+    heard = Listener(trained, encoder, batch_size=2)
+    assert heard.cut(0.0).samples == whole < 17600
+    logits = np.concatenate([trained.logits(tokens) for tokens in alone])
+    wanted = 1 / (1 + np.exp(-logits))
+    np.testing.assert_allclose(heard.hear(windows).scores, wanted, atol=1e-5)
+    # The short one has no second window.
+    held = np.isfinite(heard.evidence(windows)).all((1, 3))
+    assert held.tolist() == [[True] * 6, [True] * 3 + [False] * 3]
+    with pytest.raises(InputError, match=r"lengths was \{'policy': 'window'"):
+        Listener(trained, open_source(Experiment()))
+
+
+def test_scores_of_extreme_logits_are_finite():
+    extreme = np.array([[-200.0, 0.0, 200.0]], np.float32)
+    np.testing.assert_allclose(
+        scores_of(extreme, "multi-label"), [[0, 0.5, 1]], atol=1e-7
+    )
+    np.testing.assert_allclose(
+        scores_of(extreme, "single-label"), [[0, 0, 1]], atol=1e-7
+    )
+
+
+def test_evidence_and_its_bands_are_those_of_the_share_maps():
+    windows, listener = draw(RATE, RATE), fake_listener()
+    trained = listener.trained
+    prepared = trained.prepare(tokens_of(windows))
+    wanted = np.asarray(
+        explain.share_maps(trained.probe, {"params": trained.params}, prepared)
+    )
+    found = listener.evidence(windows)
+    assert found.shape == (2, 3, T, F)
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    profile = np.maximum(wanted, 0).sum(2)
+    bands = listener.hear(windows).bands
+    np.testing.assert_array_equal(bands, narrowest_bands(profile))
+
+
+def test_probes_without_prototypes_give_scores_alone():
+    listener = fake_listener("linear")
+    assert listener.hear(draw(RATE)).bands is None
+    with pytest.raises(InputError, match="no maps"):
+        listener.evidence(draw(RATE))
+
+
+def test_a_map_that_the_probe_made_larger_is_brought_back():
+    trained = fake_trained("proto")
+    trained = dataclasses.replace(
+        trained, options={**trained.options, "upsample": True}
+    )
+    listener = Listener(trained, fake_encoder(), batch_size=2)
+    found = listener.evidence(draw(RATE))
+    assert found.shape == (1, 3, T, F)
+    logits = np.asarray(trained.logits(tokens_of(draw(RATE))))
+    summed = found.sum((2, 3)) + trained.params["bias"]
+    np.testing.assert_allclose(summed, logits, atol=1e-4)
+
+
+def test_tokens_that_are_no_numbers_are_told():
+    (good, bad) = draw(RATE, RATE)
+    bad.waveform[5] = np.nan
+    assert fake_listener().hear([good, bad]).finite.tolist() == [True, False]
+
+
+def test_another_encoder_is_refused():
+    with pytest.raises(InputError, match="another encoder"):
+        Listener(fake_trained(), fake_encoder(seed=1))
+
+
+def test_windows_are_as_long_as_the_clips_of_the_training():
+    cut = fake_listener().cut(0.75)
+    assert (cut.sample_rate, cut.samples, cut.hop, cut.least) == (RATE, RATE, 200, 1)
+    assert cut.highest_hz == 400.0
+    with pytest.raises(InputError, match="overlap=1: must be at least 0 and below 1"):
+        fake_listener().cut(1.0)
+
+
+def test_identity_changes_with_whatever_changes_scores():
+    listener = fake_listener()
+    cut = listener.cut(0.5)
+    same = Listener(fake_trained(), fake_encoder()).identity(cut)
+    assert listener.identity(cut) == same
+    other = Listener(fake_trained(seed=1), fake_encoder()).identity(cut)
+    assert other["parameters"] != same["parameters"]
+    assert listener.identity(listener.cut(0.0)) != same
+
+
+def test_bands_are_the_narrowest_that_hold_enough():
+    rng = np.random.default_rng(0)
+    profile = rng.random((5, 4, 7)).astype(np.float32) ** 4
+    profile[0, 0] = 0
+    profile[0, 1] = [0, 0, 3, 0, 0, 0, 0]
+    profile[0, 2] = [4, 0, 0, 0, 0, 0, 6]
+    bands = narrowest_bands(profile)
+    assert bands[0, 0].tolist() == [0, 6]
+    assert bands[0, 1].tolist() == [2, 2]
+    assert bands[0, 2].tolist() == [6, 6]
+    for row, (low, high) in zip(
+        profile.reshape(-1, 7)[1:], bands.reshape(-1, 2)[1:], strict=True
+    ):
+        assert row[low : high + 1].sum() >= HELD * row.sum() - 1e-6
+        if width := high - low:
+            narrower = [row[i : i + width].sum() for i in range(8 - width)]
+            assert max(narrower) < HELD * row.sum()

@@ -1,0 +1,457 @@
+"""The pass: what it stores, what it refuses, and that it can be cut off anywhere."""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import pytest
+
+from tests.store.fakes import (
+    CLIPS,
+    D,
+    F,
+    FakeEncoder,
+    FakeSource,
+    T,
+    fake_dataset,
+    fake_encoder,
+)
+from unmute_jax import distributed
+from unmute_jax.audio.resample import pad_or_crop
+from unmute_jax.errors import InputError
+from unmute_jax.io import cache_dir
+from unmute_jax.ops.arrays import NORM_EPS
+from unmute_jax.store.embed import embed, estimate_store
+from unmute_jax.store.files import DamagedStore, sealed
+from unmute_jax.store.key import store_key, store_path
+from unmute_jax.store.layout import CLIPS_PER_SHARD
+from unmute_jax.store.reader import TokenStore
+from unmute_jax.tokens import summarise
+
+ENCODER, DATASET = fake_encoder(), fake_dataset()
+
+
+def run(root, encoder=ENCODER, dataset=DATASET, **options):
+    return embed(encoder, dataset, "train", root=root, log=lambda _: None, **options)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="module")
+def direct():
+    """Tokens of all clips from one plain call of the encoder."""
+    clips = [DATASET.source_of("train")[i] for i in range(CLIPS)]
+    waveforms, lengths = zip(
+        *(pad_or_crop(c.waveform, 800) for c in clips), strict=True
+    )
+    return jax.device_get(
+        ENCODER.apply(ENCODER.params, np.stack(waveforms), np.int32(lengths))
+    )
+
+
+def files(path):
+    """Everything a store consists of, byte for byte."""
+    return {
+        str(p.relative_to(path)): p.read_bytes()
+        for p in sorted(path.rglob("*"))
+        if p.is_file() and p.suffix != ".__lock"
+    }
+
+
+# What is stored
+
+
+def test_patches_are_rounded_once(store, direct):
+    stored = np.asarray(store.load().patches).astype(np.float32)
+    np.testing.assert_allclose(stored, direct.patches, rtol=2.0**-8)
+    wider = run(store.path.parent, dtype="float32").load().patches
+    np.testing.assert_allclose(wider, direct.patches, rtol=1e-6, atol=1e-6)
+    np.testing.assert_array_equal(store.load().patches, wider.astype(store.dtype))
+
+
+def test_int8_has_the_tokens_of_its_scales_in_half_the_bytes(store, direct):
+    small = run(store.path.parent, dtype="int8", layers=True)
+    raw = small.load(layers=True)
+    assert (raw.patches.dtype, raw.layers.dtype) == (np.int8, np.int8)
+    assert store.nbytes() - small.nbytes() == CLIPS * T * F * (2 * D - (D + 4))
+    meant, wanted = raw.floats(), direct.rounded("int8")
+    np.testing.assert_array_equal(meant.patches, wanted.patches)
+    np.testing.assert_allclose(meant.inverse_norms, wanted.inverse_norms, rtol=1e-6)
+    last = np.asarray(meant.layers[:, -1], np.float32)
+    np.testing.assert_array_equal(last, np.asarray(wanted.patches, np.float32))
+    some = small.read([80, 3], layers=True).floats()
+    np.testing.assert_array_equal(some.layers, meant.layers[np.asarray([80, 3])])
+    summary = small.summary()
+    np.testing.assert_allclose(summary.mean, store.summary().mean, atol=1e-6)
+
+
+def test_inverse_norms_are_those_of_the_stored_patches(store):
+    tokens = store.load()
+    norms = np.linalg.norm(tokens.patches.astype(np.float64), axis=-1)
+    wanted = 1 / np.maximum(norms, NORM_EPS)
+    np.testing.assert_allclose(tokens.inverse_norms, wanted, rtol=1e-6)
+
+
+def test_summary_is_of_the_unrounded_patches_under_the_mask(store, direct):
+    wanted = summarise(direct)
+    assert not direct.mask.all()
+    assert store.mask.dtype == bool
+    np.testing.assert_array_equal(store.mask, direct.mask)
+    for name in ("cls", "mean", "max", "std"):
+        got = getattr(store.summary(), name)
+        np.testing.assert_allclose(got, getattr(wanted, name), rtol=1e-5, atol=1e-6)
+
+
+def test_clips_keep_the_order_of_the_data_set(store):
+    source = DATASET.source_of("train")
+    assert store.n == CLIPS
+    assert store.ids == [source[i].id for i in range(CLIPS)]
+    assert store.events == [source[i].events for i in range(CLIPS)]
+    np.testing.assert_array_equal(store.labels.argmax(1), np.arange(CLIPS) % 3)
+    np.testing.assert_array_equal(store.labels.sum(1), 1)
+
+
+def test_manifest_says_what_the_tokens_are(store):
+    assert store.key == store_key(ENCODER, DATASET, "train")
+    about = store.manifest
+    assert about["encoder"]["description"] == "random projection"
+    assert about["data"]["licence"] == "CC0"
+    assert about["geometry"]["seconds_per_step"] == 0.2
+    store.check_encoder(ENCODER.identity())
+
+
+def test_audio_is_resampled_to_the_rate_of_the_encoder(tmp_path):
+    slow = fake_dataset(3, sample_rate=400)
+    tokens = run(tmp_path, dataset=slow).load()
+    # Half a second at 800 Hz is a second at 400 Hz: every step is real now.
+    assert tokens.mask.all()
+
+
+@pytest.mark.parametrize(
+    ("clips", "batch_size"), [(CLIPS, 7), (5, 8), (1, 1), (70, 100)]
+)
+def test_ragged_batches_give_the_same_tokens(tmp_path, store, clips, batch_size):
+    ragged = run(
+        tmp_path, dataset=fake_dataset(clips), batch_size=batch_size, dtype="float32"
+    )
+    assert ragged.ids == store.ids[:clips]
+    whole = run(store.path.parent, dtype="float32").read(range(clips))
+    np.testing.assert_allclose(ragged.load().patches, whole.patches, atol=1e-6)
+
+
+def test_devices_change_neither_tokens_nor_shards(tmp_path):
+    stores = [
+        run(
+            tmp_path / str(n),
+            mesh=distributed.make_mesh(n),
+            dtype="float32",
+            batch_size=7,
+        )
+        for n in (1, 2)
+    ]
+    assert jax.device_count() > 1
+    one, two = (s.load() for s in stores)
+    np.testing.assert_allclose(one.patches, two.patches, atol=1e-6)
+    np.testing.assert_allclose(one.cls, two.cls, atol=1e-6)
+    one, two = (files(s.path) for s in stores)
+    assert {n: len(x) for n, x in one.items()} == {n: len(x) for n, x in two.items()}
+
+
+# Found again, or not
+
+
+def test_a_finished_store_is_read_and_not_made_again(store):
+    dataset, said = fake_dataset(), []
+    again = embed(ENCODER, dataset, "train", root=store.path.parent, log=said.append)
+    assert again.path == store.path
+    assert dataset.opened == []
+    assert said == [f"tokens of fake/noise train: read from {store.path}"]
+
+
+def test_another_encoder_gets_tokens_of_its_own(tmp_path):
+    small = fake_dataset(5)
+    first = run(tmp_path, dataset=small)
+    said = []
+    second = embed(
+        fake_encoder(1), small, "train", root=tmp_path, explain=True, log=said.append
+    )
+    assert second.path != first.path
+    assert said[0].endswith(
+        'encoder.weights: "untrained, seed 0" -> "untrained, seed 1"'
+    )
+    assert not np.array_equal(first.load().patches, second.load().patches)
+
+
+def test_a_finished_folder_with_another_key_is_not_read(tmp_path):
+    small = fake_dataset(5)
+    path = run(tmp_path, dataset=small).path
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest["key"]["encoder"]["version"] = 0
+    del manifest["checksum"]
+    (path / "manifest.json").write_bytes(sealed(manifest))
+    with pytest.raises(InputError, match=r"encoder.version: 0 -> 1"):
+        run(tmp_path, dataset=small)
+
+
+def test_cache_folder_is_the_default(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNMUTE_CACHE", str(tmp_path))
+    assert run(None, dataset=fake_dataset(2)).path.parent == tmp_path / "tokens"
+    monkeypatch.setenv("UNMUTE_TOKENS", str(tmp_path / "elsewhere"))
+    assert run(None, dataset=fake_dataset(2)).path.parent == tmp_path / "elsewhere"
+    monkeypatch.setenv("UNMUTE_TOKENS", "memory://elsewhere")
+    assert str(run(None, dataset=fake_dataset(2)).path).startswith(
+        "memory://elsewhere/"
+    )
+    monkeypatch.setenv("UNMUTE_CACHE", "gs://bucket")
+    with pytest.raises(InputError, match="UNMUTE_TOKENS may be a URL"):
+        cache_dir("datasets")
+
+
+# Before it begins
+
+
+def test_estimate_foretells_the_bytes(tmp_path):
+    before = estimate_store(ENCODER, DATASET, "train", root=tmp_path)
+    assert not before["path"].exists()
+    assert (before["clips"], before["exists"], before["resumable"]) == (CLIPS, False, 0)
+    path = run(tmp_path).path
+    after = estimate_store(ENCODER, DATASET, "train", root=tmp_path)
+    assert (after["exists"], after["resumable"], after["path"]) == (True, CLIPS, path)
+    arrays = sum(len(x) for name, x in files(path).items() if "/c/" in name)
+    assert before["bytes"] == arrays > CLIPS * T * F * D * 2
+
+
+def test_it_says_how_much_and_how_long(tmp_path, capsys):
+    embed(ENCODER, DATASET, "train", root=tmp_path)
+    first, second = capsys.readouterr().out.splitlines()
+    assert f"fake/noise train by fake+: {CLIPS} clips, " in first
+    assert " kB to write to " in first
+    assert re.fullmatch(r"about \d.* to go, at \d.* clips/s", second)
+
+
+def test_a_full_disk_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+    asked = []
+
+    def usage(path):
+        asked.append(path)
+        return SimpleNamespace(free=10_000)
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    kilobytes = estimate_store(ENCODER, DATASET, "train", root=tmp_path)["bytes"] / 1000
+    with pytest.raises(
+        InputError, match=rf"need {kilobytes:.1f} kB but .* 10.0 kB free"
+    ):
+        run(tmp_path / "not" / "yet")
+    assert asked == [tmp_path]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_split_without_clips_is_refused(tmp_path):
+    with pytest.raises(InputError, match="split empty of fake/noise has no clips"):
+        embed(ENCODER, DATASET, "empty", root=tmp_path)
+
+
+# When it goes wrong
+
+
+def test_tokens_that_are_not_finite_name_the_clip(tmp_path):
+    with pytest.raises(InputError, match="'clip 71' gives tokens that are not finite"):
+        run(tmp_path, dataset=fake_dataset(CLIPS, bad=71))
+    assert estimate_store(ENCODER, fake_dataset(CLIPS, bad=71), "train", root=tmp_path)[
+        "resumable"
+    ] in (0, CLIPS_PER_SHARD, CLIPS % CLIPS_PER_SHARD, CLIPS - CLIPS_PER_SHARD)
+
+
+def test_an_encoder_with_another_grid_than_it_says_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(FakeEncoder, "announced", (T + 1, F))
+    with pytest.raises(InputError, match=r"\(5, 2, 6\) but announces \(6, 2, 6\)"):
+        run(tmp_path)
+
+
+def test_an_error_of_a_clip_reaches_the_caller(tmp_path, monkeypatch):
+    def broken(self, i):
+        raise InputError(f"clip {i}: is cut short")
+
+    monkeypatch.setattr(FakeSource, "__getitem__", broken)
+    with pytest.raises(InputError, match=r"clip \d+: is cut short"):
+        run(tmp_path)
+
+
+@pytest.mark.parametrize("batch_size", [7, 64, 100])
+def test_a_resumed_pass_makes_the_missing_shard_alone(tmp_path, batch_size):
+    path = run(tmp_path, batch_size=batch_size).path
+    whole = files(path)
+    (path / "patches/c/1/0/0/0").unlink()
+    dataset = fake_dataset()
+    done = estimate_store(ENCODER, dataset, "train", root=tmp_path)["resumable"]
+    assert done == CLIPS - CLIPS_PER_SHARD
+    run(tmp_path, dataset=dataset, batch_size=batch_size)
+    assert files(path) == whole
+    first, last = 64 // batch_size * batch_size, -(-128 // batch_size) * batch_size
+    assert sorted(dataset.opened) == list(range(first, min(last, CLIPS)))
+
+
+@pytest.mark.parametrize("harm", ["patches/c/1/0/0/0", "clips/1", "cls/c/1/0"])
+def test_a_damaged_shard_is_made_again_alone(tmp_path, store, harm):
+    path = tmp_path / store.path.name
+    shutil.copytree(store.path, path)
+    data = bytearray((path / harm).read_bytes())
+    data[len(data) // 3] ^= 4
+    (path / harm).write_bytes(data)
+    found = TokenStore.open(path)
+    with pytest.raises(DamagedStore, match="embed again, what is damaged is made"):
+        _ = found.read(range(64, 128)), found.ids
+    with pytest.raises(DamagedStore, match="shard 1 was found damaged"):
+        TokenStore.open(path)
+    dataset, said = fake_dataset(), []
+    embed(ENCODER, dataset, "train", root=tmp_path, log=said.append)
+    assert "is damaged (shard 1 was found" in said[0]
+    assert sorted(dataset.opened) == list(range(64, 128))
+    assert files(path) == files(store.path)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "std/zarr.json"])
+def test_a_damaged_description_is_written_again(tmp_path, store, name):
+    path = tmp_path / store.path.name
+    shutil.copytree(store.path, path)
+    (path / name).write_bytes((path / name).read_bytes()[:-9])
+    with pytest.raises(DamagedStore):
+        TokenStore.open(path)
+    dataset = fake_dataset()
+    run(tmp_path, dataset=dataset)
+    assert dataset.opened == []
+    assert files(path) == files(store.path)
+
+
+def test_what_others_made_meanwhile_is_not_made_again(tmp_path, monkeypatch, store):
+    path = tmp_path / store.path.name
+    others = shutil.copytree(store.path, tmp_path / "others")
+    (path / "patches").mkdir(parents=True)
+    read = FakeSource.__getitem__
+
+    def meanwhile(self, i):
+        for name in files(others):
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(others / name, path / name)
+        return read(self, i)
+
+    monkeypatch.setattr(FakeSource, "__getitem__", meanwhile)
+    dataset = fake_dataset()
+    run(tmp_path, dataset=dataset)
+    # The first shard, and those whose turn came while its first clip was read.
+    assert len(dataset.opened) < CLIPS
+    assert files(path) == files(store.path)
+
+
+def test_a_url_does_as_well_as_a_folder(store):
+    made = run("memory://bucket/tokens", dataset=fake_dataset(70))
+    assert made.path.startswith("memory://bucket/tokens/fake_noise-train-fake+-")
+    again = run("memory://bucket/tokens/", dataset=fake_dataset(70))
+    for one in (made, again):
+        tokens, wanted = one.read([3, 69]), store.read([3, 69])
+        np.testing.assert_array_equal(tokens.patches, wanted.patches)
+    said = []
+    embed(
+        fake_encoder(1),
+        fake_dataset(70),
+        "train",
+        root="memory://bucket/tokens",
+        explain=True,
+        log=said.append,
+    )
+    assert "differs in encoder.weights" in said[0]
+
+
+def program(root, delay):
+    """The same pass in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.store.fakes", str(root), str(delay)],
+        cwd=pathlib.Path(__file__).parents[2],
+        stdout=subprocess.DEVNULL,
+    )
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    root = tmp_path_factory.mktemp("uninterrupted")
+    assert program(root, 0).wait() == 0
+    return files(folder(root))
+
+
+def folder(root):
+    return store_path(root, store_key(ENCODER, DATASET, "train"))
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def test_two_at_once_share_the_work(tmp_path, uninterrupted):
+    both = [program(tmp_path, 0.02) for _ in range(2)]
+    assert [p.wait() for p in both] == [0, 0]
+    assert files(folder(tmp_path)) == uninterrupted
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_killed_anywhere_it_goes_on_to_the_same_bytes(tmp_path, uninterrupted, seed):
+    rng, path = np.random.default_rng(seed), folder(tmp_path)
+    for beginning, wait in (("manifest.json", 1.0), ("patches/c/*/0/0/0", 0.1)):
+        killed = program(tmp_path, 0.02)
+        wait_for(lambda name=beginning: any(path.glob(name)))
+        time.sleep(rng.uniform(0, wait))
+        os.kill(killed.pid, signal.SIGKILL)
+        killed.wait()
+        with pytest.raises(InputError, match="unfinished"):
+            TokenStore.open(path)
+    assert program(tmp_path, 0).wait() == 0
+    assert files(path) == uninterrupted
+
+
+def test_two_processes_make_the_same_store_and_share_the_work(tmp_path, uninterrupted):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "tests.store.processes", str(tmp_path)]
+    both = [
+        subprocess.Popen(
+            [*command, str(port), str(process), "2"],
+            cwd=pathlib.Path(__file__).parents[2],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for process in range(2)
+    ]
+    said = [process.communicate(timeout=120)[0] for process in both]
+    read = [
+        {int(i) for line in lines.splitlines() if line.startswith("read")
+         for i in line.split()[1:]}
+        for lines in said
+    ]  # fmt: skip
+    # 150 clips are three shards: 64 clips, and 64 and 22, up to whole batches of 7.
+    assert read == [set(range(70)), set(range(63, CLIPS))]
+    made = files(folder(tmp_path))
+    assert made.keys() == uninterrupted.keys()
+    assert {n: len(x) for n, x in made.items()} == {
+        n: len(x) for n, x in uninterrupted.items()
+    }
+    ours, theirs = (
+        np.asarray(TokenStore.open(p).load().patches).astype(np.float32)
+        for p in (folder(tmp_path), run(tmp_path / "alone", batch_size=7).path)
+    )
+    np.testing.assert_allclose(ours, theirs, rtol=2.0**-7, atol=1e-6)

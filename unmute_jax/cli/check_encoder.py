@@ -1,0 +1,68 @@
+"""Says within a minute whether an encoder may be trusted with results.
+
+python -m experiments.check_encoder my_module:MyEncoder
+python -m experiments.check_encoder eat --weights=untrained
+python -m experiments.check_encoder my_module:MyEncoder --option layer=9 --seconds=10
+
+One line per check: PASS, NOTE for what is good to know, FAIL for what would spoil
+results. Ends with code 1 where anything fails. How such a class looks is told in
+`unmute_jax/encoders/own.py`.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from typing import Any
+
+from absl import flags
+
+from unmute_jax.cli import program
+from unmute_jax.encoders import list_encoders, load_encoder
+from unmute_jax.errors import InputError
+from unmute_jax.store.encoder_check import FAIL, check_encoder
+
+WEIGHTS = flags.DEFINE_string("weights", None, 'A weights file, or "untrained".')
+SECONDS = flags.DEFINE_float("seconds", 5.0, "Length of the clips.", lower_bound=0.1)
+OPTION = flags.DEFINE_multi_string(
+    "option", [], "name=value, for the encoder; may be given more than once."
+)
+
+
+def main(names: list[str]) -> None:
+    """Loads, checks and prints."""
+    if len(names) != 1:
+        known = ", ".join(list_encoders())
+        raise InputError(f"name one encoder: my_module:MyEncoder, or one of {known}")
+    untrained = WEIGHTS.value == "untrained"
+    options = dict(map(_option, OPTION.value))
+    failed = 0
+    findings = check_encoder(
+        lambda: load_encoder(
+            names[0],
+            None if untrained else WEIGHTS.value,
+            weights="untrained" if untrained else None,
+            **options,
+        ),
+        SECONDS.value,
+    )
+    for finding in findings:
+        failed += finding.verdict == FAIL
+        print(f"{finding.verdict}  {finding.check:18}  {finding.value}", flush=True)
+    print(f"{failed} failed" if failed else "nothing failed")
+    sys.exit(1 if failed else 0)
+
+
+def _option(text: str) -> tuple[str, Any]:
+    name, is_there, value = text.partition("=")
+    if not is_there:
+        raise InputError(f"--option={text}: must be name=value")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value
+
+
+def run() -> None:
+    """Runs the command with the arguments of this process."""
+    program.launch_plain(main, __doc__)

@@ -1,0 +1,62 @@
+"""Shows what the prototypes of a trained probe turned into.
+
+python -m experiments.diagnose --workdir RUN --output OUT
+
+Goes over the training clips once and writes
+
+    OUT/diagnostics.html   a page: are the prototypes copies of each other, do some of
+                           them stand for nothing, and which sounds are they
+    OUT/diagnostics.json   the same as numbers, of every prototype
+
+The tokens are those that training kept; they are made again where they are gone.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+
+from absl import flags
+
+from unmute_jax.cli import program
+from unmute_jax.cli.finished_run import open_its_source, open_trained
+from unmute_jax.errors import InputError
+from unmute_jax.inference.clips_of_run import batches_of, stores_of
+from unmute_jax.inference.diagnose import diagnose
+from unmute_jax.inference.diagnose_page import page
+from unmute_jax.inference.explain import check_prototypical
+from unmute_jax.io import write_atomically
+
+OUTPUT = flags.DEFINE_string("output", None, "Folder to write to.")
+NEAREST = flags.DEFINE_integer("nearest", 5, "Clips to name for each prototype.")
+
+
+def main(arguments: list[str]) -> None:
+    """Looks, writes and prints the few numbers that sum it up."""
+    if arguments:
+        raise InputError(f"unexpected argument {arguments[0]!r}")
+    if NEAREST.value < 1:
+        raise InputError(f"--nearest must be at least 1, not {NEAREST.value}")
+    folder = pathlib.Path(program.required(OUTPUT)).expanduser()
+    trained = open_trained()
+    check_prototypical(trained.probe)
+    stores = stores_of(trained, open_its_source(trained), "train")
+    batches = batches_of(trained, stores, "diagnosing")
+    found = diagnose(trained, batches, nearest=NEAREST.value)
+    text = json.dumps(found.to_dict(), indent=1)
+    write_atomically(folder / "diagnostics.json", text)
+    write_atomically(folder / "diagnostics.html", page(trained, found))
+    print(
+        f"{found.size[0]} prototypes, {found.clips} clips, {found.tokens} tokens\n"
+        f"cosines of pairs: standard deviation {found.shape.deviation:.3f}, largest "
+        f"{found.shape.largest:.3f} (random signs {found.random.deviation:.3f}, "
+        f"{found.random.largest:.3f})\n"
+        f"effective rank {found.shape.rank:.1f} (random signs {found.random.rank:.1f})"
+        f"\nnearest to no token: {100 * found.never:.1f} % of the prototypes\n"
+        f"written to {folder}/diagnostics.html and .json"
+    )
+
+
+def run() -> None:
+    """Runs the command with the arguments of this process."""
+    program.launch_plain(main, __doc__)

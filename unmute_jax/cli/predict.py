@@ -1,0 +1,127 @@
+"""Names the sounds in recordings with a probe that was trained before.
+
+python -m experiments.predict --workdir RUN FILE_OR_FOLDER ...
+python -m experiments.predict --workdir RUN FOLDER --output OUT --thresholds validation
+
+Prints the classes with the highest scores of every recording. Recordings may be hours
+long: they are heard in overlapping windows of the length that the probe was trained
+on. With --output, OUT will hold
+
+    predictions.csv      every event: file, start, end, class, score, frequencies
+    audacity/ raven/     the same as label tracks and selection tables
+    plots/               with --plot: where in the surest windows each class was heard
+    windows/             the scores of every window, from which the rest is made
+    thresholds.csv       from which score on a class counted as heard
+
+and a run that was stopped goes on; with other thresholds nothing is heard again.
+Files that cannot be read are named, and the exit status is then 1.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import sys
+
+import numpy as np
+from absl import flags
+
+from unmute_jax.cli import program
+from unmute_jax.cli.finished_run import open_its_encoder, open_trained
+from unmute_jax.console import progress
+from unmute_jax.errors import InputError
+from unmute_jax.inference.explain import check_prototypical
+from unmute_jax.inference.recordings import detections as results
+from unmute_jax.inference.recordings.listener import Listener
+from unmute_jax.inference.recordings.partial_results import pin_settings
+from unmute_jax.inference.recordings.stream import expected, hear_all
+from unmute_jax.inference.recordings.thresholds import (
+    check_threshold,
+    read_thresholds,
+    validation_thresholds,
+)
+from unmute_jax.inference.recordings.windows import find_recordings
+
+OUTPUT = flags.DEFINE_string("output", None, "Folder to write to.")
+OVERLAP = flags.DEFINE_float("overlap", 0.5, "Share of a window that two share.")
+THRESHOLD = flags.DEFINE_float("threshold", 0.5, "Score from which a class is heard.")
+THRESHOLDS = flags.DEFINE_string(
+    "thresholds",
+    None,
+    "Thresholds per class: a csv with the columns class and threshold, or 'validation' "
+    "for those with the best F1 scores on the run's validation clips.",
+)
+TOP = flags.DEFINE_integer("top", 5, "Classes to print per recording.")
+PLOT = flags.DEFINE_bool("plot", False, "Draw the evidence for the predicted classes.")
+BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "Windows heard at a time.")
+
+
+def main(places: list[str]) -> None:
+    """Listens, prints and writes."""
+    if not places:
+        raise InputError("say what to listen to: --workdir RUN FILE_OR_FOLDER ...")
+    folder = pathlib.Path(OUTPUT.value).expanduser() if OUTPUT.value else None
+    if PLOT.value and folder is None:
+        raise InputError("--plot needs a folder to draw to: --output FOLDER")
+    recordings = find_recordings(places)
+    trained = open_trained()
+    if PLOT.value:
+        check_prototypical(trained.probe)
+    encoder = open_its_encoder(trained)
+    listener = Listener(trained, encoder, BATCH_SIZE.value)
+    cut = listener.cut(OVERLAP.value)
+    thresholds = _thresholds(listener)
+    if folder is not None:
+        pin_settings(folder, listener.identity(cut))
+        results.write_thresholds(folder, trained.classes, thresholds)
+
+    windows = folder / "windows" if folder else None
+    total, done = expected(recordings, cut, windows)
+    all_found, errors = [], []
+    with progress("listening", total, unit="windows", done=done) as advance:
+        for journal in hear_all(recordings, listener, cut, windows, advance):
+            if journal.error is None:
+                all_found.append(results.summarise(journal, listener, thresholds))
+            else:
+                errors.append(journal.error)
+
+    for found in all_found:
+        print(_line(found))
+    for found in all_found:
+        if note := results.note(found, cut.highest_hz):
+            print(f"note: {note}")
+    if folder is not None:
+        results.write_tables(folder, all_found)
+        if PLOT.value:
+            for found in all_found:
+                for _ in results.draw(folder, found, listener, cut, thresholds):
+                    pass
+        print(f"everything is in {folder}/")
+    for error in errors:
+        print(f"error: {error}", file=sys.stderr)
+    if errors:
+        sys.exit(1)
+
+
+def _thresholds(listener: Listener) -> np.ndarray:
+    """One per class, as the options say."""
+    default = check_threshold(THRESHOLD.value, "--threshold")
+    classes = listener.trained.classes
+    if THRESHOLDS.value == "validation":
+        return validation_thresholds(listener.trained, listener.encoder, default)
+    if THRESHOLDS.value:
+        return read_thresholds(THRESHOLDS.value, classes, default)
+    return np.full(len(classes), default, np.float32)
+
+
+def _line(found: results.Found) -> str:
+    """`name (12.5 s): dog 0.93 at 0-10 s, ...`."""
+    parts = [
+        f"{name} {score:.2f} at {window.start:g}-{window.end:g} s"
+        for name, score, window in found.best[: max(1, TOP.value)]
+    ]
+    return f"{found.recording.name} ({found.seconds:.1f} s): {', '.join(parts)}"
+
+
+def run() -> None:
+    """Runs the command with the arguments of this process."""
+    program.launch_plain(main, __doc__)

@@ -1,0 +1,102 @@
+"""Progress that a person can read: a bar on a terminal, lines in a log."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Generator
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+# Seconds between two lines where there is no terminal.
+LINE_EVERY = 10.0
+
+
+@contextlib.contextmanager
+def progress(
+    label: str, total: int, *, unit: str, done: int = 0
+) -> Generator[Callable[[int], None]]:
+    """Shows how a long thing goes; the value is a function that advances it.
+
+    Args:
+        label: What is being done.
+        total: Number of units in all.
+        unit: Name of one unit in the plural ("clips").
+        done: Units that an earlier run already did; they do not count in the rate.
+    """
+    if sys.stderr.isatty():
+        with _bar(label, total, unit, done) as advance:
+            yield advance
+    else:
+        yield _lines(label, total, unit, done)
+
+
+@contextlib.contextmanager
+def _bar(
+    label: str, total: int, unit: str, done: int
+) -> Generator[Callable[[int], None]]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    start, new = time.monotonic(), 0
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True) as bars:
+        task = bars.add_task(label, total=total, completed=done, rate="")
+
+        def advance(n: int) -> None:
+            nonlocal new
+            new += n
+            rate = new / max(time.monotonic() - start, 1e-9)
+            bars.update(task, advance=n, rate=f"{rate:.3g} {unit}/s")
+
+        yield advance
+
+
+def _lines(label: str, total: int, unit: str, done: int) -> Callable[[int], None]:
+    start = last = time.monotonic()
+    new = 0
+
+    def advance(n: int) -> None:
+        nonlocal last, new
+        new += n
+        now = time.monotonic()
+        if now - last < LINE_EVERY:
+            return
+        last = now
+        rate = new / (now - start)
+        left = (total - done - new) / rate
+        print(
+            f"{label}: {done + new}/{total} {unit}, {rate:.3g} {unit}/s, "
+            f"about {left:.0f} s left",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    return advance
+
+
+def size_text(count: int) -> str:
+    """A number of bytes: "3.6 TB"."""
+    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count / 1000:.1f} kB"
+
+
+def duration_text(seconds: float) -> str:
+    """A length of time: "2.5 h"."""
+    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,340 @@
+"""What a grid would cost: bytes, parameters, steps and device-hours, before it runs.
+
+Steps are counted; multiply-adds are read from the programs. How long they take is
+measured on this device, each encoder and each probe once, on zeros, and scaled to all
+other cells by their multiply-adds; or a rate of another device is given.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+import jax
+import numpy as np
+
+from unmute_jax import distributed
+from unmute_jax.console import progress
+from unmute_jax.datasets import Dataset
+from unmute_jax.encoders import Encoder, ExportedTokens, Source
+from unmute_jax.errors import InputError
+from unmute_jax.grid import placeholders
+from unmute_jax.grid.cells import Cell
+from unmute_jax.grid.status import hours
+from unmute_jax.ops.flops import multiply_adds
+from unmute_jax.probes import Probe
+from unmute_jax.store.embed import estimate_store
+from unmute_jax.training import plan
+from unmute_jax.training.batches import steps_per_epoch
+from unmute_jax.training.setup import Setup, splits_of
+
+Counted = TypeVar("Counted", bound=Callable)
+
+# Clips in the steps that are measured on a CPU, where whole batches take too long: from
+# so many multiply-adds on. Lighter steps take little more than their overhead, of which
+# a few clips would seem to have as much as all.
+FEW, LONG = 16, 1e9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokens:
+    """The tokens of an encoder and a data set.
+
+    Attributes:
+        clips: How many.
+        size: In bytes, on disk.
+        missing: Clips without tokens as yet.
+        cost: Seconds for the missing ones.
+    """
+
+    encoder: str
+    dataset: str
+    clips: int
+    size: int
+    missing: int
+    cost: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """The training of a cell.
+
+    Attributes:
+        parameters: Of one trial.
+        steps: Of one trial, from its beginning to its end.
+        trainings: How many of those, stopped ones in part, all protocols together.
+        cost: Seconds for all.
+    """
+
+    cell: Cell
+    parameters: int
+    steps: int
+    trainings: float
+    cost: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The costs of a grid.
+
+    Attributes:
+        tokens: Of each encoder and data set.
+        trainings: Of each cell that anything is known of.
+        problems: What is missing, and what to do.
+        failures: Why cells would fail, each with its name.
+        basis: How times came about.
+    """
+
+    tokens: list[Tokens]
+    trainings: list[Training]
+    problems: list[str]
+    failures: list[str]
+    basis: str
+
+
+def estimate(cells: Sequence[Cell], *, rate: float | None = None) -> Estimate:
+    """What the cells cost, if none of them were done.
+
+    Args:
+        cells: Of a grid.
+        rate: Multiply-adds per second of the device to run on; None measures this one.
+    """
+    clock = _Clock(rate)
+    found = Estimate([], [], [], [], clock.basis)
+    datasets: dict[tuple[str, Any], placeholders.Part] = {}
+    encoder, opened = placeholders.Part(None), ""
+    with progress("estimate", len(cells), unit="cells") as advance:
+        for pair in dict.fromkeys(cell.pair for cell in cells):
+            mine = [cell for cell in cells if cell.pair == pair]
+            settings = mine[0].settings
+            # One encoder at a time is in memory.
+            if pair[0] != opened:
+                encoder, opened = placeholders.encoder_of(settings), pair[0]
+            key = pair[1], settings.dataset_options
+            if key not in datasets:
+                datasets[key] = placeholders.dataset_of(settings)
+            problems = encoder.problem, datasets[key].problem
+            new = [p for p in problems if p and p not in found.problems]
+            found.problems.extend(new)
+            _add(found, mine, datasets[key].value, encoder.value, clock, advance)
+    return found
+
+
+def _add(
+    found: Estimate,
+    cells: Sequence[Cell],
+    dataset: Dataset | Source | None,
+    encoder: Dataset | Source | None,
+    clock: _Clock,
+    advance: Callable[[int], None],
+) -> None:
+    """Adds the costs of cells with the same tokens, as far as there is anything."""
+    if not isinstance(dataset, Dataset) or not isinstance(
+        encoder, Encoder | ExportedTokens
+    ):
+        advance(len(cells))
+        return
+    made: list[Setup] = []
+    for cell in cells:
+        try:
+            setup = placeholders.materials_of(cell.settings, dataset, encoder)
+            found.trainings.append(_training(cell, setup, clock))
+            made.append(setup)
+        except InputError as error:
+            found.failures.append(f"{cell.name}: {error}")
+        advance(1)
+    if made:
+        found.tokens.append(_tokens(cells[0].pair, made, clock))
+
+
+def describe(found: Estimate, cells: Sequence[Cell], done: set[str]) -> list[str]:
+    """The estimate for people, in lines.
+
+    Args:
+        found: The estimate.
+        cells: That it is of.
+        done: Folders of those that are done.
+    """
+    lines = ["tokens, once per encoder and data set:"]
+    lines += [
+        f"  {t.encoder} {t.dataset}: {t.clips:,} clips, {t.size / 1e9:,.1f} GB, "
+        + (f"{hours(t.cost)}" if t.missing else "there already")
+        for t in found.tokens
+    ]
+    lines.append("training, per cell:")
+    alike: dict[str, list[Training]] = {}
+    for t in found.trainings:
+        what = f"{t.cell.dataset} {t.cell.probe}: " + (
+            "nothing to train"
+            if t.cell.is_fitted
+            else f"{t.parameters:,} parameters, {t.trainings:.1f} trainings of "
+            f"{t.steps:,} steps, {hours(t.cost)}"
+        )
+        alike.setdefault(what, []).append(t)
+    lines += [
+        f"  {what}, {len(same)} x ({', '.join(t.cell.encoder for t in same)})"
+        for what, same in alike.items()
+    ]
+    left = [t for t in found.trainings if t.cell.folder not in done]
+    encoding = sum(t.cost for t in found.tokens)
+    training = sum(t.cost for t in left)
+    size = sum(t.size for t in found.tokens)
+    lines.append(
+        f"in all    {len(cells)} cells, {len(done)} done; {size / 1e9:,.1f} GB of "
+        f"tokens; {hours(encoding + training)} of one device to go, "
+        f"{hours(encoding)} for tokens and {hours(training)} for training"
+    )
+    lines.append(f"          {found.basis}")
+    if unknown := len(cells) - len(found.trainings) - len(found.failures):
+        lines.append(f"          without {unknown} cells of which too little is known")
+    if failures := len(found.failures):
+        lines.append(f"          without {failures} cells that would fail")
+    lines += [f"missing   {problem}" for problem in found.problems]
+    lines += [f"fails     {failure}" for failure in found.failures]
+    return lines
+
+
+def _tokens(pair: tuple[str, str], made: Sequence[Setup], clock: _Clock) -> Tokens:
+    one, size, clips, missing = made[0], 0, 0, 0
+    encoder, options = one.encoder, one.settings.tokens
+    for layers in {m.reads_layers for m in made}:
+        for split in splits_of(one):
+            found = estimate_store(
+                encoder,
+                one.dataset,
+                split,
+                dtype=options.dtype,
+                layers=layers,
+                lengths=options.lengths,
+            )
+            size += found["bytes"]
+            clips += found["clips"]
+            if not found["exists"]:
+                missing += found["clips"] - found["resumable"]
+    cost = 0.0
+    if missing and isinstance(encoder, Encoder):
+        cost = missing * clock.of_clip(one, encoder)
+    return Tokens(
+        encoder=pair[0],
+        dataset=pair[1],
+        clips=clips,
+        size=size,
+        missing=missing,
+        cost=cost,
+    )
+
+
+def _training(cell: Cell, made: Setup, clock: _Clock) -> Training:
+    settings, (probe,) = cell.settings, made.probes.values()
+    if probe.is_fitted:
+        return Training(cell=cell, parameters=0, steps=0, trainings=0.0, cost=0.0)
+    steps = [
+        settings.epochs
+        * steps_per_epoch(
+            sum(made.dataset.splits[s] for s in p.train), settings.batch_size
+        )
+        for p in made.protocols
+    ]
+    whole = plan.trainings_of(settings)
+    return Training(
+        cell=cell,
+        parameters=_counts(probe, made)[0],
+        steps=steps[0],
+        trainings=whole * len(steps),
+        cost=whole * sum(steps) * settings.batch_size * clock.of_example(made, probe),
+    )
+
+
+def _counts(probe: Probe, made: Setup) -> tuple[int, int]:
+    """Parameters of a probe, and multiply-adds for one clip, forward and backward."""
+    leaves, structure = jax.tree.flatten(plan.zeros_for(made, probe, 1))
+    shapes = tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in leaves)
+    method = "frames" if made.settings.frame_rule is not None else None
+    return _counted(probe, shapes, structure, method)
+
+
+def _once(count: Counted) -> Counted:
+    # The type checker takes probes for things without a hash.
+    return cast(Counted, functools.cache(count))
+
+
+# Many cells of a grid have tokens and classes of the same number.
+@_once
+def _counted(
+    probe: Probe, shapes: tuple[Any, ...], structure: Any, method: str | None
+) -> tuple[int, int]:
+    def init(key: Any, leaves: Any) -> Any:
+        return probe.init(key, jax.tree.unflatten(structure, leaves))["params"]
+
+    params = jax.eval_shape(init, jax.random.key(0), shapes)
+    in_training = probe.clone(training=True)
+
+    def total(params: Any, leaves: Any) -> Any:
+        example = jax.tree.unflatten(structure, leaves)
+        out: Any = in_training.apply({"params": params}, example, method=method)
+        return out.sum()
+
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
+    return parameters, multiply_adds(jax.value_and_grad(total), params, shapes)
+
+
+class _Clock:
+    """Seconds for what was counted."""
+
+    def __init__(self, rate: float | None):
+        self._rate = rate
+        # Seconds per multiply-add: of each encoder, and of each probe.
+        self._measured: dict[str, float] = {}
+
+    @property
+    def basis(self) -> str:
+        """How times came about."""
+        if self._rate:
+            return f"at {self._rate / 1e9:,.0f} billion multiply-adds per second"
+        device = jax.devices()[0].device_kind
+        return (
+            f"measured on {len(jax.devices())} x {device}: each encoder, and one trial "
+            "of each probe, on zeros; scaled by multiply-adds"
+        )
+
+    def of_clip(self, made: Setup, encoder: Encoder) -> float:
+        """Seconds of the encoder for one clip."""
+        samples = encoder.input_samples(made.dataset.clip_seconds)
+        count = multiply_adds(
+            encoder.apply,
+            encoder.params,
+            jax.ShapeDtypeStruct((1, samples), np.float32),
+            jax.ShapeDtypeStruct((1,), np.int32),
+        )
+
+        def measure() -> float:
+            mesh = distributed.make_mesh(made.settings.devices or None)
+            return 1 / plan.encoder_rate(made, encoder, mesh)
+
+        # Not one for all: that of `logmel` knows nothing of a network.
+        return self._seconds(f"encoder {made.settings.encoder}", count, measure)
+
+    def of_example(self, made: Setup, probe: Probe) -> float:
+        """Seconds of one trial of a probe for one clip, forward and backward."""
+        _, count = _counts(probe, made)
+
+        def measure() -> float:
+            few = made.settings.batch_size
+            if jax.default_backend() == "cpu" and few * count > LONG:
+                few = min(few, FEW)
+            settings = dataclasses.replace(made.settings, batch_size=few)
+            mesh = distributed.make_mesh(settings.devices or None)
+            made_small = dataclasses.replace(made, settings=settings)
+            return plan.step_seconds(made_small, probe, mesh, 1)[0] / few
+
+        return self._seconds(f"probe {made.settings.probes}", count, measure)
+
+    def _seconds(self, what: str, count: int, measure: Callable[[], float]) -> float:
+        if self._rate:
+            return count / self._rate
+        if what not in self._measured:
+            self._measured[what] = measure() / max(count, 1)
+        return count * self._measured[what]

@@ -1,0 +1,152 @@
+"""A trained protobin as one small file: one bit per prototype weight.
+
+`inference.one_bit` describes the file and reads it without JAX; `load_exported` is the
+same in JAX, for batches.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any, Literal, cast, get_args
+
+import numpy as np
+import safetensors.numpy
+
+from unmute_jax.encoders import Encoder, Geometry
+from unmute_jax.errors import InputError, unknown_name
+from unmute_jax.inference import one_bit
+from unmute_jax.io import write_atomically
+from unmute_jax.results.trained import TrainedProbe
+from unmute_jax.store.normaliser import FeatureNormaliser
+
+Dense = Literal["float16", "int8"]
+# What the file says of a probe as `TrainedProbe` does.
+_KEPT = ("clip_seconds", "dtype", "dataset", "protocol", "seed", "validation")
+
+
+def export_probe(
+    trained: TrainedProbe, path: str | os.PathLike[str], *, dense: str = "float16"
+) -> dict[str, int]:
+    """Writes a trained protobin to a file of its own.
+
+    The signs are exact. A weight of the dense layer is off by at most 2^-11 of itself
+    in float16, and by 1/254 of the largest of its class in int8; since similarities lie
+    in [-1, 1], a logit is off by at most the sum of that over the prototypes.
+
+    Args:
+        trained: From `load_trained`.
+        path: Of the file.
+        dense: "float16" or "int8", the type of the dense layer.
+
+    Returns:
+        Bytes of the `prototypes`, of the `dense` layer, and of the whole `file`.
+
+    Raises:
+        InputError: Another probe than protobin, one of time steps, or an unknown type.
+    """
+    if trained.name != "protobin":
+        raise InputError(
+            f"only protobin has one-bit prototypes; this probe is {trained.name!r}"
+        )
+    if trained.is_framewise:
+        raise InputError(
+            "this probe was trained on time steps (config.labels=frames); a one-bit "
+            "file is for probes of whole clips"
+        )
+    if dense not in get_args(Dense):
+        raise unknown_name("type of the dense layer", dense, get_args(Dense))
+    prototypes = np.asarray(trained.params["prototypes"])
+    tensors = {
+        # As `probes.prototypes.sign`: both zeros are +1.
+        "signs": np.packbits(prototypes >= 0, axis=1),
+        **_dense_layer(trained.params["classifier"], cast(Dense, dense)),
+    }
+    if trained.normaliser is not None:
+        tensors["token_mean"] = np.asarray(trained.normaliser.token_mean, np.float32)
+        tensors["token_sd"] = np.asarray(trained.normaliser.token_sd, np.float32)
+    about = {
+        "format": one_bit.FORMAT,
+        "features": prototypes.shape[1],
+        "classes": list(trained.classes),
+        "task": trained.task,
+        "encoder": trained.encoder,
+        "encoder_description": trained.encoder_description,
+        "seconds_per_step": trained.geometry.seconds_per_step,
+        "frequency_edges_hz": trained.geometry.frequency_edges_hz,
+        **{key: getattr(trained, key) for key in _KEPT},
+    }
+    metadata = {one_bit.KEY: json.dumps(about, sort_keys=True)}
+    content = safetensors.numpy.save(
+        {name: np.ascontiguousarray(x) for name, x in tensors.items()}, metadata
+    )
+    write_atomically(path, content)
+    sizes = {name: x.nbytes for name, x in tensors.items()}
+    signs = sizes.pop("signs")
+    return {"prototypes": signs, "dense": sum(sizes.values()), "file": len(content)}
+
+
+def _dense_layer(layer: dict[str, Any], dense: Dense) -> dict[str, np.ndarray]:
+    weights = np.asarray(layer["kernel"], np.float32).T
+    bias = {"bias": np.asarray(layer["bias"], np.float32)}
+    if dense == "float16":
+        return {"weights": weights.astype(np.float16), **bias}
+    scale = np.maximum(np.abs(weights).max(1), np.finfo(np.float32).tiny) / 127
+    whole = np.rint(weights / scale[:, None]).astype(np.int8)
+    return {"weights": whole, "weight_scale": scale.astype(np.float32), **bias}
+
+
+def load_exported(
+    path: str | os.PathLike[str], encoder: Encoder | None = None
+) -> TrainedProbe:
+    """The probe in an exported file, in float32 again, for batches of clips.
+
+    Args:
+        path: Of the file.
+        encoder: Whose tokens it is to read, where that is known by now; otherwise
+            `TrainedProbe.check_encoder` compares later.
+
+    Raises:
+        InputError: No such file, a damaged or newer one, or another encoder than that
+            of the training.
+    """
+    try:
+        probe = one_bit.load(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be opened: {error.strerror}") from None
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    about, arrays = probe.about, probe.arrays()
+    trained = TrainedProbe(
+        name="protobin",
+        options={
+            "prototypes_per_class": len(arrays["signs"]) // len(probe.classes),
+        },
+        params={
+            "prototypes": arrays["signs"],
+            "classifier": {"kernel": arrays["weights"].T, "bias": arrays["bias"]},
+        },
+        normaliser=_standardiser(arrays),
+        classes=tuple(probe.classes),
+        task=probe.task,
+        encoder=probe.encoder,
+        encoder_description=about["encoder_description"],
+        geometry=Geometry(
+            seconds_per_step=about["seconds_per_step"],
+            frequency_edges_hz=tuple(
+                (low, high) for low, high in about["frequency_edges_hz"]
+            ),
+        ),
+        settings={},
+        **{key: about[key] for key in _KEPT},
+    )
+    if encoder is not None:
+        trained.check_encoder(encoder)
+    return trained
+
+
+def _standardiser(arrays: dict[str, np.ndarray]) -> FeatureNormaliser | None:
+    """That of the tokens; protobin reads nothing else."""
+    if "token_mean" not in arrays:
+        return None
+    return FeatureNormaliser.of_tokens(arrays["token_mean"], arrays["token_sd"])

@@ -1,0 +1,1 @@
+"""A trained probe on recordings of any length: heard in windows, written as events."""

@@ -1,0 +1,135 @@
+"""Pictures of a run: how the probes learnt, and how well each class is found."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from unmute_jax.results.record import Record
+
+# Okabe and Ito's palette: told apart by the colour-blind, too.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+
+
+def training_curves(
+    path: str | os.PathLike[str],
+    lines: Sequence[dict[str, Any]],
+    records: Sequence[Record],
+    probes: Sequence[str],
+) -> None:
+    """A PNG of loss and validation score per epoch, for the chosen rate of each probe.
+
+    Thin lines are single trainings (seeds and folds), thick ones their mean.
+
+    Args:
+        path: Where to write.
+        lines: Of `metrics.jsonl`.
+        records: Of the run; they say which learning rate was chosen.
+        probes: In the order of the legend.
+    """
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    chosen = {(r.probe, r.protocol, r.learning_rate) for r in records}
+    for colour, probe in zip(COLOURS * len(probes), probes, strict=False):
+        runs = _runs([x for x in lines if x["probe"] == probe], chosen)
+        for axis, name, scale in ((left, "loss", 1.0), (right, "validation", 100.0)):
+            _draw(axis, runs, name, scale, colour, probe)
+    left.set(xlabel="epoch", ylabel="training loss", yscale="log")
+    right.set(xlabel="epoch", ylabel=f"validation {records[0].metric} (%)")
+    for axis in (left, right):
+        axis.grid(alpha=0.3)
+    right.legend(frameon=False)
+    figure.suptitle(f"{records[0].dataset} · {records[0].encoder}", fontsize=10)
+    figure.savefig(path, dpi=120)
+
+
+def per_class_bars(
+    path: str | os.PathLike[str], records: Sequence[Record], probes: Sequence[str]
+) -> None:
+    """A PNG of the average precision of each class on the test split, per probe.
+
+    Classes are ordered by the mean over probes; whiskers are the standard deviation
+    over trainings. Classes without positives are left out.
+    """
+    names = [c for c, v in records[0].per_class.items() if v is not None]
+    values = {
+        probe: np.asarray(
+            [[r.per_class[c] for c in names] for r in records if r.probe == probe],
+            np.float64,
+        )
+        for probe in probes
+    }
+    means = np.stack([v.mean(0) for v in values.values()])
+    order = np.argsort(-means.mean(0))
+    height = 0.8 / len(values)
+    tall = 1.5 + 0.16 * len(names) * (1 + len(values))
+    figure = Figure(figsize=(7, tall), layout="constrained")
+    axis = figure.subplots()
+    y = np.arange(len(names))
+    for i, (colour, (probe, v)) in enumerate(
+        zip(COLOURS * len(values), values.items(), strict=False)
+    ):
+        axis.barh(
+            y + (i - (len(values) - 1) / 2) * height,
+            100 * v.mean(0)[order],
+            height,
+            xerr=100 * v.std(0, ddof=1)[order] if len(v) > 1 else None,
+            error_kw={"elinewidth": 0.7, "alpha": 0.6},
+            color=colour,
+            label=probe,
+        )
+    axis.set_yticks(y, [names[i].replace("_", " ") for i in order])
+    axis.invert_yaxis()
+    axis.set(xlabel="average precision on the test split (%)", xlim=(0, 100))
+    axis.set_axisbelow(True)
+    axis.grid(axis="x", alpha=0.3)
+    figure.legend(
+        *axis.get_legend_handles_labels(),
+        loc="outside upper center",
+        ncols=len(values),
+        frameon=False,
+    )
+    figure.savefig(path, dpi=120)
+
+
+def _runs(
+    lines: list[dict[str, Any]], chosen: set[tuple[str, str, float | None]]
+) -> list[dict[str, np.ndarray]]:
+    """The curves of the chosen rates, one per training.
+
+    Those of a sweep are in pieces, and are left out: all seeds are trained again.
+    """
+    grouped: dict[tuple, list[dict[str, Any]]] = {}
+    for line in lines:
+        if line["stage"].startswith("search "):
+            continue
+        if (line["probe"], line["protocol"], line["learning_rate"]) in chosen:
+            key = (line["protocol"], line["stage"], line["seed"])
+            grouped.setdefault(key, []).append(line)
+    names = ("epoch", "loss", "validation")
+    # None, where a trial diverged, becomes NaN.
+    return [
+        {n: np.asarray([x.get(n) for x in run], np.float64) for n in names}
+        for run in grouped.values()
+    ]
+
+
+def _draw(
+    axis: Any,
+    runs: list[dict[str, np.ndarray]],
+    name: str,
+    scale: float,
+    colour: str,
+    label: str,
+) -> None:
+    runs = [r for r in runs if np.isfinite(r[name]).any()]
+    if not runs:
+        return
+    for run in runs:
+        axis.plot(run["epoch"], scale * run[name], color=colour, lw=0.6, alpha=0.4)
+    mean = np.mean([r[name] for r in runs], axis=0)
+    axis.plot(runs[0]["epoch"], scale * mean, color=colour, lw=2, label=label)

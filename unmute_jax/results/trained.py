@@ -1,0 +1,257 @@
+"""Trained probes: what a run leaves for later use, one small file each.
+
+A file `probes/PROBE-PROTOCOL-seedK.safetensors` in the folder of a run holds the
+parameters, and as JSON all it takes to use them: probe and options, classes, and which
+tokens they were trained on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import os
+import pathlib
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+import safetensors.numpy
+from flax import traverse_util
+from jaxtyping import Array, Float
+
+from unmute_jax import probes
+from unmute_jax.encoders import Encoder, Geometry
+from unmute_jax.errors import InputError, unknown_name
+from unmute_jax.io import write_atomically
+from unmute_jax.store.key import plain
+from unmute_jax.store.normaliser import FeatureNormaliser
+from unmute_jax.tokens import Tokens, summarise
+
+# Raised whenever older files could no longer be read as they are.
+FORMAT = 1
+_KEY = "unmute_jax"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrainedProbe:
+    """A probe after training, and what it was trained on.
+
+    Attributes:
+        name: Of the probe, as `make_probe` knows it.
+        options: All its options.
+        params: Nested dict of float32 arrays.
+        normaliser: Applied to the tokens first; None where the run did not.
+        classes: Names, in the order of the logits.
+        task: "multi-label" or "single-label".
+        encoder: `Encoder.identity` of the tokens.
+        encoder_description: The same for people.
+        geometry: Where the tokens lie.
+        dtype: Type the tokens were stored in, which rounds them.
+        dataset: Its name, and `protocol` that of its protocol.
+        clip_seconds: Length of the longest clip.
+        seed: Of the training.
+        validation: The score that chose its learning rate.
+        settings: The whole configuration of the run.
+    """
+
+    name: str
+    options: dict[str, Any]
+    params: Any
+    normaliser: FeatureNormaliser | None
+    classes: tuple[str, ...]
+    task: str
+    encoder: dict[str, Any]
+    encoder_description: str
+    geometry: Geometry
+    dtype: str
+    dataset: str
+    protocol: str
+    clip_seconds: float
+    seed: int
+    validation: float
+    settings: dict[str, Any]
+
+    @property
+    def probe(self) -> probes.Probe:
+        """The module that `params` belong to."""
+        return probes.make_probe(
+            self.name, num_classes=len(self.classes), **self.options
+        )
+
+    @property
+    def is_framewise(self) -> bool:
+        """Whether it was trained on time steps."""
+        return self.settings.get("labels") == "frames"
+
+    @property
+    def file_name(self) -> str:
+        """`PROBE-PROTOCOL-seedK.safetensors`."""
+        parts = (self.name, self.protocol, f"seed{self.seed}")
+        return "-".join(_plain(part) for part in parts) + ".safetensors"
+
+    def check_encoder(self, encoder: Encoder) -> None:
+        """Refuses tokens of another encoder than those of the training.
+
+        Raises:
+            InputError: Names the first difference.
+        """
+        check_identity(plain(encoder.identity()), self.encoder, f"probe {self.name!r}")
+
+    def prepare(self, tokens: Tokens) -> Any:
+        """`tokens` of the encoder as the run kept them and the probe reads them."""
+        # The statistics of a run are those of the tokens before they are rounded.
+        is_summary = self.probe.input_kind == "summary" and not self.is_framewise
+        inputs = (
+            summarise(tokens.floats()) if is_summary else _rounded(tokens, self.dtype)
+        )
+        if self.normaliser is None:
+            return inputs
+        return jax.tree.map(jnp.asarray, self.normaliser.apply(jax.device_get(inputs)))
+
+    def logits(self, tokens: Tokens) -> Float[Array, "B C"]:
+        """Logits of clips, as the run computed them.
+
+        Args:
+            tokens: From the encoder that `check_encoder` accepts, or from the store.
+        """
+        return self._apply(self.params, self.prepare(tokens))
+
+    def apply(self, params: Any, inputs: Any) -> Float[Array, "B C"]:
+        """`logits` as a pure function of the parameters and what `prepare` gives.
+
+        Of a probe that was trained on time steps: the highest of the real ones.
+        """
+        if not self.is_framewise:
+            return jnp.asarray(self.probe.apply({"params": params}, inputs))
+        frames = self.probe.apply({"params": params}, inputs, method="frames")
+        mask = jnp.asarray(inputs.mask)
+        # A clip without any real step has numbers, too.
+        counts = mask | ~mask.any(1, keepdims=True)
+        return jnp.where(counts[:, :, None], jnp.asarray(frames), -jnp.inf).max(1)
+
+    @functools.cached_property
+    def _apply(self) -> Any:
+        return jax.jit(self.apply)
+
+
+_rounded = jax.jit(Tokens.rounded, static_argnames="dtype")
+
+
+def check_identity(found: dict[str, Any], wanted: dict[str, Any], what: str) -> None:
+    """Compares the identities of two encoders, both as plain JSON.
+
+    Raises:
+        InputError: Names the first difference.
+    """
+    for key in {**wanted, **found}:
+        if found.get(key) != wanted.get(key):
+            raise InputError(
+                f"{what} was trained on tokens of another encoder: {key} was "
+                f"{wanted.get(key)!r:.80}, and is {found.get(key)!r:.80}"
+            )
+
+
+def save(folder: str | os.PathLike[str], trained: TrainedProbe) -> pathlib.Path:
+    """Writes `trained` to a file of its own in `folder`; returns its path."""
+    about = {
+        f.name: getattr(trained, f.name)
+        for f in dataclasses.fields(trained)
+        if f.name not in ("params", "normaliser", "geometry")
+    }
+    about |= {"format": FORMAT, "geometry": dataclasses.asdict(trained.geometry)}
+    tensors = {f"params/{k}": v for k, v in _flat(trained.params).items()}
+    if trained.normaliser is not None:
+        values = dataclasses.asdict(trained.normaliser)
+        tensors |= {f"standardiser/{k}": v for k, v in _flat(values).items()}
+    path = pathlib.Path(folder) / trained.file_name
+    metadata = {_KEY: json.dumps(about, sort_keys=True)}
+    write_atomically(path, safetensors.numpy.save(tensors, metadata))
+    return path
+
+
+def load_trained(
+    workdir: str | os.PathLike[str],
+    *,
+    probe: str | None = None,
+    seed: int | None = None,
+    protocol: str | None = None,
+) -> TrainedProbe:
+    """A trained probe of a finished run.
+
+    Args:
+        workdir: The folder of the run, or one of its probe files.
+        probe: Its name, where the run trained several.
+        seed: Of the training; by default the one with the best validation score.
+        protocol: Name of the protocol, where the run went over several; by default the
+            one with the best validation score.
+
+    Raises:
+        InputError: There is no such probe, or the file is damaged or newer than this.
+    """
+    place = pathlib.Path(workdir).expanduser()
+    if place.is_file():
+        return _read(place)
+    files = sorted((place / "probes").glob("*.safetensors"))
+    if not files:
+        raise InputError(
+            f"{place} holds no trained probes: give the folder of a finished run of "
+            "experiments.train; a run that is older than these files is to be run again"
+        )
+    found = [_read(file) for file in files]
+    names = list(dict.fromkeys(t.name for t in found))
+    if probe is None and len(names) > 1:
+        raise InputError(f"{place} holds several probes, name one: {', '.join(names)}")
+    wanted = {"name": probe, "seed": seed, "protocol": protocol}
+    for key, value in wanted.items():
+        if value is not None:
+            have = [getattr(t, key) for t in found]
+            if value not in have:
+                what = "probe" if key == "name" else key
+                raise unknown_name(f"{what} of {place}", str(value), map(str, have))
+            found = [t for t in found if getattr(t, key) == value]
+    return max(found, key=lambda t: t.validation)
+
+
+def _read(path: pathlib.Path) -> TrainedProbe:
+    try:
+        with safetensors.safe_open(path, framework="np") as file:
+            about = json.loads((file.metadata() or {})[_KEY])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+        if about.pop("format") > FORMAT:
+            raise InputError(f"{path} was written by a newer version: update")
+        parts = traverse_util.unflatten_dict(tensors, sep="/")
+        about["geometry"] = Geometry(
+            seconds_per_step=about["geometry"]["seconds_per_step"],
+            frequency_edges_hz=tuple(
+                (low, high) for low, high in about["geometry"]["frequency_edges_hz"]
+            ),
+        )
+        about["classes"] = tuple(about["classes"])
+        about["options"] = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in about["options"].items()
+        }
+        normaliser = parts.get("standardiser")
+        return TrainedProbe(
+            params=parts["params"],
+            normaliser=normaliser and FeatureNormaliser.from_arrays(normaliser),
+            **about,
+        )
+    except (safetensors.SafetensorError, OSError, KeyError, TypeError, ValueError) as e:
+        if isinstance(e, InputError):
+            raise
+        raise InputError(f"{path} is no file of a trained probe, or damaged") from e
+
+
+def _flat(tree: Any) -> dict[str, np.ndarray]:
+    flat = traverse_util.flatten_dict(tree, sep="/")
+    return {k: np.ascontiguousarray(v) for k, v in flat.items()}
+
+
+def _plain(part: str) -> str:
+    return re.sub(r"[^A-Za-z0-9+.]+", "-", part)

@@ -1,0 +1,124 @@
+"""Which tokens are these? The key of a token store, and how two of them differ.
+
+The key holds everything that changes the content: a store is read only where all of it
+agrees, so tokens of an older front end, of other weights or of a changed data set can
+never be taken for the wanted ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pathlib
+import re
+from typing import Any
+
+from unmute_jax.audio.resample import RESAMPLER
+from unmute_jax.datasets import Dataset
+from unmute_jax.encoders import Encoder, Source
+from unmute_jax.errors import unknown_name
+from unmute_jax.store.batches import input_lengths
+from unmute_jax.store.files import Place, inside, place_of
+
+# Raised whenever the layout on disk, or what the pass computes, changes.
+FORMAT = 3
+DTYPES = ("bfloat16", "float32", "int8")
+MANIFEST = "manifest.json"
+# Characters of a value that are shown where two keys differ.
+SHOWN = 72
+
+
+def store_key(
+    encoder: Source,
+    dataset: Dataset,
+    split: str,
+    dtype: str = "bfloat16",
+    *,
+    layers: bool = False,
+    lengths: int = 1,
+) -> dict:
+    """Everything that changes the tokens of one split, as plain JSON.
+
+    Args:
+        encoder: Or what it left; the identity covers weights, sizes and front end.
+        dataset: Its fingerprint covers ids, labels, events, audio, and so which
+            unreadable clips were skipped.
+        split: A split of `dataset`.
+        dtype: One of `DTYPES`, the type the patches are stored in.
+        layers: Whether the outputs of all layers are kept too.
+        lengths: How many lengths inputs may have.
+
+    Raises:
+        InputError: No such split or type, or clips of such lengths are not taken.
+    """
+    if dtype not in DTYPES:
+        raise unknown_name("token type", dtype, DTYPES)
+    heard = _hearing(encoder, dataset, lengths) if isinstance(encoder, Encoder) else {}
+    return plain(
+        {
+            "format": FORMAT,
+            "dataset": dataset.name,
+            "split": split,
+            "fingerprint": dataset.fingerprint(split),
+            "encoder": encoder.identity(),
+            **heard,
+            "dtype": dtype,
+            # A field of its own only where it is true: other keys stay as they were.
+            **({"layers": encoder.num_layers} if layers else {}),
+        }
+    )
+
+
+def _hearing(encoder: Encoder, dataset: Dataset, lengths: int) -> dict:
+    """What becomes of a waveform on its way to the encoder."""
+    have, want = dataset.sample_rate, encoder.sample_rate
+    inputs = list(input_lengths(encoder, dataset.clip_seconds, lengths))
+    return {
+        "resampling": "none" if have == want else f"{RESAMPLER} {have} -> {want}",
+        # A plain number where there is one: older keys stay as they were.
+        "input_samples": inputs if len(inputs) > 1 else inputs[0],
+    }
+
+
+def store_path(root: str | pathlib.Path, key: dict) -> Place:
+    """The place of the tokens with this key: readable names, then a hash."""
+    digest = hashlib.sha256(_canonical(key).encode()).hexdigest()[:16]
+    names = (key["dataset"], key["split"], key["encoder"]["name"])
+    readable = "-".join(re.sub(r"[^A-Za-z0-9_+.]+", "_", name) for name in names)
+    return inside(place_of(root), f"{readable}-{digest}")
+
+
+def differences(old: dict, new: dict) -> list[str]:
+    """The fields in which two keys differ, as `field: old -> new`."""
+    before, after = _flat(old), _flat(new)
+    return [
+        f"{field}: {_short(before.get(field))} -> {_short(after.get(field))}"
+        for field in sorted(before | after)
+        if before.get(field) != after.get(field)
+    ]
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON gives it back (tuples become lists), fit to compare."""
+    return json.loads(_canonical(value))
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _short(text: str | None) -> str:
+    """Keeps a long list from filling the screen."""
+    if text is None:
+        return "absent"
+    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, str]:
+    """Nested fields under dotted names; lists are compared whole."""
+    if not isinstance(value, dict):
+        return {prefix: json.dumps(value)}
+    flat = {}
+    for name, inner in value.items():
+        flat |= _flat(inner, f"{prefix}.{name}" if prefix else name)
+    return flat
