@@ -43,6 +43,14 @@ def test_the_folder_of_a_run_is_named_by_what_changes_its_numbers():
     assert changed().default_workdir().startswith("runs/esc_mix-logmel-protobin-")
 
 
+def test_a_setting_that_was_added_later_leaves_old_names_alone():
+    # The digest of the default experiment before `differentiate_weights` existed.
+    assert changed().digest() == "45c19e8c"
+    config = default_config()
+    config.loss.differentiate_weights = False
+    assert Experiment.from_dict(config.to_dict()).digest() != "45c19e8c"
+
+
 def test_options_that_nobody_set_are_left_to_their_owner():
     assert options_of(Experiment().frontend) == {}
     config = default_config()

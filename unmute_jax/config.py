@@ -25,6 +25,10 @@ from unmute_jax.errors import InputError, unknown_name
 # What may differ where a run goes on, on another machine.
 WHERE = ("devices", "data_dir")
 
+# Settings that did not exist when the first runs were made, by section. As long as they
+# are None they do not enter the digest, so those runs keep their names.
+ADDED_LATER = {"loss": ("differentiate_weights",)}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Audio:
@@ -182,6 +186,8 @@ class Loss:
     gamma_negative: float | None = None
     gamma_positive: float | None = None
     clip: float | None = None
+    # asymmetric: whether the gradient includes the derivative of the focusing factor.
+    differentiate_weights: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -321,6 +327,10 @@ class Experiment:
         values = self.to_dict()
         for key in WHERE:
             del values[key]
+        for section, names in ADDED_LATER.items():
+            for name in names:
+                if values[section][name] is None:
+                    del values[section][name]
         canonical = json.dumps(values, sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:8]
 

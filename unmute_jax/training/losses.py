@@ -1,4 +1,8 @@
-"""Losses of a batch of logits, one value per clip."""
+"""Training losses: functions of a batch of logits that return one value per clip.
+
+The plain losses are optax's. The asymmetric loss is our own: optax does not have it,
+and its gradient must stay finite for the smallest probabilities.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +13,16 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float
 
 from unmute_jax.errors import InputError, unknown_name
 
 Loss = Callable[[Float[Array, "B C"], Float[Array, "B C"]], Float[Array, "B"]]
 
-# Guard of the logarithms in the asymmetric loss; paper section 4.
+# Smallest argument of the logarithms in the asymmetric loss; paper section 4.
 LOG_EPS = 1e-8
+# Smallest base of the focusing power.
 WEIGHT_EPS = 1e-30
 
 
@@ -36,22 +42,24 @@ def asymmetric(
         l = -(y log p + (1 - y) log q) * (1 - y p - (1 - y) q)^gamma
         gamma = gamma_positive * y + gamma_negative * (1 - y)
 
-    so that easy negatives count little, and those with `p <= clip` not at all. The
+    Easy negatives therefore count little, and those with `p <= clip` not at all. The
     paper does not state its constants; the defaults are those of its first author's
     earlier code.
 
-    The clip has another side: the gradient of a negative also vanishes as `p` nears 1.
-    A class that too large first steps have turned on everywhere stays on, and the loss
-    stays finite. Warm-up, lower rates or `bce` prevent it.
+    The clip has a drawback: the gradient of a negative also vanishes as `p` approaches
+    1. If the first steps are so large that a class is predicted everywhere, it stays
+    predicted, while the loss stays finite. Warm-up, lower learning rates or `bce`
+    prevent this.
 
     Args:
-        logits: Before the sigmoid.
-        targets: In [0, 1].
-        gamma_negative: Focusing of the negatives.
-        gamma_positive: Focusing of the positives.
+        logits: Scores before the sigmoid.
+        targets: Labels in [0, 1].
+        gamma_negative: Focusing exponent of the negatives.
+        gamma_positive: Focusing exponent of the positives.
         clip: Shift of the negatives' probability.
-        differentiate_weights: Whether the gradient also runs through the focusing
-            factor, as in the codes nearest to the paper; in Ridnik's it is a constant.
+        differentiate_weights: Whether the gradient includes the derivative of the
+            focusing factor, as in the public code closest to the paper. With False the
+            factor is treated as a constant, as in Ridnik's code.
     """
     p = jax.nn.sigmoid(logits)
     # 1 - p and 1 - q from their own formulas: subtracting from 1 loses small values.
@@ -61,7 +69,8 @@ def asymmetric(
     entropy = targets * jnp.log(jnp.maximum(p, LOG_EPS))
     entropy += (1 - targets) * jnp.log(jnp.maximum(q, LOG_EPS))
     gamma = gamma_positive * targets + gamma_negative * (1 - targets)
-    # 1 - t, kept off zero, where a gamma below 1 would turn the gradient into 0 * inf.
+    # The base is kept above zero, where a gamma below 1 would make the gradient
+    # 0 * inf.
     missing = jnp.maximum(targets * not_p + (1 - targets) * not_q, WEIGHT_EPS)
     weights = missing**gamma
     if not differentiate_weights:
@@ -71,15 +80,14 @@ def asymmetric(
 
 def bce(logits: Float[Array, "B C"], targets: Float[Array, "B C"]) -> Float[Array, "B"]:
     """Binary cross-entropy, mean over classes."""
-    losses = jax.nn.softplus(logits) - targets * logits
-    return losses.mean(-1)
+    return optax.losses.sigmoid_binary_cross_entropy(logits, targets).mean(-1)
 
 
 def cross_entropy(
     logits: Float[Array, "B C"], targets: Float[Array, "B C"]
 ) -> Float[Array, "B"]:
-    """Cross-entropy of the softmax with one-hot or soft targets."""
-    return -(targets * jax.nn.log_softmax(logits)).sum(-1)
+    """Cross-entropy of the softmax, for one-hot or soft targets."""
+    return optax.losses.softmax_cross_entropy(logits, targets)
 
 
 _LOSSES: dict[str, Callable[..., Any]] = {
@@ -90,14 +98,14 @@ _LOSSES: dict[str, Callable[..., Any]] = {
 
 
 def make_loss(name: str, **options: Any) -> Loss:
-    """The loss called `name`: `loss(logits [B, C], targets [B, C]) -> [B]`.
+    """Returns the loss called `name`, a function `loss(logits, targets) -> [B]`.
 
-    The sum over clips divided by their number is the loss of a batch, whatever the
-    number of devices or padded rows.
+    The loss of a batch is the sum over its clips divided by their number, so it does
+    not depend on the number of devices or of padded rows.
 
     Args:
         name: "asymmetric", "bce" or "cross_entropy".
-        **options: The keyword arguments of the function of that name.
+        **options: Keyword arguments of the function of that name.
 
     Raises:
         InputError: The loss or an option is unknown, or a number is negative.
