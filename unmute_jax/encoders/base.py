@@ -15,6 +15,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
 from unmute_jax import distributed
+from unmute_jax.encoders.clip_input import ClipInput
 from unmute_jax.errors import InputError
 from unmute_jax.ops.arrays import Arr
 from unmute_jax.tokens import Tokens
@@ -112,6 +113,10 @@ class Encoder(TokenSource):
         Shorter clips are zero-padded at the end to this, longer ones cropped, and
         their real length is passed as `lengths`.
         """
+
+    def clip_input(self, clip_seconds: float) -> ClipInput:
+        """The input that clips of up to `clip_seconds` become."""
+        return ClipInput(self.input_samples(clip_seconds))
 
     @abc.abstractmethod
     def apply(

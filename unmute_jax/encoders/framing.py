@@ -49,7 +49,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from unmute_jax.audio.kaldi import zero_behind
+from unmute_jax.encoders.clip_input import ClipInput
 from unmute_jax.errors import InputError, unknown_name
 from unmute_jax.ops.arrays import Arr
 from unmute_jax.tokens import Tokens
@@ -184,13 +184,11 @@ class Framing:
         if self.policy == "repeat":
             places = jnp.arange(samples)[None, :] % jnp.maximum(lengths, 1)[:, None]
             waveform = jnp.take_along_axis(waveform, places, axis=1)
-            # What is too short to have a frame stays padding.
+            # A clip that is too short for a frame stays padding.
             whole = lengths >= self.filters.min_samples
             lengths = jnp.where(whole, samples, lengths)
-        missing = max(0, samples - waveform.shape[1])
-        waveform = jnp.pad(waveform[:, :samples], ((0, 0), (0, missing)))
-        lengths = jnp.minimum(lengths, samples)
-        return zero_behind(waveform, lengths), Extent(lengths, samples)
+        waveform, heard = ClipInput(samples).of_batch(waveform, lengths)
+        return waveform, Extent(heard, samples)
 
     # Windows -----------------------------------------------------------------
 

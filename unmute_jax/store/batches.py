@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from unmute_jax.audio.resample import pad_or_crop, resample
+from unmute_jax.audio.resample import resample
 from unmute_jax.datasets import Clip, Dataset
 from unmute_jax.encoders import Encoder
+from unmute_jax.encoders.clip_input import ClipInput
 from unmute_jax.errors import InputError
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class WaveformBatch:
         return self.waveforms[rows], self.lengths[rows]
 
 
-class Prepared(NamedTuple):
+class PreparedClip(NamedTuple):
     """A clip at its place, its waveform as long as its input, and its own samples."""
 
     place: int
@@ -68,7 +69,9 @@ class Prepared(NamedTuple):
     length: int
 
 
-def labels_of(clips: Sequence[Clip], dataset: Dataset) -> UInt8[np.ndarray, "B C"]:
+def multi_hot_labels(
+    clips: Sequence[Clip], dataset: Dataset
+) -> UInt8[np.ndarray, "B C"]:
     """One where the class is in the clip, else zero."""
     labels = np.zeros((len(clips), len(dataset.classes)), np.uint8)
     for row, clip in zip(labels, clips, strict=True):
@@ -76,7 +79,7 @@ def labels_of(clips: Sequence[Clip], dataset: Dataset) -> UInt8[np.ndarray, "B C
     return labels
 
 
-def facts_of(clips: Sequence[Clip]) -> list[dict[str, Any]]:
+def clip_records(clips: Sequence[Clip]) -> list[dict[str, Any]]:
     """What a token store keeps of each clip besides its labels."""
     return [{"id": clip.id, "events": clip.events} for clip in clips]
 
@@ -149,21 +152,24 @@ def waveform_batches(
     block = block_size(batch_size, lengths)
     step = round(encoder.geometry.seconds_per_step * encoder.sample_rate)
 
-    def prepare(place: int) -> Prepared:
+    def prepare(place: int) -> PreparedClip:
         clip = source[place]
         waveform = resample(clip.waveform, dataset.sample_rate, encoder.sample_rate)
         needed = len(waveform) + step
         fitting = next((n for n in lengths if n >= needed), max(lengths))
-        return Prepared(place, clip, *pad_or_crop(waveform, fitting))
+        clip_input = ClipInput(fitting)
+        events = clip_input.events_of(clip.events, len(waveform), encoder.sample_rate)
+        clip = replace(clip, events=events)
+        return PreparedClip(place, clip, *clip_input.of_clip(waveform))
 
-    def collate(items: Sequence[Prepared]) -> WaveformBatch:
+    def collate(items: Sequence[PreparedClip]) -> WaveformBatch:
         places, clips, waveforms, own = zip(*items, strict=True)
         return WaveformBatch(
             places=np.asarray(places),
             waveforms=np.stack(waveforms),
             lengths=np.asarray(own, np.int32),
-            labels=labels_of(clips, dataset),
-            clips=facts_of(clips),
+            labels=multi_hot_labels(clips, dataset),
+            clips=clip_records(clips),
         )
 
     def block_of(place: int) -> range:

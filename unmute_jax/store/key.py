@@ -16,9 +16,10 @@ from typing import Any
 from unmute_jax.audio.resample import RESAMPLER
 from unmute_jax.datasets import Dataset
 from unmute_jax.encoders import Encoder, Source
+from unmute_jax.encoders.clip_input import ClipInput, key_fields
 from unmute_jax.errors import unknown_name
 from unmute_jax.store.batches import input_lengths
-from unmute_jax.store.files import Place, inside, place_of
+from unmute_jax.store.files import PathOrUrl, path_or_url, subfolder
 
 # Raised whenever the layout on disk, or what the pass computes, changes.
 FORMAT = 3
@@ -53,15 +54,17 @@ def store_key(
     """
     if dtype not in DTYPES:
         raise unknown_name("token type", dtype, DTYPES)
-    heard = _hearing(encoder, dataset, lengths) if isinstance(encoder, Encoder) else {}
-    return plain(
+    fields = {}
+    if isinstance(encoder, Encoder):
+        fields = _input_fields(encoder, dataset, lengths)
+    return as_json(
         {
             "format": FORMAT,
             "dataset": dataset.name,
             "split": split,
             "fingerprint": dataset.fingerprint(split),
             "encoder": encoder.identity(),
-            **heard,
+            **fields,
             "dtype": dtype,
             # A field of its own only where it is true: other keys stay as they were.
             **({"layers": encoder.num_layers} if layers else {}),
@@ -69,26 +72,25 @@ def store_key(
     )
 
 
-def _hearing(encoder: Encoder, dataset: Dataset, lengths: int) -> dict:
-    """What becomes of a waveform on its way to the encoder."""
+def _input_fields(encoder: Encoder, dataset: Dataset, lengths: int) -> dict:
+    """The fields that say how a waveform becomes an input of the encoder."""
     have, want = dataset.sample_rate, encoder.sample_rate
-    inputs = list(input_lengths(encoder, dataset.clip_seconds, lengths))
+    samples = input_lengths(encoder, dataset.clip_seconds, lengths)
     return {
         "resampling": "none" if have == want else f"{RESAMPLER} {have} -> {want}",
-        # A plain number where there is one: older keys stay as they were.
-        "input_samples": inputs if len(inputs) > 1 else inputs[0],
+        **key_fields([ClipInput(n) for n in samples]),
     }
 
 
-def store_path(root: str | pathlib.Path, key: dict) -> Place:
+def store_path(root: str | pathlib.Path, key: dict) -> PathOrUrl:
     """The place of the tokens with this key: readable names, then a hash."""
     digest = hashlib.sha256(_canonical(key).encode()).hexdigest()[:16]
     names = (key["dataset"], key["split"], key["encoder"]["name"])
     readable = "-".join(re.sub(r"[^A-Za-z0-9_+.]+", "_", name) for name in names)
-    return inside(place_of(root), f"{readable}-{digest}")
+    return subfolder(path_or_url(root), f"{readable}-{digest}")
 
 
-def differences(old: dict, new: dict) -> list[str]:
+def key_differences(old: dict, new: dict) -> list[str]:
     """The fields in which two keys differ, as `field: old -> new`."""
     before, after = _flat(old), _flat(new)
     return [
@@ -98,7 +100,7 @@ def differences(old: dict, new: dict) -> list[str]:
     ]
 
 
-def plain(value: Any) -> Any:
+def as_json(value: Any) -> Any:
     """`value` as JSON gives it back (tuples become lists), fit to compare."""
     return json.loads(_canonical(value))
 

@@ -9,6 +9,7 @@ import soundfile as sf
 
 from unmute_jax.audio.decode import read_audio
 from unmute_jax.audio.resample import resample
+from unmute_jax.encoders.clip_input import ClipInput
 from unmute_jax.errors import InputError
 from unmute_jax.inference.recordings.band import NOTABLE, BandMeter
 from unmute_jax.inference.recordings.windows import (
@@ -84,7 +85,7 @@ def test_what_is_too_short_or_broken_is_an_error_of_one_line(tmp_path):
 
 def test_rows_without_a_window_repeat_the_last_one(tmp_path):
     *windows, _ = list(read_windows(recording(tmp_path, noise(1000), 1600), CUT))
-    waveforms, lengths = padded(windows, 4, 900)
+    waveforms, lengths = padded(windows, 4, ClipInput(900))
     assert lengths.tolist() == [800, 600, 600, 600]
     np.testing.assert_array_equal(waveforms[1, :600], windows[1].waveform)
     assert not waveforms[0, 800:].any()

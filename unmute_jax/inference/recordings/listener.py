@@ -18,7 +18,7 @@ from unmute_jax.inference import explain
 from unmute_jax.inference.recordings.windows import Cut, Window, cut_of, padded
 from unmute_jax.results.trained import TrainedProbe
 from unmute_jax.store.embed import default_batch_size
-from unmute_jax.store.key import plain
+from unmute_jax.store.key import as_json
 from unmute_jax.tokens import Tokens
 
 # Share of the positive evidence that the band of an event holds.
@@ -62,7 +62,7 @@ class Listener:
         self._mesh = distributed.make_mesh()
         size = batch_size or default_batch_size()
         self.batch_size = -(-size // self._mesh.size) * self._mesh.size
-        self._samples = encoder.input_samples(trained.clip_seconds)
+        self._clip_input = encoder.clip_input(trained.clip_seconds)
         self._params = distributed.replicate(trained.params, self._mesh)
         wants_layers = trained.probe.input_kind == "layers"
         self._encode = encoder.on(self._mesh, all_layers=wants_layers)
@@ -92,7 +92,7 @@ class Listener:
             digest.update(np.asarray(leaf).tobytes())
         return {
             "probe": trained.name,
-            "options": plain(trained.options),
+            "options": as_json(trained.options),
             "parameters": f"sha256:{digest.hexdigest()}",
             "classes": list(trained.classes),
             "encoder": trained.encoder,
@@ -125,7 +125,7 @@ class Listener:
 
     def _tokens(self, windows: Sequence[Window]) -> tuple[Tokens, Any]:
         """Tokens of the encoder, and what the probe reads."""
-        tokens = self._encode(*padded(windows, self.batch_size, self._samples))
+        tokens = self._encode(*padded(windows, self.batch_size, self._clip_input))
         return tokens, self.trained.prepare(tokens)
 
     def _answered(

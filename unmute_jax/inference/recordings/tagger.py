@@ -17,7 +17,7 @@ from unmute_jax.inference.recordings.listener import Answer, scores_of
 from unmute_jax.inference.recordings.partial_results import Journal
 from unmute_jax.inference.recordings.windows import Cut, Window, cut_of, padded
 from unmute_jax.store.embed import default_batch_size
-from unmute_jax.store.key import plain
+from unmute_jax.store.key import as_json
 from unmute_jax.tokens import Tokens
 
 COLUMNS = ("file", "start_s", "end_s", "class", "score")
@@ -47,7 +47,7 @@ class Tagger:
         self._mesh = distributed.make_mesh()
         size = batch_size or default_batch_size()
         self.batch_size = -(-size // self._mesh.size) * self._mesh.size
-        self._samples = encoder.input_samples(window_seconds)
+        self._clip_input = encoder.clip_input(window_seconds)
         outputs = _outputs(encoder, window_seconds)
         self.classes = encoder.classes or tuple(f"class {c}" for c in range(outputs))
         self._params = distributed.replicate(encoder.params, self._mesh)
@@ -65,7 +65,7 @@ class Tagger:
     def identity(self, cut: Cut) -> dict[str, Any]:
         """Everything that changes the scores of a recording, as plain JSON."""
         return {
-            "encoder": plain(self.encoder.identity()),
+            "encoder": as_json(self.encoder.identity()),
             "classes": list(self.classes),
             "window_seconds": cut.seconds(cut.samples),
             "hop_seconds": cut.seconds(cut.hop),
@@ -73,7 +73,7 @@ class Tagger:
 
     def hear(self, windows: Sequence[Window]) -> Answer:
         """Scores of up to `batch_size` windows: sigmoid, each class for itself."""
-        tokens = self._encode(*padded(windows, self.batch_size, self._samples))
+        tokens = self._encode(*padded(windows, self.batch_size, self._clip_input))
         logits = np.asarray(self._classify(self._params, tokens))[: len(windows)]
         return Answer(
             scores=scores_of(logits, "multi-label"),

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from unmute_jax.audio.decode import SUFFIXES, AudioFile
 from unmute_jax.audio.resample import resample_blocks
 from unmute_jax.encoders import Encoder
+from unmute_jax.encoders.clip_input import ClipInput
 from unmute_jax.errors import InputError
 from unmute_jax.inference.recordings.band import BandMeter
 
@@ -105,10 +106,8 @@ def cut_of(encoder: Encoder, window_seconds: float, overlap: float) -> Cut:
     if not 0 <= overlap < 1:
         raise InputError(f"overlap={overlap:g}: must be at least 0 and below 1")
     # What the encoder would cut off is left to the next window.
-    samples = min(
-        round(window_seconds * encoder.sample_rate),
-        encoder.input_samples(window_seconds),
-    )
+    whole = round(window_seconds * encoder.sample_rate)
+    samples = len(encoder.clip_input(window_seconds).heard(whole))
     return Cut(
         sample_rate=encoder.sample_rate,
         samples=samples,
@@ -224,16 +223,12 @@ def _is_audio(path: pathlib.Path) -> bool:
 
 
 def padded(
-    windows: Sequence[Window], width: int, samples: int
+    windows: Sequence[Window], width: int, clip_input: ClipInput
 ) -> tuple[Float[np.ndarray, "B S"], np.ndarray]:
     """Waveforms `[width, samples]` with zeros behind, and their lengths.
 
     Rows without a window repeat the last one.
     """
-    waveforms = np.zeros((width, samples), np.float32)
-    lengths = np.zeros(width, np.int32)
-    for row in range(width):
-        x = windows[min(row, len(windows) - 1)].waveform
-        waveforms[row, : len(x)] = x
-        lengths[row] = len(x)
-    return waveforms, lengths
+    rows = [windows[min(row, len(windows) - 1)].waveform for row in range(width)]
+    waveforms, lengths = zip(*map(clip_input.of_clip, rows), strict=True)
+    return np.stack(waveforms), np.asarray(lengths, np.int32)

@@ -1,0 +1,95 @@
+"""Decides which part of a clip an encoder hears, and how that part becomes its input.
+
+An encoder hears the first samples of a clip, as many as its input has. What lies beyond
+them is cut off, and what is missing is filled with zeros. How long an input is depends
+on the encoder and its length policy (see `framing`).
+
+To change which part is heard, change this file. Everything that follows from the rule
+is here too: the input of one clip, the inputs of a batch in a compiled program, the
+times of events, and the fields of the key of a token store.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from unmute_jax.audio.kaldi import zero_behind
+from unmute_jax.audio.resample import pad_or_crop
+from unmute_jax.ops.arrays import Arr
+
+# (class, onset, offset), in seconds from the start of the clip.
+Event = tuple[int, float, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipInput:
+    """An input of fixed length that is made from a clip of any length.
+
+    Attributes:
+        samples: Length of the input, in samples at the encoder's rate.
+    """
+
+    samples: int
+
+    def heard(self, clip_samples: int) -> range:
+        """The samples of a clip of `clip_samples` samples that the encoder hears."""
+        return range(min(clip_samples, self.samples))
+
+    def of_clip(
+        self, waveform: Float[np.ndarray, " S"]
+    ) -> tuple[Float[np.ndarray, " R"], int]:
+        """The input of one clip, `[samples]`, and how many samples of it are heard."""
+        part = self.heard(len(waveform))
+        return pad_or_crop(waveform[part.start : part.stop], self.samples)
+
+    def of_batch(
+        self, waveforms: Float[Arr, "B S"], lengths: Int[Arr, "B"]
+    ) -> tuple[Float[Array, "B R"], Int[Array, "B"]]:
+        """The inputs of a batch of clips, as a part of a compiled program.
+
+        Args:
+            waveforms: Clips, with anything behind their ends.
+            lengths: Number of samples of each clip.
+
+        Returns:
+            Inputs of shape `[B, samples]`, zero behind the end of each clip, and how
+            many samples of each clip are heard.
+        """
+        waveforms = jnp.asarray(waveforms)
+        part = self.heard(waveforms.shape[1])
+        heard = jnp.minimum(jnp.asarray(lengths), self.samples)
+        missing = self.samples - len(part)
+        waveforms = jnp.pad(
+            waveforms[:, part.start : part.stop], ((0, 0), (0, missing))
+        )
+        return zero_behind(waveforms, heard), heard
+
+    def events_of(
+        self, events: Sequence[Event], clip_samples: int, sample_rate: int
+    ) -> tuple[Event, ...]:
+        """The events of a clip, timed from the start of its input.
+
+        Events outside the heard part are left in: no time step of the tokens
+        overlaps them.
+        """
+        start = self.heard(clip_samples).start / sample_rate
+        if start == 0:
+            return tuple(events)
+        return tuple((c, onset - start, offset - start) for c, onset, offset in events)
+
+
+def key_fields(inputs: Sequence[ClipInput]) -> dict[str, Any]:
+    """The fields of a store's key that say which part of the clips is heard.
+
+    Args:
+        inputs: The lengths that inputs may have, ascending.
+    """
+    samples = [one.samples for one in inputs]
+    # A plain number where there is only one, so that the keys of older stores hold.
+    return {"input_samples": samples if len(samples) > 1 else samples[0]}
