@@ -1,17 +1,21 @@
-"""Metrics equal scikit-learn's, ties included."""
+"""Ranking metrics equal scikit-learn's, also with ties."""
 
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, average_precision_score
 
 from unmute_jax.errors import InputError
-from unmute_jax.metrics.ranking import mean_average_precision, top1_accuracy
+from unmute_jax.metrics import (
+    best_thresholds,
+    mean_average_precision,
+    top1_accuracy,
+)
 
 
 def draw(seed, *trials, clips=40, classes=6, levels=None):
     rng = np.random.default_rng(seed)
     scores = rng.normal(size=(*trials, clips, classes)).astype(np.float32)
-    if levels:  # few distinct values: many ties
+    if levels:  # few distinct values, hence many ties
         scores = np.round(scores * levels / 4).astype(np.float32)
     return scores, (rng.random((clips, classes)) < 0.3).astype(np.float32)
 
@@ -27,7 +31,7 @@ def test_average_precision_equals_sklearn(seed, levels):
     assert result.masked == 0
 
 
-def test_many_trials_equal_one_at_a_time(monkeypatch):
+def test_stacked_trials_equal_one_at_a_time(monkeypatch):
     monkeypatch.setattr("unmute_jax.metrics.ranking._BLOCK", 100)
     scores, labels = draw(0, 2, 3, levels=5)
     many = mean_average_precision(scores, labels)
@@ -45,8 +49,8 @@ def test_classes_without_positives_are_left_out_and_counted():
     result = mean_average_precision(scores, labels)
     assert result.masked == 2
     assert np.isnan(result.per_class[[1, 4]]).all()
-    kept = [0, 2, 3, 5]
-    expected = average_precision_score(labels[:, kept], scores[:, kept])
+    rest = [0, 2, 3, 5]
+    expected = average_precision_score(labels[:, rest], scores[:, rest])
     np.testing.assert_allclose(result.mean, expected, rtol=1e-12)
 
 
@@ -58,13 +62,20 @@ def test_no_positive_at_all_is_nan_without_a_warning():
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_a_diverged_trial_is_nan_and_alone(bad):
+def test_a_diverged_trial_is_nan_and_the_others_are_not(bad):
     scores, labels = draw(0, 2)
     scores[0, 3, 1] = bad
     result = mean_average_precision(scores, labels)
     assert np.isnan(result.mean).tolist() == [True, False]
     assert np.isnan(result.per_class[0]).all()
     assert np.isnan(top1_accuracy(scores, labels)).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_class_with_a_score_that_is_not_finite_has_no_threshold(bad):
+    scores = np.array([[0.9, 0.9], [0.2, 0.2], [0.1, bad]], np.float32)
+    labels = np.array([[1, 1], [0, 0], [0, 0]], np.float32)
+    np.testing.assert_allclose(best_thresholds(scores, labels), [0.55, np.nan])
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -1,4 +1,4 @@
-"""Scores of events that were found, against those that are there: event-based F1."""
+"""Event-based F1: compares detected sound events with the annotated ones."""
 
 from __future__ import annotations
 
@@ -14,25 +14,26 @@ MISSING_SED_EVAL = "event-based F1 needs sed_eval: pip install 'unmute-jax[sed]'
 
 
 def event_f1(
-    found: Sequence[Sequence[Event]],
-    truth: Sequence[Sequence[Event]],
+    detected: Sequence[Sequence[Event]],
+    annotated: Sequence[Sequence[Event]],
     classes: Sequence[str],
     *,
     collar: float = 0.2,
     offset_share: float = 0.2,
 ) -> float:
-    """Event-based F1 (Mesaros et al. 2016), mean over classes, by `sed_eval`.
+    """Event-based F1 (Mesaros et al. 2016), mean over classes, computed by `sed_eval`.
 
-    An event is right where class and onset are, and its offset too; no event counts
-    twice. Classes that are nowhere in the truth do not count.
+    A detected event is correct if it has the class, the onset and the offset of an
+    annotated event; every annotated event is matched at most once. Classes without an
+    annotated event are left out of the mean.
 
     Args:
-        found: Per clip, what was found.
-        truth: Per clip, what is there.
-        classes: Names.
-        collar: Seconds that an onset may be off.
-        offset_share: An offset may be off by the collar, or by this share of the length
-            of the event, whichever is more; below zero it is not looked at.
+        detected: The detected events of each clip.
+        annotated: The annotated events of each clip.
+        classes: The names of the classes.
+        collar: Tolerance of onsets, in seconds.
+        offset_share: Tolerance of offsets, as a share of the event's length; the collar
+            applies where it is larger. If negative, offsets are not compared.
 
     Raises:
         InputError: sed_eval is not installed.
@@ -44,19 +45,19 @@ def event_f1(
         evaluate_onset=True,
         evaluate_offset=offset_share >= 0,
         event_matching_type="optimal",
-        # Otherwise a class that is never found would leave the mean.
+        # By default a class that is never detected would be left out of the mean.
         empty_system_output_handling="zero_score",
     )
-    for clip, (ours, theirs) in enumerate(zip(found, truth, strict=True)):
+    for clip, (ours, theirs) in enumerate(zip(detected, annotated, strict=True)):
         metrics.evaluate(
-            reference_event_list=_listed(theirs, classes, clip),
-            estimated_event_list=_listed(ours, classes, clip),
+            reference_event_list=_event_list(theirs, classes, clip),
+            estimated_event_list=_event_list(ours, classes, clip),
         )
     return float(metrics.results_class_wise_average_metrics()["f_measure"]["f_measure"])
 
 
 def has_sed_eval() -> bool:
-    """Whether `event_f1` can be asked."""
+    """Whether sed_eval, which `event_f1` needs, can be imported."""
     try:
         _sound_event()
     except InputError:
@@ -66,7 +67,7 @@ def has_sed_eval() -> bool:
 
 def _sound_event() -> Any:
     with warnings.catch_warnings():
-        # What it stands on uses an outdated part of setuptools, and says so.
+        # A dependency of sed_eval warns that it uses an outdated part of setuptools.
         warnings.simplefilter("ignore")
         try:
             return importlib.import_module("sed_eval.sound_event")
@@ -74,7 +75,7 @@ def _sound_event() -> Any:
             raise InputError(f"{MISSING_SED_EVAL} ({error})") from None
 
 
-def _listed(
+def _event_list(
     events: Sequence[Event], classes: Sequence[str], clip: int
 ) -> list[dict[str, Any]]:
     return [

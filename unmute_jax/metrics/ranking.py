@@ -1,4 +1,8 @@
-"""Scores of predictions against labels, on the host, for many trials at once."""
+"""Average precision, accuracy and best thresholds, for many trials at once.
+
+Computed with NumPy on the host. A trial that diverged, that is, with any score that is
+not finite, has NaN for its results; the other trials are not affected.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +14,19 @@ from jaxtyping import Float, Num
 
 from unmute_jax.errors import InputError
 
-# Scores ranked at once: enough to be fast, little enough to stay in the cache.
+# Number of scores ranked at once: enough to be fast, few enough to stay in the cache.
 _BLOCK = 1 << 20
 
 
 class MeanAP(NamedTuple):
-    """The outcome of `mean_average_precision`.
+    """The result of `mean_average_precision`.
 
     Attributes:
-        mean: `[...]`, over the classes with a positive; NaN where there is none.
-        per_class: `[..., C]`, NaN for classes without a positive.
-        masked: Number of classes without a positive, which `mean` leaves out.
+        mean: Mean over the classes with a positive clip, shape `[...]`; NaN if no class
+            has one.
+        per_class: Average precision of each class, shape `[..., C]`; NaN for classes
+            without a positive clip.
+        masked: Number of classes without a positive clip, which `mean` leaves out.
     """
 
     mean: Float[np.ndarray, "*K"]
@@ -34,9 +40,9 @@ def mean_average_precision(
     """Mean over classes of the average precision over clips.
 
     Args:
-        scores: Higher means more likely; leading axes are trials. A trial with a score
-            that is not finite has NaN for its results: it diverged, the others did not.
-        labels: 0 or 1, the same for all trials.
+        scores: Scores of the clips, shape `[..., B, C]`; higher means more likely. The
+            leading axes are trials.
+        labels: Labels 0 or 1, shape `[B, C]`, the same for all trials.
 
     Raises:
         InputError: The shapes do not match, or a label is neither 0 nor 1.
@@ -64,9 +70,10 @@ def mean_average_precision(
 def top1_accuracy(
     scores: Num[np.ndarray, "*K B C"], labels: Num[np.ndarray, "_ _"]
 ) -> Float[np.ndarray, "*K"]:
-    """Share of the clips whose highest score (the first of equals) is a true class.
+    """The share of the clips whose class with the highest score is a true one.
 
-    Trials and errors as in `mean_average_precision`.
+    On ties, the first class wins. Arguments and errors are those of
+    `mean_average_precision`.
     """
     scores, labels = np.asarray(scores), np.asarray(labels)
     positive = _check(scores, labels)
@@ -77,10 +84,11 @@ def top1_accuracy(
 def best_thresholds(
     scores: Float[np.ndarray, "B C"], labels: Num[np.ndarray, "B C"]
 ) -> Float[np.ndarray, "C"]:
-    """The threshold of each class with the best F1 score; NaN without a positive.
+    """The threshold of each class with the best F1 score.
 
-    It lies half way between the lowest score that counts as heard and the next lower
-    one; of equally good ones it is the highest.
+    A threshold lies half way between the lowest score above it and the next lower one;
+    on ties, the highest threshold wins. A class without a positive clip, or with a
+    score that is not finite, has NaN.
     """
     columns = zip(scores.T, labels.T > 0, strict=True)
     return np.asarray([_best_threshold(s, y) for s, y in columns], np.float32)
@@ -89,26 +97,27 @@ def best_thresholds(
 def _average_precision(scores: np.ndarray, positive: np.ndarray) -> np.ndarray:
     """`sum_k (recall_k - recall_{k-1}) * precision_k` of each row, `[R, B] -> [R]`.
 
-    k runs over the distinct scores, so equal scores are taken together; this is
-    scikit-learn's `average_precision_score`. NaN for rows without a positive.
+    The index k runs over the distinct scores, so that equal scores are counted
+    together, as in scikit-learn's `average_precision_score`. Rows without a positive
+    have NaN.
     """
     order = np.argsort(-scores, axis=-1)
     ranked = np.take_along_axis(scores, order, -1)
     hits = np.take_along_axis(positive, order, -1).cumsum(-1)
-    last_of_equals = np.ones(scores.shape, bool)
-    last_of_equals[:, :-1] = ranked[:, 1:] != ranked[:, :-1]
-    # Hits up to the previous distinct score: hits never fall, so a running maximum
-    # carries the last marked value along.
-    marked = np.maximum.accumulate(np.where(last_of_equals, hits, 0), axis=-1)
+    last_of_ties = np.ones(scores.shape, bool)
+    last_of_ties[:, :-1] = ranked[:, 1:] != ranked[:, :-1]
+    # Hits up to the previous distinct score. Hits never decrease, so a running maximum
+    # carries the last marked value forward.
+    marked = np.maximum.accumulate(np.where(last_of_ties, hits, 0), axis=-1)
     gained = hits - np.pad(marked, ((0, 0), (1, 0)))[:, :-1]
     precision = hits / np.arange(1, scores.shape[-1] + 1)
-    total = np.where(last_of_equals, gained * precision, 0.0).sum(-1)
+    total = np.where(last_of_ties, gained * precision, 0.0).sum(-1)
     count = hits[:, -1]
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def _check(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The labels as booleans."""
+    """The labels as booleans, after a check of shapes and values."""
     if labels.ndim != 2 or scores.shape[-2:] != labels.shape or not len(labels):
         raise InputError(
             f"scores must be [..., clips, classes] and labels [clips, classes] of at "
@@ -121,12 +130,12 @@ def _check(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def _best_threshold(scores: np.ndarray, positive: np.ndarray) -> float:
-    if not positive.any():
+    if not positive.any() or not np.isfinite(scores).all():
         return math.nan
     order = np.argsort(-scores)
     ranked, hits = scores[order], positive[order].cumsum()
     f1 = 2 * hits / (np.arange(1, len(hits) + 1) + positive.sum())
-    # Equal scores are heard together: only behind the last of them can be cut.
+    # A threshold cannot separate equal scores: it lies behind the last of them.
     f1[:-1][ranked[:-1] == ranked[1:]] = -1
     last = int(f1.argmax())
     lower = ranked[last + 1] if last + 1 < len(ranked) else 0.0
