@@ -282,8 +282,8 @@ def test_nothing_is_overwritten_unasked(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ([], "say which encoder"),
-        (["--encoder=eat"], "say where to"),
+        ([], "--encoder is missing"),
+        (["--encoder=eat"], "--output is missing"),
         (["--encoder=eatt", "--output=x.safetensors"], "did you mean 'eat"),
         (["--encoder=logmel", "--output=x.safetensors"], "has no weights"),
         (
@@ -292,7 +292,7 @@ def test_nothing_is_overwritten_unasked(capsys, tmp_path):
         ),
         (["--encoder=eat", f"--input={EAT}", "--output=x.pt"], "must end in .safetens"),
         (["--encoder=beats", f"--input={EAT}", "--output=x.safetensors"], "_ema"),
-        (["--info"], "say of which file"),
+        (["--info"], "--input is missing"),
         (
             ["--encoder=eat", f"--input={EAT}", "--output=/proc/x.safetensors"],
             "/proc",

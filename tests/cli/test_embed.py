@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from experiments.benchmarks.synthetic_store import write_store
-from tests.cli.test_train import TINY, start
+from tests.cli.commands import TINY, start
 
 ONE_PROBE = (*TINY, "--config.probes=linear", "--config.seeds=1")
 

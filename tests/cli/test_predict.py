@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from tests.cli.test_train import start
+from tests.cli.commands import start
 from unmute_jax.config import Experiment
 from unmute_jax.encoders import load_encoder
 from unmute_jax.probes import make_probe
 from unmute_jax.results.trained import TrainedProbe, save
-from unmute_jax.store.key import plain
+from unmute_jax.store.key import as_json
 
 CLASSES = ("hiss", "hum")
 
@@ -41,7 +41,7 @@ def run(tmp_path_factory):
         normaliser=None,
         classes=CLASSES,
         task="multi-label",
-        encoder=plain(encoder.identity()),
+        encoder=as_json(encoder.identity()),
         encoder_description=encoder.description,
         geometry=encoder.geometry,
         dtype="float32",

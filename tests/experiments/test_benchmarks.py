@@ -1,4 +1,4 @@
-"""The benchmarks run; what they measure is not asked here."""
+"""Every benchmark runs to its end in its small mode and prints its tables."""
 
 import json
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 
 def run(program, *arguments):
-    command = [sys.executable, "-m", f"experiments.{program}", "--small", *arguments]
+    command = [sys.executable, "-m", f"experiments.benchmarks.{program}", "--small", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -14,67 +14,67 @@ def run(program, *arguments):
 
 def test_encoders_are_timed_in_both_precisions(tmp_path):
     path = tmp_path / "out.json"
-    said = run(
-        "benchmark_encoders", "--encoders=eat", "--repeats=2", f"--output={path}"
+    printed = run(
+        "encoders", "--encoders=eat", "--repeats=2", f"--output={path}"
     )
-    assert "| eat | bfloat16 |" in said
+    assert "| eat | bfloat16 |" in printed
     timings = json.loads(path.read_text())["timings"]
     mine = [t for t in timings if t["name"] == "eat"]
     assert [len(t["seconds"]) for t in mine] == [2, 2]
 
 
 def test_front_ends_are_compared_and_timed():
-    said = run("benchmark_frontends", "--repeats=1")
+    printed = run("frontends", "--repeats=1")
     for what in ("Kaldi, Hann window", "Kaldi, Povey window", "mel in decibels"):
-        assert f"| NumPy, clip by clip | {what} |" in said
+        assert f"| NumPy, clip by clip | {what} |" in printed
 
 
 def test_every_part_of_the_way_to_tokens_is_timed():
-    said = run("benchmark_pipeline", "--clips=4", "--encoders=logmel,eat")
+    printed = run("pipeline", "--clips=4", "--encoders=logmel,eat")
     for row in ("reading |  |", "pipeline | logmel |", "whole pass | eat |"):
-        assert f"| {row}" in said
+        assert f"| {row}" in printed
 
 
 def test_a_store_is_written_read_in_many_ways_and_trained_from(tmp_path):
     path = tmp_path / "out.json"
-    said = run(
-        "benchmark_store",
+    printed = run(
+        "store",
         "--gigabytes=0.001",
         f"--folder={tmp_path}",
         f"--output={path}",
     )
     for row in ("written |  |", "store, shuffled batches | cold |", "| warm |"):
-        assert row in said
-    found = json.loads(path.read_text())
-    assert found[-1]["what"] == "epoch of protobin"
-    assert 0 < found[-1]["waiting"] < found[-1]["seconds"]
+        assert row in printed
+    rows_of_file = json.loads(path.read_text())
+    assert rows_of_file[-1]["what"] == "epoch of protobin"
+    assert 0 < rows_of_file[-1]["waiting"] < rows_of_file[-1]["seconds"]
     assert not (tmp_path / "synthetic").exists()
 
 
 def test_probes_are_timed_alone_and_stacked(tmp_path):
     path = tmp_path / "out.json"
-    said = run("benchmark_probes", "--probes=mhca", f"--output={path}")
-    assert "| mhca |" in said
-    found = json.loads(path.read_text())
-    assert [row["prototypes"] for row in found["protobin"]] == [6, 15]
-    assert [row["probe"] for row in found["trials"]] == ["linear", "protobin", "mhca"]
+    printed = run("probes", "--probes=mhca", f"--output={path}")
+    assert "| mhca |" in printed
+    rows_of_file = json.loads(path.read_text())
+    assert [row["prototypes"] for row in rows_of_file["protobin"]] == [6, 15]
+    assert [row["probe"] for row in rows_of_file["trials"]] == ["linear", "protobin", "mhca"]
 
 
 def test_help_shows_lists_as_they_are_typed():
-    assert "--encoders [logmel,eat]\n" in run("benchmark_pipeline", "--help")
+    assert "--encoders [logmel,eat]\n" in run("pipeline", "--help")
 
 
 def test_a_search_is_timed_at_two_lengths_and_continued(tmp_path):
     path = tmp_path / "out.json"
-    said = run(
-        "benchmark_sweep",
+    printed = run(
+        "sweep",
         "--probes=linear",
         "--trials=4",
         "--epochs=9",
         f"--workdir={tmp_path / 'work'}",
         f"--output={path}",
     )
-    assert "| 4 trials of 9 epochs |" in said
+    assert "| 4 trials of 9 epochs |" in printed
     (row,) = json.loads(path.read_text())["rows"]
     line = row["lines"]["ours"]
     assert row["ours"] == line["fixed"] + 9 * line["per_epoch"]
@@ -82,15 +82,15 @@ def test_a_search_is_timed_at_two_lengths_and_continued(tmp_path):
 
 def test_work_is_shared_out_over_devices_and_processes(tmp_path):
     path = tmp_path / "out.json"
-    said = run(
-        "benchmark_scaling",
+    printed = run(
+        "scaling",
         "--probes=linear",
         "--layouts=2x1,1x2",
         "--repeats=1",
         f"--output={path}",
     )
-    assert "| linear | trials | 1x2 | 4 x 32 |" in said
-    assert "| linear | batch | 1x2 | 8 x 16 |" in said
+    assert "| linear | trials | 1x2 | 4 x 32 |" in printed
+    assert "| linear | batch | 1x2 | 8 x 16 |" in printed
     rows = json.loads(path.read_text())["rows"]
     modes = [(row["mode"], row["processes"]) for row in rows]
     assert modes == [("trials", 1), ("trials", 2), ("batch", 1), ("batch", 2)]

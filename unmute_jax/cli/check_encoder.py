@@ -1,12 +1,12 @@
-"""Says within a minute whether an encoder may be trusted with results.
+"""Checks within a minute whether the results of an encoder can be trusted.
 
-python -m experiments.check_encoder my_module:MyEncoder
-python -m experiments.check_encoder eat --weights=untrained
-python -m experiments.check_encoder my_module:MyEncoder --option layer=9 --seconds=10
+unmute check-encoder my_module:MyEncoder
+unmute check-encoder eat --weights=untrained
+unmute check-encoder my_module:MyEncoder --option layer=9 --seconds=10
 
-One line per check: PASS, NOTE for what is good to know, FAIL for what would spoil
-results. Ends with code 1 where anything fails. How such a class looks is told in
-`unmute_jax/encoders/own.py`.
+The command prints one line per check: PASS, NOTE for what is good to know, and FAIL for
+what would spoil results. The exit code is 1 if any check fails. The docstring of
+`unmute_jax/encoders/custom.py` describes how to write an encoder class.
 """
 
 from __future__ import annotations
@@ -22,15 +22,21 @@ from unmute_jax.encoders import list_encoders, load_encoder
 from unmute_jax.errors import InputError
 from unmute_jax.store.encoder_check import FAIL, check_encoder
 
-WEIGHTS = flags.DEFINE_string("weights", None, 'A weights file, or "untrained".')
-SECONDS = flags.DEFINE_float("seconds", 5.0, "Length of the clips.", lower_bound=0.1)
+WEIGHTS = flags.DEFINE_string(
+    "weights", None, 'The file of the weights, or "untrained".'
+)
+SECONDS = flags.DEFINE_float(
+    "seconds", 5.0, "The length of the test clips in seconds.", lower_bound=0.1
+)
 OPTION = flags.DEFINE_multi_string(
-    "option", [], "name=value, for the encoder; may be given more than once."
+    "option",
+    [],
+    "An option of the encoder as name=value. It may be given several times.",
 )
 
 
 def main(names: list[str]) -> None:
-    """Loads, checks and prints."""
+    """Loads the encoder, checks it and prints the findings."""
     if len(names) != 1:
         known = ", ".join(list_encoders())
         raise InputError(f"name one encoder: my_module:MyEncoder, or one of {known}")

@@ -1,16 +1,16 @@
-"""Converts published weights of an encoder into one file of this library.
+"""Converts the published weights of an encoder into one file of this library.
 
-python -m unmute_jax.convert --encoder eat --input EAT-base_epoch30_pt.pt \
-    --output eat.safetensors --verify
-python -m unmute_jax.convert --info --input EAT-base_epoch30_pt.pt
-python -m unmute_jax.convert --list
+unmute convert --encoder eat --input EAT-base_epoch30_pt.pt --output eat.safetensors \
+    --verify
+unmute convert --info --input EAT-base_epoch30_pt.pt
+unmute convert --list
 
-The output is one safetensors file that says what it is; `load_encoder("eat", FILE)`
-opens it at once, and its tokens are those of the input, bit for bit. Every tensor of
-the input is used or is known not to be needed, and every parameter is filled once;
+The output is one self-describing safetensors file. `load_encoder("eat", FILE)` opens it
+at once and computes the same tokens as from the input, bit for bit. Every tensor of the
+input is either used or known to be unnecessary, and every parameter is filled once;
 otherwise nothing is written. `--verify` reads the output again, compares it with the
-input bit by bit and prints numbers of the tokens of a built-in signal, for two people
-to compare; without `--output` it prints those of the input.
+input bit by bit, and prints statistics of the tokens of a built-in signal, which two
+people can compare. Without `--output` it prints the statistics of the input.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SIGNAL_SECONDS = 10
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line; the value is the exit status."""
+    """Runs the command and returns its exit code."""
     try:
         _run(_parser().parse_args(argv))
     except InputError as error:
@@ -53,29 +53,40 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
+    """Prints what is wrong as one line."""
 
     def error(self, message: str) -> NoReturn:
-        print(f"error: {message}; --help tells more", file=sys.stderr)
+        print(f"error: {message}; --help describes the options", file=sys.stderr)
         sys.exit(2)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="python -m unmute_jax.convert",
+        prog="unmute convert",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     add = parser.add_argument
     add("--encoder", help=f"one of {', '.join(_names())}")
-    add("--input", help="the file, or the name of published ones; else the default")
+    add(
+        "--input",
+        help="a file or the name of published weights; by default the published ones",
+    )
     add("--output", type=pathlib.Path, help="the file to write, .safetensors")
-    add("--num_heads", type=int, help="attention heads, where the file does not say")
-    add("--overwrite", action="store_true", help="replace an output that is there")
-    add("--verify", action="store_true", help="compare, and print numbers of tokens")
-    add("--info", action="store_true", help="say what the input holds, do nothing")
-    add("--list", action="store_true", help="list the published weights")
+    add(
+        "--num_heads",
+        type=int,
+        help="the number of attention heads, where the file lacks it",
+    )
+    add("--overwrite", action="store_true", help="replace an output that exists")
+    add(
+        "--verify",
+        action="store_true",
+        help="compare the files and print statistics of tokens",
+    )
+    add("--info", action="store_true", help="describe the input, then stop")
+    add("--list", action="store_true", help="list the published weights, then stop")
     return parser
 
 
@@ -87,10 +98,14 @@ def _run(args: argparse.Namespace) -> None:
         _info(args)
         return
     if args.encoder is None:
-        raise InputError("say which encoder: --encoder NAME; see --help")
+        raise InputError(
+            "--encoder is missing: give the name of the encoder, see --help"
+        )
     module = with_weights(args.encoder)
     if args.output is None and not args.verify:
-        raise InputError("say where to: --output FILE.safetensors")
+        raise InputError(
+            "--output is missing: give --output FILE.safetensors, or --verify alone"
+        )
     source = published.find_weights(args.encoder, args.input)
     if args.output is not None:
         _check_output(args.output, source, overwrite=args.overwrite)
@@ -117,7 +132,9 @@ def _list() -> None:
         print(f"{name}: {origin.citation}; {origin.code}")
         for line in published.listing(name):
             print(line)
-    print(f"what you fetch by hand goes into {cache_dir('weights')} as NAME.pt")
+    print(
+        f"put weights that you download yourself into {cache_dir('weights')} as NAME.pt"
+    )
 
 
 def _check_output(
@@ -129,12 +146,12 @@ def _check_output(
     if output.exists() and (output.is_dir() or output.samefile(read)):
         raise InputError(f"--output {output} is a folder, or the input itself")
     if output.exists() and not overwrite:
-        raise InputError(f"{output} is there already: --overwrite replaces it")
+        raise InputError(f"{output} already exists: --overwrite replaces it")
 
 
 def _info(args: argparse.Namespace) -> None:
     if args.input is None:
-        raise InputError("say of which file: --input FILE")
+        raise InputError("--input is missing: give the file to describe")
     names = [args.encoder] if args.encoder else _names()
     origins = {m.ORIGIN.title: m.ORIGIN for m in map(with_weights, names)}
     source = published.find_weights(names[0], args.input)
@@ -161,7 +178,7 @@ def _verify(
 def _compare(
     args: argparse.Namespace, module: EncoderModule, source: pathlib.Path
 ) -> int:
-    """The number of parameters, all of which are the same in both files."""
+    """Checks that both files hold the same parameters, and returns their number."""
     theirs, ours = (
         loading.from_file(module.ORIGIN, read_weights(file), args.num_heads)
         for file in (source, args.output)
@@ -180,7 +197,7 @@ def _compare(
 
 
 def token_statistics(encoder: Encoder) -> list[str]:
-    """Numbers of the tokens of the built-in signal, to be compared by eye."""
+    """Statistics of the tokens of the built-in signal, which people can compare."""
     tokens = encoder(built_in_signal(encoder.sample_rate)[None])
     patches, cls = np.asarray(tokens.patches)[0], np.asarray(tokens.cls)[0]
     t, f, d = patches.shape
@@ -210,7 +227,7 @@ def _statistics(what: str, x: np.ndarray) -> list[str]:
 def built_in_signal(sample_rate: int) -> np.ndarray:
     """Ten seconds of a rising tone in noise, `[S]` float32.
 
-    Made from whole numbers alone, so that it is the same on every machine.
+    The signal is computed in integers, so it is the same on every machine.
     """
     n = np.arange(SIGNAL_SECONDS * sample_rate, dtype=np.int64)
     # From 0 to 4 kHz: the phase, in 2^-32 turns, grows with the square of time.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from unmute_jax.datasets import Dataset, all_facts, load_dataset
+from unmute_jax.datasets import Dataset, dataset_infos, load_dataset
 from unmute_jax.datasets.info import as_table
 from unmute_jax.errors import InputError
 
@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--list", action="store_true", help="a table of all of them")
     options = parser.parse_args(arguments)
     if options.list or not options.name:
-        print(as_table(all_facts()))
+        print(as_table(dataset_infos()))
         return 0
     try:
         dataset = load_dataset(

@@ -1,14 +1,15 @@
-"""Shows what the prototypes of a trained probe turned into.
+"""Shows what the prototypes of a trained probe have become.
 
-python -m experiments.diagnose --workdir RUN --output OUT
+unmute diagnose --workdir RUN --output OUT
 
-Goes over the training clips once and writes
+The command passes over the training clips once and writes
 
-    OUT/diagnostics.html   a page: are the prototypes copies of each other, do some of
-                           them stand for nothing, and which sounds are they
-    OUT/diagnostics.json   the same as numbers, of every prototype
+    OUT/diagnostics.html   a page that shows whether prototypes are copies of each
+                           other, whether some of them match no token, and which
+                           sounds the others match
+    OUT/diagnostics.json   the numbers of every prototype
 
-The tokens are those that training kept; they are made again where they are gone.
+It uses the tokens that training cached, and computes them again if they are gone.
 """
 
 from __future__ import annotations
@@ -27,12 +28,14 @@ from unmute_jax.inference.diagnose_page import page
 from unmute_jax.inference.explain import check_prototypical
 from unmute_jax.io import write_atomically
 
-OUTPUT = flags.DEFINE_string("output", None, "Folder to write to.")
-NEAREST = flags.DEFINE_integer("nearest", 5, "Clips to name for each prototype.")
+OUTPUT = flags.DEFINE_string("output", None, "The folder to write to.")
+NEAREST = flags.DEFINE_integer(
+    "nearest", 5, "The number of clips to list for each prototype."
+)
 
 
 def main(arguments: list[str]) -> None:
-    """Looks, writes and prints the few numbers that sum it up."""
+    """Writes the diagnosis and prints the numbers that sum it up."""
     if arguments:
         raise InputError(f"unexpected argument {arguments[0]!r}")
     if NEAREST.value < 1:

@@ -1,23 +1,25 @@
-"""Computes the tokens of all splits, and writes them for other tools.
+"""Computes, exports, lists, verifies and prunes cached tokens.
 
-python -m experiments.embed --config configs/bpp_esc50.py
-python -m experiments.embed --config configs/bpp_esc50.py --export npy --output DIR
-python -m experiments.embed --config ... --export parquet --what tokens --output DIR
+unmute embed --config bpp_esc50
+unmute embed --config bpp_esc50 --export npy --output DIR
+unmute embed --config bpp_esc50 --export parquet --what tokens --output DIR
 
-The tokens are kept where training finds them; a pass that was stopped goes on when the
-same command is given again. `--what pooled` exports the mean and the class token of
-every clip, `--what tokens` whole token maps; as npy, `--config.encoder=tokens:DIR`
-reads those again. `unmute_jax/token_export.py` says which files there are.
+The tokens of all splits are cached where training finds them. The same command
+continues a pass that was stopped. `--what pooled` exports the mean token and the class
+token of every clip, `--what tokens` exports whole token maps, which
+`--config.encoder=tokens:DIR` reads again if they were exported as npy. The docstring of
+`unmute_jax/store/export.py` lists the files.
 
-python -m experiments.embed --info
-python -m experiments.embed --verify
-python -m experiments.embed --prune --config configs/bpp_esc50.py --runs=runs
+unmute embed --info
+unmute embed --verify
+unmute embed --prune --config bpp_esc50 --runs=runs
 
-`--info` lists all stores. `--verify` reads every byte of them, or of those of a
-configuration, and ends with 1 where one is not as it was written; what is damaged is
-made again by the next pass. `--prune` lists what neither a configuration (`--config`,
-`--keep=FILE`, as often as you like) nor a run in the folder `--runs` uses, and deletes
-it with `--yes` alone; never a store that may be being written.
+`--info` lists all token stores. `--verify` reads every byte of all stores, or of those
+that a configuration uses, and exits with code 1 if any of them is damaged; the next
+pass computes the damaged parts again. `--prune` lists the stores that are used by no
+configuration (`--config`, and `--keep` as often as needed) and by no run in the folder
+`--runs`. It deletes them only with `--yes`, and never a store that another process may
+still be writing.
 """
 
 from __future__ import annotations
@@ -37,33 +39,41 @@ from unmute_jax.errors import InputError
 from unmute_jax.io import token_root
 from unmute_jax.store import maintenance
 from unmute_jax.store.embed import estimate_store
-from unmute_jax.store.export import EXPORT_KINDS, FORMS, check, export_tokens
-from unmute_jax.store.files import Place
-from unmute_jax.store.maintenance import StoredTokens
+from unmute_jax.store.export import EXPORT_KINDS, EXPORT_FORMATS, check_export_options, export_tokens
+from unmute_jax.store.files import PathOrUrl
+from unmute_jax.store.maintenance import StoreInfo
 from unmute_jax.training.run import embed_all
 from unmute_jax.training.setup import prepare
 
 EXPORT = flags.DEFINE_enum(
-    "export", None, FORMS, "Write the tokens as npy or as parquet."
+    "export", None, EXPORT_FORMATS, "Export the tokens as npy or as parquet."
 )
 WHAT = flags.DEFINE_enum(
-    "what", "pooled", EXPORT_KINDS, "Vectors, or whole token maps."
+    "what", "pooled", EXPORT_KINDS, "Export pooled vectors or whole token maps."
 )
-OUTPUT = flags.DEFINE_string("output", None, "Folder to export to.")
-INFO = flags.DEFINE_bool("info", False, "List all stores, and do nothing.")
-VERIFY = flags.DEFINE_bool("verify", False, "Look for damage in what is there.")
-PRUNE = flags.DEFINE_bool("prune", False, "List the stores that nothing uses.")
+OUTPUT = flags.DEFINE_string("output", None, "The folder to export to.")
+INFO = flags.DEFINE_bool("info", False, "List all token stores, then stop.")
+VERIFY = flags.DEFINE_bool(
+    "verify", False, "Check the cached tokens for damage, then stop."
+)
+PRUNE = flags.DEFINE_bool(
+    "prune", False, "List the token stores that nothing uses, then stop."
+)
 KEEP = flags.DEFINE_multi_string(
-    "keep", [], "With --prune: further config files whose stores are used."
+    "keep",
+    [],
+    "With --prune: another config whose stores are used; it may be given repeatedly.",
 )
 RUNS = flags.DEFINE_string(
-    "runs", "runs", "With --prune: folder of runs whose stores are used; or nothing."
+    "runs",
+    "runs",
+    "With --prune: the folder of the runs whose stores are used; empty for no runs.",
 )
-YES = flags.DEFINE_bool("yes", False, "Delete what --prune lists.")
+YES = flags.DEFINE_bool("yes", False, "Delete the stores that --prune lists.")
 
 
 def main(rest: list[str]) -> None:
-    """Embeds, or looks after what was embedded."""
+    """Embeds, or does one of the other tasks."""
     if rest:
         raise InputError(f"unexpected argument {rest[0]!r}")
     tasks = [
@@ -73,9 +83,9 @@ def main(rest: list[str]) -> None:
     ]
     if tasks[1:]:
         names = " and ".join(f"--{flag.name}" for flag, _ in tasks)
-        raise InputError(f"{names}: one at a time")
+        raise InputError(f"{names}: give only one of them")
     if (YES.value or KEEP.value) and not PRUNE.value:
-        raise InputError("--yes and --keep belong to --prune")
+        raise InputError("--yes and --keep need --prune")
     if tasks:
         tasks[0][1]()
     else:
@@ -83,13 +93,13 @@ def main(rest: list[str]) -> None:
 
 
 def embed(settings: Experiment) -> None:
-    """Embeds, and exports where that is asked for."""
+    """Embeds all splits, and exports their tokens if --export is given."""
     form = EXPORT.value
     if form:
         program.required(OUTPUT)
-        check(WHAT.value, form)
+        check_export_options(WHAT.value, form)
     elif OUTPUT.value:
-        raise InputError("--output is for exports: say --export npy or parquet")
+        raise InputError("--output needs --export=npy or --export=parquet")
     setup = writer_first(lambda: prepare(settings))
     mesh = distributed.make_mesh(settings.devices or None)
     splits = [split for split, clips in setup.dataset.splits.items() if clips]
@@ -97,25 +107,25 @@ def embed(settings: Experiment) -> None:
     if form and distributed.is_writer():
         folder = program.required(OUTPUT)
         export_tokens(stores, folder, WHAT.value, form)
-        print(f"everything is in {folder}/")
+        print(f"the exported files are in {folder}/")
 
 
 def info() -> None:
-    """Lists all stores."""
+    """Prints a table of all token stores."""
     stores = maintenance.list_stores(token_root())
     if stores:
-        print(maintenance.table(stores))
+        print(maintenance.format_table(stores))
     size = size_text(sum(store.bytes for store in stores))
     print(f"{len(stores)} stores, {size} in {token_root()}")
-    for path in maintenance.strays(token_root(), stores):
-        print(f"not known what it is: {path.name} (a damaged manifest, or none)")
+    for path in maintenance.unrecognised_folders(token_root(), stores):
+        print(f"{path.name} has a damaged manifest or none: it is not counted")
 
 
 def verify() -> None:
-    """Prints a line for every store; ends with 1 where one is not as it was written."""
+    """Prints one line per store, and exits with code 1 if any of them is damaged."""
     chosen = program.has_config()
     paths = (
-        paths_of(program.experiment()) if chosen else maintenance.places(token_root())
+        paths_of(program.experiment()) if chosen else maintenance.store_folders(token_root())
     )
     damaged = unread = 0
     for path in paths:
@@ -127,60 +137,61 @@ def verify() -> None:
             continue
         damaged += bool(faults)
         more = f", and {len(faults) - 1} more faults" if faults[1:] else ""
-        said = f"damaged ({faults[0]}{more})" if faults else "as it was written"
-        print(f"{path}: {said}", flush=True)
+        state = f"damaged ({faults[0]}{more})" if faults else "intact"
+        print(f"{path}: {state}", flush=True)
     print(f"{len(paths)} stores, {damaged} damaged, {unread} could not be read")
     if damaged:
-        print("embed again: what is damaged is made again")
+        print("run unmute embed again: it computes the damaged parts again")
     if damaged or unread:
         sys.exit(1)
 
 
 def prune() -> None:
-    """Lists what nothing uses; deletes it if told to."""
+    """Lists the stores that nothing uses, and deletes them with --yes."""
     stores = maintenance.list_stores(token_root())
     kept = [program.experiment()] if program.has_config() else []
     kept += map(program.experiment_in, KEEP.value)
     runs = runs_that_use()
     if not (kept or runs):
         raise InputError(
-            "--prune would leave nothing: say what is used with --config, --keep or "
-            "--runs"
+            "--prune would delete every store: name what is used with --config, --keep "
+            "or --runs"
         )
     mine = {path for settings in kept for path in paths_of(settings)}
     found = maintenance.unused(stores, [lambda store: store.path in mine, *runs])
-    written = [store for store in found if store.may_be_being_written]
+    written = [store for store in found if store.may_still_be_written]
     gone = [store for store in found if store not in written]
     if gone:
-        print(maintenance.table(gone))
+        print(maintenance.format_table(gone))
     for store in gone if YES.value else ():
         maintenance.remove(store)
         print(f"deleted: {store.path.name}", flush=True)
     if written:
         print(
-            f"left alone, somebody may be writing them:\n{maintenance.table(written)}"
+            "kept, because another process may be writing them:\n"
+            f"{maintenance.format_table(written)}"
         )
     size = size_text(sum(store.bytes for store in gone))
-    end = "deleted" if YES.value else "used by nothing; --yes deletes them"
+    end = "deleted" if YES.value else "not used; --yes deletes them"
     print(f"{len(gone)} of {len(stores)} stores, {size}: {end}")
-    print(f"used is what these read: configurations {len(kept)}, runs {len(runs)}")
+    print(f"{len(kept)} configurations and {len(runs)} runs were asked what they use")
 
 
-def runs_that_use() -> list[Callable[[StoredTokens], bool]]:
-    """What tells the stores that the runs in the folder `--runs` read."""
+def runs_that_use() -> list[Callable[[StoreInfo], bool]]:
+    """Predicates that recognise the stores which the runs in `--runs` read."""
     if not RUNS.value:
         return []
     folder = pathlib.Path(RUNS.value)
     if not folder.is_dir():
         raise InputError(
-            f"there is no folder {folder}: --runs names that of the runs whose tokens "
-            "are to stay, --runs= says that there are none"
+            f"there is no folder {folder}: --runs names the folder of the runs whose "
+            "tokens are kept; write --runs= if there are none"
         )
-    return maintenance.uses_under(folder)
+    return maintenance.used_by_runs(folder)
 
 
-def paths_of(settings: Experiment) -> list[Place]:
-    """Where the tokens of an experiment are or would be."""
+def paths_of(settings: Experiment) -> list[PathOrUrl]:
+    """The places of an experiment's token stores, whether they exist or not."""
     setup, tokens = prepare(settings), settings.tokens
     return [
         estimate_store(

@@ -1,8 +1,9 @@
-"""Writes a trained protobin as one small file: one bit per prototype weight.
+"""Writes a trained protobin as a small file with one bit per prototype weight.
 
-python -m experiments.export --workdir RUN --output urban.safetensors
+unmute export --workdir RUN --output urban.safetensors
 
-`unmute_jax/one_bit.py` reads it with NumPy alone; copy that file to the device.
+`unmute_jax/inference/one_bit.py` reads the file with NumPy alone. Copy that module to
+the device.
 """
 
 from __future__ import annotations
@@ -18,21 +19,30 @@ from unmute_jax.inference.export import export_probe
 from unmute_jax.results.trained import load_trained
 
 OUTPUT = flags.DEFINE_string("output", None, "The file to write.")
-SEED = flags.DEFINE_integer("seed", None, "Of the training; by default the best one.")
-PROTOCOL = flags.DEFINE_string(
-    "protocol", None, "Which one, where the run went over several; by default the best."
+SEED = flags.DEFINE_integer(
+    "seed",
+    None,
+    "The seed of the training. By default the one with the best validation score.",
 )
-DENSE = flags.DEFINE_string("dense", "float16", "Type of the dense layer, or int8.")
+PROTOCOL = flags.DEFINE_string(
+    "protocol",
+    None,
+    "The protocol (fold), where the run has several. By default the one with the best "
+    "validation score.",
+)
+DENSE = flags.DEFINE_string(
+    "dense", "float16", "The type of the dense layer: float16 or int8."
+)
 
 
 def main(arguments: list[str]) -> None:
-    """Exports, and says what it takes."""
+    """Exports the probe and prints the sizes of its parts."""
     if arguments:
         raise InputError(f"unexpected argument {arguments[0]!r}")
     workdir = program.required(program.WORKDIR)
     output = pathlib.Path(program.required(OUTPUT)).expanduser()
     if output.exists():
-        raise InputError(f"{output} is there already: name another file")
+        raise InputError(f"{output} already exists: name another file")
     trained = load_trained(
         workdir, probe="protobin", seed=SEED.value, protocol=PROTOCOL.value
     )
@@ -44,7 +54,7 @@ def main(arguments: list[str]) -> None:
         f"validation {100 * trained.validation:.2f}\n"
         f"prototypes  {sizes['prototypes']:>10,} bytes, {count} x {width} bits\n"
         f"dense layer {sizes['dense']:>10,} bytes, {DENSE.value}\n"
-        f"all of it   {sizes['file']:>10,} bytes; in float32 it was {float32:,}\n"
+        f"whole file  {sizes['file']:>10,} bytes; {float32:,} in float32\n"
         f"written to {output}"
     )
 

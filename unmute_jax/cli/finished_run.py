@@ -1,4 +1,4 @@
-"""What the programs share that use the probes of a finished run."""
+"""Options that choose a trained probe of a finished run, and its encoder."""
 
 from __future__ import annotations
 
@@ -11,21 +11,32 @@ from unmute_jax.errors import InputError
 from unmute_jax.results.trained import TrainedProbe, load_trained
 from unmute_jax.training.setup import open_source
 
-PROBE = flags.DEFINE_string("probe", None, "Which probe, where the run has several.")
-SEED = flags.DEFINE_integer("seed", None, "Which training of it; by default the best.")
+PROBE = flags.DEFINE_string(
+    "probe", None, "The name of the probe, where the run trained several."
+)
+SEED = flags.DEFINE_integer(
+    "seed",
+    None,
+    "The seed of the training. By default the one with the best validation score.",
+)
 PROTOCOL = flags.DEFINE_string(
-    "protocol", None, "Which one, where the run went over several; by default the best."
+    "protocol",
+    None,
+    "The protocol (fold), where the run has several. By default the one with the best "
+    "validation score.",
 )
 WEIGHTS = flags.DEFINE_string(
-    "weights", None, "The encoder's weights, where they are not found as in training."
+    "weights",
+    None,
+    "The file of the encoder's weights, where it is no longer where training found it.",
 )
 
 
 def open_trained() -> TrainedProbe:
-    """The probe that the options name.
+    """The trained probe that the options choose.
 
     Raises:
-        InputError: There is none.
+        InputError: The run has no such probe.
     """
     return load_trained(
         program.required(program.WORKDIR),
@@ -36,10 +47,10 @@ def open_trained() -> TrainedProbe:
 
 
 def open_its_source(trained: TrainedProbe) -> Source:
-    """The encoder of the run, or the tokens that one has left.
+    """The encoder of the run, or the exported tokens that the run was trained on.
 
     Raises:
-        InputError: Its weights are not there, or others are.
+        InputError: The weights are missing, or they are not those of the run.
     """
     return open_source(Experiment.from_dict(trained.settings), WEIGHTS.value)
 
@@ -48,12 +59,13 @@ def open_its_encoder(trained: TrainedProbe) -> Encoder:
     """The encoder of the run.
 
     Raises:
-        InputError: As above; or the run had tokens alone.
+        InputError: The weights are missing or wrong, or the run was trained on
+            exported tokens, without an encoder.
     """
     source = open_its_source(trained)
     if not isinstance(source, Encoder):
         raise InputError(
             f"the run was trained on {source.name}, the tokens of known clips: there "
-            "is no encoder to hear other recordings with"
+            "is no encoder for other recordings"
         )
     return source

@@ -1,14 +1,15 @@
-"""Runs a grid of encoders x data sets x probes, alone or with other hosts.
+"""Runs a grid of encoders x data sets x probes, alone or together with other hosts.
 
-python -m experiments.grid --config configs/paper.py:general
-python -m experiments.grid --config configs/paper.py:all --status
-python -m experiments.grid --config configs/paper.py --config.encoders=eat,beats \
+unmute grid --config paper:general
+unmute grid --config paper:all --status
+unmute grid --config paper --config.encoders=eat,beats \
     --config.datasets=esc50 --config.probes=linear,protobin --dry_run
 
-Give the same command on as many hosts as you like, with a --workdir that all of them
-see: a shared folder or gs://bucket/folder. Each takes cells that nobody works on, and
-cells of a host that has not been heard of for --expiry seconds. A grid that was stopped
-goes on where it was when the command is given again; cells that failed are tried again.
+Several hosts share a grid if each of them runs the same command with a --workdir that
+all of them see: a shared folder or gs://bucket/folder. Each host takes cells that no
+other host works on, and takes over the cells of a host that has been silent for
+--expiry seconds. The same command continues a grid that was stopped, and tries cells
+that failed once more.
 """
 
 from __future__ import annotations
@@ -22,35 +23,35 @@ from unmute_jax.cli import program
 from unmute_jax.grid import estimate, status, worker
 from unmute_jax.grid.cells import Cell, Grid, chosen, default_grid
 from unmute_jax.grid.claims import Claims
-from unmute_jax.store.files import Place, place_of
+from unmute_jax.store.files import PathOrUrl, path_or_url
 
-STATUS = flags.DEFINE_bool("status", False, "Show how far the grid is; do nothing.")
+STATUS = flags.DEFINE_bool("status", False, "Show how far the grid is, then stop.")
 DRY_RUN = flags.DEFINE_bool(
-    "dry_run", False, "Print bytes, parameters, steps and device-hours; do nothing."
+    "dry_run", False, "Print bytes, parameters, steps and device-hours, then stop."
 )
 RATE = flags.DEFINE_float(
     "rate",
     None,
-    "With --dry_run: billions of multiply-adds per second of the device to run on; "
-    "without it this device is measured.",
+    "With --dry_run: the speed of the device to run on, in billions of multiply-adds "
+    "per second. By default this device is measured.",
     lower_bound=1e-3,
 )
 ONLY = flags.DEFINE_list(
-    "only", [], "Patterns of the names of cells, such as 'eat-*': others are left out."
+    "only", [], "Patterns of cell names, such as 'eat-*'. Other cells are left out."
 )
-SKIP = flags.DEFINE_list("skip", [], "Patterns of cells to leave out.")
+SKIP = flags.DEFINE_list("skip", [], "Patterns of the names of cells to leave out.")
 EXPIRY = flags.DEFINE_float(
     "expiry",
     300.0,
-    "Seconds of silence after which the cell of another host is taken over.",
+    "The seconds of silence after which the cells of another host are taken over.",
     lower_bound=0.1,
 )
 
 
 def main(grid: Grid) -> None:
-    """Works on the grid, or shows how far it is."""
+    """Runs the cells of the grid, or shows its state."""
     cells = chosen(grid.cells(), ONLY.value, SKIP.value)
-    root = place_of(program.WORKDIR.value or grid.default_workdir())
+    root = path_or_url(program.WORKDIR.value or grid.default_workdir())
     claims = Claims(root, expiry=EXPIRY.value)
     if DRY_RUN.value:
         known = claims.look(c.folder for c in cells)
@@ -68,12 +69,12 @@ def main(grid: Grid) -> None:
         sys.exit(1)
 
 
-def _show(cells: list[Cell], claims: Claims, root: Place) -> None:
+def _show(cells: list[Cell], claims: Claims, root: PathOrUrl) -> None:
     known = claims.look(c.folder for c in cells)
     console = Console(highlight=False)
     console.width = max(console.width, 100)
     console.print(status.table(status.gather(cells, known, root)))
-    console.print(f"everything is in {root}/", highlight=False)
+    console.print(f"all files are in {root}/", highlight=False)
 
 
 def run() -> None:

@@ -53,3 +53,7 @@ def _usage() -> str:
             "unmute COMMAND --help shows the options of a command.",
         ]
     )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,20 +1,20 @@
-"""Names the sounds in recordings with a probe that was trained before.
+"""Names the sounds in recordings with a trained probe.
 
-python -m experiments.predict --workdir RUN FILE_OR_FOLDER ...
-python -m experiments.predict --workdir RUN FOLDER --output OUT --thresholds validation
+unmute predict --workdir RUN FILE_OR_FOLDER ...
+unmute predict --workdir RUN FOLDER --output OUT --thresholds validation
 
-Prints the classes with the highest scores of every recording. Recordings may be hours
-long: they are heard in overlapping windows of the length that the probe was trained
-on. With --output, OUT will hold
+The command prints the classes with the highest scores of every recording. Recordings
+may be hours long: they are read in overlapping windows of the length that the probe was
+trained on. With --output, OUT will contain
 
     predictions.csv      every event: file, start, end, class, score, frequencies
-    audacity/ raven/     the same as label tracks and selection tables
-    plots/               with --plot: where in the surest windows each class was heard
+    audacity/ raven/     the events as label tracks and as selection tables
+    plots/               with --plot: the evidence for each class in its best windows
     windows/             the scores of every window, from which the rest is made
-    thresholds.csv       from which score on a class counted as heard
+    thresholds.csv       the score from which on a class counts as detected
 
-and a run that was stopped goes on; with other thresholds nothing is heard again.
-Files that cannot be read are named, and the exit status is then 1.
+The same command continues a run that was stopped, and other thresholds reuse the scores
+of the windows. Files that cannot be read are named, and the exit code is then 1.
 """
 
 from __future__ import annotations
@@ -41,27 +41,37 @@ from unmute_jax.inference.recordings.thresholds import (
 )
 from unmute_jax.inference.recordings.windows import find_recordings
 
-OUTPUT = flags.DEFINE_string("output", None, "Folder to write to.")
-OVERLAP = flags.DEFINE_float("overlap", 0.5, "Share of a window that two share.")
-THRESHOLD = flags.DEFINE_float("threshold", 0.5, "Score from which a class is heard.")
+OUTPUT = flags.DEFINE_string("output", None, "The folder to write to.")
+OVERLAP = flags.DEFINE_float(
+    "overlap",
+    0.5,
+    "The share of a window that overlaps with the next one, from 0 to below 1.",
+)
+THRESHOLD = flags.DEFINE_float(
+    "threshold", 0.5, "The score from which on a class counts as detected."
+)
 THRESHOLDS = flags.DEFINE_string(
     "thresholds",
     None,
-    "Thresholds per class: a csv with the columns class and threshold, or 'validation' "
-    "for those with the best F1 scores on the run's validation clips.",
+    "Thresholds per class: a CSV file with the columns class and threshold, or "
+    "'validation' for those with the best F1 score on the run's validation clips.",
 )
-TOP = flags.DEFINE_integer("top", 5, "Classes to print per recording.")
-PLOT = flags.DEFINE_bool("plot", False, "Draw the evidence for the predicted classes.")
-BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "Windows heard at a time.")
+TOP = flags.DEFINE_integer("top", 5, "The number of classes to print per recording.")
+PLOT = flags.DEFINE_bool("plot", False, "Draw the evidence for the detected classes.")
+BATCH_SIZE = flags.DEFINE_integer(
+    "batch_size", None, "The number of windows per step of the encoder."
+)
 
 
 def main(places: list[str]) -> None:
-    """Listens, prints and writes."""
+    """Scores the recordings, prints the best classes and writes the files."""
     if not places:
-        raise InputError("say what to listen to: --workdir RUN FILE_OR_FOLDER ...")
+        raise InputError(
+            "no recordings are given: write --workdir RUN FILE_OR_FOLDER ..."
+        )
     folder = pathlib.Path(OUTPUT.value).expanduser() if OUTPUT.value else None
     if PLOT.value and folder is None:
-        raise InputError("--plot needs a folder to draw to: --output FOLDER")
+        raise InputError("--plot needs a folder for the pictures: --output FOLDER")
     recordings = find_recordings(places)
     trained = open_trained()
     if PLOT.value:
@@ -95,7 +105,7 @@ def main(places: list[str]) -> None:
             for found in all_found:
                 for _ in results.draw(folder, found, listener, cut, thresholds):
                     pass
-        print(f"everything is in {folder}/")
+        print(f"all files are in {folder}/")
     for error in errors:
         print(f"error: {error}", file=sys.stderr)
     if errors:
@@ -103,7 +113,7 @@ def main(places: list[str]) -> None:
 
 
 def _thresholds(listener: Listener) -> np.ndarray:
-    """One per class, as the options say."""
+    """The thresholds that the options ask for, one per class."""
     default = check_threshold(THRESHOLD.value, "--threshold")
     classes = listener.trained.classes
     if THRESHOLDS.value == "validation":

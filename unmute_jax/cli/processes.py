@@ -1,4 +1,4 @@
-"""Programs that run in many processes at once: on a TPU pod, on a cluster."""
+"""Runs a command as one program in several processes, on a TPU pod or a cluster."""
 
 from __future__ import annotations
 
@@ -16,26 +16,28 @@ T = TypeVar("T")
 DISTRIBUTED = flags.DEFINE_string(
     "distributed",
     "auto",
-    "Other processes of this run: auto, as Slurm, Open MPI 4 or Cloud TPU say; off; or "
-    "HOST:PORT,COUNT,INDEX, where the first one listens, how many, and which this is.",
+    "How this process finds the others of its run: auto asks Slurm, Open MPI 4 or "
+    "Cloud TPU; off runs one process; HOST:PORT,COUNT,INDEX gives the address of the "
+    "first process, the number of processes and the index of this one.",
 )
 
 
 def together(main: Callable[[Experiment], None]) -> Callable[[Experiment], None]:
-    """`main` in step with the other processes of this run, where there are any."""
+    """Wraps `main` so that it runs together with the other processes of the run."""
 
     @functools.wraps(main)
-    def in_step(settings: Experiment) -> None:
+    def joined(settings: Experiment) -> None:
         with launch.joined(DISTRIBUTED.value):
             main(settings)
 
-    return in_step
+    return joined
 
 
 def writer_first(make: Callable[[], T]) -> T:
-    """`make` in one process, then in all others.
+    """Calls `make` in the writing process first, and then in all others.
 
-    What they share, such as a download, is made once and found by the others.
+    The others then find what the first one has put on the shared disk, such as a
+    download.
     """
     if distributed.is_writer():
         made = make()

@@ -1,8 +1,7 @@
-"""What all programs share: the command line, and errors of one line."""
+"""Parses the command line of every command and prints errors as one line."""
 
 from __future__ import annotations
 
-import pathlib
 import re
 import runpy
 import sys
@@ -13,6 +12,7 @@ import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
+from unmute_jax.cli.experiment_files import find_config, shipped_configs
 from unmute_jax.config import Experiment, default_config
 from unmute_jax.distributed import signals
 from unmute_jax.errors import InputError, unknown_name
@@ -20,13 +20,21 @@ from unmute_jax.io import cache_dir
 
 T = TypeVar("T")
 
+# Compiled programs are kept between runs, the least recently used of them deleted
+# beyond this many bytes.
+COMPILED_BYTES = 2 * 2**30
+
 CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "The experiment: a file in configs/.", lock_config=True
+    "config",
+    None,
+    "The experiment: a config that ships with the package, such as quickstart, or the "
+    "path of a config file.",
+    lock_config=True,
 )
 WORKDIR = flags.DEFINE_string(
     "workdir",
     None,
-    "The folder of the run; training names it by the configuration: runs/...",
+    "The folder of the run. Training names it after the configuration: runs/...",
 )
 
 
@@ -37,18 +45,22 @@ def launch(
     build: Callable[[Mapping[str, Any]], T] = Experiment.from_dict,
     defaults: Callable[[], ConfigDict] = default_config,
 ) -> None:
-    """Parses the command line, then runs `main`; ends the process.
+    """Parses the command line, runs `main` and ends the process.
 
     Args:
-        main: Gets the experiment; other flags are read by whoever defined them.
-        about: Text for --help, usually the module's docstring.
-        build: Makes what `main` gets from the values of the config.
-        defaults: The config with all keys there are.
+        main: The command, a function of what `build` returns. Each module reads the
+            other options that it defined itself.
+        about: The text of `--help`, usually the docstring of the command's module.
+        build: Turns the values of the config into the argument of `main`.
+        defaults: Returns the config with all keys and their defaults.
     """
 
-    def configured(argv: list[str]) -> None:
-        if argv[1:]:
-            _stop(f"unexpected argument {argv[1]!r}: options are written --name=value")
+    def configured(arguments: list[str]) -> None:
+        if arguments:
+            raise InputError(
+                f"unexpected argument {arguments[0]!r}: options are written "
+                "--name=value"
+            )
         main(build(_config().to_dict()))
 
     _launch(configured, about or "", defaults())
@@ -57,100 +69,96 @@ def launch(
 def launch_plain(
     main: Callable[[list[str]], None], about: str | None, *, takes_config: bool = False
 ) -> None:
-    """`launch` for programs that need no config file.
+    """Does the same as `launch` for commands that need no config.
 
     Args:
-        main: Gets the arguments that are no options, which may stand anywhere.
-        about: Text for --help.
-        takes_config: Whether some of what it does asks for `experiment()`.
+        main: The command, a function of the arguments that are not options.
+        about: The text of `--help`.
+        takes_config: Whether the command may call `experiment()`.
     """
-    _launch(
-        lambda argv: main(argv[1:]),
-        about or "",
-        default_config() if takes_config else None,
-    )
+    _launch(main, about or "", default_config() if takes_config else None)
 
 
 def has_config() -> bool:
-    """Whether a config file was named."""
+    """Whether `--config` was given."""
     return bool(flags.FLAGS["config"].present)
 
 
 def experiment() -> Experiment:
-    """The experiment of `--config`, with what the command line changes in it.
+    """The experiment of `--config` with the changes that the command line makes.
 
     Raises:
-        InputError: There is no such file, or something in it is wrong.
+        InputError: There is no such config, or one of its values is wrong.
     """
     return Experiment.from_dict(_config().to_dict())
 
 
-def experiment_in(path: str) -> Experiment:
-    """The experiment of another config file, as it is.
+def experiment_in(config: str) -> Experiment:
+    """The experiment of another config, without any changes.
+
+    Args:
+        config: A path or a name, as of `--config`.
 
     Raises:
-        InputError: There is no such file, or something in it is wrong.
+        InputError: There is no such config, or one of its values is wrong.
     """
-    _check_file(path)
-    found = runpy.run_path(path)
-    if "get_config" not in found:
-        raise InputError(f"{path} is no config file: it has no get_config")
-    return Experiment.from_dict(found["get_config"]().to_dict())
+    path = find_config(config)
+    namespace = runpy.run_path(path)
+    if "get_config" not in namespace:
+        raise InputError(f"{path} is not a config file: it does not define get_config")
+    return Experiment.from_dict(namespace["get_config"]().to_dict())
+
+
+def required(flag: flags.FlagHolder[str | None]) -> str:
+    """The value of an option that has no default.
+
+    Raises:
+        InputError: The option was not given.
+    """
+    if flag.value is None:
+        raise InputError(f"--{flag.name} is missing; --help describes it")
+    return flag.value
 
 
 def _launch(
     main: Callable[[list[str]], None], about: str, defaults: ConfigDict | None
 ) -> None:
     def guarded(argv: list[str]) -> None:
-        # Libraries tell every step of their work at INFO.
+        # At INFO, libraries report every step of their work.
         logging.set_verbosity(logging.WARNING)
-        # Without a minimum the small programs of the probes would not be kept.
-        jax.config.update("jax_compilation_cache_dir", str(cache_dir("compiled")))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+        _keep_compiled_programs()
         signals.at_once()
         try:
-            main(argv)
+            main(argv[1:])
         except InputError as error:
             _stop(str(error))
         except signals.Stopped as stop:
             print(stop, file=sys.stderr)
             sys.exit(stop.code)
 
-    def parse(argv: list[str]) -> list[str]:
-        return _parse(argv, about, defaults)
-
-    app.run(guarded, flags_parser=parse)
+    app.run(guarded, flags_parser=lambda argv: _parse(argv, about, defaults))
 
 
-def required(flag: flags.FlagHolder[str | None]) -> str:
-    """The value of an option without a default.
-
-    Raises:
-        InputError: It was not given.
-    """
-    if flag.value is None:
-        raise InputError(f"--{flag.name} is missing; --help says what it is")
-    return flag.value
-
-
-def options(config: ConfigDict, prefix: str = "config") -> Iterator[tuple[str, Any]]:
-    """Every option and its value: `("config.optimizer.b1", 0.9)`."""
-    for key, value in config.items():
-        if isinstance(value, ConfigDict):
-            yield from options(value, f"{prefix}.{key}")
-        else:
-            yield f"{prefix}.{key}", value
+def _keep_compiled_programs() -> None:
+    # In a folder of its own: the limit counts files that JAX writes only with a limit.
+    folder = cache_dir("compiled") / "limited"
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    # With JAX's minimum of one second the small programs of the probes are not kept.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_compilation_cache_max_size", COMPILED_BYTES)
 
 
 def _parse(argv: list[str], about: str, defaults: ConfigDict | None) -> list[str]:
     if any(a in ("--help", "-h", "-help") for a in argv):
-        _help(argv, about, defaults)
+        _help(about, defaults)
         sys.exit(0)
-    known = dict(options(default_config() if defaults is None else defaults))
+    known = dict(_options(default_config() if defaults is None else defaults))
     _check_keys(argv, known)
     flags.FLAGS.set_gnu_getopt()
     try:
-        return flags.FLAGS(argv)
+        return flags.FLAGS(list(_with_config_path(argv)))
+    except InputError as error:
+        _stop(str(error))
     except flags.UnrecognizedFlagError as error:
         known = [f"--{name}" for name in flags.FLAGS]
         _stop(str(unknown_name("option", f"--{error.flagname}", known)))
@@ -160,8 +168,31 @@ def _parse(argv: list[str], about: str, defaults: ConfigDict | None) -> list[str
         _stop(str(error).splitlines()[0])
 
 
+def _with_config_path(argv: list[str]) -> Iterator[str]:
+    """The arguments with the name behind `--config` replaced by a path."""
+    is_value = False
+    for argument in argv:
+        option, equals, value = argument.partition("=")
+        if is_value:
+            yield find_config(argument)
+        elif option in ("--config", "-config") and equals:
+            yield f"--config={find_config(value)}"
+        else:
+            yield argument
+        is_value = argument in ("--config", "-config")
+
+
+def _options(config: ConfigDict, prefix: str = "config") -> Iterator[tuple[str, Any]]:
+    """Every option with its value, such as `("config.optimizer.b1", 0.9)`."""
+    for key, value in config.items():
+        if isinstance(value, ConfigDict):
+            yield from _options(value, f"{prefix}.{key}")
+        else:
+            yield f"{prefix}.{key}", value
+
+
 def _check_keys(argv: list[str], known: Mapping[str, Any]) -> None:
-    """A mistyped `--config.key`, or one without a config file, is named here."""
+    """Names the nearest keys where one behind `--config.` is mistyped."""
     for argument in argv[1:]:
         key = argument.lstrip("-").split("=", 1)[0]
         if argument.startswith("--config.") and key not in known:
@@ -169,54 +200,46 @@ def _check_keys(argv: list[str], known: Mapping[str, Any]) -> None:
 
 
 def _config() -> ConfigDict:
-    flag = flags.FLAGS["config"]
-    path = config_flags.get_config_filename(flag) if flag.present else None
-    if not path:
-        files = ", ".join(_listing())
-        raise InputError(f"say which experiment: --config FILE; there are {files}")
-    _check_file(path.split(":")[0])
+    if not has_config():
+        names = ", ".join(shipped_configs())
+        raise InputError(
+            f"--config is missing: give a path, or one of the names {names}"
+        )
     return CONFIG.value
 
 
-def _check_file(path: str) -> None:
-    if not pathlib.Path(path).is_file():
-        raise unknown_name("config file", path, _listing())
-
-
-def _listing() -> list[str]:
-    return sorted(map(str, pathlib.Path("configs").glob("[!_]*.py")))
-
-
 def _wrong_value(message: str, defaults: Mapping[str, Any]) -> str:
-    """Absl's message, with the type that was wanted instead of Python's reason."""
-    found = re.match(r"flag --(config\.\S+?)=(.*?): ", message, re.DOTALL)
-    if not found or found[1] not in defaults:
+    """Absl's message with the type that is wanted in place of Python's reason."""
+    match = re.match(r"flag --(config\.\S+?)=(.*?): ", message, re.DOTALL)
+    if not match or match[1] not in defaults:
         return message.splitlines()[0]
-    default = defaults[found[1]]
+    default = defaults[match[1]]
     kind = (
         "a number or word" if default is None else f"of type {type(default).__name__}"
     )
-    return f"--{found[1]}={found[2]}: must be {kind} (default: {default})"
+    return f"--{match[1]}={match[2]}: must be {kind} (default: {default})"
 
 
-def _help(argv: list[str], about: str, defaults: ConfigDict | None) -> None:
+def _help(about: str, defaults: ConfigDict | None) -> None:
     print(about.strip(), end="\n\nOptions:\n")
-    module = flags.FLAGS.find_module_defining_flag("workdir")
     for name in flags.FLAGS:
         flag = flags.FLAGS[name]
-        ours = flags.FLAGS.find_module_defining_flag(name)
-        if ours == module or str(ours).startswith("unmute_jax.cli"):
-            value = flag.default
-            if isinstance(value, list):
-                value = ",".join(value)
-            default = "" if value in (None, False, "") else f" [{value}]"
-            if defaults is not None or name != "config":
-                print(f"  --{name}{default}\n      {flag.help}")
+        module = str(flags.FLAGS.find_module_defining_flag(name))
+        # Absl and JAX define flags of their own.
+        if not module.startswith(("unmute_jax", "experiments", "__main__")):
+            continue
+        if name == "config" and defaults is None:
+            continue
+        value = flag.default
+        if isinstance(value, list):
+            value = ",".join(value)
+        default = "" if value in (None, False, "") else f" [{value}]"
+        print(f"  --{name}{default}\n      {flag.help}")
     if defaults is None:
         return
-    print("\nOptions of the experiment, with their defaults (config files change some;")
-    print("None: the default of the encoder, probe or data set it belongs to):")
-    for name, value in options(defaults):
+    print("\nOptions of the experiment with their defaults, some of which configs")
+    print("change. None stands for the default of the encoder, probe or data set:")
+    for name, value in _options(defaults):
         print(f"  --{name}={value}")
 
 

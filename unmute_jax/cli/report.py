@@ -1,16 +1,16 @@
-"""Makes a report of finished runs.
+"""Turns the records of runs into a report.
 
-python -m experiments.report RUN [RUN ...] --output OUT
+unmute report RUN [RUN ...] --output OUT
 
-A RUN is the folder of a run, or a folder of such folders: every results/*.json below it
-is read. Runs of several encoders, data sets, probes and options may be mixed, and none
-has to be complete. OUT will hold
+RUN is the folder of a run, or a folder that contains runs: every results/*.json below
+it is read. Encoders, data sets, probes and options may be mixed, and runs may be
+incomplete. OUT will contain
 
-    report.html   all of it as one page, with nothing beside it
-    report.md     the same as Markdown, report.tex its tables for LaTeX (booktabs)
+    report.html   the whole report as one self-contained page
+    report.md     the report as Markdown; report.tex has its tables for LaTeX (booktabs)
     tables/       every table as CSV; scores.csv, trials.csv and per_class.csv in full
     plots/        the pictures
-    resampled/    what took long, so that the next report of these runs is quick
+    resampled/    the resampled scores, so that the next report of these runs is quick
 """
 
 from __future__ import annotations
@@ -23,16 +23,18 @@ from unmute_jax.cli import program
 from unmute_jax.errors import InputError
 from unmute_jax.report import write_report
 
-OUTPUT = flags.DEFINE_string("output", None, "Folder to write to.")
+OUTPUT = flags.DEFINE_string("output", None, "The folder to write to.")
 RESAMPLES = flags.DEFINE_integer(
-    "resamples", 500, "Draws of test clips and seeds, for intervals."
+    "resamples",
+    500,
+    "The number of times that test clips and seeds are resampled for the intervals.",
 )
 
 
 def main(runs: list[str]) -> None:
-    """Reads, writes and says what was found."""
+    """Reads the records, writes the report and prints what it contains."""
     if not runs:
-        raise InputError("say which runs: RUN [RUN ...] --output OUT")
+        raise InputError("no runs are given: write RUN [RUN ...] --output OUT")
     if RESAMPLES.value < 2:
         raise InputError(f"--resamples must be at least 2, not {RESAMPLES.value}")
     folder = pathlib.Path(program.required(OUTPUT)).expanduser()

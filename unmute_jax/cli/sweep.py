@@ -1,12 +1,12 @@
-"""Searches rates and weight decays as the paper did: many trials as one program.
+"""Searches learning rates and weight decays as in the paper, then trains the best.
 
-python -m experiments.sweep --config configs/quickstart.py
-python -m experiments.sweep --config configs/bpp_esc50.py --config.sweep.halvings=0
+unmute sweep --config quickstart
+unmute sweep --config bpp_esc50 --config.sweep.halvings=0
 
-25 trials of a Sobol sequence, then 25 that TPE proposes; the worse ones are stopped
-early. Validation chooses, the best is trained with all seeds, and the test split is
-scored once. It is `experiments.train` with --config.search=sweep, and goes on in the
-same way where it was stopped.
+The search runs 25 trials of a Sobol sequence and 25 trials that TPE proposes, and stops
+the worse ones early. The validation split chooses the best setting, which is trained
+with all seeds, and the test split is scored once. The command is `unmute train` with
+--config.search=sweep; it continues a search that was stopped.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from unmute_jax.config import Experiment
 
 
 def main(settings: Experiment) -> None:
-    """Runs the experiment with this search, whatever its config says."""
+    """Trains the experiment with the search that is called "sweep"."""
     train.main(dataclasses.replace(settings, search="sweep"))
 
 

@@ -1,19 +1,19 @@
-"""Names the sounds in recordings with the class head that an encoder came with.
+"""Names the sounds in recordings with the class head of a supervised encoder.
 
-python -m experiments.tag --encoder beats+ FILE_OR_FOLDER ...
-python -m experiments.tag --encoder eat --weights FILE_OR_NAME FOLDER --output OUT
+unmute tag --encoder beats+ FILE_OR_FOLDER ...
+unmute tag --encoder eat --weights FILE_OR_NAME FOLDER --output OUT
 
-Supervised variants (those with a "+") tell AudioSet's 527 classes apart. Prints the
-classes with the highest scores of every recording; scores are sigmoids, each class for
-itself. Recordings may be hours long: they are heard in overlapping windows. With
---output, OUT will hold
+Supervised encoders (those with a "+") score AudioSet's 527 classes. The command prints
+the classes with the highest scores of every recording; each score is a sigmoid of its
+own. Recordings may be hours long: they are read in overlapping windows. With --output,
+OUT will contain
 
     tags.csv     the classes with the highest scores of every window:
                  file, start_s, end_s, class, score
-    windows/     the scores of every class in every window, from which it is made
+    windows/     the scores of every class in every window, from which tags.csv is made
 
-and a run that was stopped goes on; with another --top nothing is heard again. Files
-that cannot be read are named, and the exit status is then 1.
+The same command continues a run that was stopped, and another --top reuses the scores
+of the windows. Files that cannot be read are named, and the exit code is then 1.
 """
 
 from __future__ import annotations
@@ -37,25 +37,38 @@ from unmute_jax.inference.recordings.tagger import COLUMNS, Tag, Tagger, best, t
 from unmute_jax.inference.recordings.windows import find_recordings
 from unmute_jax.io import writing
 
-ENCODER = flags.DEFINE_string("encoder", None, "Which one: beats+, eat+, ...")
+ENCODER = flags.DEFINE_string("encoder", None, "The encoder: beats+, eat+, ...")
 WEIGHTS = flags.DEFINE_string(
-    "weights", None, "A file or a published name; by default that of the encoder."
+    "weights",
+    None,
+    "A file or the name of published weights. By default those of the encoder.",
 )
-OUTPUT = flags.DEFINE_string("output", None, "Folder to write to.")
+OUTPUT = flags.DEFINE_string("output", None, "The folder to write to.")
 WINDOW = flags.DEFINE_float(
-    "window", 10.0, "Seconds heard at a time; AudioSet's clips have 10."
+    "window", 10.0, "The length of a window in seconds. AudioSet's clips have 10."
 )
-OVERLAP = flags.DEFINE_float("overlap", 0.5, "Share of a window that two share.")
+OVERLAP = flags.DEFINE_float(
+    "overlap",
+    0.5,
+    "The share of a window that overlaps with the next one, from 0 to below 1.",
+)
 TOP = flags.DEFINE_integer(
-    "top", 5, "Classes per recording, and per window in tags.csv.", lower_bound=1
+    "top",
+    5,
+    "The number of classes per recording, and per window in tags.csv.",
+    lower_bound=1,
 )
-BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "Windows heard at a time.")
+BATCH_SIZE = flags.DEFINE_integer(
+    "batch_size", None, "The number of windows per step of the encoder."
+)
 
 
 def main(places: list[str]) -> None:
-    """Listens, prints and writes."""
+    """Scores the recordings, prints the best classes and writes the files."""
     if not places:
-        raise InputError("say what to listen to: --encoder NAME FILE_OR_FOLDER ...")
+        raise InputError(
+            "no recordings are given: write --encoder NAME FILE_OR_FOLDER ..."
+        )
     recordings = find_recordings(places)
     encoder = load_encoder(program.required(ENCODER), WEIGHTS.value)
     tagger = Tagger(encoder, WINDOW.value, BATCH_SIZE.value)
@@ -81,7 +94,7 @@ def main(places: list[str]) -> None:
     for line in lines:
         print(line)
     if folder is not None:
-        print(f"everything is in {folder}/")
+        print(f"all files are in {folder}/")
     for error in errors:
         print(f"error: {error}", file=sys.stderr)
     if errors:
@@ -92,7 +105,7 @@ def main(places: list[str]) -> None:
 def _table(
     folder: pathlib.Path | None,
 ) -> Generator[Callable[[Iterable[Sequence[str]]], None]]:
-    """Takes the rows of `tags.csv`, which is there when all have come."""
+    """Yields a function that adds rows to `tags.csv`, which appears when it is whole."""
     if folder is None:
         yield lambda rows: None
         return

@@ -1,12 +1,12 @@
-"""Trains probes on the tokens of a frozen encoder, and reports how good they are.
+"""Trains probes on the tokens of a frozen encoder and reports their scores.
 
-python -m experiments.train --config configs/quickstart.py
-python -m experiments.train --config configs/bpp_esc50.py --config.seeds=3
+unmute train --config quickstart
+unmute train --config bpp_esc50 --config.seeds=3
 
-The encoder runs once over the data set; its tokens are kept and read again by every
-later run. Several learning rates are trained side by side, the validation split
-chooses, the chosen one is trained with more seeds, and the test split is scored once.
-A run that was stopped goes on when the same command is given again.
+The encoder runs once over the data set. Its tokens are cached on disk and every later
+run reads them from there. Several learning rates are trained side by side, the
+validation split chooses one of them, the chosen one is trained with more seeds, and
+the test split is scored once. The same command continues a run that was stopped.
 """
 
 from __future__ import annotations
@@ -25,15 +25,19 @@ from unmute_jax.training.setup import prepare
 from unmute_jax.training.workdir import Workdir
 
 DRY_RUN = flags.DEFINE_bool(
-    "dry_run", False, "Print what would be done and how long it takes; do nothing."
+    "dry_run",
+    False,
+    "Print what the run would do and how long it would take, then stop.",
 )
 EXPLAIN = flags.DEFINE_bool(
-    "explain", False, "Say which field differs where kept tokens cannot be used."
+    "explain",
+    False,
+    "Print which field of the key differs where cached tokens cannot be used.",
 )
 
 
 def main(settings: Experiment) -> None:
-    """Prepares, runs, and shows the table."""
+    """Trains the probes of an experiment and prints the table of their scores."""
     folder = program.WORKDIR.value or settings.default_workdir()
     setup = writer_first(lambda: prepare(settings))
     if DRY_RUN.value:
@@ -48,17 +52,17 @@ def main(settings: Experiment) -> None:
 def show(
     records: list[results.Record], workdir: Workdir, names: tuple[str, ...]
 ) -> None:
-    """Draws the plots and prints the table."""
+    """Draws the plots of a run and prints its table."""
     workdir.plots.mkdir(exist_ok=True)
     plots.training_curves(
         workdir.plots / "training_curves.png", workdir.metrics, records, names
     )
     plots.per_class_bars(workdir.plots / "per_class_ap.png", records, names)
-    # Wide enough for the table where the output is a file and not a terminal.
+    # Where the output is a file, rich assumes 80 columns, too few for the table.
     console = Console()
     console.width = max(console.width, 100)
     console.print(results.table(records, names))
-    console.print(f"everything is in {workdir.path}/", highlight=False)
+    console.print(f"all files of this run are in {workdir.path}/", highlight=False)
 
 
 def run() -> None:

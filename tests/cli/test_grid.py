@@ -1,0 +1,33 @@
+"""A grid is shown before it is run, and mistakes are one line."""
+
+import pytest
+
+from tests.cli.commands import start_forked
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("grid")
+    small = ["--config.encoders=logmel", "--config.datasets=esc_mix,esc10"]
+    orders = [
+        ["--config", "example_grid", *small, "--config.probes=linear,stats"],
+        ["--config", "paper:bird"],
+        ["--config", "example_grid", "--config.encoders=logmell"],
+    ]
+    return start_forked(
+        [["grid", *o, "--status", f"--workdir={folder / 'run'}"] for o in orders],
+        cache=folder / "cache",
+    )
+
+
+def test_the_status_lists_every_cell(ended):
+    assert ended[0].returncode == 0, ended[0].stderr
+    for cell in ("esc_mix", "esc10", "linear", "stats"):
+        assert cell in ended[0].stdout
+
+
+def test_a_mistake_is_one_line_with_the_nearest_right_name(ended):
+    for done, name in ((ended[1], "birds"), (ended[2], "logmel")):
+        assert done.returncode == 2
+        assert f"did you mean {name!r}" in done.stderr
+        assert len(done.stderr.splitlines()) == 1

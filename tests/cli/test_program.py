@@ -1,0 +1,51 @@
+"""What all commands share: help, kept compiled programs, one-line errors."""
+
+import os
+import subprocess
+import sys
+
+from tests.cli.commands import environment, start
+from unmute_jax.cli.program import COMPILED_BYTES
+
+
+def test_help_lists_every_option_with_its_default(tmp_path):
+    done = start("--help", cache=tmp_path)
+    assert done.returncode == 0
+    for line in ("--config.epochs=30", "--config.optimizer.b2=0.999", "--workdir",
+                 "--dry_run", "--config.frontend.recipe=None"):  # fmt: skip
+        assert line in done.stdout
+
+
+def test_help_shows_lists_as_they_are_typed(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "experiments.benchmarks.pipeline", "--help"],
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+    )
+    assert "--encoders [logmel,eat]\n" in done.stdout
+
+
+def test_compiled_programs_are_kept_up_to_a_limit(tmp_path):
+    code = (
+        "import jax\n"
+        "from unmute_jax.cli import program\n"
+        "def main(rest):\n"
+        "    jax.jit(lambda x: x + 1)(1.0)\n"
+        "    print(jax.config.jax_compilation_cache_max_size)\n"
+        "program.launch_plain(main, 'test')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={
+            k: v
+            for k, v in environment(tmp_path).items()
+            if k != "JAX_COMPILATION_CACHE_DIR"
+        },
+        capture_output=True,
+        text=True,
+        cwd=os.getcwd(),
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) == COMPILED_BYTES
+    assert any((tmp_path / "compiled").rglob("*-cache"))

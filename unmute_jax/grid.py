@@ -1,1 +1,0 @@
-"""Many experiments as one: encoders x data sets x probes, on any number of hosts."""
