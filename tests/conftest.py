@@ -1,14 +1,15 @@
-"""Every test runs strict: two fake devices, no silent promotion, full precision."""
+"""Runs every test on two virtual devices, with strict dtypes and full precision."""
 
 import os
 import pathlib
 import re
+import shutil
 import tempfile
 
-# Caches of tests must never meet those of the person who runs them.
+# The tests have caches of their own, apart from those of the person who runs them.
 os.environ.pop("UNMUTE_TOKENS", None)
 os.environ["UNMUTE_CACHE"] = tempfile.mkdtemp(prefix="unmute_jax_tests_")
-# What one process of the tests has compiled the others read: a third of the time.
+# Test processes share what they compile, which saves a third of the time.
 if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = f"{os.environ['UNMUTE_CACHE']}/compiled"
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
@@ -35,7 +36,7 @@ def key():
     return jax.random.key(0)
 
 
-# The table of parity: tests note what they compared, whichever process they ran in.
+# The parity table: each test notes what it compared, in whichever process it ran.
 
 
 def pytest_addoption(parser):
@@ -56,10 +57,12 @@ def pytest_runtest_logreport(report):
 
 
 def pytest_sessionfinish(session):
-    target = session.config.getoption("--parity-table")
-    # Only the process that collects the reports of all others has them.
-    if target and not hasattr(session.config, "workerinput"):
+    # Only the controlling process has the reports of all others.
+    if hasattr(session.config, "workerinput"):
+        return
+    if target := session.config.getoption("--parity-table"):
         pathlib.Path(target).write_text(_parity_table(sorted(_golden_rows)))
+    shutil.rmtree(os.environ["UNMUTE_CACHE"], ignore_errors=True)
 
 
 _golden_rows: list[tuple[str, str, float, float, float]] = []

@@ -98,7 +98,7 @@ def run(
 
     def start() -> Killable:
         return Killable(
-            "benchmark", [*arguments, *own], folder / "cache", begins=BEGINS
+            "grid", [*arguments, *own], folder / "cache", begins=BEGINS
         )
 
     return killable.run(start, count, lives)
