@@ -1,1 +1,1 @@
-"""One file per experiment; each returns a config that the command line can change."""
+"""One file per experiment. Each returns a config that the command line can change."""

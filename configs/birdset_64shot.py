@@ -1,15 +1,15 @@
-"""The paper's few-shot setting on birds: EAT, 64 clips per class, binarised prototypes.
+"""The paper's few-shot setting on birds: EAT, 64 clips per class, protobin.
 
-    python -m experiments.train --config configs/birdset_64shot.py
+    unmute train --config birdset_64shot
 
-Five mixed copies of every training clip are kept beside it, as in the paper; how it
-drew its 64 clips, and what it selected on, is not known. Here the rule is that of
-Bird-MAE and a fifth of the 64 validates;
+Five mixed copies of every training clip are added, as in the paper. How the paper drew
+its 64 clips, and what it selected on, is not known. This config uses the rule of
+Bird-MAE, and a fifth of the 64 clips validates. Variants:
 
     --config.dataset=nbp/64shot              another of hsn pow per nes sne uhh nbp
     --config.dataset_options.seed=2          another draw; Bird-MAE has 1, 2 and 3
-    --config.dataset_options.fill_up=True    64 also where few recordings qualify
-    --config.refit=True                      trains the chosen setting on all 64
+    --config.dataset_options.fill_up=True    64 clips even where few recordings qualify
+    --config.refit=True                      trains the chosen setting on all 64 clips
 """
 
 from unmute_jax.config import default_config

@@ -1,10 +1,10 @@
 """The paper's probe on ESC-50: EAT, binarised prototypes, 20 per class.
 
-    python -m experiments.train --config configs/bpp_esc50.py
+    unmute train --config bpp_esc50
 
-Paper (arXiv 2509.24901, Table 3, accuracy): protobin 86.83, mhca 89.83, linear 75.33
-for EAT pre-trained on AudioSet. Which fold it tested on is not known: here fold 1 is
-the test split, fold 2 validates, folds 3-5 train;
+The paper (arXiv 2509.24901, Table 3, accuracy) reports protobin 86.83, mhca 89.83 and
+linear 75.33 for EAT pre-trained on AudioSet. The fold it tested on is not known. This
+config tests on fold 1, validates on fold 2 and trains on folds 3-5. Variants:
 
     --config.refit=True                     trains the chosen setting on 1,600 clips
     --config.dataset_options.test_fold=0    runs all five folds

@@ -1,20 +1,20 @@
-"""The example of a whole benchmark: every probe on two data sets, with no download.
+"""An example of a whole grid: every probe on two data sets, without any download.
 
-    python -m experiments.grid --config configs/example_grid.py
-    python -m experiments.report runs/example_grid --output report
+    unmute grid --config example_grid
+    unmute report runs/example_grid --output report
 
-`logmel` has no weights, EAT-base has random ones and both data sets are embedded, so
-that a laptop makes the whole report; `--config.encoders=logmel` is a fraction of it.
-Settings are those of the quickstart (seven rates with one seed, the best with five),
-for half as many epochs: 15. `esc10` is tested on its first fold;
+`logmel` has no weights, EAT-base has random ones, and both data sets are embedded, so a
+laptop can make the whole report. `--config.encoders=logmel` runs a fraction of it. The
+settings are those of the quickstart (seven rates with one seed, the best one with five)
+with half as many epochs: 15. `esc10` is tested on its first fold;
 `--config.dataset_options.test_fold=0` runs all five.
 
-`conv` is 32 channels wide and the score of `abmilp` one affine map: with the usual 256
-channels and a hidden layer per token they would multiply more than all others together
-(`abmilp` on EAT's mixtures 22 minutes on two cores). Attention has 8 heads, because the
-usual 12 do not divide the 256 features of a patch. The probes that read every layer are
-left out, because patches of a spectrogram have one. The paper's search,
-`--config.search=sweep`, has 50 trials instead of seven.
+`conv` is 32 channels wide and the score of `abmilp` is one affine map. With the usual 256
+channels, and with a hidden layer per token, they would take more multiplications than
+all other probes together (`abmilp` on EAT's mixtures 22 minutes on two cores). Attention
+has 8 heads, because the usual 12 do not divide the 256 features of a patch. The probes
+that read every layer are left out, because patches of a spectrogram have one layer. The
+paper's search, `--config.search=sweep`, has 50 trials instead of seven.
 """
 
 from unmute_jax.grid.cells import default_grid

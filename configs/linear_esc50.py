@@ -1,9 +1,9 @@
-"""The baseline of the paper on ESC-50: EAT, one affine map of its class token.
+"""The paper's baseline on ESC-50: EAT, one affine map of its class token.
 
-    python -m experiments.train --config configs/linear_esc50.py
+    unmute train --config linear_esc50
 
-Paper (arXiv 2509.24901, Table 3, accuracy): linear 75.33 for EAT pre-trained on
-AudioSet, protobin 86.83. `bpp_esc50.py` tells what is not known of the setting.
+The paper (arXiv 2509.24901, Table 3, accuracy) reports linear 75.33 and protobin 86.83
+for EAT pre-trained on AudioSet. `bpp_esc50.py` says what is not known of the setting.
 """
 
 from unmute_jax.config import default_config

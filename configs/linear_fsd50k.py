@@ -1,10 +1,9 @@
-"""The baseline of the paper on FSD50K: EAT, one affine map of its class token.
+"""The paper's baseline on FSD50K: EAT, one affine map of its class token.
 
-    python -m experiments.train --config configs/linear_fsd50k.py \
-        --config.data_dir=FOLDER
+    unmute train --config linear_fsd50k --config.data_dir=FOLDER
 
-Paper (arXiv 2509.24901, Table 2, mAP): linear 36.39 for EAT pre-trained on AudioSet,
-protobin 55.64.
+The paper (arXiv 2509.24901, Table 2, mAP) reports linear 36.39 and protobin 55.64 for EAT
+pre-trained on AudioSet.
 """
 
 from unmute_jax.config import default_config

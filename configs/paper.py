@@ -1,25 +1,27 @@
 """The tables of the paper: encoders x data sets x probes.
 
-    python -m experiments.grid --config configs/paper.py:general
+    unmute grid --config paper:general
 
     :general       Table 2: general audio, all eleven probes. Means over the five data
                    sets and six encoders: linear 53.12, mhca 64.21, protobin 67.53 mAP.
-    :single_label  Table 3: ESC-50 and Speech Commands, where one class is in a clip.
+    :single_label  Table 3: ESC-50 and Speech Commands, one class per clip.
                    EAT on ESC-50: linear 75.33, mhca 89.83, protobin 86.83 accuracy.
-    :birds         Table 5: BirdSet, 64 clips per class. protobin 12.16 over linear.
+    :birds         Table 5: BirdSet, 64 clips per class. protobin gains 12.16 over linear.
     :prototypes    Table 7: how many prototypes, and of which kind. EAT on URBAN-SED,
                    20 per class: proto 89.11, protofloat 89.14, protobin 89.24 mAP.
     :all           all of them, and the supervised encoders.
 
-All share one folder, `runs/paper`, and its cells. What a table crosses is changed with
+All tables share one folder, `runs/paper`, and its cells. These options change what a
+table crosses:
 
-    --config.encoders=eat,eat@untrained,beats@FILE    weights behind an @
-    --config.datasets=esc50,fsd50k@FOLDER             where the files are
+    --config.encoders=eat,eat@untrained,beats@FILE    weights follow an @
+    --config.datasets=esc50,fsd50k@FOLDER             the folder of the files follows
     --config.probes=linear,protobin@prototypes_per_class=5
 
-Not known of the paper, and as in all experiments here unless said otherwise: the loss
-of single-label data (`--config.loss.name=cross_entropy` is the usual one), validation
-splits, which 64 clips, how `linearc`, `conv`, `linpre` and `mlp` are defined.
+Not known of the paper are the loss for single-label data
+(`--config.loss.name=cross_entropy` is the usual one), the validation splits, the choice
+of the 64 clips, and the definitions of `linearc`, `conv`, `linpre` and `mlp`. Defaults
+are those of all experiments here.
 """
 
 from unmute_jax.errors import unknown_name

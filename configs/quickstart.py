@@ -1,11 +1,11 @@
-"""Real results with no download: mixtures of embedded recordings, weightless tokens.
+"""Real results without any download: mixtures of embedded recordings, no weights.
 
-    python -m experiments.train --config configs/quickstart.py
+    unmute train --config quickstart
 
-Each clip of `esc_mix` mixes one to nine sounds of ESC-10 in ten seconds; the probes
-name the sounds that are in it. `logmel` cuts the log-mel spectrogram into patches and
-learns nothing, so the pooling alone makes the difference. `stats` is the baseline that
-every table should carry: mean, maximum and standard deviation over time, then one
+Each clip of `esc_mix` mixes one to nine sounds of ESC-10 in ten seconds, and the probes
+name the sounds in it. The encoder `logmel` cuts the log-mel spectrogram into patches and
+learns nothing, so only the pooling makes a difference. `stats` is the baseline that
+every table should contain: mean, maximum and standard deviation over time, then one
 linear layer.
 """
 

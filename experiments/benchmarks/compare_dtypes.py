@@ -1,14 +1,14 @@
-"""What it costs to keep tokens in fewer bits: the same trainings, seed by seed.
+"""Measures what it costs to store tokens in fewer bits, seed by seed.
 
 python -m experiments.benchmarks.compare_dtypes --config configs/quickstart.py \
     --workdir DIR
 python -m experiments.benchmarks.compare_dtypes --config ... --dtypes float32,int8
 
-The experiment is run once for each dtype, with everything else the same, and the test
-scores are compared with those of the first dtype, every seed with itself. The interval
-holds the mean difference with 95 % confidence (Student's t); `0.5` or less on either
-side of zero is what int8 promises for mAP. `--config.seeds=20` narrows it. Runs that
-are finished are read, and those that were stopped go on.
+The experiment runs once for each dtype, with everything else the same, and the test
+scores are compared with those of the first dtype, seed by seed. The interval contains
+the mean difference with 95 % confidence (Student's t). int8 is meant to stay within 0.5
+mAP on either side of zero. `--config.seeds=20` narrows the interval. Finished runs are
+read, and runs that were stopped continue.
 """
 
 from __future__ import annotations
@@ -33,12 +33,14 @@ from unmute_jax.training.setup import prepare
 from unmute_jax.training.workdir import Workdir
 
 DTYPES = flags.DEFINE_list(
-    "dtypes", ["bfloat16", "int8"], "Of the tokens; the first is compared with."
+    "dtypes",
+    ["bfloat16", "int8"],
+    "The types of the stored tokens. The first one is the reference.",
 )
 
 
 def main(settings: Experiment) -> None:
-    """Runs, compares, prints the table."""
+    """Runs the experiment with every dtype and prints the comparison."""
     first, *others = wanted = dict.fromkeys(DTYPES.value)
     if not others:
         raise InputError(f"--dtypes={first}: name two or more, separated by commas")
@@ -69,11 +71,11 @@ def main(settings: Experiment) -> None:
             rows,
         )
     )
-    print(f"\neverything is in {folder}/")
+    print(f"\nall files are in {folder}/")
 
 
 def run(settings: Experiment, dtype: str, folder: pathlib.Path) -> list[results.Record]:
-    """All records of the experiment on tokens of this dtype."""
+    """The records of the experiment on tokens of this dtype."""
     tokens = dataclasses.replace(settings.tokens, dtype=dtype)
     settings = dataclasses.replace(settings, tokens=tokens)
     return run_experiment(prepare(settings), Workdir(folder / dtype, settings))
@@ -85,11 +87,11 @@ def row(
     records: Sequence[results.Record],
     dtype: str,
 ) -> list[str]:
-    """A probe's line of the table, in points of 100."""
+    """The row of a probe, in points of 100."""
     before, after = (scores(name, found) for found in (reference, records))
     differences = after - before
     low, high = interval(differences)
-    # A probe that is fitted has no seeds.
+    # A probe that is fitted in closed form has no seeds.
     held = f"{low:+.2f} to {high:+.2f}" if len(differences) > 1 else "none"
     return [
         name,
@@ -103,13 +105,13 @@ def row(
 
 
 def scores(name: str, records: Sequence[results.Record]) -> Float[np.ndarray, "seeds"]:
-    """The test scores of a probe, seed by seed, in points of 100."""
+    """The test score of a probe for each seed, in points of 100."""
     found = results.scores_by_seed([r for r in records if r.probe == name])
     return 100 * np.asarray(list(found.values()))
 
 
 def interval(differences: Float[np.ndarray, "seeds"]) -> tuple[float, float]:
-    """Where their mean lies with 95 % confidence; they are taken for normal."""
+    """The 95 % confidence interval of the mean of normally distributed differences."""
     n = len(differences)
     if n < 2:
         return math.nan, math.nan

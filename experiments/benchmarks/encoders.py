@@ -1,13 +1,13 @@
-"""How fast the encoders are on this CPU, beside the same network in plain PyTorch.
+"""Times the encoders on this CPU beside a plain vision transformer in PyTorch.
 
 python -m experiments.benchmarks.encoders --output encoders.json
 taskset -c 0,1 python -m experiments.benchmarks.encoders --encoders audiomae --batch 2
 
-Untrained networks of the base size turn spectrograms into 512 tokens per clip: 10.24 s
-of audio, 20.48 s for Dasheng, whose tokens are of time alone. PyTorch runs a plain ViT,
-the network of AudioMAE. Every program has a process of its own; they take turns, and
-the table shows medians. Without PyTorch (`pip install -e '.[bench]'`) its rows are left
-out.
+Untrained networks of base size turn spectrograms into 512 tokens per clip: 10.24 s of
+audio, or 20.48 s for Dasheng, which has no frequency axis. PyTorch runs a plain ViT,
+the network of AudioMAE. Each program runs in a process of its own, the programs take
+turns, and the table shows medians. Without PyTorch (`pip install -e '.[bench]'`) its
+rows are left out.
 """
 
 from __future__ import annotations
@@ -23,21 +23,27 @@ from experiments.benchmarks.side_by_side import Contender, Timing, mebibytes, ra
 ENCODERS = flags.DEFINE_list(
     "encoders",
     ["audiomae", "asit", "eat", "sslam", "beats", "dasheng"],
-    "Names of encoders, separated by commas.",
+    "The encoders, separated by commas.",
 )
 PRECISIONS = flags.DEFINE_list(
-    "precisions", ["float32", "bfloat16"], "Types of the products."
+    "precisions", ["float32", "bfloat16"], "The precisions of the matrix products."
 )
-BATCH = flags.DEFINE_integer("batch", 8, "Clips per call.", lower_bound=1)
-REPEATS = flags.DEFINE_integer("repeats", 7, "Timed calls of each.", lower_bound=1)
-SMALL = flags.DEFINE_bool("small", False, "Tiny networks: does the program run?")
-OUTPUT = flags.DEFINE_string("output", None, "JSON file of everything measured.")
+BATCH = flags.DEFINE_integer("batch", 8, "The number of clips per call.", lower_bound=1)
+REPEATS = flags.DEFINE_integer(
+    "repeats", 7, "The number of timed calls of each program.", lower_bound=1
+)
+SMALL = flags.DEFINE_bool(
+    "small", False, "Use tiny networks, to see that the program runs."
+)
+OUTPUT = flags.DEFINE_string(
+    "output", None, "A JSON file for everything that is measured."
+)
 
 TOKENS = 512
-# (frames, mel bands) that make so many.
+# The (frames, mel bands) that become so many tokens.
 FRAMES = {"dasheng": (4 * TOKENS, 64)}
 USUAL = (1024, 128)
-# (width, depth, heads).
+# The networks as (width, depth, heads).
 BASE, TINY = (768, 12, 12), (32, 1, 2)
 PLAIN, TORCH = "audiomae", "plain ViT in PyTorch"
 
@@ -45,7 +51,7 @@ Size = tuple[int, int, int]
 
 
 def main(_: list[str]) -> None:
-    """Measures, prints, writes."""
+    """Measures all programs, prints the table and writes the file."""
     size = TINY if SMALL.value else BASE
     timings = side_by_side.measure(list(contenders(size)), REPEATS.value)
     print(report(timings, size))
@@ -55,7 +61,7 @@ def main(_: list[str]) -> None:
 
 
 def contenders(size: Size) -> Iterator[Contender]:
-    """In the order of the table."""
+    """Yields the programs in the order of the table."""
     clips, torch = BATCH.value, side_by_side.has_torch()
     for precision in PRECISIONS.value:
         if torch:
@@ -69,8 +75,8 @@ def contenders(size: Size) -> Iterator[Contender]:
 
 
 def prepare(name: str, precision: str, clips: int, size: Size) -> Callable[[], object]:
-    """A function that runs an encoder on random spectrograms."""
-    # Here, so that the process that only asks does not load JAX.
+    """Returns a function that runs an encoder on random spectrograms."""
+    # Imported here, so that the controlling process does not load JAX.
     import jax
     import numpy as np
 
@@ -93,11 +99,11 @@ def prepare(name: str, precision: str, clips: int, size: Size) -> Callable[[], o
 
 
 def report(timings: Sequence[Timing], size: Size) -> str:
-    """The table.
+    """The table as Markdown.
 
-    Columns: clips per second; how many times as fast as PyTorch and as the plain ViT
-    among ours; 10^9 operations per second in the blocks of a plain ViT; peak memory of
-    the process.
+    Its columns are clips per second, the ratio to PyTorch, the ratio to our plain ViT,
+    10^9 operations per second in the blocks of a plain ViT, and the peak memory of the
+    process.
     """
     rows = [
         [
@@ -118,7 +124,7 @@ def report(timings: Sequence[Timing], size: Size) -> str:
 
 
 def block_operations(size: Size) -> float:
-    """Additions and multiplications in the blocks of a plain ViT, for one clip."""
+    """Additions and multiplications in the blocks of a plain ViT for one clip."""
     width, depth, _ = size
     n = TOKENS + 1
     linear_maps, attention = 24 * n * width**2, 4 * n**2 * width

@@ -1,10 +1,10 @@
-"""How fast the front ends are on this CPU, beside NumPy and PyTorch.
+"""Times the front ends on this CPU beside NumPy and PyTorch.
 
 python -m experiments.benchmarks.frontends --output frontends.json
 
-First the spectrograms are compared. Then each program has a process of its own; they
-take turns, and the table shows medians. Without PyTorch (`pip install -e '.[bench]'`)
-its rows are left out.
+The spectrograms of all programs are compared first. Then each program runs in a process
+of its own, the programs take turns, and the table shows medians. Without PyTorch
+(`pip install -e '.[bench]'`) its rows are left out.
 """
 
 from __future__ import annotations
@@ -17,19 +17,29 @@ from absl import app, flags
 
 from experiments.benchmarks import side_by_side, usual_frontends
 from experiments.benchmarks.side_by_side import Contender, Timing, mebibytes, ratio
-from unmute_jax.audio.kaldi import KaldiFbank
-from unmute_jax.audio.mel import MelDecibels
+from unmute_jax.encoders import beats, logmel
+from unmute_jax.weights.dasheng import MEL
 
-BATCH = flags.DEFINE_integer("batch", 32, "Clips per call.", lower_bound=1)
-SECONDS = flags.DEFINE_float("seconds", 10.0, "Length of a clip.", lower_bound=0.1)
-REPEATS = flags.DEFINE_integer("repeats", 9, "Timed calls of each.", lower_bound=1)
-SMALL = flags.DEFINE_bool("small", False, "Two short clips: does the program run?")
-OUTPUT = flags.DEFINE_string("output", None, "JSON file of everything measured.")
+BATCH = flags.DEFINE_integer(
+    "batch", 32, "The number of clips per call.", lower_bound=1
+)
+SECONDS = flags.DEFINE_float(
+    "seconds", 10.0, "The length of a clip in seconds.", lower_bound=0.1
+)
+REPEATS = flags.DEFINE_integer(
+    "repeats", 9, "The number of timed calls of each program.", lower_bound=1
+)
+SMALL = flags.DEFINE_bool(
+    "small", False, "Use two short clips, to see that the program runs."
+)
+OUTPUT = flags.DEFINE_string(
+    "output", None, "A JSON file for everything that is measured."
+)
 
 FRONT_ENDS: dict[str, usual_frontends.Options] = {
-    "Kaldi, Hann window": KaldiFbank(window="hann"),
-    "Kaldi, Povey window": KaldiFbank(window="povey"),
-    "mel in decibels": MelDecibels(),
+    "Kaldi, Hann window": logmel.FBANK,
+    "Kaldi, Povey window": beats.FBANK,
+    "mel in decibels": MEL,
 }
 OURS = "unmute_jax"
 MAKERS = {
@@ -38,12 +48,12 @@ MAKERS = {
     "NumPy in float32": "in_numpy_float32",
     "PyTorch": "in_torch",
 }
-# Of a logarithm of energies that float32 transforms have rounded.
+# The largest difference in log energy that float32 transforms cause.
 TOLERANCE = 2e-2
 
 
 def main(_: list[str]) -> None:
-    """Compares, measures, prints, writes."""
+    """Compares and measures the programs, prints the table and writes the file."""
     clips, samples = (2, 8000) if SMALL.value else (BATCH.value, sample_count())
     makers = dict(MAKERS)
     if not side_by_side.has_torch():
@@ -58,21 +68,21 @@ def main(_: list[str]) -> None:
 
 
 def sample_count() -> int:
-    """Of a clip."""
+    """The number of samples of a clip."""
     return round(SECONDS.value * 16_000)
 
 
 def draw(clips: int, samples: int) -> np.ndarray:
-    """Noise that changes its level, so that bands are not all alike."""
+    """Noise with a rising level, so that frames differ, `[clips, samples]`."""
     noise = np.random.default_rng(0).standard_normal((clips, samples), np.float32)
     return noise * np.linspace(0.001, 0.5, samples, dtype=np.float32)
 
 
 def compare(makers: dict[str, str]) -> None:
-    """Makes sure that all compute the same.
+    """Checks that all programs compute the same spectrograms.
 
     Raises:
-        RuntimeError: One of them is far off.
+        RuntimeError: A program differs from ours by more than `TOLERANCE`.
     """
     waveform = draw(2, 16_000)
     for what, options in FRONT_ENDS.items():
@@ -87,7 +97,7 @@ def compare(makers: dict[str, str]) -> None:
 
 
 def contenders(makers: dict[str, str], clips: int, samples: int) -> Iterator[Contender]:
-    """In the order of the table."""
+    """Yields the programs in the order of the table."""
     for what in FRONT_ENDS:
         for name, maker in makers.items():
             make = functools.partial(prepare, what, maker, clips, samples)
@@ -95,13 +105,13 @@ def contenders(makers: dict[str, str], clips: int, samples: int) -> Iterator[Con
 
 
 def prepare(what: str, maker: str, clips: int, samples: int) -> Callable[[], object]:
-    """A function that makes the spectrograms of random clips."""
+    """Returns a function that computes the spectrograms of random clips."""
     run = getattr(usual_frontends, maker)(FRONT_ENDS[what])
     return functools.partial(run, draw(clips, samples))
 
 
 def report(timings: list[Timing], samples: int) -> str:
-    """The table: clips per second, and how many times as fast ours is."""
+    """The table as Markdown: clips per second, and the ratio of ours to each."""
     rows = [
         [
             t.name,

@@ -1,4 +1,4 @@
-"""What devices tell each other in a compiled program, read from its text."""
+"""Counts the bytes that devices exchange in a compiled program, from its text."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ COLLECTIVES = (
     "collective-permute",
     "collective-broadcast",
 )
-# %name = type opcode(operands), attributes; types may hold parentheses as well
+# The form is: %name = type opcode(operands), attributes. Types may have parentheses.
 _INSTRUCTION = re.compile(r"\s*(?:ROOT )?%([\w.-]+) = (.+?) ([\w-]+)\((.*?)\)(, .*|$)")
 _OPERAND = re.compile(r"%([\w.-]+)")
 _ARRAY = re.compile(r"\b(pred|[a-z]+(\d+)\w*)\[([\d,]*)\]")
-# Groups of one device each, in either notation.
+# Groups of one device each, in either of the two notations.
 _ALONE = re.compile(r"replica_groups=(\{(\{\d+\},?)+\}|\[\d+,1\]<=)")
 
 
 def moved_bytes(program: str) -> int:
     """Bytes that each device puts into collective operations.
 
-    What a network carries depends on how it sums: a ring of d devices sends each byte
-    of an all-reduce 2 (d - 1) / d times. Operations among one device alone move
-    nothing; one inside a loop counts once.
+    The traffic in a network depends on the algorithm: a ring of d devices sends each
+    byte of an all-reduce 2 (d - 1) / d times. Operations within one device move
+    nothing, and an operation inside a loop counts once.
 
     Args:
-        program: Optimised HLO as text, `compiled.as_text()`.
+        program: The optimised HLO as text, as returned by `compiled.as_text()`.
     """
     found = [m.groups() for m in map(_INSTRUCTION.match, program.splitlines()) if m]
     sizes = {name: _bytes_of(kind) for name, kind, *_ in found}
     return sum(
         sizes[operand]
         for _, _, opcode, operands, attributes in found
-        # An asynchronous one is two instructions: the first has the operands.
+        # An asynchronous operation is two instructions, the first with the operands.
         if opcode.removesuffix("-start") in COLLECTIVES
         and not _ALONE.search(attributes)
         for operand in _OPERAND.findall(operands)
@@ -45,7 +45,7 @@ def moved_bytes(program: str) -> int:
 
 
 def _bytes_of(kind: str) -> int:
-    """Of an array's type, `f32[2,3]{1,0}`, or of a tuple of such."""
+    """The bytes of an array type such as `f32[2,3]{1,0}`, or of a tuple of types."""
     return sum(
         math.prod(int(n) for n in shape.split(",") if n) * int(bits or 8) // 8
         for _, bits, shape in _ARRAY.findall(kind)

@@ -1,13 +1,13 @@
-"""How fast clips are read, made ready, and turned into tokens.
+"""Times the steps from files to tokens: reading, preparing, encoding, storing.
 
 python -m experiments.benchmarks.pipeline
 python -m experiments.benchmarks.pipeline --dataset=esc_mix --encoders=logmel,eat
 
-Four things in turn, each over the first clips of a split: reading and decoding them one
-by one; the input pipeline (reading, resampling and batching by threads) for the first
-encoder; each encoder on waveforms that are there already; and the whole pass, to tokens
-on disk. Where the pass is nearly as fast as the slower of its parts, they overlap. The
-encoders are untrained.
+Four things are timed on the first clips of a split: reading and decoding the clips one
+by one; the input pipeline (reading, resampling and batching in threads) for the first
+encoder; each encoder on waveforms in memory; and the whole pass to tokens on disk. The
+parts overlap if the pass is nearly as fast as its slowest part. The encoders are
+untrained.
 """
 
 from __future__ import annotations
@@ -27,21 +27,37 @@ from unmute_jax.cli import program
 from unmute_jax.datasets import Dataset, load_dataset
 from unmute_jax.encoders import Encoder, load_encoder
 from unmute_jax.errors import InputError
-from unmute_jax.store.batches import input_lengths, waveform_batches
-from unmute_jax.store.embed import default_batch_size, embed
+from unmute_jax.store.batches import (
+    default_batch_size,
+    input_lengths,
+    waveform_batches,
+)
+from unmute_jax.store.embed import embed
 
-DATASET = flags.DEFINE_string("dataset", "esc10", "Name of a data set.")
-DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of the user's own copy.")
-ENCODERS = flags.DEFINE_list("encoders", ["logmel", "eat"], "Names of encoders.")
-CLIPS = flags.DEFINE_integer("clips", 64, "Clips to go over.", lower_bound=1)
-LENGTHS = flags.DEFINE_integer("lengths", 1, "Lengths of inputs.", lower_bound=1)
-BATCH = flags.DEFINE_integer("batch", None, "Clips per step; by device.", lower_bound=1)
-REPEATS = flags.DEFINE_integer("repeats", 2, "The fastest counts.", lower_bound=1)
-SMALL = flags.DEFINE_bool("small", False, "Tiny networks: does the program run?")
+DATASET = flags.DEFINE_string("dataset", "esc10", "The name of a data set.")
+DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "The folder of your own copy of the data set."
+)
+ENCODERS = flags.DEFINE_list(
+    "encoders", ["logmel", "eat"], "The encoders, separated by commas."
+)
+CLIPS = flags.DEFINE_integer("clips", 64, "The number of clips.", lower_bound=1)
+LENGTHS = flags.DEFINE_integer(
+    "lengths", 1, "The number of input lengths.", lower_bound=1
+)
+BATCH = flags.DEFINE_integer(
+    "batch", None, "Clips per step; by default it depends on the device.", lower_bound=1
+)
+REPEATS = flags.DEFINE_integer(
+    "repeats", 2, "The number of runs, of which the fastest counts.", lower_bound=1
+)
+SMALL = flags.DEFINE_bool(
+    "small", False, "Use tiny networks, to see that the program runs."
+)
 
 
 def main(rest: list[str]) -> None:
-    """Measures and prints the table."""
+    """Measures all steps and prints the table."""
     if rest:
         raise InputError(f"unexpected argument {rest[0]!r}")
     dataset, split = first_clips(CLIPS.value)
@@ -50,7 +66,7 @@ def main(rest: list[str]) -> None:
     rows: list[list[str]] = []
 
     def measure(name: str, what: str, work: Callable[[Dataset], object]) -> None:
-        # Libraries are loaded and networks compiled before it counts.
+        # The first call loads libraries and compiles networks.
         work(first_clips(2 * size)[0])
         seconds = min(timed(lambda: work(dataset)) for _ in range(REPEATS.value))
         print(f"{what} {name}: {clips / seconds:.3g} clips/s", flush=True)
@@ -97,7 +113,7 @@ def main(rest: list[str]) -> None:
 
 
 def first_clips(most: int) -> tuple[Dataset, str]:
-    """The data set as if its first split had `most` clips at most, and that split."""
+    """The data set with its first split cut to `most` clips, and that split's name."""
     dataset = load_dataset(DATASET.value, data_dir=DATA_DIR.value)
     split, count = next(iter(dataset.splits.items()))
     shorter = {**dataset.splits, split: min(count, most)}
@@ -105,7 +121,7 @@ def first_clips(most: int) -> tuple[Dataset, str]:
 
 
 def untrained(name: str) -> Encoder:
-    """An encoder with random weights where it has any."""
+    """An encoder with random weights."""
     if name == "logmel":
         encoder = load_encoder(name)
     elif SMALL.value:
@@ -118,7 +134,7 @@ def untrained(name: str) -> Encoder:
 
 
 def batches(encoder: Encoder, dataset: Dataset, split: str, size: int) -> Iterator:
-    """What the encoder is fed with."""
+    """Yields the batches that the encoder gets."""
     lengths = input_lengths(encoder, dataset.clip_seconds, LENGTHS.value)
     ready = waveform_batches(encoder, dataset, split, size, lengths=lengths)
     with contextlib.closing(iter(ready)) as found:
@@ -126,7 +142,7 @@ def batches(encoder: Encoder, dataset: Dataset, split: str, size: int) -> Iterat
 
 
 def timed(work: Callable[[], object]) -> float:
-    """Seconds of one call."""
+    """The seconds that one call takes."""
     start = time.monotonic()
     work()
     return time.monotonic() - start

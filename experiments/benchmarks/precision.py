@@ -1,12 +1,13 @@
-"""How much the tokens change when an encoder multiplies in bfloat16.
+"""Measures how much tokens change when an encoder multiplies in bfloat16.
 
 python -m experiments.benchmarks.precision
 python -m experiments.benchmarks.precision --encoders eat \
     --weights EAT-base_epoch30_pt.pt
 
-Real sounds of the embedded sample go through each encoder in float32 and in bfloat16.
-Printed are the root mean square of the difference over that of the tokens, the largest
-difference over the same, and the least cosine of a token with itself.
+Each encoder computes the tokens of real sounds from the embedded sample in float32 and
+in bfloat16. The table shows the root mean square of the difference and the largest
+difference, both relative to the root mean square of the tokens, and the smallest cosine
+between a token and its bfloat16 version.
 """
 
 from __future__ import annotations
@@ -23,19 +24,23 @@ from unmute_jax.errors import InputError
 ENCODERS = flags.DEFINE_list(
     "encoders",
     ["audiomae", "asit", "eat", "sslam", "beats", "dasheng"],
-    "Names of encoders, separated by commas.",
+    "The encoders, separated by commas.",
 )
-WEIGHTS = flags.DEFINE_string("weights", "untrained", "A file; else untrained weights.")
-CLIPS = flags.DEFINE_integer("clips", 4, "Mixtures of 10 s to compare.", lower_bound=1)
+WEIGHTS = flags.DEFINE_string(
+    "weights", "untrained", 'A file of weights, or "untrained".'
+)
+CLIPS = flags.DEFINE_integer(
+    "clips", 4, "The number of mixtures of 10 s to compare.", lower_bound=1
+)
 
 
 def main(rest: list[str]) -> None:
-    """Prints a line of a Markdown table for each encoder."""
+    """Prints one row of a Markdown table per encoder."""
     if rest:
         raise InputError(f"unexpected argument {rest[0]!r}")
     clips = load_dataset("esc_mix").source_of("test")
     waveform = np.stack([clips[i].waveform for i in range(CLIPS.value)])
-    print("| encoder | rms error | largest error | least cosine |")
+    print("| encoder | rms error | largest error | smallest cosine |")
     print("|---|---:|---:|---:|")
     with progress("encoders", len(ENCODERS.value), unit="encoders") as advance:
         for name in ENCODERS.value:
@@ -48,7 +53,7 @@ PRECISIONS = ("float32", "bfloat16")
 
 
 def tokens(name: str, precision: str, waveform: np.ndarray) -> np.ndarray:
-    """Tokens of all clips, one per row."""
+    """The tokens of all clips, `[N, D]` float64."""
     untrained = WEIGHTS.value == "untrained"
     encoder: Encoder = load_encoder(
         name,
@@ -61,7 +66,7 @@ def tokens(name: str, precision: str, waveform: np.ndarray) -> np.ndarray:
 
 
 def line(name: str, exact: np.ndarray, rounded: np.ndarray) -> str:
-    """A row of the table."""
+    """The row of an encoder as Markdown."""
     scale = np.sqrt(np.square(exact).mean())
     difference = rounded - exact
     norms = np.linalg.norm(exact, axis=1) * np.linalg.norm(rounded, axis=1)

@@ -1,12 +1,12 @@
-"""Time and memory of `predict` on long recordings, in processes of their own.
+"""Measures time and memory of `unmute predict` on long recordings.
 
 python -m experiments.benchmarks.predict --workdir RUN --probe protobin
 python -m experiments.benchmarks.predict --workdir RUN --minutes=6 --minutes=600
 
-Strings clips of the embedded ESC-10 sample together, in random order and at another
-sample rate than that of any encoder, and listens to the recording with the probe of
-RUN. Memory is the most that the process ever had resident. That it hardly grows with
-the minutes is the point.
+The program joins clips of the embedded ESC-10 sample in random order, at a sample rate
+that no encoder uses, and predicts the recording with the probe of RUN in a process of
+its own. Memory is the peak resident memory of that process. It should hardly grow with
+the length of the recording.
 """
 
 from __future__ import annotations
@@ -29,14 +29,18 @@ from unmute_jax.console import progress
 from unmute_jax.datasets import load_dataset
 from unmute_jax.errors import InputError
 
-MINUTES = flags.DEFINE_multi_integer("minutes", [6, 60], "Lengths to try.")
-RATE = flags.DEFINE_integer("rate", 44_100, "Sample rate of the recording, in Hz.")
+MINUTES = flags.DEFINE_multi_integer(
+    "minutes",
+    [6, 60],
+    "A length of the recording in minutes. It may be given several times.",
+)
+RATE = flags.DEFINE_integer("rate", 44_100, "The sample rate of the recording in Hz.")
 
 
 def main(rest: list[str]) -> None:
-    """Makes the recordings and prints one line for each."""
+    """Makes the recordings and prints one line for each of them."""
     if not program.WORKDIR.value or rest:
-        raise InputError("say which run, and nothing else: --workdir RUN")
+        raise InputError("give the run with --workdir RUN, and no other argument")
     probe = PROBE.value
     for minutes in MINUTES.value:
         with tempfile.TemporaryDirectory() as folder:
@@ -49,16 +53,16 @@ def main(rest: list[str]) -> None:
             )  # fmt: skip
         print(
             f"{minutes} minutes at {RATE.value} Hz: {seconds:.1f} s, "
-            f"{60 * minutes / seconds:.0f} times as fast as it sounds, "
+            f"{60 * minutes / seconds:.0f} times as fast as real time, "
             f"{peak / 2**20:.0f} MiB at most",
             flush=True,
         )
 
 
 def make_recording(path: pathlib.Path, minutes: int, rate: int) -> None:
-    """Writes clips of ESC-10 one after the other, in an order that is always the same.
+    """Writes clips of ESC-10 one after the other, in a fixed random order.
 
-    Held in memory is one clip.
+    Only one clip is in memory at a time.
     """
     dataset = load_dataset("esc10")
     clips = dataset.source_of(max(dataset.splits, key=lambda s: dataset.splits[s]))
@@ -77,16 +81,16 @@ def make_recording(path: pathlib.Path, minutes: int, rate: int) -> None:
 
 
 def measure(*command: str) -> tuple[float, int]:
-    """Seconds that a command takes, and bytes of memory it has at most."""
+    """The seconds that a command takes, and its peak memory in bytes."""
     start = time.monotonic()
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-        # The usage of this one child. Linux counts what the parent held when it made
-        # the child, too; that is less than what the child will need.
+        # wait4 returns the usage of this child alone. Linux includes what the parent
+        # held when it started the child, which is less than the child needs.
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise InputError(f"{' '.join(command)} failed")
-    # Linux counts KiB here, macOS bytes.
+    # The unit is KiB on Linux and bytes on macOS.
     unit = 1 if sys.platform == "darwin" else 1024
     return time.monotonic() - start, usage.ru_maxrss * unit
 

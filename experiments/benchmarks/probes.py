@@ -1,18 +1,19 @@
-"""Times training steps of probes beside the same in PyTorch, on this machine.
+"""Times training steps of probes beside the same steps in PyTorch.
 
 python -m experiments.benchmarks.probes --output probes.json
 
-Ours is the step that training takes: forward, backward, asymmetric loss, AdamW, with
-float32 tokens and with bfloat16 ones, as they are kept by default. PyTorch's is the
-same, as one usually writes it, on float32 tokens; "unit" is PyTorch on tokens that were
-normalised beforehand, "GEMM" the bare float32 product of all tokens and prototypes.
-The contestants of a row take turns in one process: times are medians in ms, "x" the
-median of the ratios within a turn. "MB" is what a step takes beside its inputs and
-state: as XLA plans it; of PyTorch, by how much a process of its own grows. A busy
-machine changes all of it: use one that does nothing else.
+Our step is the one of training: forward and backward pass, asymmetric loss and AdamW,
+on float32 tokens and on bfloat16 tokens, as they are stored by default. PyTorch's step
+does the same in the usual way on float32 tokens. "unit" is PyTorch on tokens that were
+normalised beforehand, and "GEMM" is the bare float32 product of all tokens and
+prototypes. The contestants of a row take turns in one process. Times are medians in ms,
+and "x" is the median of the ratios within a turn. "MB" is the memory that a step needs
+beside its inputs and state: what XLA plans, and for PyTorch the growth of a separate
+process. Run the benchmark on a machine that does nothing else.
 
-Tables: "protobin" (of each of --sizes), "others" (each of --probes), "trials" (many at
-once against one after the other). PyTorch is optional: pip install -e '.[bench]'.
+The tables are "protobin" (each of --sizes), "others" (each of --probes) and "trials"
+(many trials at once against one after the other). PyTorch is optional:
+pip install -e '.[bench]'.
 """
 
 from __future__ import annotations
@@ -42,25 +43,38 @@ from unmute_jax.io import write_atomically
 from unmute_jax.probes import make_probe
 from unmute_jax.tokens import Tokens, inverse_norms, summarise
 from unmute_jax.training import losses
-from unmute_jax.training.batches import Batch, pack, unpack
-from unmute_jax.training.step import Trial, init_state, make_step
+from unmute_jax.training.data import Batch, pack, unpack
+from unmute_jax.training.sharding import Sharding
+from unmute_jax.training.step import Trial, init_state, make_train_steps
 
 COMPARED = ("mhca", "ep", "simpool", "abmilp")
 
-TABLES = flags.DEFINE_list("tables", "protobin,others,trials", "Which ones.")
+TABLES = flags.DEFINE_list("tables", "protobin,others,trials", "The tables to make.")
 SIZES = flags.DEFINE_list(
-    "sizes", "10x20,50x20,527x10", "Of protobin: classes x prototypes per class."
+    "sizes",
+    "10x20,50x20,527x10",
+    "The sizes of protobin: classes x prototypes per class.",
 )
-PROBES = flags.DEFINE_list("probes", ",".join(COMPARED), "Of the other two tables.")
-CLASSES = flags.DEFINE_integer("classes", 50, "Of the other two tables.")
-TRIALS = flags.DEFINE_integer("trials", 8, "How many at once.")
-SHAPE = flags.DEFINE_string("shape", "128x64x8x768", "Clips x time x bands x features.")
-REPEATS = flags.DEFINE_integer("repeats", 7, "Turns that are measured.")
-SMALL = flags.DEFINE_bool("small", False, "Tiny sizes, only to see that it runs.")
-OUTPUT = flags.DEFINE_string("output", None, "A JSON file for all that was measured.")
+PROBES = flags.DEFINE_list(
+    "probes", ",".join(COMPARED), "The probes of the other two tables."
+)
+CLASSES = flags.DEFINE_integer("classes", 50, "The classes of the other two tables.")
+TRIALS = flags.DEFINE_integer(
+    "trials", 8, "The number of trials that are trained at once."
+)
+SHAPE = flags.DEFINE_string(
+    "shape", "128x64x8x768", "Clips x time steps x frequency patches x features."
+)
+REPEATS = flags.DEFINE_integer("repeats", 7, "The number of turns that are measured.")
+SMALL = flags.DEFINE_bool(
+    "small", False, "Use tiny sizes, to see that the program runs."
+)
+OUTPUT = flags.DEFINE_string(
+    "output", None, "A JSON file for everything that is measured."
+)
 
 RATE, DECAY = 1e-3, 1e-4
-# The cosine does not fall in a few steps of so many: PyTorch's rate is constant.
+# With so many steps the cosine schedule stays constant, as PyTorch's rate does.
 STEPS = 10**9
 
 Row = dict[str, Any]
@@ -68,21 +82,21 @@ Row = dict[str, Any]
 
 @dataclass
 class Data:
-    """Random clips, the same for all contestants: `[B, T, F, D]` and `[B, C]`."""
+    """Random clips that all contestants share: `[B, T, F, D]` and `[B, C]`."""
 
     patches: np.ndarray
     targets: np.ndarray
 
     @classmethod
     def draw(cls, shape: tuple[int, ...], classes: int) -> Data:
-        """Normal numbers, and one class in ten."""
+        """Draws normally distributed tokens, and each class with probability 0.1."""
         rng = np.random.default_rng(0)
         patches = rng.standard_normal(shape, np.float32)
         targets = rng.random((shape[0], classes)) < 0.1
         return cls(patches, targets.astype(np.float32))
 
     def batch(self, dtype: Any, input_kind: str) -> Batch:
-        """As training hands it to the step."""
+        """The batch that training passes to the step."""
         patches = jnp.asarray(self.patches)
         b, t, _, _ = patches.shape
         tokens = Tokens(
@@ -97,7 +111,7 @@ class Data:
 
 
 class Ours:
-    """Training steps of a stack of trials on one batch, over and over."""
+    """Repeats the training step of a stack of trials on one batch."""
 
     def __init__(
         self,
@@ -117,32 +131,32 @@ class Ours:
         state = init_state(probe, example, stack, settings)
         self.state = distributed.replicate(state, mesh)
         self.first = jax.device_get(jax.tree.map(lambda x: x[0], state.params))
-        step: Any = make_step(
-            probe, losses.make_loss("asymmetric"), STEPS, settings, mesh
-        )
+        loss = losses.make_loss("asymmetric")
+        steps = make_train_steps(probe, loss, STEPS, settings, Sharding(mesh))
+        step: Any = jax.jit(steps, donate_argnums=0)
         self.compiled = step.lower(self.state, self.batch).compile()
         plan: Any = self.compiled.memory_analysis()
         self.megabytes = plan.temp_size_in_bytes / 1e6
 
     def __call__(self) -> float:
-        """One step; the mean loss of the first trial before it."""
+        """Takes a step and returns the mean loss of the first trial before it."""
         before = float(self.state.loss_sum[0])
         self.state = jax.block_until_ready(self.compiled(self.state, self.batch))
         return (float(self.state.loss_sum[0]) - before) / len(self.batch.targets)
 
     def named_params(self) -> dict[str, np.ndarray]:
-        """The first values, as "classifier/kernel"."""
+        """The first trial's initial parameters by name, such as "classifier/kernel"."""
         leaves = jax.tree.leaves_with_path(self.first)
         name = jax.tree_util.keystr
         return {name(k, simple=True, separator="/"): np.asarray(v) for k, v in leaves}
 
 
 class Theirs:
-    """The same in PyTorch; of fewer clips, where memory does not hold all of them."""
+    """The same step in PyTorch, on fewer clips where memory is short."""
 
     def __init__(self, torch: Any, name: str, data: Data, ours: Ours, columns: int):
         b, t, f, d = data.patches.shape
-        # Scores, their gradient, and tokens: three tensors of each are alive at most.
+        # At most three tensors each of the size of scores and of tokens are alive.
         need = 3 * 4 * b * t * f * (columns + d)
         self.clips = max(1, min(b, int(b * 0.5 * distributed.host_memory() / need)))
         self.share = self.clips / b
@@ -162,11 +176,11 @@ class Theirs:
         }
 
     def __call__(self) -> float:
-        """One step; the loss before it."""
+        """Takes a step and returns the loss before it."""
         return self.step()
 
     def megabytes(self) -> float:
-        """Of all clips: measured in another process, with the clips that fit."""
+        """The memory for all clips, scaled from those that fit into a new process."""
         command = ["-m", "experiments.benchmarks.torch_probes", json.dumps(self.order)]
         done = subprocess.run(
             [sys.executable, *command], check=True, capture_output=True, text=True
@@ -175,7 +189,7 @@ class Theirs:
 
 
 def main(arguments: list[str]) -> None:
-    """Measures row by row; each is printed and kept as soon as it is there."""
+    """Measures row by row, and prints and saves each row at once."""
     if arguments:
         raise InputError(f"unexpected argument {arguments[0]!r}")
     for name in PROBES.value:
@@ -199,7 +213,7 @@ def main(arguments: list[str]) -> None:
 
 
 def protobin_rows(shape: tuple[int, ...], torch: Any) -> Iterator[Row]:
-    """Each of the sizes: the step, and the bare product that it is made of."""
+    """Yields a row per size: the step, and the bare product in it."""
     for c, j in _sizes():
         data, p = Data.draw(shape, c), c * j
         ours = {
@@ -231,7 +245,7 @@ def protobin_rows(shape: tuple[int, ...], torch: Any) -> Iterator[Row]:
 
 
 def other_rows(shape: tuple[int, ...], torch: Any) -> Iterator[Row]:
-    """Probes that pool by attention."""
+    """Yields a row per probe that pools by attention."""
     for name in PROBES.value:
         data = Data.draw(shape, CLASSES.value)
         ours = {
@@ -256,7 +270,7 @@ def other_rows(shape: tuple[int, ...], torch: Any) -> Iterator[Row]:
 
 
 def trial_rows(shape: tuple[int, ...], torch: Any) -> Iterator[Row]:
-    """Many trials in one step against as many steps of one, on bfloat16 tokens."""
+    """Yields a row per probe: many trials in one step, and as many single steps."""
     del torch
     count = TRIALS.value
     for name in ("linear", "protobin", *PROBES.value):
@@ -282,7 +296,7 @@ def trial_rows(shape: tuple[int, ...], torch: Any) -> Iterator[Row]:
 def _take_turns(
     label: str, contestants: dict[str, Callable[[], Any]]
 ) -> dict[str, np.ndarray]:
-    """Milliseconds of each in each turn; a first turn warms up."""
+    """Milliseconds of each contestant in each turn, after a turn that warms up."""
     turns = _repeats()
     ms = {name: np.zeros(turns) for name in contestants}
     with progress(label, turns + 1, unit="turns") as advance:
@@ -307,9 +321,9 @@ def _against(ms: dict[str, np.ndarray]) -> Row:
 
 
 def _agreement(ours: Ours, theirs: Theirs | None) -> float | None:
-    """The largest relative difference of the losses of the first steps.
+    """The largest relative difference between the losses of the first three steps.
 
-    The second loss has seen a backward pass and AdamW.
+    From the second step on, the losses also test the backward pass and AdamW.
     """
     if theirs is None or theirs.share < 1:
         return None
@@ -318,7 +332,7 @@ def _agreement(ours: Ours, theirs: Theirs | None) -> float | None:
 
 
 def _gemm(ours: Ours, p: int) -> Callable[[], Any]:
-    """All scores `[P, B * N]` in float32, as XLA computes them."""
+    """XLA's product for all scores `[P, B * N]`, accumulated in float32."""
     tokens: Any = unpack(ours.batch.packed)
     rows = tokens.patches.reshape(-1, tokens.patches.shape[-1])
     bank = jnp.ones((p, rows.shape[1]), rows.dtype)
@@ -331,7 +345,7 @@ def _gemm(ours: Ours, p: int) -> Callable[[], Any]:
 
 
 def _torch_gemm(torch: Any, data: Data, p: int) -> Callable[[], Any]:
-    """The same in PyTorch."""
+    """PyTorch's product for all scores."""
     d = data.patches.shape[-1]
     rows = torch.from_numpy(data.patches).reshape(-1, d)
     bank, scores = torch.ones(p, d), torch.empty(len(rows), p)
@@ -339,11 +353,11 @@ def _torch_gemm(torch: Any, data: Data, p: int) -> Callable[[], Any]:
 
 
 def _torch() -> Any:
-    """PyTorch, or None and a line that says how to get it."""
+    """The module torch, or None with a message if it is not installed."""
     try:
         return importlib.import_module("torch")
     except ModuleNotFoundError:
-        print("without PyTorch: pip install -e '.[bench]'", file=sys.stderr)
+        print("PyTorch is not installed: pip install -e '.[bench]'", file=sys.stderr)
         return None
 
 
@@ -372,10 +386,10 @@ def _sizes() -> list[tuple[int, ...]]:
 
 
 def _numbers(flag: str, text: str, count: int) -> tuple[int, ...]:
-    """The numbers of a text like 10x20.
+    """Parses a text such as 10x20.
 
     Raises:
-        InputError: There are not `count` of them, or one is not positive.
+        InputError: The text does not have `count` positive numbers.
     """
     parts = text.split("x")
     if len(parts) != count or not all(p.isdecimal() and int(p) for p in parts):
@@ -385,7 +399,7 @@ def _numbers(flag: str, text: str, count: int) -> tuple[int, ...]:
 
 
 def _print_last(rows: list[Row]) -> None:
-    """The last row as Markdown; before the first, the header."""
+    """Prints the last row as Markdown, after the header if it is the first."""
     if len(rows) == 1:
         print("\n| " + " | ".join(rows[0]) + " |")
         print("|" + " --- |" * len(rows[0]))

@@ -1,20 +1,22 @@
-"""Shows how training probes scale with devices and processes: on paper, and measured.
+"""Shows how training scales with devices and processes, counted and measured.
 
 python -m experiments.benchmarks.scaling --output scaling.json
 python -m experiments.benchmarks.scaling --probes=mhca --layouts=1x1,4x1 --streamed
 
-A layout is DEVICESxPROCESSES, devices per process; all of them are virtual ones, on the
-cores of this machine. Every layout does the same work, a step of a stack of trials:
-"trials" shares out the trials, as searches do, "batch" the clips of each batch, as
-final trainings do. `linear` averages the tokens here: it is nothing but reading them.
+A layout is DEVICESxPROCESSES, with the number of devices per process. All devices are
+virtual and share the cores of this machine. Every layout does the same work, a step of
+a stack of trials. "trials" splits the trials over the devices, as searches do, and
+"batch" splits the clips of each batch, as final runs do. `linear` averages the tokens
+in every step here, so that it only reads memory.
 
-On paper, per step and device: millions of multiply-adds; MB of the tokens that it reads
-and of the state that it reads and writes; MB that it puts into sums over all devices,
-counted in the compiled program. Measured: ms per step, medians of epochs in which the
-layouts take turns, and how many times that of the first layout it is, the median of the
-ratios within a turn. More devices than cores cannot be faster: what is above 1 is what
-dividing the work costs here. Where every device is a chip, the columns on paper tell.
-After an epoch, which is not measured, logits of validation clips are gathered.
+The counted columns are per step and device: millions of multiply-adds, MB of tokens
+that the device reads, MB of state that it reads and writes, and MB that it contributes
+to sums over all devices in the compiled program. The measured columns are ms per step
+(medians of epochs in which the layouts take turns) and the ratio to the first layout
+(the median of the ratios within a turn). More devices than cores cannot be faster: a
+ratio above 1 is the cost of dividing the work. Where every device is a chip, the
+counted columns tell. After an epoch, outside the measurement, the logits of validation
+clips are gathered.
 """
 
 from __future__ import annotations
@@ -44,30 +46,45 @@ from unmute_jax.io import write_atomically
 from unmute_jax.probes import list_probes, make_probe
 
 MODES = ("trials", "batch")
-# (T, F, D) of a clip, and batches of an epoch.
+# The tokens of a clip as (T, F, D), and the number of batches per epoch.
 SIZE = ((32, 4, 768), 4)
 SMALL_SIZE = ((4, 2, 24), 2)
 
-PROBES = flags.DEFINE_list("probes", "protobin,mhca,linear", "That read tokens.")
-LAYOUTS = flags.DEFINE_list("layouts", "1x1,2x1,4x1,8x1,2x2,1x4", "Which ones.")
+PROBES = flags.DEFINE_list(
+    "probes", "protobin,mhca,linear", "The probes, which must read tokens."
+)
+LAYOUTS = flags.DEFINE_list(
+    "layouts", "1x1,2x1,4x1,8x1,2x2,1x4", "The layouts to measure."
+)
 TRIALS = flags.DEFINE_integer(
-    "trials", 8, "In the stack, on all devices together.", lower_bound=1
+    "trials", 8, "The number of trials on all devices together.", lower_bound=1
 )
 BATCH_SIZE = flags.DEFINE_integer(
-    "batch_size", 32, "On all devices together.", lower_bound=1
+    "batch_size",
+    32,
+    "The number of clips per batch on all devices together.",
+    lower_bound=1,
 )
 STREAMED = flags.DEFINE_bool(
-    "streamed", False, "Batches come from the store; else all clips are on all devices."
+    "streamed",
+    False,
+    "Read batches from the store. By default all clips are on all devices.",
 )
-REPEATS = flags.DEFINE_integer("repeats", 5, "Epochs that are measured.", lower_bound=1)
-SMALL = flags.DEFINE_bool("small", False, "Tiny sizes, only to see that it runs.")
-OUTPUT = flags.DEFINE_string("output", None, "A JSON file for all that was measured.")
+REPEATS = flags.DEFINE_integer(
+    "repeats", 5, "The number of epochs that are measured.", lower_bound=1
+)
+SMALL = flags.DEFINE_bool(
+    "small", False, "Use tiny sizes, to see that the program runs."
+)
+OUTPUT = flags.DEFINE_string(
+    "output", None, "A JSON file for everything that is measured."
+)
 
 Row = dict[str, Any]
 
 
 class Layout(NamedTuple):
-    """How many devices each of how many processes has."""
+    """Devices per process, and processes."""
 
     devices: int
     processes: int
@@ -77,7 +94,7 @@ class Layout(NamedTuple):
 
 
 def main(arguments: list[str]) -> None:
-    """Measures each probe in both modes; what is there is printed and kept at once."""
+    """Measures each probe in both modes, and prints and saves each result at once."""
     if arguments:
         raise InputError(f"unexpected argument {arguments[0]!r}")
     known = [name for name in list_probes() if _reads_tokens(name)]
@@ -85,7 +102,7 @@ def main(arguments: list[str]) -> None:
         if name not in known:
             raise unknown_name("probe that reads tokens", name, known)
     layouts = [_layout(text) for text in LAYOUTS.value]
-    os.environ["JAX_PLATFORMS"] = "cpu"  # the processes inherit it
+    os.environ["JAX_PLATFORMS"] = "cpu"  # The processes inherit the variable.
     grid, batches = SMALL_SIZE if SMALL.value else SIZE
     clips = batches * BATCH_SIZE.value
     record: Row = {
@@ -122,10 +139,10 @@ def _reads_tokens(probe: str) -> bool:
 
 
 def _layout(text: str) -> Layout:
-    """The layout of a text like 2x1.
+    """Parses a layout such as 2x1.
 
     Raises:
-        InputError: It is none, or its devices cannot have equally much to do.
+        InputError: The text is not a layout, or the work cannot be divided evenly.
     """
     found = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
     if found is None:
@@ -141,7 +158,7 @@ def _layout(text: str) -> Layout:
 
 
 class Pod:
-    """The processes of a layout, as this one sees them."""
+    """Controls the processes of a layout."""
 
     def __init__(self, layout: Layout, work: Work):
         self.layout, count = layout, layout.processes
@@ -149,7 +166,7 @@ class Pod:
         self._pipes, self._processes = [], []
         for index in range(count):
             mine, theirs = context.Pipe()
-            # With a count of one there is nobody to meet.
+            # A single process does not wait for others.
             spec = f"localhost:{port},{count},{index}"
             process = context.Process(
                 target=serve, args=(theirs, work, spec, layout.devices), daemon=True
@@ -160,10 +177,10 @@ class Pod:
             self._processes.append(process)
 
     def ask(self, order: tuple[str, str] | None) -> list[Any]:
-        """What each process answers to an order of `scaling_process.serve`.
+        """Sends a request of `scaling_process.serve` and returns every answer.
 
         Raises:
-            RuntimeError: One failed; its own message is on the error stream.
+            RuntimeError: A process failed. Its own message is on the error stream.
         """
         try:
             for pipe in self._pipes:
@@ -189,7 +206,7 @@ def _free_port() -> int:
 
 
 def _measured(pods: Sequence[Pod]) -> Iterator[list[Row]]:
-    """The rows of all layouts, for one probe and mode after the other."""
+    """Yields the rows of all layouts for each probe and mode."""
     orders = [(name, mode) for name in PROBES.value for mode in MODES]
     calls = len(orders) * len(pods) * (REPEATS.value + 2)
     with progress("scaling", calls, unit="calls") as advance:
@@ -201,7 +218,7 @@ def _measured(pods: Sequence[Pod]) -> Iterator[list[Row]]:
                 advance(1)
             for turn in range(-1, REPEATS.value):
                 for pod, row in zip(pods, rows, strict=True):
-                    # Those that have nothing to tell each other end apart.
+                    # Processes that exchange nothing end at different times.
                     slowest = max(pod.ask(None))
                     if turn >= 0:
                         row["seconds"].append(slowest)
@@ -232,7 +249,7 @@ def _table(rows: Sequence[Row], first: Layout) -> str:
 
     header = [
         "probe",
-        "shared out",
+        "split",
         "devices x processes",
         "trials x clips each",
         "M multiply-adds each",

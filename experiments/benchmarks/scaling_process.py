@@ -1,4 +1,4 @@
-"""One process of `benchmark_scaling`: trains whenever it is told to."""
+"""One process of the scaling benchmark, which trains on request."""
 
 from __future__ import annotations
 
@@ -20,29 +20,21 @@ from unmute_jax import distributed
 from unmute_jax.config import Optimizer
 from unmute_jax.distributed import launch
 from unmute_jax.io import cache_dir
-from unmute_jax.ops.flops import multiply_adds
+from unmute_jax.ops.flops import count_multiply_adds
 from unmute_jax.probes import make_probe
 from unmute_jax.store.reader import TokenStore
 from unmute_jax.training import losses
-from unmute_jax.training.batches import (
-    ProbeData,
-    batches,
-    pack,
-    step_blocks,
-    steps_per_epoch,
-    training_rows,
-    unpack,
-)
+from unmute_jax.training.batches import StepBlock, steps_per_epoch, training_inputs
+from unmute_jax.training.data import Batch, ProbeData, pack, unpack
+from unmute_jax.training.sharding import Sharding
 from unmute_jax.training.step import (
     Trial,
     count_parameters,
     init_state,
-    make_run,
-    make_step,
-    place_state,
+    make_train_steps,
 )
 
-# The cosine does not fall in a few steps of so many.
+# With so many steps the cosine schedule stays constant.
 SCHEDULE = 10**9
 
 
@@ -52,10 +44,10 @@ class Work:
 
     Attributes:
         store: The folder of the tokens.
-        trials: In one stack.
-        batch_size: Clips of a step.
-        streamed: Whether each batch comes from the store; otherwise all clips are on
-            every device, where they have room there.
+        trials: Number of trials in the stack.
+        batch_size: Number of clips per step.
+        streamed: Whether each batch is read from the store. Otherwise all clips are on
+            every device, if they fit there.
     """
 
     store: str
@@ -65,25 +57,25 @@ class Work:
 
 
 def serve(pipe: Connection, work: Work, spec: str, devices: int) -> None:
-    """Answers orders until there are no more.
+    """Answers requests until the pipe is closed.
 
-    (probe, mode) prepares a training and is answered by its `facts`; None runs an
-    epoch of it and is answered by the seconds that a step took.
+    The request (probe, mode) prepares a training and is answered with its `facts`. The
+    request None runs an epoch and is answered with the seconds that a step took.
 
     Args:
-        pipe: To whoever gives orders.
+        pipe: The connection to the controlling process.
         work: The size of the trainings.
-        spec: Of the other processes, as `processes.joined` takes it.
-        devices: Of this process, virtual ones.
+        spec: The address of the processes, as for `launch.joined`.
+        devices: Number of virtual devices of this process.
     """
-    # Gloo tells at length of its connections, in the midst of the table.
+    # Gloo reports its connections on the standard output, where the table is.
     os.dup2(2, 1)
     jax.config.update("jax_num_cpu_devices", devices)
     jax.config.update("jax_compilation_cache_dir", str(cache_dir("compiled")))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     with launch.joined(spec):
         mesh = distributed.make_mesh()
-        # Until nobody asks any more.
+        # The controlling process closes the pipe at the end.
         with contextlib.suppress(EOFError, KeyboardInterrupt):
             order = pipe.recv()
             while True:
@@ -93,7 +85,7 @@ def serve(pipe: Connection, work: Work, spec: str, devices: int) -> None:
 def _train(
     order: tuple[str, str], pipe: Connection, work: Work, mesh: Mesh
 ) -> tuple[str, str]:
-    """One training, from its order to the next, when its memory is free again."""
+    """Serves one training until the next is requested, which frees its memory."""
     training = Training(*order, work, mesh)
     pipe.send(training.facts())
     while (told := pipe.recv()) is None:
@@ -102,22 +94,23 @@ def _train(
 
 
 class Training:
-    """A stack of trials, trained as `training.loop` does it.
+    """Trains a stack of trials as `training.loop` does.
 
     Args:
-        name: Of the probe. All of them read tokens here, `linear` as well: it averages
-            them, and is nothing but memory traffic.
-        mode: "trials", devices share out the trials; "batch", the clips of each batch.
-        work: Its size.
+        name: The probe's name. `linear` averages tokens here, so that it only reads
+            memory.
+        mode: "trials" to split the trials over the devices, "batch" to split the clips.
+        work: The size of the training.
         mesh: The devices.
     """
 
     def __init__(self, name: str, mode: str, work: Work, mesh: Mesh):
-        self.work, self.mesh, self.shard_trials = work, mesh, mode == "trials"
+        self.work = work
+        self.sharding = Sharding(mesh, "trials" if mode == "trials" else "clips")
         store, settings = TokenStore.open(work.store), Optimizer()
         options = {"input": "mean"} if name == "linear" else {}
         probe = make_probe(name, num_classes=len(store.classes), **options)
-        self.clips = ProbeData([store], "tokens", hold=not work.streamed)
+        self.clips = ProbeData([store], "tokens", cache=not work.streamed)
         self.steps = steps_per_epoch(len(self.clips), work.batch_size)
         self.held = self.clips.on_devices(mesh)
         stack = tuple(
@@ -127,26 +120,25 @@ class Training:
         one = unpack(self.clips.read(np.arange(1)))
         example = jax.tree.map(jnp.asarray, one)
         state = init_state(probe, example, stack, settings)
-        self.state = place_state(state, mesh, shard_trials=self.shard_trials)
-        make = make_step if self.held is None else make_run
+        self.state = self.sharding.place_state(state)
         loss = losses.make_loss("asymmetric")
-        self.program: Any = make(
-            probe, loss, SCHEDULE, settings, mesh, shard_trials=self.shard_trials
-        )
-        self.first = next(self._arguments())
-        self.compiled = self.program.lower(self.state, *self.first).compile()
+        self.program = make_train_steps(probe, loss, SCHEDULE, settings, self.sharding)
+        self.first = next(self._inputs())
+        program: Any = jax.jit(self.program, donate_argnums=0)
+        self.compiled = program.lower(self.state, self.first).compile()
 
     def facts(self) -> dict[str, int]:
-        """On paper: what a step is to each device.
+        """Counts what a step costs each device.
 
-        Token bytes are those of the clips that it reads: from its own memory where
-        `held_bytes` are there, and otherwise sent to it.
+        Token bytes are those of the clips that the device reads, from its own memory
+        if `held_bytes` is not zero, and otherwise from the host.
         """
-        rows = self.work.batch_size // (1 if self.shard_trials else self.mesh.size)
+        devices = 1 if self.sharding.splits_trials else self.sharding.mesh.size
+        rows = self.work.batch_size // devices
         one = jax.tree.leaves(pack(self.clips.read(np.arange(1))))
         return {
             "parameters": count_parameters(self.state.params),
-            "multiply_adds": multiply_adds(self.program, self.state, *self.first),
+            "multiply_adds": count_multiply_adds(self.program, self.state, self.first),
             "token_bytes": rows * sum(x.nbytes for x in one),
             "state_bytes": _on_one_device(self.state),
             "held_bytes": _on_one_device(self.held),
@@ -154,31 +146,20 @@ class Training:
         }
 
     def epoch(self) -> float:
-        """Seconds per step."""
+        """Runs an epoch and returns the seconds per step."""
         started = time.perf_counter()
-        for arguments in self._arguments():
+        for inputs in self._inputs():
             # Virtual devices can hang when many steps are in flight.
-            self.state = jax.block_until_ready(self.compiled(self.state, *arguments))
+            self.state = jax.block_until_ready(self.compiled(self.state, inputs))
         return (time.perf_counter() - started) / self.steps
 
-    def _arguments(self) -> Iterator[tuple[Any, ...]]:
-        """What each call of the program in an epoch takes besides the state."""
-        n, size = len(self.clips), self.work.batch_size
-        if self.held is None:
-            rows = training_rows(n, size, 0, 0, self.steps)
-            stream = batches(
-                self.clips, rows, size, self.mesh, shard_trials=self.shard_trials
-            )
-            for batch in stream:
-                yield (batch,)
-            return
-        parts = step_blocks(
-            n, size, 0, 0, self.steps, self.mesh, shard_trials=self.shard_trials
-        )
-        for _, part in parts:
-            yield (self.held, *part)
+    def _inputs(self) -> Iterator[Batch | StepBlock]:
+        """The inputs of all steps of an epoch."""
+        size, sharding = self.work.batch_size, self.sharding
+        for _, inputs in training_inputs(self.clips, size, 0, 0, self.steps, sharding):
+            yield inputs
 
 
 def _on_one_device(tree: Any) -> int:
-    """Bytes of what each device has of `tree`."""
+    """Bytes of the part of `tree` that each device has."""
     return sum(x.addressable_shards[0].data.nbytes for x in jax.tree.leaves(tree))

@@ -1,8 +1,8 @@
-"""Timing programs beside each other: each in a process of its own, in turns.
+"""Times programs side by side: each in a process of its own, one at a time.
 
-Thread pools of two libraries in one process get into each other's way, and only a
-process of its own shows how much memory a program needs. Only one works at a time; what
-slows the machine down for a while slows all of them down.
+The thread pools of two libraries in one process compete with each other, and only a
+process of its own shows how much memory a program needs. The programs take turns, so
+whatever slows the machine down for a while slows all of them down.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from unmute_jax.io import write_atomically
 
 MISSING_TORCH = "PyTorch is not installed: pip install -e '.[bench]' to compare with it"
 
-# Called in the new process; what it returns is called again and again.
+# Called once in the new process. The function that it returns is timed.
 Make = Callable[[], Callable[[], object]]
 
 
@@ -35,10 +35,10 @@ class Contender:
     """A program to be timed.
 
     Attributes:
-        name: For people.
-        group: Of programs that do the same.
-        make: Prepares it; a function of a module, or `functools.partial` of one.
-        clips: That one call of it takes.
+        name: The name in the table.
+        group: The name that programs with the same task share.
+        make: Prepares the program; a module's function or a `functools.partial` of it.
+        clips: Number of clips per call.
     """
 
     name: str
@@ -49,15 +49,15 @@ class Contender:
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
-    """How a contender did.
+    """What was measured of a contender.
 
     Attributes:
-        name: Of the contender.
-        group: Likewise.
-        clips: Per call.
-        seconds: Of each call.
-        peak_bytes: The most memory of its process while it was called, with libraries
-            and weights; None where the system does not tell.
+        name: The contender's name.
+        group: The contender's group.
+        clips: Number of clips per call.
+        seconds: Seconds of each call.
+        peak_bytes: Peak memory of the process during the calls, including libraries and
+            weights; None where the system does not report it.
     """
 
     name: str
@@ -68,12 +68,12 @@ class Timing:
 
     @property
     def clips_per_second(self) -> float:
-        """In the median call."""
+        """Clips per second in the median call."""
         return self.clips / statistics.median(self.seconds)
 
 
 def has_torch() -> bool:
-    """Whether PyTorch can be imported; if not, a line says so."""
+    """Whether PyTorch can be imported; prints a message if not."""
     try:
         importlib.import_module("torch")
     except ImportError:
@@ -83,7 +83,7 @@ def has_torch() -> bool:
 
 
 def cores() -> int:
-    """Those that this process may use."""
+    """The number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -92,10 +92,10 @@ def cores() -> int:
 def measure(contenders: Sequence[Contender], repeats: int) -> list[Timing]:
     """Times all contenders in turns, `repeats` times after a warm-up.
 
-    JAX runs on the CPU in them, as PyTorch does.
+    JAX runs on the CPU, as PyTorch does.
 
     Raises:
-        RuntimeError: A contender failed; its own message is on the error stream.
+        RuntimeError: A contender failed. Its own message is on the error stream.
     """
     os.environ["JAX_PLATFORMS"] = "cpu"  # the processes inherit it
     workers: list[_Worker] = []
@@ -122,7 +122,7 @@ def measure(contenders: Sequence[Contender], repeats: int) -> list[Timing]:
 
 
 def ratio(timing: Timing, name: str, timings: Iterable[Timing]) -> str:
-    """How many times as fast as `name` in the same group; empty without such a one."""
+    """The speed relative to `name` in the same group, or an empty text without it."""
     for other in timings:
         if (other.name, other.group) == (name, timing.group):
             return f"{timing.clips_per_second / other.clips_per_second:.2f}"
@@ -130,18 +130,18 @@ def ratio(timing: Timing, name: str, timings: Iterable[Timing]) -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; the first two columns are text, the others numbers."""
+    """A Markdown table whose first two columns are text and the others numbers."""
     marks = ["---", "---", *["---:"] * (len(header) - 2)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in [header, marks, *rows])
 
 
 def mebibytes(size: int | None) -> str:
-    """For a table."""
+    """A number of bytes in MiB as a table shows it."""
     return "" if size is None else f"{size / 2**20:,.0f}"
 
 
 def write(path: str, timings: Iterable[Timing], facts: dict[str, Any]) -> None:
-    """Everything measured, and where, as JSON."""
+    """Writes all timings, the machine and the versions as JSON."""
     content = {
         **facts,
         "cores": cores(),
@@ -159,7 +159,7 @@ _RUN, _END = "run", "end"
 
 
 class _Worker:
-    """The process of a contender, as this one sees it."""
+    """Controls the process of a contender."""
 
     def __init__(self, contender: Contender):
         context = multiprocessing.get_context("spawn")
@@ -186,7 +186,7 @@ class _Worker:
 
 
 def _serve(make: Make, pipe: Connection) -> None:
-    """In the new process: prepares, warms up, then runs whenever it is told to."""
+    """Runs in the new process: prepares, warms up, then answers each request."""
     try:
         run = make()
         for _ in range(2):
@@ -199,11 +199,11 @@ def _serve(make: Make, pipe: Connection) -> None:
             pipe.send(time.perf_counter() - start)
         pipe.send(peak_bytes())
     except (EOFError, KeyboardInterrupt):
-        pass  # nobody asks any more
+        pass  # The controlling process has ended.
 
 
 def forget_peak() -> None:
-    """Linux then counts the peak anew; where it cannot, there is none to read."""
+    """Resets the peak memory of this process, where Linux allows it."""
     try:
         pathlib.Path("/proc/self/clear_refs").write_text("5")
     except OSError:
@@ -211,7 +211,7 @@ def forget_peak() -> None:
 
 
 def peak_bytes() -> int | None:
-    """The most memory of this process since `forget_peak`, where Linux tells it."""
+    """Peak memory of this process since `forget_peak`; None where it is unknown."""
     try:
         status = pathlib.Path("/proc/self/status").read_text()
     except OSError:
@@ -221,7 +221,7 @@ def peak_bytes() -> int | None:
 
 
 def _processor() -> str:
-    """What Linux says of the processor, and the kind of machine."""
+    """The processor's name where Linux reports it, and the machine type."""
     try:
         lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,16 +1,16 @@
-"""How fast a token store is written and read, beside the bare disk and np.memmap.
+"""Times writing and reading a token store beside the bare disk and np.memmap.
 
 python -m experiments.benchmarks.store --folder DIR --gigabytes=20
 
-Writes a store of noise to DIR, tokens of 10 s clips by a ViT-base, and reads it back:
-file after file as the disk gives it, clip after clip in random order through np.memmap
-(which checks nothing), and in shuffled batches as training does (every byte checked).
-Each once cold, with the pages of the files dropped from memory, and once warm. Then a
-probe is trained for an epoch from the disk. `--keep` leaves the store there, to be
-measured again.
+The program writes a store of noise to DIR, in the size of a ViT-base's tokens of 10 s
+clips, and reads it back: file after file, clip after clip in random order through
+np.memmap (which checks nothing), and in shuffled batches as training does (which checks
+every byte). Each way is timed cold, with the pages of the files dropped from memory,
+and warm. Then a probe is trained for an epoch from the disk. `--keep` keeps the store
+for the next measurement.
 
-Memory is the most of its own ("anonymous") that the process ever had resident; what the
-system keeps of files is not counted, it gives that back.
+Memory is the peak of anonymous resident memory of the process. Cached pages of files do
+not count, because the system can reclaim them.
 """
 
 from __future__ import annotations
@@ -44,22 +44,26 @@ from unmute_jax.store.reader import TokenStore
 from unmute_jax.tokens import Tokens
 from unmute_jax.training import losses
 from unmute_jax.training.batches import (
-    ProbeData,
     batches,
     read_ahead,
     steps_per_epoch,
     training_rows,
-    unpack,
 )
-from unmute_jax.training.step import Trial, init_state, make_step
+from unmute_jax.training.data import ProbeData, unpack
+from unmute_jax.training.sharding import Sharding
+from unmute_jax.training.step import Trial, init_state, make_train_steps
 
-FOLDER = flags.DEFINE_string("folder", None, "Where there is room for the store.")
-GIGABYTES = flags.DEFINE_float("gigabytes", 20.0, "Size of the store.", 0.001)
-DTYPE = flags.DEFINE_enum("dtype", "bfloat16", DTYPES, "Type of the patches.")
-BATCH = flags.DEFINE_integer("batch", 128, "Clips in a batch.", 1)
-OUTPUT = flags.DEFINE_string("output", None, "JSON file for the figures.")
-KEEP = flags.DEFINE_bool("keep", False, "Leave the store there.")
-SMALL = flags.DEFINE_bool("small", False, "Tiny tokens: only to see that it runs.")
+FOLDER = flags.DEFINE_string("folder", None, "A folder with room for the store.")
+GIGABYTES = flags.DEFINE_float("gigabytes", 20.0, "The size of the store in GB.", 0.001)
+DTYPE = flags.DEFINE_enum(
+    "dtype", "bfloat16", DTYPES, "The type of the stored patches."
+)
+BATCH = flags.DEFINE_integer("batch", 128, "The number of clips per batch.", 1)
+OUTPUT = flags.DEFINE_string("output", None, "A JSON file for the figures.")
+KEEP = flags.DEFINE_bool("keep", False, "Keep the store.")
+SMALL = flags.DEFINE_bool(
+    "small", False, "Use tiny tokens, to see that the program runs."
+)
 
 BLOCK = 2**23
 SMALL_GRID = (5, 2, 16)
@@ -67,7 +71,7 @@ SMALL_GRID = (5, 2, 16)
 
 @dataclass(frozen=True)
 class Figure:
-    """One line of the table: bytes, seconds, and of these the seconds of waiting."""
+    """One row of the table; `waiting` is the part of `seconds` spent waiting."""
 
     what: str
     pages: str
@@ -78,12 +82,12 @@ class Figure:
 
     @property
     def rate(self) -> float:
-        """In 10^9 bytes per second."""
+        """The rate in 10^9 bytes per second."""
         return self.bytes / self.seconds / 1e9
 
 
 def main(rest: list[str]) -> None:
-    """Writes, reads, trains; prints the table."""
+    """Writes and reads the store, trains from it, and prints the table."""
     if rest:
         raise InputError(f"unexpected argument {rest[0]!r}")
     path = pathlib.Path(program.required(FOLDER)) / "synthetic"
@@ -113,7 +117,7 @@ def layout_of(
 
 
 def sizes(grid: tuple[int, int, int]) -> str:
-    """Bytes on disk per clip, by type, as a Markdown table."""
+    """A Markdown table of the bytes on disk per clip for each type."""
     lines = ["| type | kB per clip | with 12 layers |", "|---|---|---|"]
     for dtype in ("float32", "bfloat16", "int8"):
         plain, deep = (
@@ -129,7 +133,7 @@ def sizes(grid: tuple[int, int, int]) -> str:
 def measure(
     path: pathlib.Path, clips: int, grid: tuple[int, int, int]
 ) -> Iterator[Figure]:
-    """All figures, each printed when it is there."""
+    """Yields all figures, and prints each of them at once."""
     print("| what | pages | GB/s | s | waiting | anonymous memory, MB |")
     print("|---|---|---|---|---|---|", flush=True)
     if not path.exists():
@@ -151,7 +155,7 @@ def measure(
 
 
 def timed(what: str, pages: str, way: Callable[[], tuple[int, float | None]]) -> Figure:
-    """Runs `way`, which gives bytes and seconds of waiting; prints its line."""
+    """Times `way`, which returns bytes and seconds of waiting, and prints its row."""
     with anonymous_memory() as peak:
         start = time.monotonic()
         count, waiting = way()
@@ -166,7 +170,7 @@ def timed(what: str, pages: str, way: Callable[[], tuple[int, float | None]]) ->
     return found
 
 
-# The ways
+# The ways to write and read.
 
 
 def written(
@@ -178,7 +182,7 @@ def written(
 
 
 def in_order(files: list[pathlib.Path]) -> tuple[int, None]:
-    """Reads the files one after the other, large blocks at a time."""
+    """Reads the files one after the other in large blocks."""
     buffer, count = bytearray(BLOCK), 0
     with progress("in order", len(files), unit="files") as advance:
         for path in files:
@@ -190,9 +194,9 @@ def in_order(files: list[pathlib.Path]) -> tuple[int, None]:
 
 
 def into_batches(files: list[pathlib.Path], store: TokenStore) -> tuple[int, None]:
-    """The same, but into memory that is new for every batch, as training needs it.
+    """Reads the files into new memory for every batch, as training does.
 
-    The buffer above stays in the processor's cache, which no batch does.
+    One reused buffer would stay in the processor's cache, which a batch does not.
     """
     size, count = BATCH.value * store.nbytes() // store.n, 0
     batch, filled = np.empty(size, np.uint8), 0
@@ -222,14 +226,14 @@ def mapped(files: list[pathlib.Path], store: TokenStore) -> tuple[int, None]:
 
 
 def clip_places(file: np.ndarray) -> list[tuple[int, int]]:
-    """First byte and number of bytes of each clip in a shard of patches."""
+    """The first byte and the number of bytes of each clip in a shard of patches."""
     index = np.frombuffer(file[-16 * CLIPS_PER_SHARD - 4 : -4].tobytes(), "<u8")
     return [(int(start), int(size)) for start, size in index.reshape(-1, 2)]
 
 
 def shuffled(store: TokenStore) -> tuple[int, None]:
-    """Reads the store in shuffled batches, some ahead, as training does."""
-    clips = ProbeData([store], "tokens", hold=False)
+    """Reads the store in shuffled batches with prefetching, as training does."""
+    clips = ProbeData([store], "tokens", cache=False)
     count = 0
     for batch in read_ahead(clips.read, shuffled_rows(store.n)):
         assert isinstance(batch, Tokens)
@@ -238,18 +242,19 @@ def shuffled(store: TokenStore) -> tuple[int, None]:
 
 
 def epoch(store: TokenStore) -> tuple[int, float]:
-    """Trains a small probe for an epoch; how long it waits for batches."""
-    mesh, size = distributed.make_mesh(), BATCH.value
+    """Trains a small probe for an epoch and measures how long it waits for batches."""
+    sharding, size = Sharding(distributed.make_mesh()), BATCH.value
     probe = make_probe(
         "protobin", num_classes=synthetic_store.CLASSES, prototypes_per_class=2
     )
-    clips = ProbeData([store], "tokens", hold=False)
+    clips = ProbeData([store], "tokens", cache=False)
     stack = (Trial(learning_rate=0.01, weight_decay=0.0, seed=0),)
     example = unpack(clips.read(np.arange(1)))
-    state = distributed.replicate(init_state(probe, example, stack, Optimizer()), mesh)
+    state = sharding.place_state(init_state(probe, example, stack, Optimizer()))
     total = steps_per_epoch(len(clips), size)
-    step = make_step(probe, losses.make_loss("bce"), total, Optimizer(), mesh)
-    stream = batches(clips, shuffled_rows(store.n), size, mesh)
+    loss = losses.make_loss("bce")
+    step = make_train_steps(probe, loss, total, Optimizer(), sharding)
+    stream = batches(clips, shuffled_rows(store.n), size, sharding)
     waiting, before = 0.0, time.monotonic()
     with progress("epoch", total, unit="steps") as advance:
         for batch in stream:
@@ -262,16 +267,16 @@ def epoch(store: TokenStore) -> tuple[int, float]:
 
 
 def shuffled_rows(n: int) -> Iterator[np.ndarray]:
-    """The rows of the batches of an epoch."""
+    """The rows of each batch of an epoch."""
     steps = steps_per_epoch(n, BATCH.value)
     return training_rows(n, BATCH.value, seed=0, start=0, stop=steps)
 
 
-# The machine
+# Measuring the machine.
 
 
 def drop_pages(path: pathlib.Path) -> None:
-    """Tells the system to forget what it holds in memory of the files."""
+    """Drops the cached pages of the files below `path` from memory."""
     for file in path.rglob("*"):
         if file.is_file():
             with file.open("rb") as opened:
@@ -281,7 +286,7 @@ def drop_pages(path: pathlib.Path) -> None:
 
 @contextlib.contextmanager
 def anonymous_memory() -> Generator[list[int]]:
-    """The most anonymous memory that this process has resident inside, in bytes."""
+    """Measures the peak anonymous memory of this process inside the block, in bytes."""
     peak, done = [0], threading.Event()
 
     def watch() -> None:
@@ -300,7 +305,7 @@ def anonymous_memory() -> Generator[list[int]]:
 
 
 def anonymous_now() -> int:
-    """Bytes of anonymous memory that are resident; zero where nobody tells."""
+    """Bytes of resident anonymous memory; zero where the system does not report it."""
     with contextlib.suppress(OSError), open("/proc/self/status") as lines:
         for line in lines:
             if line.startswith("RssAnon:"):

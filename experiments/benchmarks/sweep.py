@@ -1,11 +1,12 @@
-"""Times a search of 50 trials: our sweep beside a PyTorch loop, one trial at a time.
+"""Times a search of 50 trials beside a PyTorch loop over the trials.
 
 python -m experiments.benchmarks.sweep --workdir /tmp/sweeps
 python -m experiments.benchmarks.sweep --workdir /tmp/sweeps --probes=linear,mhca
 
-Both train the same trials on as many random clips, without halving. They are timed with
-few epochs, at two lengths, and the line through both is continued to all epochs: what
-does not grow with the epochs (compiling, proposals, scoring, records) stays as it is.
+Both sides train the same trials on as many random clips, without halving. They are
+timed with few epochs, at two lengths, and the line through both is extended to all
+epochs. The part that does not grow with the epochs (compiling, proposals, scoring,
+records) stays constant.
 """
 
 from __future__ import annotations
@@ -34,12 +35,12 @@ from unmute_jax.errors import unknown_name
 from unmute_jax.io import write_atomically
 from unmute_jax.probes import make_probe
 from unmute_jax.training import loop, losses
-from unmute_jax.training.batches import ProbeData, unpack
+from unmute_jax.training.data import ProbeData, unpack
 from unmute_jax.training.search.study import Study
 from unmute_jax.training.step import Trial, init_state
 from unmute_jax.training.workdir import Workdir
 
-# Probe, type of our tokens, and what PyTorch trains.
+# The probe, the type of our tokens, and the probe in PyTorch.
 ROWS = {
     "protobin": ("protobin", "float32", "protobin"),
     "protobin-bfloat16": ("protobin", "bfloat16", "protobin"),
@@ -50,18 +51,28 @@ ROWS = {
 SIZE = (1600, 400, (64, 4, 768))
 SMALL_SIZE = (40, 20, (4, 2, 24))
 
-PROBES = flags.DEFINE_list("probes", ",".join(ROWS), "Which rows.")
-LENGTHS = flags.DEFINE_list("lengths", "1,3", "Epochs of the two runs.")
-EPOCHS = flags.DEFINE_integer("epochs", 30, "Epochs that are continued to.")
-TRIALS = flags.DEFINE_integer("trials", 50, "Half of them Sobol, half TPE.")
-REPEATS = flags.DEFINE_integer("repeats", 1, "Runs of each length; medians.")
-SMALL = flags.DEFINE_bool("small", False, "Tiny sizes, only to see that it runs.")
-OUTPUT = flags.DEFINE_string("output", None, "A JSON file for all that was measured.")
+PROBES = flags.DEFINE_list("probes", ",".join(ROWS), "The rows of the table.")
+LENGTHS = flags.DEFINE_list("lengths", "1,3", "The numbers of epochs of the two runs.")
+EPOCHS = flags.DEFINE_integer(
+    "epochs", 30, "The number of epochs to extend the line to."
+)
+TRIALS = flags.DEFINE_integer(
+    "trials", 50, "The number of trials, half of them Sobol and half TPE."
+)
+REPEATS = flags.DEFINE_integer(
+    "repeats", 1, "The number of runs of each length, of which the median counts."
+)
+SMALL = flags.DEFINE_bool(
+    "small", False, "Use tiny sizes, to see that the program runs."
+)
+OUTPUT = flags.DEFINE_string(
+    "output", None, "A JSON file for everything that is measured."
+)
 
 
 @dataclass(frozen=True)
 class Line:
-    """Seconds of a search by its epochs: `fixed + epochs * per_epoch`."""
+    """The seconds of a search: `fixed + epochs * per_epoch`."""
 
     fixed: float
     per_epoch: float
@@ -70,17 +81,17 @@ class Line:
     def through(cls, measured: dict[int, float]) -> Line:
         """The line through two lengths."""
         (a, first), (b, second) = sorted(measured.items())
-        # Where compiling is most of it, the longer run may be the quicker one.
+        # Where compiling dominates, the longer run may be the quicker one.
         per_epoch = max(0.0, (second - first) / (b - a))
         return cls(second - b * per_epoch, per_epoch)
 
     def at(self, epochs: float) -> float:
-        """Seconds with so many epochs per trial."""
+        """The seconds with so many epochs per trial."""
         return self.fixed + epochs * self.per_epoch
 
 
 def main(arguments: list[str]) -> None:
-    """Measures row by row; each is printed and kept as soon as it is there."""
+    """Measures row by row, and prints and saves each row at once."""
     del arguments
     for name in PROBES.value:
         if name not in ROWS:
@@ -101,7 +112,7 @@ def main(arguments: list[str]) -> None:
 
 
 def _torch_process() -> concurrent.futures.Executor | None:
-    """A process of its own: two libraries' threads get into each other's way."""
+    """A process for PyTorch, whose threads would compete with ours; None without it."""
     if not has_torch():
         return None
     context = multiprocessing.get_context("spawn")
@@ -123,7 +134,7 @@ def _row(
     for _ in range(REPEATS.value):
         for epochs in lengths:
             if pool:
-                # One trial is enough: they come one after the other.
+                # One trial is enough, because trials run one after the other.
                 spent = pool.submit(_theirs, theirs, ours.first, epochs, size).result()
                 measured["theirs"].setdefault(epochs, []).append(spent)
             measured["ours"].setdefault(epochs, []).append(ours.search(epochs))
@@ -144,7 +155,7 @@ def _row(
 
 
 def _theirs(probe: str, params: dict[str, np.ndarray], epochs: int, size: Any) -> float:
-    """Seconds of one trial in PyTorch."""
+    """The seconds of one trial in PyTorch."""
     from experiments.benchmarks import torch_sweep
 
     n, held_out, (t, f, d) = size
@@ -153,7 +164,7 @@ def _theirs(probe: str, params: dict[str, np.ndarray], epochs: int, size: Any) -
 
 
 class Ours:
-    """The sweep of one probe, as a run does it."""
+    """The search of one probe as a run does it."""
 
     def __init__(self, probe: str, dtype: str, folder: pathlib.Path):
         n, held_out, grid = SMALL_SIZE if SMALL.value else SIZE
@@ -167,7 +178,14 @@ class Ours:
         options = {"input": "mean"} if probe == "linear" else {}
         self.probe = make_probe(probe, num_classes=synthetic_store.CLASSES, **options)
         clips, validation = (ProbeData([s], self.probe.input_kind) for s in stores)
-        self.task = loop.Task(probe, "multi-label", clips, validation)
+        self.task = loop.Task(
+            name=probe,
+            kind="multi-label",
+            probe=self.probe,
+            loss=losses.make_loss("asymmetric"),
+            train=clips,
+            validation=validation,
+        )
         trial = Trial(learning_rate=0.0, weight_decay=0.0, seed=0)
         example = jax.tree.map(jax.numpy.asarray, unpack(clips.read(np.arange(1))))
         state = init_state(self.probe, example, (trial,), Experiment().optimizer)
@@ -177,7 +195,7 @@ class Ours:
         }
 
     def search(self, epochs: int) -> float:
-        """Seconds of a whole search, without halving."""
+        """Runs a whole search without halving and returns its seconds."""
         half = TRIALS.value // 2
         chosen = Sweep(sobol=TRIALS.value - half, tpe=half, halvings=0)
         settings = Experiment(search="sweep", epochs=epochs, sweep=chosen)
@@ -192,8 +210,6 @@ class Ours:
                 "seed": 0,
             },
             task=self.task,
-            probe=self.probe,
-            loss=losses.make_loss("asymmetric"),
             settings=settings,
             mesh=distributed.make_mesh(1),
             workdir=Workdir(self.folder, settings),

@@ -1,4 +1,4 @@
-"""Token stores of noise, as large as one likes, for programs that measure stores."""
+"""Token stores of noise in any size, for benchmarks and checks."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import numpy as np
 
 from unmute_jax.console import progress
 from unmute_jax.store.key import FORMAT
-from unmute_jax.store.layout import CHECKS, CLIPS_PER_SHARD, Layout, new_manifest
+from unmute_jax.store.layout import CHECKSUMS, CLIPS_PER_SHARD, Layout
+from unmute_jax.store.manifest import new_manifest
 from unmute_jax.store.reader import TokenStore
 from unmute_jax.store.writer import TokenWriter
 
-# (T, F, D) of ten seconds by a ViT-base on patches of 16 x 16.
+# The tokens of ten seconds as (T, F, D), from a ViT-base on patches of 16 x 16.
 GRID = (64, 8, 768)
 CLASSES = 10
 
@@ -21,7 +22,7 @@ CLASSES = 10
 def write_store(
     path: pathlib.Path, clips: int, dtype: str, grid: tuple[int, int, int] = GRID
 ) -> TokenStore:
-    """Writes a store, or goes on with it; held in memory is a shard or two."""
+    """Writes a store, or what is missing of it, with one or two shards in memory."""
     key = {
         "format": FORMAT,
         "dataset": "synthetic",
@@ -50,10 +51,10 @@ def write_store(
 
 
 def _noise(layout: Layout) -> dict[str, Any]:
-    """One shard of every array."""
+    """Noise for one shard of every array."""
     rng, made = np.random.default_rng(0), {}
     for name, (shape, dtype) in layout.arrays.items():
-        if name in CHECKS.values():
+        if name in CHECKSUMS.values():
             continue
         x = rng.standard_normal((CLIPS_PER_SHARD, *shape[1:]), np.float32)
         if dtype in ("bool", "uint8"):
@@ -65,7 +66,7 @@ def _noise(layout: Layout) -> dict[str, Any]:
 
 
 def _rows(noise: dict[str, Any], shard: int, clips: int) -> dict[str, Any]:
-    """Another order of the clips for every shard: no two files are the same."""
+    """The noise in another order for every shard, so that no two files are equal."""
     order = (np.arange(clips) + shard) % CLIPS_PER_SHARD
     return {name: x[order] for name, x in noise.items()}
 

@@ -1,10 +1,10 @@
-"""Probes as one usually writes them in PyTorch: what `benchmark_probes` compares with.
+"""Probes as they are usually written in PyTorch, to compare ours with.
 
 python -m experiments.benchmarks.torch_probes '{"probe": "ep", ...}'
 
-As a program it takes a few training steps on random numbers in a process of its own and
-prints by how many bytes its memory grew. Parameters have our names and shapes, so that
-both can start from the same numbers.
+Run as a program, the module takes a few training steps on random numbers and prints by
+how many bytes its memory grew. Parameters have our names and shapes, so that both sides
+can start from the same values.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 
 from experiments.benchmarks.side_by_side import forget_peak, peak_bytes
 
-# An extra, not a dependency: types must be checkable where it is not installed.
+# PyTorch is optional, and types must be checkable where it is not installed.
 torch: Any = importlib.import_module("torch")
 F: Any = importlib.import_module("torch.nn.functional")
 
@@ -30,17 +30,17 @@ NUM_QUERIES = 32
 
 
 class Sign(torch.autograd.Function):
-    """+1 where x >= 0, else -1; the gradient passes unchanged."""
+    """Computes +1 where x >= 0, else -1, and passes the gradient unchanged."""
 
     @staticmethod
     def forward(ctx: Any, x: Any) -> Any:
-        """The signs."""
+        """Returns the signs."""
         del ctx
         return torch.where(x >= 0, 1.0, -1.0)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        """The gradient as it comes."""
+        """Returns the gradient unchanged."""
         del ctx
         return grads[0]
 
@@ -51,19 +51,19 @@ def affine(params: Params, name: str, x: Any) -> Any:
 
 
 def protobin(params: Params, tokens: Any) -> Any:
-    """Normalise, compare all with all, take the maximum, classify."""
+    """Takes the maximum cosine of every prototype over all tokens, then classifies."""
     return protobin_unit(params, F.normalize(tokens, dim=-1))
 
 
 def protobin_unit(params: Params, unit: Any) -> Any:
-    """`protobin` for tokens that were normalised before training began."""
+    """Does the same for tokens that were normalised before training."""
     bank = F.normalize(Sign.apply(params["prototypes"]), dim=-1)
     best = (unit @ bank.T).max(dim=1).values
     return affine(params, "classifier", best)
 
 
 def mhca(params: Params, tokens: Any) -> Any:
-    """Keys and values of all tokens, and attention over them."""
+    """Attends to keys and values of all tokens with learnt queries."""
     b, _, d = tokens.shape
 
     def heads(x: Any) -> Any:
@@ -76,7 +76,7 @@ def mhca(params: Params, tokens: Any) -> Any:
 
 
 def ep(params: Params, tokens: Any) -> Any:
-    """Queries on raw tokens; each pools its own part of the values."""
+    """Attends to raw tokens; each query pools its own part of the values."""
     b, n, d = tokens.shape
     weights = (tokens @ params["queries"].T * d**-0.5).softmax(dim=1)
     value = (tokens @ params["value"]).reshape(b, n, NUM_QUERIES, -1)
@@ -85,7 +85,7 @@ def ep(params: Params, tokens: Any) -> Any:
 
 
 def simpool(params: Params, tokens: Any) -> Any:
-    """The mean asks, LayerNorm'ed tokens answer."""
+    """Attends to normalised tokens with a query made from their mean."""
     d = tokens.shape[-1]
     query = tokens.mean(dim=1, keepdim=True) @ params["query_map"]
     normed = F.layer_norm(tokens, (d,), params["scale"], params["bias"], eps=1e-6)
@@ -95,7 +95,7 @@ def simpool(params: Params, tokens: Any) -> Any:
 
 
 def abmilp(params: Params, tokens: Any) -> Any:
-    """A hidden layer scores the tokens."""
+    """Weights the tokens with scores of a hidden layer."""
     hidden = torch.tanh(affine(params, "hidden_0", tokens))
     weights = affine(params, "score", hidden).softmax(dim=1)
     return affine(params, "classifier", (weights * tokens).sum(dim=1))
@@ -131,14 +131,14 @@ def make_step(
     rate: float,
     decay: float,
 ) -> Callable[[], float]:
-    """A training step with AdamW; it returns the loss before the step.
+    """Makes a training step with AdamW that returns the loss before the step.
 
     Args:
         probe: A key of `LOGITS`.
-        params: First values; they are copied.
-        tokens: `[B, N, D]`, a tensor.
-        targets: `[B, C]`, a tensor.
-        rate: Learning rate, constant.
+        params: Initial parameters, which are copied.
+        tokens: Tensor of tokens, `[B, N, D]`.
+        targets: Tensor of targets, `[B, C]`.
+        rate: Constant learning rate.
         decay: Weight decay.
     """
     leaves = {k: torch.tensor(v, requires_grad=True) for k, v in params.items()}
@@ -155,12 +155,12 @@ def make_step(
 
 
 def bytes_of_step(probe: str, size: list[int], shapes: dict[str, list[int]]) -> int:
-    """By how much the memory of this process grows in its first steps.
+    """Measures by how many bytes this process grows in its first steps.
 
     Args:
         probe: A key of `LOGITS`.
-        size: B, N, D, C.
-        shapes: Of the parameters.
+        size: The dimensions B, N, D and C.
+        shapes: Shapes of the parameters by name.
     """
     b, n, d, c = size
     params = {k: 0.02 * torch.randn(s).numpy() for k, s in shapes.items()}

@@ -1,8 +1,8 @@
-"""A search as one usually writes it in PyTorch: one trial after the other.
+"""A search as it is usually written in PyTorch: one trial after the other.
 
-What `benchmark_sweep` compares with. Tokens lie in memory; every step takes its clips,
-computes the probe and its gradients as `torch_probes` does, and after its epochs each
-trial is scored on the validation clips.
+Tokens are in memory. Every step reads its clips and computes the probe and its
+gradients as in `torch_probes`, and after its last epoch each trial is scored on the
+validation clips.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import numpy as np
 
 from experiments.benchmarks.torch_probes import LOGITS, affine, asymmetric
 
-# An extra, not a dependency: types must be checkable where it is not installed.
+# PyTorch is optional, and types must be checkable where it is not installed.
 torch: Any = importlib.import_module("torch")
 
 
 def linear(params: dict[str, Any], tokens: Any) -> Any:
-    """The mean of all tokens, classified."""
+    """Classifies the mean of all tokens."""
     return affine(params, "classifier", tokens.mean(dim=1))
 
 
 def linear_of_means(params: dict[str, Any], means: Any) -> Any:
-    """The same where the means were computed before training began."""
+    """Classifies means that were computed before training."""
     return affine(params, "classifier", means)
 
 
@@ -41,15 +41,15 @@ def seconds(
     epochs: int,
     batch_size: int,
 ) -> float:
-    """How long trials take, one after the other.
+    """Measures how many seconds trials take, one after the other.
 
     Args:
         probe: A key of `PROBES`.
-        size: Clips for training, clips for validation, tokens, features, classes.
-        params: First values, with our names and shapes.
+        size: Numbers of training clips, validation clips, tokens, features and classes.
+        params: Initial parameters with our names and shapes.
         points: Learning rate and weight decay of each trial.
-        epochs: Of each trial.
-        batch_size: Of each step.
+        epochs: Number of epochs per trial.
+        batch_size: Number of clips per step.
     """
     train, validation = clips(size)
     if probe == "linear_of_means":
@@ -63,7 +63,7 @@ def seconds(
 
 @functools.cache
 def clips(size: tuple[int, int, int, int, int]) -> tuple[tuple[Any, Any], ...]:
-    """Random clips for training and validation: tokens and targets."""
+    """Random tokens and targets for training and for validation."""
     n, held_out, tokens, features, classes = size
     torch.manual_seed(0)
     return tuple(
@@ -99,7 +99,7 @@ def _train(
 def _score(
     probe: str, leaves: dict[str, Any], data: tuple[Any, Any], batch_size: int
 ) -> float:
-    """Mean average precision; scikit-learn has it."""
+    """The mean average precision, computed by scikit-learn."""
     from sklearn.metrics import average_precision_score
 
     with torch.no_grad():

@@ -1,7 +1,7 @@
-"""A plain vision transformer in PyTorch, as timm writes it: what ours is compared with.
+"""A plain vision transformer in PyTorch, to compare our encoders with.
 
-16 x 16 patches of a spectrogram, a class token, learnt positions, pre-norm blocks,
-`scaled_dot_product_attention`, an exact GELU; random weights.
+As in timm: 16 x 16 patches of a spectrogram, a class token, learnt positions, pre-norm
+blocks, `scaled_dot_product_attention` and the exact GELU, with random weights.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ PATCH, EPSILON = 16, 1e-6
 def prepare(
     dtype: str, shape: tuple[int, int, int], size: tuple[int, int, int]
 ) -> Callable[[], object]:
-    """A function that runs the network on random spectrograms.
+    """Returns a function that runs the network on random spectrograms.
 
     Args:
-        dtype: Of weights and activations, "float32" or "bfloat16".
-        shape: (clips, frames, mel bands).
-        size: (width, depth, heads).
+        dtype: The type of weights and activations, "float32" or "bfloat16".
+        shape: The number of clips, frames and mel bands.
+        size: The width, depth and number of heads of the network.
     """
     torch: Any = importlib.import_module("torch")
     torch.set_num_threads(cores())

@@ -14,14 +14,14 @@ _CHUNK = 1 << 20
 
 
 def write_torch_zip(path: pathlib.Path, content: Any, seed: int = 0) -> None:
-    """Writes `content` as PyTorch would.
+    """Writes `content` as `torch.save` would.
 
     Args:
-        path: Of the file.
-        content: Of dicts, lists, words, numbers and arrays. Arrays that show one number
-            everywhere (`numpy.broadcast_to`) stand for random ones; one that is held
-            twice is stored once.
-        seed: Of the random numbers.
+        path: The file to write.
+        content: Nested dicts and lists of strings, numbers and arrays. Arrays that
+            repeat one number (`numpy.broadcast_to`) are written as random numbers. An
+            array that occurs twice is stored once.
+        seed: The seed of the random numbers.
     """
     pickled, storages = bytearray(b"\x80\x02"), dict[int, np.ndarray]()
     _write(content, pickled, storages)
@@ -38,7 +38,7 @@ def write_torch_zip(path: pathlib.Path, content: Any, seed: int = 0) -> None:
 
 
 def random_or_own(array: np.ndarray, rng: np.random.Generator) -> Any:
-    """The numbers of `array` in chunks: random ones where it shows one everywhere."""
+    """Yields `array` in chunks, or random numbers if it repeats one number."""
     if array.size and any(array.strides):
         yield np.ascontiguousarray(array)
         return
@@ -73,7 +73,7 @@ def _write(value: Any, out: bytearray, storages: dict[int, np.ndarray]) -> None:
         case np.ndarray():
             _write_tensor(value, out, storages)
         case _:
-            raise TypeError(f"no way to write {type(value)}")
+            raise TypeError(f"cannot write a value of type {type(value)}")
 
 
 def _write_tensor(

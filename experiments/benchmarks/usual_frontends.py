@@ -1,7 +1,8 @@
-"""The front ends as they are usually written, to be compared with ours.
+"""Front ends as they are usually written in NumPy and PyTorch, to compare ours with.
 
-In NumPy and in PyTorch, by real Fourier transforms; `torchaudio.compliance.kaldi.fbank`
-takes one clip at a time, its mel spectrogram a batch. Windows and mel bands are ours.
+They use real Fourier transforms. As in torchaudio, the Kaldi filter bank in PyTorch
+takes one clip at a time and the mel spectrogram a batch. Windows and mel bands are
+ours.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ from unmute_jax.audio.kaldi import (
 from unmute_jax.audio.mel import MelDecibels
 
 Options = KaldiFbank | MelDecibels
-# From a batch of clips `[B, S]` to `[B, frames, mels]`.
+# Maps a batch of clips `[B, S]` to spectrograms `[B, frames, mels]`.
 FrontEnd = Callable[[np.ndarray], np.ndarray]
 
 
 def in_jax(options: Options) -> FrontEnd:
-    """Ours, compiled."""
+    """Returns our front end, compiled."""
     import jax
 
     def run(waveform: Any) -> Any:
@@ -41,7 +42,7 @@ def in_jax(options: Options) -> FrontEnd:
 
 
 def in_numpy(options: Options, dtype: Any = np.float64) -> FrontEnd:
-    """One clip after the other; double precision, as NumPy's constants have it."""
+    """Returns a front end in NumPy for one clip at a time, in float64 by default."""
     window, banks = (x.astype(dtype) for x in _constants(options))
     one = _kaldi_clip if isinstance(options, KaldiFbank) else _decibels_clip
 
@@ -52,12 +53,12 @@ def in_numpy(options: Options, dtype: Any = np.float64) -> FrontEnd:
 
 
 def in_numpy_float32(options: Options) -> FrontEnd:
-    """The same in single precision throughout."""
+    """Returns the front end in NumPy with float32 throughout."""
     return in_numpy(options, np.float32)
 
 
 def in_torch(options: Options) -> FrontEnd:
-    """Kaldi's one clip after the other, as in torchaudio; decibels as a batch."""
+    """Returns a front end in PyTorch: Kaldi clip by clip, decibels as a batch."""
     torch: Any = importlib.import_module("torch")
     torch.set_num_threads(cores())
     window, banks = (torch.from_numpy(x) for x in _constants(options))
@@ -99,7 +100,7 @@ def in_torch(options: Options) -> FrontEnd:
 
 
 def _constants(options: Options) -> tuple[np.ndarray, np.ndarray]:
-    """Window, and mel bands `[fft_size / 2, mels]`, in float32."""
+    """The window `[frame_length]` and mel bands `[fft_size / 2, mels]` in float32."""
     if isinstance(options, KaldiFbank):
         window, banks = kaldi.window(options), mel_banks(options).T
     else:

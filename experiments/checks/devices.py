@@ -1,11 +1,11 @@
-"""Shows that the number of devices changes no number beyond rounding.
+"""Shows that the number of devices changes results by no more than rounding.
 
 python -m experiments.checks.devices --config configs/quickstart.py
 
-Trains each probe on 1, 2 and 8 virtual CPU devices: the largest relative difference of
-any parameter after 20 steps, and the final test score at the rate that validation
-chooses (rates far too high amplify rounding into anything). The same step is mapped
-with `jax.pmap` as well.
+Each probe is trained on 1, 2 and 8 virtual CPU devices. The program prints the largest
+relative difference of any parameter after 20 steps, and the final test score at the
+learning rate that validation chooses (much too high rates amplify rounding without
+bound). The same step is also mapped with `jax.pmap`.
 """
 
 from __future__ import annotations
@@ -23,24 +23,30 @@ from unmute_jax.cli import program
 from unmute_jax.config import Experiment
 from unmute_jax.store.embed import embed
 from unmute_jax.training import loop, selection
-from unmute_jax.training.batches import (
-    Batch,
-    ProbeData,
-    batches,
-    steps_per_epoch,
-    training_rows,
+from unmute_jax.training.batches import batches, steps_per_epoch, training_rows
+from unmute_jax.training.data import Batch, ProbeData, ProtocolData
+from unmute_jax.training.setup import Setup, prepare
+from unmute_jax.training.sharding import Sharding
+from unmute_jax.training.step import (
+    State,
+    Trial,
+    device_step,
+    init_state,
+    make_train_steps,
 )
-from unmute_jax.training.setup import ProtocolData, Setup, prepare
-from unmute_jax.training.step import State, Trial, device_step, init_state, make_step
 
-DEVICES = flags.DEFINE_multi_integer("virtual_devices", [1, 2, 8], "Numbers to try.")
-STEPS = flags.DEFINE_integer("steps", 20, "Steps before parameters are compared.")
+DEVICES = flags.DEFINE_multi_integer(
+    "virtual_devices", [1, 2, 8], "A number of devices. It may be given several times."
+)
+STEPS = flags.DEFINE_integer(
+    "steps", 20, "The number of steps before parameters are compared."
+)
 
 jax.config.update("jax_num_cpu_devices", 8)
 
 
 def main(settings: Experiment) -> None:
-    """Trains and prints one line per probe and number of devices."""
+    """Trains, and prints one line per probe and number of devices."""
     made = prepare(settings)
     protocol = made.protocols[0]
     splits = (*protocol.train, *protocol.validation, *protocol.test)
@@ -86,7 +92,7 @@ def _train(
     steps: int,
     use_pmap: bool = False,
 ) -> Any:
-    """Parameters after `steps` steps of all learning rates."""
+    """The parameters of all learning rates after `steps` steps."""
     settings = made.settings
     stack = tuple(
         Trial(
@@ -98,8 +104,9 @@ def _train(
     )
     example = jax.tree.map(jnp.asarray, train.read(np.arange(1)))
     state = init_state(probe, example, stack, settings.optimizer)
-    state = distributed.replicate(state, mesh)
-    rest = (probe, made.loss, steps, settings.optimizer)
+    sharding = Sharding(mesh)
+    state = sharding.place_state(state)
+    rest = (probe, made.loss, steps, settings.optimizer, sharding)
     if use_pmap:
         one = device_step(*rest)
         mapped = jax.pmap(one, distributed.BATCH, in_axes=(None, 0), out_axes=None)
@@ -111,14 +118,14 @@ def _train(
             return mapped(state, rows)
 
     else:
-        ours = make_step(*rest, mesh)
+        ours = make_train_steps(*rest)
 
         def step(state: State, batch: Batch) -> State:
             return ours(state, batch)
 
     size = settings.batch_size
     rows = training_rows(len(train), size, settings.seed, 0, steps)
-    for batch in batches(train, rows, size, mesh):
+    for batch in batches(train, rows, size, sharding):
         # Virtual devices can hang when many steps are in flight.
         state = jax.block_until_ready(step(state, batch))
     return jax.device_get(state.params)
@@ -132,12 +139,13 @@ def _scores(
     mesh: Mesh,
 ) -> np.ndarray:
     """The score of each learning rate."""
-    logits = loop.logits(probe, params, clips, made.settings.batch_size, mesh)
+    size = made.settings.batch_size
+    logits = loop.logits(probe, params, clips, size, Sharding(mesh))
     return selection.score(logits, clips.labels, made.dataset.task)
 
 
 def _relative(a: Any, b: Any) -> np.ndarray:
-    """Per trial, the largest difference in any leaf, relative to its largest value."""
+    """The largest difference in any leaf of a trial, relative to its largest value."""
     parts = []
     for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
         axes = tuple(range(1, x.ndim))

@@ -1,12 +1,12 @@
-"""Kills workers of a grid at random moments, and shows that nothing is lost by it.
+"""Kills the workers of a grid at random moments and shows that nothing is lost.
 
 python -m experiments.checks.grid --config configs/paper.py --kills=10 \
     --config.encoders=logmel --config.datasets=esc_mix --config.probes=linear,protobin
 
-The grid is run once in peace by one process. Then two at a time run it in rounds, each
-from nothing but the clips to the end; they are killed with SIGKILL and started again
-until there were so many kills. Every round must leave the same records, but for times
-and for where they were made. All options of the grid are passed on.
+One process runs the grid once without any disturbance. Then two processes at a time run
+it in rounds, each from the clips to the end; they are killed with SIGKILL and started
+again until there were enough kills. Every round must leave the same records, except for
+times and for where they were made. All options of the grid are passed on.
 """
 
 from __future__ import annotations
@@ -26,23 +26,27 @@ from unmute_jax.cli import program
 from unmute_jax.errors import InputError
 from unmute_jax.grid.cells import Grid, default_grid
 
-KILLS = flags.DEFINE_integer("kills", 10, "Number of kills.", lower_bound=1)
-WORKERS = flags.DEFINE_integer("workers", 2, "Processes at a time.", lower_bound=1)
-RANDOM_SEED = flags.DEFINE_integer("random_seed", 0, "Of the moments of the kills.")
+KILLS = flags.DEFINE_integer("kills", 10, "The number of kills.", lower_bound=1)
+WORKERS = flags.DEFINE_integer(
+    "workers", 2, "The number of processes at a time.", lower_bound=1
+)
+RANDOM_SEED = flags.DEFINE_integer(
+    "random_seed", 0, "The seed of the moments of the kills."
+)
 
-# Long enough that no process at work is taken for dead on a busy machine. Who waits
-# for the cell of another looks again after a tenth of it.
+# Long enough that a working process never counts as dead on a busy machine. A process
+# that waits for a cell of another looks again after a tenth of it.
 EXPIRY = 20
-# What a worker says when it has a cell.
+# What a worker prints when it has taken a cell.
 BEGINS = b"cell "
-# What records say of time and place, and not of the outcome.
+# Fields of records that describe time and place and not the outcome.
 ELSEWHERE = ("seconds", "versions", "devices")
-# Kills, records, and what is different in which of them.
+# The number of kills and of records, and the records that differ.
 Row = tuple[int, int, list[str]]
 
 
 def main(chosen: Grid) -> None:
-    """Runs, kills, compares; prints a table, and ends with 1 if anything differs."""
+    """Runs the rounds, prints a table, and exits with code 1 if anything differs."""
     own = ("--kills", "--random_seed", "--workers", "--workdir")
     passed_on = [a for a in sys.argv[1:] if not a.startswith(own)]
     draw = random.Random(RANDOM_SEED.value)
@@ -57,8 +61,8 @@ def main(chosen: Grid) -> None:
         while (left := KILLS.value - sum(kills for kills, *_ in rows)) > 0:
             folder = pathlib.Path(name, f"round {len(rows) + 1}")
             killable.share(calm / "cache", folder / "cache", ("datasets", "compiled"))
-            # The last round tells best how long this one takes: the first run had
-            # everything to compile, and the machine may have been slower.
+            # The last round predicts this one best: the first run compiled everything,
+            # and the machine may have been slower.
             lives = [draw.uniform(0, length / 2) for _ in range(left)]
             kills, length = run(passed_on, folder, WORKERS.value, lives)
             print(f"{folder.name}: {kills} kills, {length:.0f} s", flush=True)
@@ -86,26 +90,24 @@ def run(
     """Runs the grid to its end, through kills.
 
     Args:
-        arguments: Of the grid.
-        folder: For the grid and for all caches.
-        count: How many workers there are at a time.
-        lives: Seconds that workers live from their first cell on.
+        arguments: Options of the grid.
+        folder: The folder of the grid and of all caches.
+        count: Number of workers at a time.
+        lives: Seconds that workers live after their first cell.
 
     Returns:
-        How many were killed, and the seconds from the first cell to the end.
+        The number of kills, and the seconds from the first cell to the end.
     """
     own = [f"--workdir={folder / 'run'}", f"--expiry={EXPIRY}"]
 
     def start() -> Killable:
-        return Killable(
-            "grid", [*arguments, *own], folder / "cache", begins=BEGINS
-        )
+        return Killable("grid", [*arguments, *own], folder / "cache", begins=BEGINS)
 
     return killable.run(start, count, lives)
 
 
 def records(folder: pathlib.Path) -> dict[str, Any]:
-    """All that a grid has written of finished trials, by file."""
+    """The outcomes that a grid has written, by the name of the file."""
     root = folder / "run/cells"
     found = {}
     for room in ("results", "trials"):
@@ -116,7 +118,7 @@ def records(folder: pathlib.Path) -> dict[str, Any]:
 
 
 def differing(wanted: dict[str, Any], found: dict[str, Any]) -> list[str]:
-    """Names of the records that are not the same, or on one side alone."""
+    """Names of the records that differ or are missing on one side."""
     names = sorted(wanted.keys() | found.keys())
     return [name for name in names if wanted.get(name) != found.get(name)]
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from unmute_jax.errors import InputError
-from unmute_jax.io import TOKENS, VARIABLE
+from unmute_jax.io import CACHE_VARIABLE, TOKENS_VARIABLE
 
 # Seconds between two looks at the processes.
 LOOK_EVERY = 0.01
@@ -51,8 +51,8 @@ class Killable:
             [sys.executable, "-m", f"experiments.{program}", *arguments],
             env={
                 **os.environ,
-                VARIABLE: str(cache),
-                TOKENS: "",
+                CACHE_VARIABLE: str(cache),
+                TOKENS_VARIABLE: "",
                 "PYTHONUNBUFFERED": "1",  # So that what it says is known at once.
             },
             stdout=self._said,

@@ -1,12 +1,12 @@
-"""Converts a random file of every published layout, at full size.
+"""Converts a random file of every published layout at full size.
 
 python -m experiments.checks.manifests --manifests tests/data/encoders --only dasheng
 
-A manifest lists the names and shapes of the tensors of published files. Of each layout
-in it, a file of random numbers is written and converted by `unmute_jax.convert` in a
-process of its own: nothing may be left over or missing. Prints a Markdown table.
-"Anonymous" memory leaves out the pages of the mapped file, which the system takes back
-when others need them.
+A manifest lists the names and shapes of the tensors in published files. For each layout
+in it, the program writes a file of random numbers and converts it with `unmute convert`
+in a process of its own: no tensor may be left over or missing. It prints a Markdown
+table. "Anonymous" memory excludes the pages of the mapped file, which the system can
+reclaim.
 """
 
 from __future__ import annotations
@@ -35,9 +35,11 @@ from unmute_jax.weights.files import WeightsFile
 from unmute_jax.weights.loading import from_file
 
 MANIFESTS = flags.DEFINE_string(
-    "manifests", "tests/data/encoders", "Folder of the files *_manifest.json."
+    "manifests", "tests/data/encoders", "The folder of the files *_manifest.json."
 )
-ONLY = flags.DEFINE_string("only", "", "Of the layouts, those whose name holds this.")
+ONLY = flags.DEFINE_string(
+    "only", "", "Convert only layouts whose name contains this text."
+)
 VERIFY = flags.DEFINE_bool("verify", False, "Let the converter verify its output.")
 
 _COLUMNS = (
@@ -55,14 +57,14 @@ _BEATS_TABLE = "relative_attention_bias"
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """What a published file holds.
+    """The content of a published file.
 
     Attributes:
-        name: For people.
-        encoder: In the registry.
-        content: As the file is read: arrays that show one number everywhere stand for
-            any numbers.
-        is_hub: Whether it is a safetensors file with `content["config"]` beside it.
+        name: The name in the table.
+        encoder: The encoder's name.
+        content: The content as the reader returns it. Arrays that repeat one number
+            stand for any numbers.
+        is_hub: Whether the file is safetensors with `content["config"]` beside it.
     """
 
     name: str
@@ -71,16 +73,16 @@ class Layout:
     is_hub: bool = False
 
     def load(self, path: pathlib.Path | None = None) -> EncoderWeights:
-        """The weights, as if the content were in a file."""
+        """The weights that reading such a file returns."""
         file = WeightsFile(path=path or pathlib.Path(__file__), content=self.content)
         return from_file(with_weights(self.encoder).ORIGIN, file)
 
 
 def layouts(folder: pathlib.Path) -> Iterator[Layout]:
-    """Those of every manifest in `folder`.
+    """Yields the layouts of every manifest in `folder`.
 
     Raises:
-        FileNotFoundError: There is none.
+        FileNotFoundError: The folder has no manifest.
     """
     files = sorted(folder.glob("*_manifest.json"))
     if not files:
@@ -198,7 +200,7 @@ _OF_FAMILY = {
 
 
 def _tensors(shapes: dict[str, Any]) -> dict[str, np.ndarray]:
-    """One array per name that takes no memory."""
+    """Arrays of the given shapes that take no memory."""
     zero = np.zeros((), np.float32)
     return {name: np.broadcast_to(zero, shape) for name, shape in shapes.items()}
 
@@ -207,7 +209,7 @@ def _tensors(shapes: dict[str, Any]) -> dict[str, np.ndarray]:
 
 
 def main(_: list[str]) -> None:
-    """Converts one layout after the other; exits with 1 where one fails."""
+    """Converts one layout after the other, and exits with code 1 if one fails."""
     print(f"| {' | '.join(_COLUMNS)} |\n|---|{'---:|' * (len(_COLUMNS) - 1)}")
     failed = False
     for layout in layouts(pathlib.Path(MANIFESTS.value)):
@@ -227,7 +229,7 @@ def _check(layout: Layout, folder: pathlib.Path) -> bool:
     code, peak, anonymous = _run(command)
     seconds = time.monotonic() - begin
     if code:
-        print(f"{layout.name}: the converter ended with {code}", file=sys.stderr)
+        print(f"{layout.name}: the converter exited with code {code}", file=sys.stderr)
         return False
     row = (
         layout.name,
@@ -263,9 +265,9 @@ def _write(layout: Layout, folder: pathlib.Path) -> pathlib.Path:
 
 
 def _run(command: list[str]) -> tuple[int, float, float]:
-    """(exit status, peak memory, peak of anonymous memory) in MB."""
+    """The exit code, the peak memory and the peak anonymous memory in MB."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    # What the system says of a child that has ended counts what its parent held, too.
+    # The usage of a child that has ended includes memory of its parent.
     peaks = {"VmHWM": 0, "RssAnon": 0}
     while (code := process.poll()) is None:
         for field in peaks:
@@ -275,7 +277,7 @@ def _run(command: list[str]) -> tuple[int, float, float]:
 
 
 def _memory(pid: int, field: str) -> int:
-    """In KiB; 0 for a process that has ended."""
+    """A memory field of a process in KiB; 0 for a process that has ended."""
     try:
         text = pathlib.Path(f"/proc/{pid}/status").read_text("ascii")
     except OSError:

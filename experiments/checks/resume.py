@@ -1,10 +1,11 @@
-"""Kills a run at random moments and shows that it ends like an undisturbed one.
+"""Kills a run at random moments and shows that it ends like an undisturbed run.
 
 python -m experiments.checks.resume --config configs/quickstart.py --kills=10
 
-The command is run once in peace and once with SIGKILLs, each in caches of its own, so
-that the kills fall into preparation, embedding and training alike. Every result and
-every token must be the same, bit for bit. Options of the experiment are passed on.
+The command runs once without any disturbance and once with SIGKILLs, each time with
+caches of its own, so that kills happen during preparation, embedding and training.
+Every result and every token must be the same, bit for bit. Options of the experiment
+are passed on.
 """
 
 from __future__ import annotations
@@ -28,15 +29,17 @@ from unmute_jax.cli import program
 from unmute_jax.config import Experiment
 from unmute_jax.store.reader import TokenStore
 
-KILLS = flags.DEFINE_integer("kills", 10, "Least number of kills.", lower_bound=1)
-RANDOM_SEED = flags.DEFINE_integer("random_seed", 0, "Of the moments of the kills.")
+KILLS = flags.DEFINE_integer("kills", 10, "The least number of kills.", lower_bound=1)
+RANDOM_SEED = flags.DEFINE_integer(
+    "random_seed", 0, "The seed of the moments of the kills."
+)
 
-# What a record says about time and not about the outcome.
+# Fields of a record that describe time and not the outcome.
 TIMES = ("seconds",)
 
 
 def main(settings: Experiment) -> None:
-    """Runs, kills, compares; exits with 1 where anything differs."""
+    """Runs and kills the command, and exits with code 1 if anything differs."""
     passed_on = [
         a for a in sys.argv[1:] if not a.startswith(("--kills", "--random_seed"))
     ]
@@ -45,12 +48,12 @@ def main(settings: Experiment) -> None:
         calm, harried = pathlib.Path(folder, "calm"), pathlib.Path(folder, "harried")
         _, whole = _run(passed_on, calm)
         print(f"undisturbed: {whole:.0f} s", flush=True)
-        # Long enough to begin, short enough to be stopped several times.
+        # Long enough to start, and short enough to be stopped several times.
         lives = (draw.uniform(0.02, 0.4) * whole + 2.0 for _ in itertools.count())
         kills = 0
         while kills < KILLS.value:
             shutil.rmtree(harried, ignore_errors=True)
-            # Slow to make every time.
+            # Compiling again each time would be slow.
             killable.share(calm / "cache", harried / "cache", ("compiled",))
             more, _ = _run(
                 passed_on, harried, lives, lambda: print("killed", flush=True)
@@ -68,7 +71,7 @@ def _run(
     lives: Iterable[float] = (),
     killed: Callable[[], None] = lambda: None,
 ) -> tuple[int, float]:
-    """Runs the command to its end, as `killable.run` does."""
+    """Runs the command to its end with `killable.run`."""
     own = f"--workdir={folder / 'run'}"
 
     def start() -> Killable:
@@ -78,7 +81,7 @@ def _run(
 
 
 def _differences(calm: pathlib.Path, harried: pathlib.Path) -> list[str]:
-    """Names of results and token arrays that are not the same."""
+    """Names of results and token stores that differ."""
     ours, theirs = _results(harried), _results(calm)
     found = [n for n in ours.keys() | theirs.keys() if ours.get(n) != theirs.get(n)]
     stores = sorted(p.name for p in (calm / "cache/tokens").iterdir())

@@ -31,11 +31,12 @@ from experiments.checks.killable import Killable
 from unmute_jax.cli import program
 from unmute_jax.console import progress
 from unmute_jax.errors import InputError
-from unmute_jax.store import maintenance
-from unmute_jax.store.key import MANIFEST
-from unmute_jax.store.layout import MARKS, Layout, descriptions
-from unmute_jax.store.maintenance import places
+from unmute_jax.store.damage import verify_store
+from unmute_jax.store.layout import DAMAGE_MARKS, Layout
+from unmute_jax.store.maintenance import store_folders
+from unmute_jax.store.manifest import MANIFEST
 from unmute_jax.store.reader import TokenStore
+from unmute_jax.store.writer import metadata_files
 
 KILLS = flags.DEFINE_integer("kills", 20, "Least number of kills.", 0)
 CORRUPTIONS = flags.DEFINE_integer("corruptions", 100, "Number of altered bytes.", 1)
@@ -62,7 +63,9 @@ def main(rest: list[str]) -> None:
         whole = write(calm)
         print(f"an undisturbed writer takes {whole:.0f} s", flush=True)
         rows = [fight(calm, pathlib.Path(folder, "killed"), whole, draw)]
-        (store,) = (p for p in places(calm / "tokens") if "-validation-" in p.name)
+        (store,) = (
+            p for p in store_folders(calm / "tokens") if "-validation-" in p.name
+        )
         rows += [alter(store, draw), cut_short(store, draw), rebuild(calm, store, draw)]
     print("| what | times | amiss |\n|---|---|---|")
     for what, times, amiss in rows:
@@ -109,23 +112,25 @@ def fight(
             killable.share(calm, killed, ("datasets", "compiled"))
             write(killed, 2, [draw.uniform(0, whole / 2) for _ in range(left)], note)
             rounds += 1
-            amiss += differences(calm / "tokens", killed / "tokens")
+            amiss += file_differences(calm / "tokens", killed / "tokens")
     what = f"kills of two writers, {rounds} times until all was written"
     return f"{what} ({sum(halves)} left shards half written)", len(halves), amiss
 
 
 def is_half_written(tokens: pathlib.Path) -> bool:
     """Whether a shard has some of its files, or a part of one."""
-    for path in places(tokens):
-        layout = Layout.of(json.loads((path / MANIFEST).read_bytes()))
-        files = [[path / n for n in layout.files(shard)] for shard in layout.shards]
+    for path in store_folders(tokens):
+        layout = Layout.from_manifest(json.loads((path / MANIFEST).read_bytes()))
+        files = [
+            [path / n for n in layout.shard_files(shard)] for shard in layout.shards
+        ]
         there = [{file.exists() for file in shard} for shard in files]
         if {True, False} in there:
             return True
     return any(tokens.rglob(f"*{PART}"))
 
 
-def differences(calm: pathlib.Path, other: pathlib.Path) -> list[str]:
+def file_differences(calm: pathlib.Path, other: pathlib.Path) -> list[str]:
     """The files that are not the same in two folders."""
     ours, theirs = (
         {str(p.relative_to(root)): p for p in files_of(root)} for root in (calm, other)
@@ -169,7 +174,7 @@ def cut_short(path: pathlib.Path, draw: random.Random) -> Row:
     """Cuts files short, one of every kind, as a full disk or a bad copy might."""
     wanted, layout, amiss = content(path), TokenStore.open(path).layout, []
     shard = draw.choice(layout.shards)
-    names = [MANIFEST, *descriptions(layout), *layout.files(shard)]
+    names = [MANIFEST, *metadata_files(layout), *layout.shard_files(shard)]
     for file in (path / name for name in names):
         data = file.read_bytes()
         length = draw.randrange(len(data))
@@ -187,7 +192,7 @@ def holding(file: pathlib.Path, harmed: bytes) -> Generator[None]:
     yield
     file.write_bytes(data)
     store = next(p for p in file.parents if (p / MANIFEST).exists())
-    shutil.rmtree(store / MARKS, ignore_errors=True)
+    shutil.rmtree(store / DAMAGE_MARKS, ignore_errors=True)
 
 
 def unseen(path: pathlib.Path, wanted: str, where: str) -> list[str]:
@@ -196,7 +201,7 @@ def unseen(path: pathlib.Path, wanted: str, where: str) -> list[str]:
     with contextlib.suppress(InputError):
         if content(path) != wanted:
             amiss.append(f"{where}: read without complaint")
-    if not maintenance.verify(path):
+    if not verify_store(path):
         amiss.append(f"{where}: not found by --verify")
     return amiss
 
@@ -217,9 +222,9 @@ def rebuild(calm: pathlib.Path, path: pathlib.Path, draw: random.Random) -> Row:
     whole = {file: file.read_bytes() for file in files_of(path)}
     layout = TokenStore.open(path).layout
     for shard in layout.shards:
-        file = path / draw.choice(layout.files(shard))
+        file = path / draw.choice(layout.shard_files(shard))
         file.write_bytes(whole[file][:-1])
-    maintenance.verify(path)
+    verify_store(path)
     write(calm)
     now = {file: file.read_bytes() for file in files_of(path)}
     amiss = [] if now == whole else [f"{path.name}: not as it was before the harm"]
