@@ -2,10 +2,10 @@
 
     unmute train --config bpp_fsd50k --config.data_dir=FOLDER
 
-The paper (arXiv 2509.24901, Table 2, mAP) reports protobin 55.64, proto 56.07, mhca 51.06
-and linear 36.39 for EAT pre-trained on AudioSet. The official splits train, validate and
-test. What the paper does with clips that are not ten seconds long is not known. This
-config pads shorter clips and cuts longer ones. A variant:
+The paper (arXiv 2509.24901, Table 2, mAP) reports protobin 55.64, proto 56.07, mhca
+51.06 and linear 36.39 for EAT pre-trained on AudioSet. The official splits train,
+validate and test. What the paper does with clips that are not ten seconds long is not
+known. This config pads shorter clips and cuts longer ones. A variant:
 
     --config.frontend.length_policy=repeat    fills ten seconds with shorter clips
 """

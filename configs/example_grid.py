@@ -9,12 +9,12 @@ settings are those of the quickstart (seven rates with one seed, the best one wi
 with half as many epochs: 15. `esc10` is tested on its first fold;
 `--config.dataset_options.test_fold=0` runs all five.
 
-`conv` is 32 channels wide and the score of `abmilp` is one affine map. With the usual 256
-channels, and with a hidden layer per token, they would take more multiplications than
-all other probes together (`abmilp` on EAT's mixtures 22 minutes on two cores). Attention
-has 8 heads, because the usual 12 do not divide the 256 features of a patch. The probes
-that read every layer are left out, because patches of a spectrogram have one layer. The
-paper's search, `--config.search=sweep`, has 50 trials instead of seven.
+`conv` is 32 channels wide and the score of `abmilp` is one affine map. With the usual
+256 channels, and with a hidden layer per token, they would take more multiplications
+than all other probes together (`abmilp` on EAT's mixtures 22 minutes on two cores).
+Attention has 8 heads, because the usual 12 do not divide the 256 features of a patch.
+The probes that read every layer are left out, because patches of a spectrogram have one
+layer. The paper's search, `--config.search=sweep`, has 50 trials instead of seven.
 """
 
 from unmute_jax.grid.cells import default_grid

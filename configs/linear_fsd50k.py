@@ -2,8 +2,8 @@
 
     unmute train --config linear_fsd50k --config.data_dir=FOLDER
 
-The paper (arXiv 2509.24901, Table 2, mAP) reports linear 36.39 and protobin 55.64 for EAT
-pre-trained on AudioSet.
+The paper (arXiv 2509.24901, Table 2, mAP) reports linear 36.39 and protobin 55.64 for
+EAT pre-trained on AudioSet.
 """
 
 from unmute_jax.config import default_config

@@ -6,7 +6,7 @@
                    sets and six encoders: linear 53.12, mhca 64.21, protobin 67.53 mAP.
     :single_label  Table 3: ESC-50 and Speech Commands, one class per clip.
                    EAT on ESC-50: linear 75.33, mhca 89.83, protobin 86.83 accuracy.
-    :birds         Table 5: BirdSet, 64 clips per class. protobin gains 12.16 over linear.
+    :birds         Table 5: BirdSet, 64 clips per class; protobin is linear + 12.16.
     :prototypes    Table 7: how many prototypes, and of which kind. EAT on URBAN-SED,
                    20 per class: proto 89.11, protofloat 89.14, protobin 89.24 mAP.
     :all           all of them, and the supervised encoders.

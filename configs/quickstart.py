@@ -3,8 +3,8 @@
     unmute train --config quickstart
 
 Each clip of `esc_mix` mixes one to nine sounds of ESC-10 in ten seconds, and the probes
-name the sounds in it. The encoder `logmel` cuts the log-mel spectrogram into patches and
-learns nothing, so only the pooling makes a difference. `stats` is the baseline that
+name the sounds in it. The encoder `logmel` cuts the log-mel spectrogram into patches
+and learns nothing, so only the pooling makes a difference. `stats` is the baseline that
 every table should contain: mean, maximum and standard deviation over time, then one
 linear layer.
 """
