@@ -1,4 +1,4 @@
-"""Progress that a person can read: a bar on a terminal, lines in a log."""
+"""Shows progress as a bar on a terminal or as lines in a log; formats sizes."""
 
 import contextlib
 import sys
@@ -14,27 +14,25 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-# Seconds between two lines where there is no terminal.
-LINE_EVERY = 10.0
-
 
 @contextlib.contextmanager
 def progress(
-    label: str, total: int, *, unit: str, done: int = 0
+    label: str, total: int, *, unit: str, done: int = 0, line_every: float = 10.0
 ) -> Generator[Callable[[int], None]]:
-    """Shows how a long thing goes; the value is a function that advances it.
+    """Shows the progress of a long task; yields a function that advances it.
 
     Args:
         label: What is being done.
         total: Number of units in all.
-        unit: Name of one unit in the plural ("clips").
-        done: Units that an earlier run already did; they do not count in the rate.
+        unit: Name of the units, in the plural ("clips").
+        done: Units that an earlier run has done. The rate does not count them.
+        line_every: Seconds between two lines, where there is no terminal.
     """
     if sys.stderr.isatty():
         with _bar(label, total, unit, done) as advance:
             yield advance
     else:
-        yield _lines(label, total, unit, done)
+        yield _lines(label, total, unit, done, line_every)
 
 
 @contextlib.contextmanager
@@ -63,7 +61,10 @@ def _bar(
         yield advance
 
 
-def _lines(label: str, total: int, unit: str, done: int) -> Callable[[int], None]:
+def _lines(
+    label: str, total: int, unit: str, done: int, line_every: float
+) -> Callable[[int], None]:
+    """Prints lines; rich would draw its bar anew for each."""
     start = last = time.monotonic()
     new = 0
 
@@ -71,23 +72,21 @@ def _lines(label: str, total: int, unit: str, done: int) -> Callable[[int], None
         nonlocal last, new
         new += n
         now = time.monotonic()
-        if now - last < LINE_EVERY:
+        if now - last < line_every:
             return
         last = now
-        rate = new / (now - start)
-        left = (total - done - new) / rate
-        print(
-            f"{label}: {done + new}/{total} {unit}, {rate:.3g} {unit}/s, "
-            f"about {left:.0f} s left",
-            file=sys.stderr,
-            flush=True,
-        )
+        line = f"{label}: {done + new}/{total} {unit}"
+        if new and now > start:
+            rate = new / (now - start)
+            left = (total - done - new) / rate
+            line += f", {rate:.3g} {unit}/s, about {left:.0f} s left"
+        print(line, file=sys.stderr, flush=True)
 
     return advance
 
 
 def size_text(count: int) -> str:
-    """A number of bytes: "3.6 TB"."""
+    """Formats a number of bytes: "3.6 TB"."""
     for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
         if count >= size:
             return f"{count / size:.1f} {unit}"
@@ -95,7 +94,7 @@ def size_text(count: int) -> str:
 
 
 def duration_text(seconds: float) -> str:
-    """A length of time: "2.5 h"."""
+    """Formats a duration: "2.5 h"."""
     for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
         if seconds >= size:
             return f"{seconds / size:.1f} {unit}"

@@ -1,232 +1,280 @@
-"""Downloading a file: goes on where it was cut off, and checks what arrived."""
+"""Downloads, cache folders, file locks and files that are written atomically."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import http.client
 import logging
 import os
 import pathlib
 import re
-import urllib.error
-import urllib.request
+import sys
+import tempfile
 import zipfile
 from collections.abc import Generator
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-from unmute_jax.console import progress
-from unmute_jax.errors import InputError
+from unmute_jax.console import size_text
+from unmute_jax.errors import InputError, one_line
 
+CACHE_VARIABLE = "UNMUTE_CACHE"
+TOKENS_VARIABLE = "UNMUTE_TOKENS"
+# Seconds that a server may be silent.
 _TIMEOUT = 10.0
-_CHUNK = 1 << 20
+_log = logging.getLogger(__name__)
 
 
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Keeps what Hugging Face says of a file while it points to where that lies.
-
-    Attributes:
-        sha256: Of the whole file.
-    """
-
-    sha256: str | None = None
-
-    def redirect_request(
-        self, req: Any, fp: Any, code: Any, msg: Any, headers: Any, newurl: str
-    ) -> urllib.request.Request | None:
-        """Called on the way to where the bytes are."""
-        tag = str(headers.get("X-Linked-ETag", "")).strip('"')
-        if re.fullmatch("[0-9a-f]{64}", tag):
-            self.sha256 = tag
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+# Folders of caches.
 
 
-def fetch(url: str, target: pathlib.Path, *, sha256: str | None = None) -> None:
-    """Downloads `url` to `target`; takes up where an earlier try was cut off.
+def cache_dir(kind: str) -> pathlib.Path:
+    """Returns the folder of one kind of cache, which need not exist yet.
 
-    The bytes go to `target` + ".part", which becomes `target` when it is whole. Only
-    one process at a time may do so.
+    The environment variable `UNMUTE_CACHE` names the folder of all caches. By default
+    it is `unmute_jax` in `XDG_CACHE_HOME`, or in `~/.cache`.
 
     Args:
-        url: Of the file.
-        target: Where to.
-        sha256: Of the file, where it is known; a server may tell it besides.
+        kind: "datasets", "tokens", "weights", "cells" or "compiled".
 
     Raises:
-        OSError: The server cannot be reached or refuses (`urllib.error.URLError`), or
-            the connection broke, or the bytes are not those of the hash.
+        InputError: `UNMUTE_CACHE` holds a URL.
     """
-    part = target.with_name(f"{target.name}.part")
-    have = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"})
-    redirects = _Redirects()
-    try:
-        response = urllib.request.build_opener(redirects).open(
-            request, timeout=_TIMEOUT
-        )
-    except urllib.error.HTTPError as error:
-        # Nothing lies behind what we have, so it is not the beginning of this file.
-        if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and have:
-            part.unlink()
-            return fetch(url, target, sha256=sha256)
-        raise
-    with response:
-        resumed = response.status == http.client.PARTIAL_CONTENT
-        left = response.headers["Content-Length"]
-        part.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("ab" if resumed else "wb") as out:
-            got = _copy(response, out, None if left is None else int(left), target.name)
-    if left is not None and got != int(left):
-        raise OSError(f"the connection broke {int(left) - got} bytes before the end")
-    wanted = {sha256, redirects.sha256} - {None}
-    if wanted:
-        with part.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if wanted != {found}:
-            part.unlink()
-            raise OSError(f"{url} is another file than the published one")
-    part.replace(target)
-    return None
-
-
-def _copy(response: Any, out: BinaryIO, left: int | None, name: str) -> int:
-    """Copies all bytes, and tells how far it is; the value is their number."""
-    done, got = out.tell(), 0
-    total = done + (left or 0)
-    with progress(name, total >> 20, unit="MB", done=done >> 20) as advance:
-        while chunk := response.read(_CHUNK):
-            out.write(chunk)
-            advance((done + got + len(chunk) >> 20) - (done + got >> 20))
-            got += len(chunk)
-    return got
-
-
-VARIABLE = "UNMUTE_CACHE"
-TOKENS = "UNMUTE_TOKENS"
-
-
-def cache_dir(room: str) -> pathlib.Path:
-    """The folder of one kind of cache; made by whoever first writes to it.
-
-    Args:
-        room: "datasets", "tokens", "weights" or "compiled".
-
-    The environment variable `UNMUTE_CACHE` moves all of them; without it they are in
-    `unmute_jax` under `XDG_CACHE_HOME` or `~/.cache`.
-
-    Raises:
-        InputError: The variable holds a URL.
-    """
-    base = os.environ.get(VARIABLE)
+    base = os.environ.get(CACHE_VARIABLE)
     if base and "://" in base:
-        raise InputError(f"{VARIABLE}={base}: must be a folder; {TOKENS} may be a URL")
+        raise InputError(
+            f"{CACHE_VARIABLE}={base}: must be a folder; only {TOKENS_VARIABLE} may be "
+            "a URL"
+        )
     if base:
-        return pathlib.Path(base).expanduser() / room
+        return pathlib.Path(base).expanduser() / kind
     home = os.environ.get("XDG_CACHE_HOME", "~/.cache")
-    return pathlib.Path(home).expanduser() / "unmute_jax" / room
+    return pathlib.Path(home).expanduser() / "unmute_jax" / kind
 
 
 def token_root() -> str | pathlib.Path:
-    """The place of all token stores, which are by far the largest.
+    """Returns the place of all token stores, which need the most space by far.
 
-    The environment variable `UNMUTE_TOKENS`, a folder or a URL ("gs://bucket/folder"),
-    moves them alone; without it they are in `cache_dir("tokens")`.
+    The environment variable `UNMUTE_TOKENS` names it: a folder or a URL such as
+    "gs://bucket/folder". By default it is `cache_dir("tokens")`.
     """
-    root = os.environ.get(TOKENS)
+    root = os.environ.get(TOKENS_VARIABLE)
     if not root:
         return cache_dir("tokens")
     return root if "://" in root else pathlib.Path(root).expanduser()
 
 
-def download(
-    url: str, target: pathlib.Path, *, megabytes: int, md5: str | None = None
-) -> None:
-    """Fetches a file; `target` appears only when all of it is there.
+# Downloads.
+
+
+def find_in_hub_cache(
+    repo: str, file: str, *, revision: str | None = None, repo_type: str = "model"
+) -> pathlib.Path | None:
+    """Returns a file of the Hugging Face cache, or None where it is not cached.
 
     Args:
-        url: What to fetch.
-        target: Where it goes; its suffix says what must come.
-        megabytes: Its usual size, for the progress where the server does not tell.
-        md5: Of the whole file, where its publisher tells.
+        repo: Repository, "OWNER/NAME".
+        file: Path of the file in the repository.
+        revision: Branch, tag or commit; by default "main".
+        repo_type: "model" or "dataset".
+    """
+    import huggingface_hub  # Takes a while, and few programs need it.
+
+    path = huggingface_hub.try_to_load_from_cache(
+        repo, file, revision=revision, repo_type=repo_type
+    )
+    return pathlib.Path(path) if isinstance(path, str) else None
+
+
+def fetch_from_hub(
+    repo: str, file: str, *, revision: str | None = None, repo_type: str = "model"
+) -> pathlib.Path:
+    """Returns a file of a Hugging Face repository, downloaded unless it is cached.
+
+    The file stays in the cache that all programs of Hugging Face share. Their
+    environment variables apply: HF_HOME, HF_TOKEN, HF_ENDPOINT, HF_HUB_OFFLINE.
+
+    Args:
+        repo: Repository, "OWNER/NAME".
+        file: Path of the file in the repository.
+        revision: Branch, tag or commit; by default "main".
+        repo_type: "model" or "dataset".
 
     Raises:
-        OSError: It could not be fetched, or what came is not what should have come.
+        InputError: The file cannot be downloaded, or arrived damaged.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f"{target.name}.{os.getpid()}.part")
-    seen = hashlib.md5(usedforsecurity=False)
+    import huggingface_hub
+    from huggingface_hub.errors import HTTPError  # pyright: ignore[reportPrivateImportUsage]
+
+    endpoint = os.environ.get("HF_ENDPOINT")
+    if cached := find_in_hub_cache(repo, file, revision=revision, repo_type=repo_type):
+        return cached
+    url = huggingface_hub.hf_hub_url(
+        repo, file, revision=revision, repo_type=repo_type, endpoint=endpoint
+    )
     try:
-        with (
-            urllib.request.urlopen(url, timeout=30) as page,
-            partial.open("wb") as file,
-        ):
-            length = page.headers.get("Content-Length")
-            total = int(length) // 10**6 if length else megabytes
-            with progress(f"fetching {url}", total, unit="MB") as advance:
-                while chunk := page.read(10**6):
-                    file.write(chunk)
-                    seen.update(chunk)
-                    advance(1)
-            if length and file.tell() < int(length):
-                raise OSError(f"{file.tell()} of {length} bytes came")
-        if md5 and seen.hexdigest() != md5:
-            raise OSError(f"its MD5 is {seen.hexdigest()}, not {md5}")
-        if target.suffix == ".zip" and not zipfile.is_zipfile(partial):
-            raise OSError("what came is not a whole zip archive")
-        partial.replace(target)
-    except urllib.error.HTTPError as error:
-        error.close()  # It holds the connection.
-        raise OSError(f"HTTP {error.code}: {error.reason}") from None
-    finally:
-        partial.unlink(missing_ok=True)
+        # `hf_hub_download` tries for half a minute before it reports that the server
+        # cannot be reached; this request tries once.
+        about = huggingface_hub.get_hf_file_metadata(url, endpoint=endpoint)
+        _announce(url, about.size)
+        downloaded = huggingface_hub.hf_hub_download(
+            repo, file, revision=revision, repo_type=repo_type, endpoint=endpoint
+        )
+    except (OSError, HTTPError) as error:
+        raise InputError(f"cannot download {url}: {_hub_reason(error)}") from error
+    path = pathlib.Path(downloaded)
+    with path.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    # The server's tag of a large file is its SHA-256.
+    if re.fullmatch("[0-9a-f]{64}", about.etag or "") and digest != about.etag:
+        path.resolve().unlink()
+        path.unlink(missing_ok=True)
+        raise InputError(f"cannot download {url}: it arrived damaged; try again")
+    return path
 
 
-_log = logging.getLogger(__name__)
+def _hub_reason(error: Exception) -> str:
+    """Says in one line why the hub gave no file, and what helps."""
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.OfflineModeIsEnabled):
+        return "HF_HUB_OFFLINE is set, and the file is not in the cache"
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return (
+            "there is no such repository, or it is not open to all (`hf auth login` "
+            "or HF_TOKEN identifies you)"
+        )
+    if isinstance(error, errors.HfHubHTTPError):
+        response = error.response
+        return f"the server answers {response.status_code} {response.reason_phrase}"
+    return f"{one_line(str(error))} (check the network connection)"
+
+
+def download(
+    url: str,
+    folder: pathlib.Path,
+    *,
+    checksum: str | None = None,
+    name: str | None = None,
+) -> pathlib.Path:
+    """Returns a file from a web server, downloaded unless `folder` already has it.
+
+    The file appears only when it is complete. A file whose name ends in ".zip" must be
+    a zip archive, as servers may answer with a page instead.
+
+    Args:
+        url: Address of the file.
+        folder: Folder that the file is put into.
+        checksum: SHA-256 of the file as hexadecimal digits, or "md5:" and its MD5;
+            None where it is not known.
+        name: Name of the file in `folder`; by default the last part of `url`.
+
+    Raises:
+        InputError: The file cannot be downloaded, or is not the expected one.
+    """
+    import pooch
+
+    path = folder / (name or url.rpartition("/")[2])
+    if path.exists():
+        return path
+    _announce(url, None)
+    # It would print what `_announce` prints.
+    pooch.get_logger().setLevel(logging.WARNING)
+    client = pooch.HTTPDownloader(
+        progressbar=sys.stderr.isatty(), chunk_size=1 << 20, timeout=_TIMEOUT
+    )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        pooch.retrieve(url, checksum, path.name, folder, downloader=client)
+        _share(path)
+    except (OSError, ValueError) as error:
+        if (response := getattr(error, "response", None)) is not None:
+            response.close()  # Pooch leaves the connection open.
+        raise InputError(f"cannot download {url}: {_web_reason(error)}") from error
+    if path.suffix == ".zip" and not zipfile.is_zipfile(path):
+        path.unlink()
+        raise InputError(f"cannot download {url}: what arrived is no zip archive")
+    return path
+
+
+def _web_reason(error: Exception) -> str:
+    """Says in one line why a server gave no file, and what helps."""
+    import requests
+
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return (
+            f"the server answers {error.response.status_code} {error.response.reason}"
+        )
+    if isinstance(error, requests.RequestException):
+        return f"{one_line(str(error), 200)} (check the network connection)"
+    # A checksum that differs, or a full disk.
+    return one_line(str(error))
+
+
+def _announce(url: str, size: int | None) -> None:
+    of_size = "" if size is None else f" ({size_text(size)})"
+    _log.warning("downloading %s%s", url, of_size)
+
+
+# Files.
 
 
 @contextlib.contextmanager
 def locked(path: pathlib.Path) -> Generator[None]:
-    """Only one process at a time is inside; others wait, and say so.
+    """Lets one process at a time enter; the others log that they wait.
 
     Args:
-        path: A file for this alone; it is gone when nobody is inside.
+        path: Lock file, which remains.
     """
-    import fcntl  # There is none on Windows, where all else works.
+    import filelock
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.ExitStack() as stack:
-        while True:
-            file = stack.enter_context(path.open("w"))
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                _log.warning("waiting for another process, which holds %s", path)
-                fcntl.flock(file, fcntl.LOCK_EX)
-            # Whoever was inside has taken the file away.
-            if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                break
-        stack.callback(path.unlink)
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+    except filelock.Timeout:
+        _log.warning("waiting for another process, which holds %s", path)
+        lock.acquire()
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def write_atomically(path: str | os.PathLike[str], content: str | bytes) -> None:
-    """Writes `content` (text as UTF-8) beside `path`, then renames it to that."""
+    """Writes a file that appears under its name only when it is complete.
+
+    Args:
+        path: Name of the file.
+        content: Its content; text is written as UTF-8.
+    """
     with writing(path) as out:
         out.write(content.encode() if isinstance(content, str) else content)
 
 
 @contextlib.contextmanager
 def writing(path: str | os.PathLike[str]) -> Generator[BinaryIO]:
-    """A file beside `path` that becomes `path` when it is complete."""
+    """Opens a temporary file beside `path` that is renamed to `path` on success.
+
+    Args:
+        path: Name of the file.
+    """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # The process id would not do as a name: containers that share a disk have the same.
+    handle, name = tempfile.mkstemp(".tmp", f".{path.name}.", path.parent)
+    temporary = pathlib.Path(name)
     try:
-        with open(temporary, "wb") as out:
+        with open(handle, "wb") as out:
             yield out
             out.flush()
             os.fsync(out.fileno())
+        _share(temporary)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _share(path: pathlib.Path) -> None:
+    """Gives a temporary file, private at first, the permissions of its folder."""
+    path.chmod(path.parent.stat().st_mode & 0o666)

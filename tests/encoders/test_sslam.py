@@ -8,7 +8,7 @@ import pytest
 from tests import golden
 from unmute_jax.encoders import load_encoder
 from unmute_jax.errors import InputError
-from unmute_jax.io import VARIABLE
+from unmute_jax.io import CACHE_VARIABLE
 
 ATOL, RTOL = 2e-4, 1e-4
 TINY = {"width": 16, "depth": 2, "num_heads": 2}
@@ -54,7 +54,7 @@ def test_it_is_not_taken_for_eat():
 def test_pre_trained_and_fine_tuned_weights_are_asked_for_by_name(
     monkeypatch, tmp_path
 ):
-    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     folders = "https://drive.google.com/drive/folders"
     with pytest.raises(InputError, match=f"SSLAM_pretrain .*{folders}/1aA65-"):

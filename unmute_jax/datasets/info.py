@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import http.client
 import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
@@ -123,15 +122,15 @@ def obtain(
     if not facts.downloads:
         raise InputError(how_to_get(facts, f"is not in {facts.folder}"))
     facts.folder.mkdir(parents=True, exist_ok=True)
-    targets = {facts.folder / item.name: item for item in facts.downloads}
-    for target, item in targets.items():
-        if target.exists():
+    for item in facts.downloads:
+        if (facts.folder / item.name).exists():
             continue
+        checksum = f"md5:{item.md5}" if item.md5 else None
         try:
-            download(item.url, target, megabytes=item.megabytes, md5=item.md5)
-        except (OSError, http.client.HTTPException) as error:
-            where = f"{facts.folder} and fetching {item.url} failed ({error})"
-            raise InputError(how_to_get(facts, f"is not in {where}")) from None
+            download(item.url, facts.folder, checksum=checksum, name=item.name)
+        except InputError as error:
+            problem = f"is not in {facts.folder}: {error}"
+            raise InputError(how_to_get(facts, problem)) from None
         begun.touch()
     begun.unlink(missing_ok=True)
     if files := find(facts.folder):

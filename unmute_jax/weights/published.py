@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
+import functools
 import hashlib
-import http.client
 import logging
 import os
 import pathlib
-import shutil
+import re
 from collections.abc import Callable, Iterator
 
 from unmute_jax.errors import InputError, unknown_name
-from unmute_jax.io import cache_dir, fetch, locked
+from unmute_jax.io import (
+    cache_dir,
+    download,
+    fetch_from_hub,
+    find_in_hub_cache,
+    locked,
+)
 from unmute_jax.weights.published_list import PUBLISHED, Published
 
 _log = logging.getLogger(__name__)
 
-# Hugging Face's own variable for mirrors.
-ENDPOINT_VARIABLE = "HF_ENDPOINT"
 _HUB = "https://huggingface.co"
+_HUB_FILE = re.compile(rf"{_HUB}/(datasets/)?([^/]+/[^/]+)/resolve/main/(.+)")
 
 # From the file to convert to the converted one.
 Convert = Callable[[pathlib.Path, pathlib.Path], object]
@@ -59,7 +65,9 @@ def find_weights(
 def is_at_hand(encoder: str, source: str | os.PathLike[str] | None) -> bool:
     """Whether `find_weights` would fetch nothing; its arguments."""
     entry = _meant(encoder, source)
-    return entry is None or _cached(entry) is not None
+    if entry is None or _cached(entry):
+        return True
+    return any(all(file.find() for file in files) for files in _on_hub(entry))
 
 
 def listing(encoder: str) -> Iterator[str]:
@@ -101,37 +109,81 @@ def _cached(entry: Published) -> pathlib.Path | None:
     return next((file for file in files if file.is_file()), None)
 
 
+@dataclasses.dataclass(frozen=True)
+class _HubFile:
+    """A file in a repository on Hugging Face."""
+
+    repo: str
+    name: str
+    repo_type: str = "model"
+
+    def find(self) -> pathlib.Path | None:
+        """Returns the file in the Hugging Face cache, or None."""
+        return find_in_hub_cache(self.repo, self.name, repo_type=self.repo_type)
+
+    def fetch(self) -> pathlib.Path:
+        """Returns the file, downloaded unless it is in the Hugging Face cache."""
+        return fetch_from_hub(self.repo, self.name, repo_type=self.repo_type)
+
+
+def _on_hub(entry: Published) -> list[list[_HubFile]]:
+    """Returns, per place on Hugging Face that has the set, its files, weights last."""
+    places: list[list[_HubFile]] = []
+    if entry.hub:
+        names = ("config.json", "model.safetensors")
+        places.append([_HubFile(entry.hub, name) for name in names])
+    if entry.url and (parts := _HUB_FILE.fullmatch(entry.url)):
+        places.append(
+            [_HubFile(parts[2], parts[3], "dataset" if parts[1] else "model")]
+        )
+    return places
+
+
 def _fetched(entry: Published, convert: Convert | None) -> pathlib.Path:
-    """The file of the set from the first place that gives it."""
+    """Returns the file of the set, from the first place that has it.
+
+    Raises:
+        InputError: None of them has it; the message says how to get it by hand.
+    """
+    room = cache_dir("weights")
+    places: list[Callable[[], pathlib.Path]] = [
+        functools.partial(_fetch_all, entry, files) for files in _on_hub(entry)
+    ]
+    if entry.url and not _HUB_FILE.fullmatch(entry.url):
+        places.append(
+            functools.partial(
+                download,
+                entry.url,
+                room,
+                checksum=entry.sha256,
+                name=f"{entry.name}.pt",
+            )
+        )
+    if not places:
+        raise InputError(_by_hand(entry, "it is not on Hugging Face"))
     failures: list[str] = []
-    for place, files in _places(entry).items():
-        try:
-            with locked(cache_dir("weights") / f".{entry.name}.lock"):
-                if found := _cached(entry):
-                    return found
-                file = _fetch_all(entry, place, files)
-                return _converted(entry, file, convert) if convert else file
-        except (OSError, http.client.HTTPException) as error:
-            failures.append(str(getattr(error, "reason", None) or error))
-    tried = f"fetching failed: {'; '.join(failures)}"
-    raise InputError(
-        _by_hand(entry, tried if failures else "it is not on Hugging Face")
-    )
+    with locked(room / f".{entry.name}.lock"):
+        if found := _cached(entry):
+            return found
+        note = f"; {entry.note}" if entry.note else ""
+        _log.warning("%s: licence %s%s", entry.name, entry.licence, note)
+        for fetch in places:
+            try:
+                file = fetch()
+            except InputError as error:
+                failures.append(str(error))
+                continue
+            _compare(entry, file)
+            return _converted(entry, file, convert) if convert else file
+    raise InputError(_by_hand(entry, f"fetching failed: {'; '.join(failures)}"))
 
 
-def _fetch_all(
-    entry: Published, place: str, files: dict[str, pathlib.Path]
-) -> pathlib.Path:
-    """Fetches the files of a place; the value is the one with the weights."""
-    size = f"{entry.megabytes} MB, licence {entry.licence}"
-    _log.warning("fetching %s (%s) into %s", place, size, cache_dir("weights"))
-    if entry.note:
-        _log.warning("%s: %s", entry.name, entry.note)
-    for url, target in files.items():
-        fetch(url, target, sha256=entry.sha256 if place == entry.url else None)
-    file = list(files.values())[-1]
-    _compare(entry, file)
-    return file
+def _fetch_all(entry: Published, files: list[_HubFile]) -> pathlib.Path:
+    """Fetches the files of one place and returns the last one, the weights."""
+    path = [file.fetch() for file in files][-1]
+    if entry.sha256 and len(files) == 1 and _sha256(path) != entry.sha256:
+        raise InputError(f"{entry.url} is another file than the published one")
+    return path
 
 
 def _compare(entry: Published, file: pathlib.Path) -> None:
@@ -140,10 +192,14 @@ def _compare(entry: Published, file: pathlib.Path) -> None:
     if wanted is not None and abs(size - wanted) > 0.02 * wanted:
         _warn(entry, f"{size:.1f} MB", f"{wanted} MB")
     if entry.hub_sha256 and file.suffix == ".safetensors":
-        with file.open("rb") as content:
-            found = hashlib.file_digest(content, "sha256").hexdigest()
-        if found != entry.hub_sha256:
-            _warn(entry, f"SHA-256 {found}", entry.hub_sha256)
+        digest = _sha256(file)
+        if digest != entry.hub_sha256:
+            _warn(entry, f"SHA-256 {digest}", entry.hub_sha256)
+
+
+def _sha256(file: pathlib.Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _warn(entry: Published, found: str, known: str) -> None:
@@ -152,35 +208,20 @@ def _warn(entry: Published, found: str, known: str) -> None:
 
 
 def _converted(entry: Published, file: pathlib.Path, convert: Convert) -> pathlib.Path:
-    """The converted file, which knows the hash of `file` and takes its place."""
+    """Returns the converted file, which replaces a file of our own cache.
+
+    A file of the Hugging Face cache stays there: other programs may use it.
+    """
     room = cache_dir("weights")
     output = room / f"{entry.name}.safetensors"
     try:
         convert(file, output)
     except OSError as error:
-        _log.warning("%s stays as it is: %s", file, error.strerror)
+        _log.warning("%s is not converted: %s", file, error.strerror)
         return file
     if file.parent == room:
         file.unlink()
-    else:
-        shutil.rmtree(file.parent)
     return output
-
-
-def _places(entry: Published) -> dict[str, dict[str, pathlib.Path]]:
-    """Per place that has the set: address -> file of the cache; the weights last."""
-    room, places = cache_dir("weights"), {}
-    endpoint = os.environ.get(ENDPOINT_VARIABLE, _HUB).rstrip("/")
-    if entry.hub:
-        # The config first: a folder with the weights in it is complete.
-        places[entry.hub] = {
-            f"{endpoint}/{entry.hub}/resolve/main/{file}": room / entry.name / file
-            for file in ("config.json", "model.safetensors")
-        }
-    if entry.url:
-        url = entry.url.replace(_HUB, endpoint)
-        places[entry.url] = {url: room / f"{entry.name}.pt"}
-    return places
 
 
 def _by_hand(entry: Published, why: str) -> str:

@@ -1,0 +1,81 @@
+"""A local web server that answers as Hugging Face does."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import http.server
+import threading
+from collections.abc import Iterator
+from typing import ClassVar
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@dataclasses.dataclass
+class Hub:
+    """The files that the server has, and the requests that it got.
+
+    Attributes:
+        url: Address of the server.
+        files: Contents by path ("/OWNER/NAME/resolve/main/FILE").
+        tags: Tags of files that are not their SHA-256.
+        breaks_after: Bytes after which the next download breaks off; None sends all.
+        downloads: File name and requested range of every download, in order.
+    """
+
+    url: str
+    files: dict[str, bytes] = dataclasses.field(default_factory=dict)
+    tags: dict[str, str] = dataclasses.field(default_factory=dict)
+    breaks_after: int | None = None
+    downloads: list[tuple[str, str | None]] = dataclasses.field(default_factory=list)
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    hub: ClassVar[Hub]
+
+    def do_HEAD(self):
+        self._answer()
+
+    def do_GET(self):
+        wanted = self.headers["Range"]
+        if self.path in self.hub.files:
+            self.hub.downloads.append((self.path.rpartition("/")[2], wanted))
+        start = int(wanted.split("=")[1].split("-")[0]) if wanted else 0
+        content = self._answer(start)
+        self.wfile.write(content[start:][: self.hub.breaks_after])
+        self.hub.breaks_after = None
+
+    def _answer(self, start: int = 0) -> bytes:
+        content = self.hub.files.get(self.path)
+        if content is None:
+            self.send_error(404)
+            return b""
+        self.send_response(206 if start else 200)
+        tag = self.hub.tags.get(self.path) or hashlib.sha256(content).hexdigest()
+        self.send_header("ETag", f'"{tag}"')
+        self.send_header("X-Repo-Commit", COMMIT)
+        self.send_header("Content-Length", str(len(content) - start))
+        self.end_headers()
+        return content
+
+    def log_message(self, *_):
+        pass
+
+
+@contextlib.contextmanager
+def running_hub(monkeypatch, cache) -> Iterator[Hub]:
+    """Runs a server that stands for Hugging Face, with its cache in `cache`."""
+    handler = type("Handler", (_Handler,), {})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        handler.hub = Hub(f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("HF_ENDPOINT", handler.hub.url)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
+        thread = threading.Thread(target=server.serve_forever, args=[0.01])
+        thread.start()
+        try:
+            yield handler.hub
+        finally:
+            server.shutdown()
+            thread.join()
