@@ -11,7 +11,7 @@ from tests.datasets.conftest import esc50
 from tests.datasets.miniatures import MINIATURES
 from unmute_jax import distributed
 from unmute_jax.config import DatasetOptions, Experiment
-from unmute_jax.datasets import all_facts, list_datasets
+from unmute_jax.datasets import dataset_infos, list_datasets
 from unmute_jax.encoders import list_encoders
 from unmute_jax.grid.cells import Grid
 from unmute_jax.training import plan
@@ -71,8 +71,8 @@ def one_step(settings, places):
             batch_size=4,
         )
     )
-    facts = {f.name: f for f in all_facts()}[settings.dataset]
-    assert made.metric == facts.metric
+    info = {i.name: i for i in dataset_infos()}[settings.dataset]
+    assert made.metric == info.metric
     mesh = distributed.make_mesh(1)
     for probe in made.probes.values():
         seconds, parameters = plan.step_seconds(made, probe, mesh, 1)

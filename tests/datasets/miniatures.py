@@ -13,7 +13,7 @@ import pytest
 
 from tests.datasets import layouts
 from tests.datasets.conftest import esc50
-from unmute_jax.datasets import all_facts, load_dataset
+from unmute_jax.datasets import dataset_infos, load_dataset
 from unmute_jax.errors import InputError
 
 
@@ -139,7 +139,7 @@ def main():
     """Prints the table."""
     print("| data set | layout | source | clips | classes | irregularities |")
     print("|---|---|---|---|---:|---|")
-    facts = {f.name: f for f in all_facts()}
+    info = {i.name: i for i in dataset_infos()}
     for name, miniature in {**FOLDS, **MINIATURES}.items():
         with tempfile.TemporaryDirectory() as folder:
             # Nothing of this belongs into the caches of a person.
@@ -148,7 +148,7 @@ def main():
             dataset = load_dataset(name, data_dir=place)
         clips = " / ".join(str(n) for n in dataset.splits.values())
         print(
-            f"| `{name}` | {facts[name].layout} | {facts[name].checked} | {clips} "
+            f"| `{name}` | {info[name].layout} | {info[name].checked} | {clips} "
             f"| {len(dataset.classes)} | {miniature.covers} |"
         )
 

@@ -3,30 +3,31 @@
 import shutil
 
 import pytest
+import requests
 
 from tests.datasets.layouts import write
 from tests.datasets.miniatures import MINIATURES, clips, load, refusal
 from tests.datasets.miniatures import main as print_table
 from unmute_jax.cli.datasets import main as program
-from unmute_jax.datasets import all_facts, list_datasets, load_dataset
+from unmute_jax.datasets import dataset_infos, list_datasets, load_dataset
 from unmute_jax.errors import InputError
 
-FACTS = {facts.name: facts for facts in all_facts()}
+INFOS = {info.name: info for info in dataset_infos()}
 
 
 @pytest.mark.parametrize("name", MINIATURES)
 def test_the_miniature_of_every_layout(name, tmp_path, capfd):
-    dataset, facts = load(name, tmp_path), FACTS[name]
+    dataset, info = load(name, tmp_path), INFOS[name]
     assert dataset.name == name
     assert dataset.splits == MINIATURES[name].splits
-    assert dataset.task == facts.task
+    assert dataset.task == info.task
     assert len(dataset.classes) == len(set(dataset.classes))
-    assert dataset.has_events == facts.is_strong
+    assert dataset.has_events == info.has_events
     told = capfd.readouterr().err
     for note in dataset.notes:
         # What is counted while clips are read is told in the results alone.
         assert note in told or "same audio" in note
-    if facts.layout == "assumed":
+    if info.layout == "assumed":
         assert any("layout of its files is assumed" in note for note in dataset.notes)
     ids = []
     for split, found in clips(dataset).items():
@@ -78,20 +79,20 @@ def test_an_archive_is_as_good_as_its_folder(name, kind, tmp_path):
 
 @pytest.mark.parametrize("name", MINIATURES)
 def test_without_files_the_way_to_get_them_is_told(name, monkeypatch, own_cache):
-    facts = FACTS[name]
-    monkeypatch.setattr("urllib.request.urlopen", _no_network)
+    info = INFOS[name]
+    monkeypatch.setattr("requests.get", _no_network)
     message = refusal(name)
-    assert str(facts.folder) in message
-    assert facts.folder.is_relative_to(own_cache)
-    assert facts.home in message
+    assert str(info.folder) in message
+    assert info.folder.is_relative_to(own_cache)
+    assert info.home in message
     assert "data_dir" in message
     assert "1. " in message
-    for item in facts.downloads:
+    for item in info.downloads:
         assert item.url in message
 
 
 def _no_network(*_, **__):
-    raise OSError("no network")
+    raise requests.ConnectionError("no network")
 
 
 @pytest.mark.parametrize("name", MINIATURES)
@@ -99,7 +100,7 @@ def test_a_folder_of_something_else(name, tmp_path):
     write(tmp_path / "other" / "dog" / "a.wav", 0)
     message = refusal(name, data_dir=tmp_path / "other")
     assert str(tmp_path / "other") in message
-    assert FACTS[name].files in message
+    assert INFOS[name].files in message
 
 
 def test_the_same_audio_twice_is_counted(tmp_path):

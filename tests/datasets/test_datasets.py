@@ -112,7 +112,7 @@ def test_tensorflow_is_never_imported(miniature, own_cache):
 
 def test_it_is_prepared_once(load, monkeypatch, capfd):
     dataset = load()
-    monkeypatch.setattr(Esc50, "record", None)  # Nothing may be read again.
+    monkeypatch.setattr(Esc50, "read_clip", None)  # Nothing may be read again.
     assert load() == dataset
     assert capfd.readouterr() == ("", "")
 
@@ -152,7 +152,7 @@ def test_a_fingerprint_changes_with_the_content_only(load, miniature, tmp_path):
 @pytest.mark.parametrize("how", ["an interrupt", "a kill"])
 def test_an_interrupted_preparation_is_done_again(how, miniature, load, monkeypatch):
     if how == "an interrupt":
-        record, seen = Esc50.record, []
+        record, seen = Esc50.read_clip, []
 
         def interrupted(self, row):
             seen.append(row)
@@ -161,16 +161,16 @@ def test_an_interrupted_preparation_is_done_again(how, miniature, load, monkeypa
             return record(self, row)
 
         with monkeypatch.context() as patch:
-            patch.setattr(Esc50, "record", interrupted)
+            patch.setattr(Esc50, "read_clip", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 load()
     else:
         script = (
             "import os, unmute_jax.datasets as d, unmute_jax.datasets.esc50 as e\n"
-            "record = e.Esc50.record\n"
+            "record = e.Esc50.read_clip\n"
             "def killed(self, row):\n"
             "    return os._exit(9) if row.fold == 4 else record(self, row)\n"
-            "e.Esc50.record = killed\n"
+            "e.Esc50.read_clip = killed\n"
             f"d.load_dataset('esc50', data_dir={str(miniature.root)!r})\n"
         )
         assert (
@@ -183,16 +183,16 @@ def test_an_interrupted_preparation_is_done_again(how, miniature, load, monkeypa
 
 
 def test_another_process_may_finish_first(load, monkeypatch):
-    record = Esc50.record
+    record = Esc50.read_clip
 
     def overtaken(self, row):
         if row.fold == 5:
             with monkeypatch.context() as patch:
-                patch.setattr(Esc50, "record", record)
+                patch.setattr(Esc50, "read_clip", record)
                 load()
         return record(self, row)
 
-    monkeypatch.setattr(Esc50, "record", overtaken)
+    monkeypatch.setattr(Esc50, "read_clip", overtaken)
     assert list(load().splits.values()) == [12] * 5
 
 

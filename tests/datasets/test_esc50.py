@@ -183,7 +183,7 @@ def test_missing_files_are_counted(miniature):
     miniature.audio("2-2010-A-10.wav").unlink()
     miniature.audio("3-3010-A-10.wav").unlink()
     message = refusal(data_dir=miniature.root)
-    assert "2 of the 60 clips" in message
+    assert "2 of its 60 files" in message
     assert "audio/2-2010-A-10.wav" in message
     dataset = load_dataset("esc50", data_dir=miniature.root, on_bad="skip")
     assert "2 unreadable clips skipped" in dataset.notes
@@ -237,9 +237,9 @@ class Server(http.server.BaseHTTPRequestHandler):
 
 def at(url, monkeypatch):
     """Makes `url` the home of ESC-50."""
-    item = dataclasses.replace(esc50.FACTS[0].downloads[0], url=url)
-    facts = dataclasses.replace(esc50.FACTS[0], downloads=(item,))
-    monkeypatch.setattr(esc50, "FACTS", (facts, *esc50.FACTS[1:]))
+    item = dataclasses.replace(esc50.INFOS[0].downloads[0], url=url)
+    info = dataclasses.replace(esc50.INFOS[0], downloads=(item,))
+    monkeypatch.setattr(esc50, "INFOS", (info, *esc50.INFOS[1:]))
 
 
 @pytest.fixture

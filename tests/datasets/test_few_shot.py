@@ -9,8 +9,14 @@ from configs import birdset_64shot
 from tests.datasets.miniatures import MINIATURES, clips, load, refusal
 from unmute_jax.config import Experiment
 from unmute_jax.datasets import load_dataset, mixup
-from unmute_jax.datasets.few_shot import Focal, choose, heard, primary, window_start
-from unmute_jax.datasets.file_builder import Entry
+from unmute_jax.datasets.few_shot import (
+    Focal,
+    choose,
+    primary,
+    usable_events,
+    window_start,
+)
+from unmute_jax.datasets.file_builder import FileEntry
 from unmute_jax.training.setup import open_dataset
 
 
@@ -40,7 +46,7 @@ def focal(name, label=0, seconds=10.0, events=((0.0, 1.0),), has_others=False):
 )
 def test_the_events_of_a_recording(events, clusters, expected):
     spans = [[float(start), float(end)] for start, end in events]
-    assert heard(spans, clusters, 60.0) == expected
+    assert usable_events(spans, clusters, 60.0) == expected
 
 
 @pytest.mark.parametrize(
@@ -130,7 +136,7 @@ def test_every_recording_once(tmp_path):
     assert labels["HSN_001_005_010"] == ()
     assert dataset.clip_seconds == 5.0
     notes = " ".join(dataset.notes)
-    assert "1 recordings of train that are listed are not there" in notes
+    assert "1 listed recordings of train are not there" in notes
     assert "train: 9 of the official 5,460 clips" in notes
 
 
@@ -152,7 +158,7 @@ def test_few_shots_of_the_miniature(tmp_path):
     )
     # One clip of each of three classes cannot be split.
     message = refusal("hsn/64shot", data_dir=place, strict=True)
-    assert "3 clips to train leave none to validate" in message
+    assert "3 training clips leave none for validation" in message
     strict = load_dataset("hsn", data_dir=place, strict=True, fill_up=True, shots=3)
     assert {name for name, _ in starts(strict)} > {"XC2", "XC6", "XC9"}
     filled = load_dataset("hsn/64shot", data_dir=place, fill_up=True)
@@ -196,7 +202,7 @@ def test_what_a_subset_refuses(tmp_path):
 
 def entries(count):
     return [
-        Entry(id=f"clip{i}", file=f"{i}.ogg", labels=(i % 3,)) for i in range(count)
+        FileEntry(id=f"clip{i}", file=f"{i}.ogg", labels=(i % 3,)) for i in range(count)
     ]
 
 

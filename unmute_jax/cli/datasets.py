@@ -1,4 +1,4 @@
-"""What data sets there are, and whether yours can be read.
+"""Lists the data sets, or prepares one and describes it.
 
 python -m unmute_jax.datasets --list
 python -m unmute_jax.datasets urban --data_dir /data/URBAN-SED_v2.0.0
@@ -15,12 +15,26 @@ from unmute_jax.errors import InputError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the program; returns its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m unmute_jax.datasets")
-    parser.add_argument("name", nargs="?", help="prepare this data set and tell of it")
-    parser.add_argument("--data_dir", help="where its files are")
-    parser.add_argument("--on_bad", default="fail", help="'skip' leaves out bad clips")
-    parser.add_argument("--list", action="store_true", help="a table of all of them")
+    """Runs the program.
+
+    Args:
+        arguments: Command-line arguments; by default those of this process.
+
+    Returns:
+        The exit status.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m unmute_jax.datasets",
+        description="Lists the data sets, or prepares one and describes it.",
+    )
+    parser.add_argument("name", nargs="?", help="data set to prepare and describe")
+    parser.add_argument("--data_dir", help="place of its files")
+    parser.add_argument(
+        "--on_bad",
+        default="fail",
+        help="what to do with clips that cannot be read: fail (the default) or skip",
+    )
+    parser.add_argument("--list", action="store_true", help="list all data sets")
     options = parser.parse_args(arguments)
     if options.list or not options.name:
         print(as_table(dataset_infos()))
@@ -43,7 +57,7 @@ def _summary(dataset: Dataset) -> str:
         f"  {dataset.task}, {len(dataset.classes)} classes, up to "
         f"{dataset.clip_seconds:g} s at {dataset.sample_rate:,} Hz",
         f"  {splits}",
-        *(["  onsets and offsets are known"] if dataset.has_events else []),
+        *(["  with onsets and offsets"] if dataset.has_events else []),
         *(f"  {note}" for note in dataset.notes),
         f"  licence: {dataset.licence}",
         f"  prepared in {dataset.folder}",
@@ -52,5 +66,5 @@ def _summary(dataset: Dataset) -> str:
 
 
 def run() -> None:
-    """Runs the command with the arguments of this process."""
+    """Runs the program with the arguments of this process."""
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""Data sets: one builder each, prepared once, read by index."""
+"""Data sets: prepared once by one builder each, then read by index."""
 
 import functools
 import importlib
@@ -7,7 +7,8 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from unmute_jax.datasets.dataset import Clip, ClipSource, Dataset, Protocol
+from unmute_jax.datasets.clips import Clip, ClipSource
+from unmute_jax.datasets.dataset import Dataset, Protocol
 from unmute_jax.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
@@ -18,53 +19,51 @@ __all__ = [
     "ClipSource",
     "Dataset",
     "Protocol",
-    "all_facts",
+    "dataset_infos",
     "list_datasets",
     "load_dataset",
 ]
 
-# Name -> (module, function that makes the builder, its first arguments). A module is
-# imported when one of its data sets is loaded, because TFDS takes half a second.
+# The module of each data set, what makes its builder there, and the first arguments of
+# that. Modules are imported on demand, because TFDS takes half a second to import.
 _BUILDERS: dict[str, tuple[Any, ...]] = {
-    "as20k": ("as20k", "as20k"),
-    "as20k/segments": ("as20k", "segments"),
-    "desed": ("desed", "desed"),
-    "desed/fl": ("desed", "fl"),
+    "as20k": ("as20k", "AudioSet"),
+    "as20k/segments": ("as20k", "AudioSetSegments"),
+    "desed": ("desed", "Desed", "desed"),
+    "desed/fl": ("desed", "Desed", "desed/fl"),
     "esc10": ("esc50", "esc10"),
     "esc50": ("esc50", "esc50"),
     "esc50/esc10": ("esc50", "esc10"),
     "esc_mix": ("esc_mix", "esc_mix"),
-    "fsd50k": ("fsd50k", "fsd50k"),
-    "fsdd": ("fsdd", "fsdd"),
-    "sc2": ("sc2", "sc2"),
-    "sc2/twelve": ("sc2", "twelve"),
-    "spass": ("spass", "spass", None),
-    "spass/market": ("spass", "spass", "market"),
-    "spass/park": ("spass", "spass", "park"),
-    "spass/square": ("spass", "spass", "square"),
-    "spass/street": ("spass", "spass", "street"),
-    "spass/waterfront": ("spass", "spass", "waterfront"),
-    "urban": ("urban", "urban"),
+    "fsd50k": ("fsd50k", "Fsd50k"),
+    "fsdd": ("fsdd", "Fsdd"),
+    "sc2": ("sc2", "SpeechCommands"),
+    "sc2/twelve": ("sc2", "TwelveCommands"),
+    "spass": ("spass", "Spass", None),
+    "spass/market": ("spass", "Spass", "market"),
+    "spass/park": ("spass", "Spass", "park"),
+    "spass/square": ("spass", "Spass", "square"),
+    "spass/street": ("spass", "Spass", "street"),
+    "spass/waterfront": ("spass", "Spass", "waterfront"),
+    "urban": ("urban", "UrbanSed"),
 }
-_BIRDSET = ("HSN", "NBP", "NES", "PER", "POW", "SNE", "UHH")
-_BUILDERS.update({s.lower(): ("birdset", "birdset", s, 0) for s in _BIRDSET})
-_BUILDERS.update(
-    {f"{s.lower()}/64shot": ("birdset", "birdset", s, 64) for s in _BIRDSET}
-)
-# What a person names by its place: "folder:PATH" and "csv:PATH".
-_OWN = {"folder": "folder", "csv": "table"}
+for _subset in ("HSN", "NBP", "NES", "PER", "POW", "SNE", "UHH"):
+    _BUILDERS[_subset.lower()] = ("birdset", "BirdSet", _subset, 0)
+    _BUILDERS[f"{_subset.lower()}/64shot"] = ("birdset", "BirdSet", _subset, 64)
+# What is named by its place, "folder:PATH" or "csv:PATH".
+_OWN_FILES = {"folder": "folder", "csv": "table"}
 
 
 def list_datasets() -> list[str]:
-    """The names `load_dataset` knows (`esc50/esc10` and `esc10` are the same)."""
+    """Returns the names of all data sets; `esc50/esc10` is another name of `esc10`."""
     return sorted(_BUILDERS)
 
 
-def all_facts() -> "list[DatasetInfo]":
-    """What is known of every data set before its files are read."""
-    modules = dict.fromkeys(module for module, *_ in _BUILDERS.values())
-    code = [importlib.import_module(f"unmute_jax.datasets.{name}") for name in modules]
-    return [facts for module in code for facts in module.FACTS]
+def dataset_infos() -> "list[DatasetInfo]":
+    """Returns the descriptions of all data sets, without reading their files."""
+    names = dict.fromkeys(module for module, *_ in _BUILDERS.values())
+    modules = [importlib.import_module(f"{__name__}.{name}") for name in names]
+    return [info for module in modules for info in module.INFOS]
 
 
 def load_dataset(
@@ -74,36 +73,37 @@ def load_dataset(
     on_bad: str = "fail",
     **options: Any,
 ) -> Dataset:
-    """Finds a data set, prepares it if that was not done before, and opens it.
+    """Opens a data set, after preparing it if that was not done before.
 
-    What is prepared lies in the cache (`unmute_jax.io`) under a hash of all that
-    determines its content; the next call with the same arguments only opens it.
+    The prepared data set is kept in the cache (see `unmute_jax.io`), in a folder named
+    by a hash of everything that determines its content. The next call with the same
+    arguments only opens it.
 
     Args:
-        name: See `list_datasets`; or `folder:PATH` (a sub-folder per class) or
-            `csv:PATH` (a file with columns file and labels), see `own_files`.
-        data_dir: Where the original files are, in the layout in which they are
-            published: a folder, its parent, or the archive. By default they are looked
-            for in the cache; what happens then is up to the data set.
-        on_bad: A clip that cannot be read stops the preparation ("fail") or is left
-            out and counted in the notes ("skip").
-        **options: Of this data set.
+        name: One of `list_datasets`, `folder:PATH` (one sub-folder per class) or
+            `csv:PATH` (a table with the columns file and labels); see `own_files`.
+        data_dir: Place of the original files in their published layout: a folder, the
+            folder around it, or the archive. By default they are searched in the cache;
+            some data sets are downloaded if they are not there.
+        on_bad: Treatment of clips that cannot be read: "fail" stops the preparation,
+            "skip" leaves them out and counts them in the notes.
+        **options: Options of this data set.
 
     Raises:
-        InputError: An unknown name or option, files that are not there, or a bad clip.
+        InputError: The name or an option is unknown, files are missing, or a clip
+            cannot be read.
     """
     if on_bad not in ("fail", "skip"):
         raise unknown_name("on_bad", on_bad, ("fail", "skip"))
     kind, _, place = name.partition(":")
-    if place and kind in _OWN:
-        own_files = importlib.import_module("unmute_jax.datasets.own_files")
-        make = functools.partial(getattr(own_files, _OWN[kind]), place)
-        _check_options(name, make, options)
-        return make(data_dir=data_dir, on_bad=on_bad).dataset()
-    if name not in _BUILDERS:
-        raise unknown_name("dataset", name, [*_BUILDERS, *(f"{k}:PATH" for k in _OWN)])
-    module, function, *arguments = _BUILDERS[name]
-    code = importlib.import_module(f"unmute_jax.datasets.{module}")
+    if place and kind in _OWN_FILES:
+        module, function, *arguments = "own_files", _OWN_FILES[kind], place
+    elif name in _BUILDERS:
+        module, function, *arguments = _BUILDERS[name]
+    else:
+        known = [*_BUILDERS, *(f"{kind}:PATH" for kind in _OWN_FILES)]
+        raise unknown_name("dataset", name, known)
+    code = importlib.import_module(f"{__name__}.{module}")
     make = functools.partial(getattr(code, function), *arguments)
     _check_options(name, make, options)
     return make(data_dir=data_dir, on_bad=on_bad, **options).dataset()
@@ -112,7 +112,7 @@ def load_dataset(
 def _check_options(
     name: str, make: Callable[..., Any], options: Mapping[str, Any]
 ) -> None:
-    """Compares the options with the keyword-only parameters of a builder's maker."""
+    """Compares options with the keyword-only parameters of what makes the builder."""
     known = {
         key: type(parameter.default)
         for key, parameter in inspect.signature(make).parameters.items()

@@ -1,12 +1,12 @@
-"""Published archives: fetched whole or not at all, and tars unpacked once."""
+"""Tar archives, unpacked once into the cache."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import pathlib
 import shutil
 import tarfile
+import tempfile
 import zlib
 
 from unmute_jax.console import progress
@@ -19,18 +19,18 @@ _MEGABYTE = 10**6
 
 
 def is_tar(path: pathlib.Path) -> bool:
-    """Whether the name of a file is that of a tar archive."""
+    """Returns whether a file is called like a tar archive."""
     return path.name.endswith(TAR_SUFFIXES)
 
 
 def unpack(archive: pathlib.Path) -> pathlib.Path:
-    """The folder with the contents of a tar archive.
+    """Returns the folder with the contents of a tar archive.
 
-    Nothing in a compressed tar can be found without reading all that is before it, so
-    it is unpacked, once, into the cache; a changed archive gets another folder.
+    To find a file in a compressed tar, everything before it must be decompressed. So
+    the archive is unpacked once, into the cache; a changed archive gets a new folder.
 
     Raises:
-        InputError: It is damaged, or there is no room for its contents.
+        InputError: The archive is damaged, or there is no space for its contents.
     """
     stat = archive.stat()
     text = f"{archive.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}"
@@ -38,23 +38,32 @@ def unpack(archive: pathlib.Path) -> pathlib.Path:
     target = cache_dir("datasets") / "unpacked" / f"{archive.name}-{key}"
     if target.exists():
         return target
-    partial = target.with_name(f"{target.name}.{os.getpid()}.part")
+    temporary: pathlib.Path | None = None
     try:
-        partial.mkdir(parents=True)
-        _extract(archive, partial)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = pathlib.Path(
+            tempfile.mkdtemp(
+                dir=target.parent, prefix=f"{target.name}.", suffix=".part"
+            )
+        )
+        # Others may not look into a temporary folder, but into this one they may.
+        contents = temporary / "contents"
+        contents.mkdir()
+        _extract(archive, contents)
         if not target.exists():
-            partial.rename(target)
+            contents.rename(target)
     except (tarfile.TarError, EOFError, zlib.error):
         raise InputError(
             f"{archive}: is not a whole tar archive; its download was cut short"
         ) from None
     except OSError as error:
-        # Another process may have been faster; what it made is complete and equal.
+        # Another process may have finished first; its result is the same.
         if not target.exists():
             reason = error.strerror or str(error)
             raise InputError(f"{archive}: cannot be unpacked: {reason}") from None
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        if temporary:
+            shutil.rmtree(temporary, ignore_errors=True)
     return target
 
 
@@ -67,7 +76,7 @@ def _extract(archive: pathlib.Path, folder: pathlib.Path) -> None:
     ):
         done = 0
         for member in tar:
-            # Refuses paths that lead out of the folder, devices and the like.
+            # The filter refuses paths out of the folder, devices and the like.
             tar.extract(member, folder, filter="data")
             advance(raw.tell() // _MEGABYTE - done)
             done = raw.tell() // _MEGABYTE

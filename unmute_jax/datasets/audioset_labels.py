@@ -1,4 +1,4 @@
-"""The 527 classes of AudioSet, which fine-tuned encoders tell apart.
+"""The 527 classes of AudioSet, and the class names of fine-tuned encoders.
 
 The list is `class_labels_indices.csv` of AudioSet (Gemmeke et al. 2017), CC BY 4.0, by
 Google Inc.
@@ -17,7 +17,7 @@ from unmute_jax.errors import InputError
 
 @functools.cache
 def classes() -> dict[str, str]:
-    """Identifier ("/m/09x0r") -> name ("Speech"), in the order of the list."""
+    """Returns the name of each identifier ("/m/09x0r": "Speech"), in official order."""
     folder = importlib.resources.files("unmute_jax") / "assets" / "audioset"
     text = (folder / "class_labels_indices.csv").read_text("utf-8")
     return {
@@ -26,17 +26,17 @@ def classes() -> dict[str, str]:
 
 
 def head_names(outputs: int | None, identifiers: Any, source: str) -> tuple[str, ...]:
-    """What the outputs of a head that came with weights are called.
+    """Returns the class names of a head that was loaded with the weights.
 
     Args:
-        outputs: Their number; None without a head.
-        identifiers: Output -> identifier, where the file lists them itself (BEATs has
-            an order of its own); otherwise the order is that of AudioSet's list.
-        source: Of the weights, for the message.
+        outputs: Number of outputs; None without a head.
+        identifiers: Identifier of each output, if the file lists them, as that of BEATs
+            does, which has its own order; otherwise the order is AudioSet's.
+        source: Name of the weights, for the message.
 
     Returns:
-        The names; identifiers that AudioSet does not have stay as they are. Nothing
-        where the head has other classes than AudioSet's, and does not list them.
+        The names. Identifiers that AudioSet does not have stay as they are. Nothing if
+        the classes are neither listed nor AudioSet's.
 
     Raises:
         InputError: The list does not name every output.

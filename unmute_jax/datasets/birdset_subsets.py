@@ -1,4 +1,4 @@
-"""The seven subsets of BirdSet: sizes, classes, and where their files are."""
+"""The seven subsets of BirdSet: their sizes, classes and files."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from unmute_jax.datasets import few_shot
 from unmute_jax.datasets.info import DatasetInfo, Download
 
 RATE = 32_000
-# Of fewer shots, a fifth of every class is none.
+# With fewer shots, a fifth of a class is less than one clip.
 FEWEST_TO_SPLIT = 3
 
 _HOME = "https://huggingface.co/datasets/DBD-research-group/BirdSet"
-# Sizes of train and of test_5s, training archives, and the place.
+# Clips of train and of test_5s, training archives, and the recording site.
 SUBSETS = {
     "HSN": (5_460, 12_000, 7, "High Sierra Nevada"),
     "POW": (14_911, 4_560, 9, "Powdermill"),
@@ -29,22 +29,22 @@ SUBSETS = {
 
 @functools.cache
 def classes_of(subset: str) -> tuple[str, ...]:
-    """The eBird codes of a subset, in the order of BirdSet."""
+    """Returns the eBird codes of a subset, in the order of BirdSet."""
     folder = importlib.resources.files("unmute_jax") / "assets" / "birdset"
     lines = (folder / "classes.csv").read_text("utf-8").splitlines()
     rows = csv.DictReader(line for line in lines if not line.startswith("#"))
     return tuple(row["code"] for row in rows if row["subset"] == subset)
 
 
-def facts_of(subset: str) -> DatasetInfo:
-    """Of a subset with all of its recordings."""
-    train, test, shards, place = SUBSETS[subset]
+def info_of(subset: str) -> DatasetInfo:
+    """Returns the description of a subset with all of its recordings."""
+    train, test, shards, site = SUBSETS[subset]
     names = [f"{subset}_metadata_train.parquet", f"{subset}_metadata_test_5s.parquet"]
     names += [f"{subset}_train_shard_{n:04d}.tar.gz" for n in range(1, shards + 1)]
     names += [f"{subset}_test5s_shard_0001.tar.gz"]
     return DatasetInfo(
         name=subset.lower(),
-        title=f"BirdSet {subset} ({place})",
+        title=f"BirdSet {subset} ({site})",
         task="multi-label",
         classes=len(classes_of(subset)),
         splits={"train": train, "validation": 0, "test": test},
@@ -63,22 +63,22 @@ def facts_of(subset: str) -> DatasetInfo:
             for name in names
         ),
         sample_rate=RATE,
-        longest=few_shot.SECONDS,
+        max_seconds=few_shot.SECONDS,
     )
 
 
-def few_of(facts: DatasetInfo, shots: int) -> DatasetInfo:
-    """Of a few clips of each class."""
+def few_shot_info(info: DatasetInfo, shots: int) -> DatasetInfo:
+    """Returns the description of a subset with a few clips per class."""
     selects = "a fifth of it" if shots >= FEWEST_TO_SPLIT else "one more per class"
     return dataclasses.replace(
-        facts,
-        name=f"{facts.name}/{shots}shot",
-        title=f"{facts.title}, {shots}-shot",
-        splits={"train": 0, "validation": 0, "test": facts.splits["test"]},
+        info,
+        name=f"{info.name}/{shots}shot",
+        title=f"{info.title}, {shots}-shot",
+        splits={"train": 0, "validation": 0, "test": info.splits["test"]},
         protocol=f"{shots}-shot, {selects} validates; test_5s is the test",
     )
 
 
-FACTS = tuple(
-    facts for s in SUBSETS for facts in (facts_of(s), few_of(facts_of(s), 64))
+INFOS = tuple(
+    info for s in SUBSETS for info in (info_of(s), few_shot_info(info_of(s), 64))
 )

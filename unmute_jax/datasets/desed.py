@@ -1,16 +1,17 @@
-"""DESED: sounds at home, recorded and synthetic, in two readings.
+"""DESED: sounds at home, recorded and synthetic, in two versions.
 
 N. Turpault et al., "Sound Event Detection in Domestic Environments with Weakly Labeled
-Data and Soundscape Synthesis", DCASE 2019. `metadata/SET/SUBSET.tsv` describes what is
-in `audio/SET/SUBSET/`: strong lists have `filename, onset, offset, event_label` (empty
-where a clip is silent), weak ones `filename, event_labels`, separated by commas. Lists
-of the set `train` train, those of `validation` validate, those of `eval` are the test.
-Without the public evaluation set the recordings of `validation` are the test, and its
-synthetic clips (or a fifth of `train`) validate. Recordings are from YouTube: those
-that are gone are left out and counted.
+Data and Soundscape Synthesis", DCASE 2019. `metadata/SET/SUBSET.tsv` describes the
+clips in `audio/SET/SUBSET/`. Strong lists have the columns `filename, onset, offset,
+event_label` (all but the first empty where a clip is silent). Weak lists have
+`filename, event_labels`, separated by commas. The set `train` is for training,
+`validation` for validation and `eval` for the test. Without the public evaluation set,
+the recordings of `validation` are the test, and its synthetic clips (or a fifth of
+`train`) are for validation. Recordings are from YouTube; those that no longer exist are
+left out and counted.
 
 The data set of that name in the paper is probably IDMT-DESED-FL (Zenodo 7551584), made
-of the same soundbank for federated learning; what its files look like is assumed.
+for federated learning from the same soundbank. The layout of its files is assumed.
 """
 
 from __future__ import annotations
@@ -21,14 +22,15 @@ import re
 from collections.abc import Sequence
 
 from unmute_jax.datasets.base import OnBad
-from unmute_jax.datasets.file_builder import Entry, Event, FileBuilder, Splits
+from unmute_jax.datasets.clips import Event
+from unmute_jax.datasets.file_builder import FileBuilder, FileEntry, Splits
 from unmute_jax.datasets.files import Files
 from unmute_jax.datasets.finding import find_all
-from unmute_jax.datasets.info import DatasetInfo, obtain
+from unmute_jax.datasets.info import DatasetInfo
 from unmute_jax.datasets.tables import Line, read_table
 from unmute_jax.errors import InputError
 
-FACTS = (
+INFOS = (
     DatasetInfo(
         name="desed",
         title="DESED",
@@ -50,8 +52,8 @@ FACTS = (
             "get the recordings (weak, validation) with the package desed, as the "
             "repository says",
         ),
-        longest=10.0,
-        is_strong=True,
+        max_seconds=10.0,
+        has_events=True,
     ),
     DatasetInfo(
         name="desed/fl",
@@ -70,9 +72,9 @@ FACTS = (
         "Datasets for Sound Event Detection, arXiv:2102.08833, 2021",
         home="https://zenodo.org/records/7551584",
         steps=("get the archives of that record and unpack them",),
-        longest=10.0,
-        is_strong=True,
-        place="desed_fl",
+        max_seconds=10.0,
+        has_events=True,
+        cache_name="desed_fl",
     ),
 )
 
@@ -90,13 +92,13 @@ CLASSES = (
 )
 
 STRONG = "filename, onset, offset, event_label"
-_SETS = {
+_SPLITS = {
     "train": "train",
     "validation": "validation",
     "eval": "test",
     "test": "test",
 }
-# Of a video: the same recording in whatever list.
+# The first group is the video, which is the same recording in every list.
 _YOUTUBE = re.compile(r"(Y.{11})_\d+\.\d+_\d+\.\d+")
 _MARKERS = {
     "desed": (
@@ -110,29 +112,51 @@ _MARKERS = {
 
 
 class Desed(FileBuilder):
-    """The clips of every list that has labels."""
+    """Builder of the clips in all lists that have labels.
+
+    Args:
+        name: "desed" for the original recordings and synthetic soundscapes, "desed/fl"
+            for IDMT-DESED-FL.
+        data_dir: Place of the files; see `load_dataset`.
+        on_bad: Treatment of unreadable clips; see `load_dataset`.
+    """
 
     classes = CLASSES
 
-    def __init__(self, files: Files, facts: DatasetInfo, *, on_bad: OnBad):
-        self.facts = facts
-        # Nobody can be asked for videos that were taken down.
-        self.may_lack_files = facts.name == "desed"
-        super().__init__(files, on_bad=on_bad)
+    def __init__(
+        self,
+        name: str,
+        data_dir: str | os.PathLike[str] | None = None,
+        on_bad: OnBad = "fail",
+    ):
+        self.dataset_info = next(info for info in INFOS if info.name == name)
+        # Nobody can obtain videos that were taken down.
+        self.may_lack_files = name == "desed"
+        super().__init__(data_dir, on_bad)
+
+    def find(self, place: pathlib.Path) -> Files | None:
+        """See `FileBuilder`."""
+        markers = _MARKERS[self.dataset_info.name]
+        files = find_all(place, markers, ("*.zip", "*.tar.gz"))
+        return files if files and files.names("metadata") else None
 
     def layout(self) -> Splits:
-        """The lists of events first: they know more of a clip that is in two."""
+        """Reads the lists.
+
+        Strong lists come first, because they know more about a clip in two lists.
+        """
         lists = [name for name in self.files.names("metadata") if name.endswith(".tsv")]
         self._sounds = frozenset(self.files.names("audio"))
         paths = (pathlib.PurePosixPath(sound) for sound in sorted(self._sounds))
-        self._videos = {path.name: str(path) for path in paths}
-        found: dict[str, Splits] = {"strong": {}, "weak": {}}
+        self._path_of = {path.name: str(path) for path in paths}
+        by_kind: dict[str, Splits] = {"strong": {}, "weak": {}}
         for name in lists:
             subset = name.removeprefix("metadata/").removesuffix(".tsv")
             part = subset.split("/")[0]
-            if part not in _SETS:
+            if part not in _SPLITS:
                 raise InputError(
-                    f"{self.files.where(name)}: {part!r} is none of {', '.join(_SETS)}"
+                    f"{self.files.where(name)}: {part!r} is none of "
+                    f"{', '.join(_SPLITS)}"
                 )
             lines = read_table(self.files, name, ("filename",), delimiter="\t")
             columns = list(lines[0].values) if lines else ["filename"]
@@ -148,38 +172,42 @@ class Desed(FileBuilder):
                     f"{self.files.where(name)}: has columns {', '.join(columns)}; "
                     f"{STRONG} are expected, or filename, event_labels"
                 )
-            found[kind].setdefault(_SETS[part], []).extend(entries)
+            by_kind[kind].setdefault(_SPLITS[part], []).extend(entries)
         splits: Splits = {}
         for split in ("train", "validation", "test"):
-            entries = [e for kind in found.values() for e in kind.get(split, [])]
+            entries = [e for kind in by_kind.values() for e in kind.get(split, [])]
             if entries:
                 splits[split] = entries
-        return self._with_a_test(splits)
+        return self._with_test(splits)
 
-    def _with_a_test(self, splits: Splits) -> Splits:
+    def _with_test(self, splits: Splits) -> Splits:
+        """Makes the recordings of `validation` the test if there is no other."""
         if "train" not in splits or len(splits) == 1:
             there = ", ".join(splits) or "nothing"
             raise InputError(
-                f"{self.facts.name}: there are lists of {there}; train and a test are "
-                f"needed: {self.facts.files}"
+                f"{self.dataset_name}: there are lists of {there}; train and a test "
+                f"are needed: {self.dataset_info.files}"
             )
         if "test" not in splits:
-            held_out = splits.pop("validation")
-            splits["test"] = [entry for entry in held_out if entry.group]
-            synthetic = [entry for entry in held_out if not entry.group]
+            clips = splits.pop("validation")
+            # Only recordings have a group.
+            splits["test"] = [entry for entry in clips if entry.group]
+            synthetic = [entry for entry in clips if not entry.group]
             if synthetic:
                 splits["validation"] = synthetic
-            self.official = {}
+            self.official_sizes = {}
             selects = "its synthetic clips" if synthetic else "a fifth of train"
-            self.protocol = f"recordings of validation are the test; {selects} select"
+            self.protocol_name = (
+                f"recordings of validation are the test; {selects} select"
+            )
         return splits
 
-    def _strong(self, lines: Sequence[Line], subset: str) -> list[Entry]:
+    def _strong(self, lines: Sequence[Line], subset: str) -> list[FileEntry]:
         events: dict[str, list[Event]] = {}
         for line in lines:
             of_clip = events.setdefault(line["filename"], [])
             if not line["event_label"]:
-                continue  # Nothing is heard in this clip.
+                continue  # The clip is silent.
             label = self.index_of(line["event_label"], line.where)
             event = (label, line.seconds("onset"), line.seconds("offset"))
             if event[1] < event[2]:
@@ -190,12 +218,12 @@ class Desed(FileBuilder):
             self._entry(subset, name, (), of_clip) for name, of_clip in events.items()
         ]
 
-    def _weak(self, lines: Sequence[Line], subset: str) -> list[Entry]:
+    def _weak(self, lines: Sequence[Line], subset: str) -> list[FileEntry]:
         return [
             self._entry(
                 subset,
                 line["filename"],
-                [self.index_of(n, line.where) for n in line.names("event_labels")],
+                self.labels_of(line.names("event_labels"), line.where),
                 (),
             )
             for line in lines
@@ -203,47 +231,22 @@ class Desed(FileBuilder):
 
     def _entry(
         self, subset: str, name: str, labels: Sequence[int], events: Sequence[Event]
-    ) -> Entry:
-        """A clip; synthetic ones are numbered anew in every list, recordings are not.
+    ) -> FileEntry:
+        """Returns a clip.
 
-        So a recording may also be in a folder with another name than its list.
+        Every list numbers its synthetic clips anew, but recordings have names of their
+        own. So a recording may also be in a folder that is not called like its list.
         """
         stem = pathlib.PurePosixPath(name).stem
         video = _YOUTUBE.fullmatch(stem)
         file = f"audio/{subset}/{name}"
         if video and file not in self._sounds:
-            file = self._videos.get(name, file)
+            file = self._path_of.get(name, file)
         present = {*labels, *(label for label, _, _ in events)}
-        return Entry(
+        return FileEntry(
             id=stem if video else f"{subset}/{stem}",
             file=file,
             labels=tuple(sorted(present)),
             events=tuple(sorted(events, key=lambda event: event[1:])),
             group=video[1] if video else "",
         )
-
-
-def desed(
-    data_dir: str | os.PathLike[str] | None = None, on_bad: OnBad = "fail"
-) -> FileBuilder:
-    """The original: recordings and synthetic soundscapes."""
-    return _made(FACTS[0], data_dir, on_bad)
-
-
-def fl(
-    data_dir: str | os.PathLike[str] | None = None, on_bad: OnBad = "fail"
-) -> FileBuilder:
-    """IDMT-DESED-FL."""
-    return _made(FACTS[1], data_dir, on_bad)
-
-
-def _made(
-    facts: DatasetInfo, data_dir: str | os.PathLike[str] | None, on_bad: OnBad
-) -> FileBuilder:
-    files = obtain(facts, data_dir, lambda place: _find(place, facts))
-    return Desed(files, facts, on_bad=on_bad)
-
-
-def _find(place: pathlib.Path, facts: DatasetInfo) -> Files | None:
-    files = find_all(place, _MARKERS[facts.name], ("*.zip", "*.tar.gz"))
-    return files if files and files.names("metadata") else None

@@ -4,7 +4,8 @@ K. J. Piczak, "ESC: Dataset for Environmental Sound Classification", ACM Multime
 2015; https://github.com/karolpiczak/ESC-50. The layout is that of the official archive:
 `meta/esc50.csv`, and `audio/` with the files that the csv names. The published protocol
 is cross-validation over the folds, which keep the clips of one recording together. Here
-fold k is reported and fold k % 5 + 1 selects, so no score is chosen by itself.
+fold k is the test and fold k % 5 + 1 is for validation, so no fold selects the model
+that it tests.
 """
 
 import collections
@@ -17,10 +18,12 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
+from jaxtyping import Float32
 
 from unmute_jax.audio.decode import decode_audio
 from unmute_jax.audio.resample import resample
-from unmute_jax.datasets.base import ClipBuilder, OnBad, Recording
+from unmute_jax.datasets.base import ClipBuilder, OnBad
+from unmute_jax.datasets.clips import Clip
 from unmute_jax.datasets.dataset import Protocol
 from unmute_jax.datasets.files import Files, Folder
 from unmute_jax.datasets.finding import find_files
@@ -42,11 +45,11 @@ CLASSES = (
     "clock_alarm clock_tick glass_breaking helicopter chainsaw siren car_horn engine "
     "train church_bells airplane fireworks hand_saw"
 ).split()
-# The classes of ESC-10, re-indexed from 0 in this order.
+# Indices of the classes of ESC-10, whose labels are 0 to 9 in this order.
 ESC10_TARGETS = (0, 1, 10, 11, 12, 20, 21, 38, 40, 41)
 CLIPS_PER_CLASS = 40
 
-FACTS = (
+INFOS = (
     DatasetInfo(
         name="esc50",
         title="ESC-50",
@@ -95,8 +98,8 @@ _SAMPLE = pathlib.Path(__file__).parents[1] / "assets" / "esc10"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Row:
-    """What a line of the csv says of a clip."""
+class CsvRow:
+    """A clip as the csv describes it."""
 
     filename: str
     fold: int
@@ -105,51 +108,59 @@ class Row:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Copy:
+class EscCopy:
     """A copy of ESC-50 or of its subset ESC-10, complete or not.
 
     Attributes:
-        source: What reports call it.
-        files: Where it is.
+        source: Description of the copy, quoted in reports.
+        files: Files of the copy.
         rows: Its clips in the order of the csv.
-        targets: The ESC-50 indices of its classes, in the order of its labels.
+        targets: Index in ESC-50 of each of its classes, in the order of its labels.
     """
 
     source: str
     files: Files
-    rows: tuple[Row, ...]
+    rows: tuple[CsvRow, ...]
     targets: tuple[int, ...]
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names by label: as the csv has them, the official ones for absent classes."""
-        named = {row.target: row.category for row in self.rows}
-        return tuple(named.get(target, CLASSES[target]) for target in self.targets)
+        """Class names from the csv, and the official ones of classes without a clip."""
+        names = {row.target: row.category for row in self.rows}
+        return tuple(names.get(target, CLASSES[target]) for target in self.targets)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Says where clips of the official release are missing."""
+        """A note if clips of the official release are missing."""
         official = len(self.targets) * CLIPS_PER_CLASS
         if len(self.rows) == official:
             return ()
         return (f"{len(self.rows)} of the official {official} clips",)
 
     def identity(self) -> dict[str, Any]:
-        """What changes when a clip or its description does."""
+        """Returns what changes when a clip or its description does."""
         return {
             "source": self.source,
             "rows": [dataclasses.astuple(row) for row in self.rows],
             "files": self.files.stamp(_audio(row) for row in self.rows),
         }
 
-    def in_fold(self, fold: int) -> list[Row]:
-        """The clips of a fold, from 1."""
+    def in_fold(self, fold: int) -> list[CsvRow]:
+        """Returns the clips of a fold, which is numbered from 1."""
         return [row for row in self.rows if row.fold == fold]
 
     def read(
-        self, row: Row, sample_rate: int | None = None
-    ) -> tuple[np.ndarray, int, str]:
-        """The waveform of a clip, its rate, and the SHA-256 of its file."""
+        self, row: CsvRow, sample_rate: int | None = None
+    ) -> tuple[Float32[np.ndarray, " S"], int, str]:
+        """Reads a clip.
+
+        Args:
+            row: The clip.
+            sample_rate: Sample rate to resample to, in Hz; None for that of the file.
+
+        Returns:
+            The waveform, its sample rate in Hz, and the SHA-256 of the file.
+        """
         data = self.files.read(_audio(row))
         x, rate = decode_audio(
             data, self.files.where(_audio(row)), sample_rate=sample_rate
@@ -157,16 +168,18 @@ class Copy:
         return x, rate, hashlib.sha256(data).hexdigest()
 
     def check_complete(self) -> None:
-        """Raises when files that the csv names are not there."""
-        if missing := self.files.missing(_audio(row) for row in self.rows):
-            raise InputError(
-                f"{self.files.where(_CSV)}: {len(missing)} of the {len(self.rows)} "
-                f"clips it names are missing, the first is {missing[0]}"
-            )
+        """Raises `InputError` if files that the csv names are missing."""
+        names = [_audio(row) for row in self.rows]
+        self.files.check_complete(names, self.files.where(_CSV))
 
 
 class Esc50(ClipBuilder):
-    """A copy of ESC-50, or of ESC-10, as splits fold1 to fold5."""
+    """Builder of ESC-50 or ESC-10, with the splits fold1 to fold5.
+
+    Args:
+        copy: The copy to read.
+        on_bad: Treatment of unreadable clips; see `load_dataset`.
+    """
 
     VERSION = tfds.core.Version("1.0.0")
     BUILDER_CONFIGS: Sequence[tfds.core.BuilderConfig] = (
@@ -176,11 +189,11 @@ class Esc50(ClipBuilder):
     task = "single-label"
     citation = CITATION
 
-    def __init__(self, copy: Copy, *, on_bad: OnBad):
+    def __init__(self, copy: EscCopy, *, on_bad: OnBad):
         self._copy = copy
-        is_subset = copy.targets == ESC10_TARGETS
-        self.dataset_name = "esc10" if is_subset else "esc50"
-        self.licence = FACTS[is_subset].licence
+        info = INFOS[copy.targets == ESC10_TARGETS]
+        self.dataset_name = info.name
+        self.licence = info.licence
         self.source = copy.source
         self.notes = copy.notes
         self.classes = copy.classes
@@ -191,72 +204,77 @@ class Esc50(ClipBuilder):
         """See `ClipBuilder`."""
         return self._copy.identity()
 
-    def entries(self) -> Mapping[str, Sequence[Row]]:
-        """The rows of the csv by fold."""
+    def entries(self) -> Mapping[str, Sequence[CsvRow]]:
+        """See `ClipBuilder`."""
         if self.on_bad == "fail":
             self._copy.check_complete()
         return {f"fold{k}": self._copy.in_fold(k) for k in range(1, FOLDS + 1)}
 
     def groups(self) -> Mapping[str, str]:
-        """The recordings that clips were cut from: FOLD-RECORDING-TAKE-TARGET."""
+        """Returns the recording of each clip, from FOLD-RECORDING-TAKE-TARGET."""
         names = [pathlib.PurePosixPath(row.filename).stem for row in self._copy.rows]
         parts = {name: name.split("-") for name in names}
         return {name: part[1] for name, part in parts.items() if len(part) == 4}
 
-    def record(self, entry: Row) -> Recording:
-        """Reads a clip; the first one decides the rate of all."""
+    def read_clip(self, entry: CsvRow) -> tuple[Clip, str]:
+        """Reads a clip; the sample rate of the first one is that of all."""
         x, rate, digest = self._copy.read(entry)
         self.sample_rate = self.sample_rate or rate
-        return Recording(
+        clip = Clip(
             id=pathlib.PurePosixPath(entry.filename).stem,
             waveform=resample(x, rate, self.sample_rate),
             labels=(self._copy.targets.index(entry.target),),
-            digest=digest,
         )
+        return clip, digest
 
 
 def esc50(
     data_dir: str | os.PathLike[str] | None = None, on_bad: OnBad = "fail"
-) -> ClipBuilder:
-    """All 50 classes; fetched from its home (600 MB) where no copy is found."""
-    return Esc50(_copy(obtain(FACTS[0], data_dir, _find)), on_bad=on_bad)
+) -> Esc50:
+    """Makes the builder of all 50 classes; 600 MB are downloaded if there is no copy.
+
+    Args:
+        data_dir: Place of the files; see `load_dataset`.
+        on_bad: Treatment of unreadable clips; see `load_dataset`.
+    """
+    return Esc50(_read_copy(obtain(INFOS[0], data_dir, _find)), on_bad=on_bad)
 
 
 def esc10(
     data_dir: str | os.PathLike[str] | None = None, on_bad: OnBad = "fail"
-) -> ClipBuilder:
-    """The ten classes under CC BY: from a copy of ESC-50, or the embedded sample."""
-    return Esc50(esc10_copy(given(data_dir) or _cached()), on_bad=on_bad)
+) -> Esc50:
+    """Makes the builder of the ten classes under CC BY.
+
+    They are read from a copy of ESC-50 in `data_dir` or in the cache, otherwise from
+    the embedded sample.
+
+    Args:
+        data_dir: Place of the files; see `load_dataset`.
+        on_bad: Treatment of unreadable clips; see `load_dataset`.
+    """
+    cache = INFOS[0].folder
+    if data_dir is None and cache.exists() and (files := _find(cache)):
+        return Esc50(_read_copy(files, ESC10_TARGETS), on_bad=on_bad)
+    return Esc50(esc10_copy(data_dir), on_bad=on_bad)
 
 
-def esc10_copy(files: Files | None) -> Copy:
-    """ESC-10 from the given files, or the sample that comes with this package."""
-    if files is None:
-        return _copy(
-            Folder(_SAMPLE), ESC10_TARGETS, source="ESC-10 sample (16 kHz Ogg)"
-        )
-    return _copy(files, ESC10_TARGETS)
-
-
-def given(data_dir: str | os.PathLike[str] | None) -> Files | None:
-    """The copy in `data_dir`; None if that is None."""
-    return None if data_dir is None else obtain(FACTS[0], data_dir, _find)
-
-
-def _cached() -> Files | None:
-    place = FACTS[0].folder
-    return _find(place) if place.exists() else None
+def esc10_copy(data_dir: str | os.PathLike[str] | None) -> EscCopy:
+    """Returns ESC-10 from `data_dir`, or the embedded sample if that is None."""
+    if data_dir is not None:
+        return _read_copy(obtain(INFOS[0], data_dir, _find), ESC10_TARGETS)
+    sample = Folder(_SAMPLE)
+    return _read_copy(sample, ESC10_TARGETS, source="ESC-10 sample (16 kHz Ogg)")
 
 
 def _find(place: pathlib.Path) -> Files | None:
     return find_files(place, _CSV)
 
 
-def _copy(
+def _read_copy(
     files: Files,
     targets: Sequence[int] = tuple(range(len(CLASSES))),
     source: str | None = None,
-) -> Copy:
+) -> EscCopy:
     rows = tuple(row for row in _rows(files) if row.target in targets)
     for fold in range(1, FOLDS + 1):
         if not any(row.fold == fold for row in rows):
@@ -266,24 +284,24 @@ def _copy(
         name = "ESC-10" if targets == ESC10_TARGETS else "ESC-50"
         whole = len(rows) == len(targets) * CLIPS_PER_CLASS and kinds == [".wav"]
         source = f"official {name}" if whole else f"{name} copy ({', '.join(kinds)})"
-    return Copy(source=source, files=files, rows=rows, targets=tuple(targets))
+    return EscCopy(source=source, files=files, rows=rows, targets=tuple(targets))
 
 
-def _rows(files: Files) -> list[Row]:
-    """All lines of the csv, checked."""
+def _rows(files: Files) -> list[CsvRow]:
+    """Reads and checks all lines of the csv."""
     where = files.where(_CSV)
     rows = [_row(line) for line in read_table(files, _CSV, _COLUMNS)]
-    if twice := _duplicates(row.filename for row in rows):
-        raise InputError(f"{where}: names {twice[0]} more than once")
+    if repeated := _repeated(row.filename for row in rows):
+        raise InputError(f"{where}: names {repeated[0]} more than once")
     pairs = {(row.target, row.category) for row in rows}
-    if twice := _duplicates(target for target, _ in pairs):
-        raise InputError(f"{where}: target {twice[0]} has more than one category")
-    if twice := _duplicates(category for _, category in pairs):
-        raise InputError(f"{where}: category {twice[0]} has more than one target")
+    if repeated := _repeated(target for target, _ in pairs):
+        raise InputError(f"{where}: target {repeated[0]} has more than one category")
+    if repeated := _repeated(category for _, category in pairs):
+        raise InputError(f"{where}: category {repeated[0]} has more than one target")
     return rows
 
 
-def _row(line: Line) -> Row:
+def _row(line: Line) -> CsvRow:
     fold, target = line["fold"], line["target"]
     if fold not in map(str, range(1, FOLDS + 1)):
         raise InputError(f"{line.where}: fold is {fold!r}, not 1 to {FOLDS}")
@@ -291,7 +309,7 @@ def _row(line: Line) -> Row:
         raise InputError(
             f"{line.where}: target is {target!r}, not 0 to {len(CLASSES) - 1}"
         )
-    return Row(
+    return CsvRow(
         filename=line["filename"],
         fold=int(fold),
         target=int(target),
@@ -299,12 +317,12 @@ def _row(line: Line) -> Row:
     )
 
 
-def _duplicates(values: Iterable[Any]) -> list[Any]:
+def _repeated(values: Iterable[Any]) -> list[Any]:
     counts = collections.Counter(values)
     return sorted(value for value, count in counts.items() if count > 1)
 
 
-def _audio(row: Row) -> str:
+def _audio(row: CsvRow) -> str:
     return f"audio/{row.filename}"
 
 

@@ -1,8 +1,9 @@
-"""ESC-mix: a multi-label set of ten classes, mixed from the clips of ESC-10.
+"""ESC-mix: a multi-label data set of ten classes, mixed from the clips of ESC-10.
 
-Ten-second mixtures (see `mixing`) with known events. Sources come from folds 1 to 3 for
-training, fold 4 for validation and fold 5 for test, so no recording is in two splits.
-By default they are the embedded clips, so it needs no download.
+Its clips are mixtures of ten seconds with known events (see `mixing`). The sources come
+from folds 1 to 3 for training, from fold 4 for validation and from fold 5 for the test,
+so no recording is in two splits. By default they are the embedded clips of ESC-10, and
+nothing is downloaded.
 """
 
 import os
@@ -12,12 +13,13 @@ from typing import Any, NamedTuple
 import tensorflow_datasets as tfds
 
 from unmute_jax.datasets import esc50, mixing
-from unmute_jax.datasets.base import ClipBuilder, OnBad, Recording
+from unmute_jax.datasets.base import ClipBuilder, OnBad
+from unmute_jax.datasets.clips import Clip
 from unmute_jax.datasets.dataset import Protocol
 from unmute_jax.datasets.info import DatasetInfo
 from unmute_jax.errors import InputError
 
-FACTS = (
+INFOS = (
     DatasetInfo(
         name="esc_mix",
         title="ESC-mix, mixtures of ESC-10",
@@ -31,33 +33,40 @@ FACTS = (
         licence="CC BY 3.0 (mixtures of ESC-10)",
         citation=esc50.CITATION,
         home="https://github.com/karolpiczak/ESC-50",
-        is_strong=True,
+        has_events=True,
     ),
 )
 FOLDS = {"train": (1, 2, 3), "validation": (4,), "test": (5,)}
 
 
-class Entry(NamedTuple):
-    """One mixture."""
+class MixtureEntry(NamedTuple):
+    """A mixture that has not been made yet."""
 
     id: str
     mixer: mixing.Mixer
-    number: int
+    index: int
 
 
 class EscMix(ClipBuilder):
-    """Mixtures of the clips of a copy of ESC-10."""
+    """Builder of mixtures of the clips of a copy of ESC-10.
+
+    Args:
+        copy: Copy of ESC-10 with the sources.
+        clips: Number of mixtures of each split.
+        seed: Seed of the mixtures.
+        on_bad: Treatment of unreadable sources; see `load_dataset`.
+    """
 
     VERSION = tfds.core.Version("1.0.0")
-    dataset_name = FACTS[0].name
-    task = FACTS[0].task
+    dataset_name = INFOS[0].name
+    task = INFOS[0].task
     sample_rate = mixing.SAMPLE_RATE
-    has_events = FACTS[0].is_strong
-    licence = FACTS[0].licence
-    citation = FACTS[0].citation
+    has_events = INFOS[0].has_events
+    licence = INFOS[0].licence
+    citation = INFOS[0].citation
     protocols = (
         Protocol(
-            name=FACTS[0].protocol,
+            name=INFOS[0].protocol,
             train=("train",),
             validation=("validation",),
             test=("test",),
@@ -65,7 +74,7 @@ class EscMix(ClipBuilder):
     )
 
     def __init__(
-        self, copy: esc50.Copy, *, clips: dict[str, int], seed: int, on_bad: OnBad
+        self, copy: esc50.EscCopy, *, clips: dict[str, int], seed: int, on_bad: OnBad
     ):
         self._copy = copy
         self._clips = clips
@@ -79,44 +88,44 @@ class EscMix(ClipBuilder):
         """See `ClipBuilder`."""
         return {"clips": self._clips, "seed": self._seed, **self._copy.identity()}
 
-    def entries(self) -> Mapping[str, Sequence[Entry]]:
-        """The indices of each split."""
+    def entries(self) -> Mapping[str, Sequence[MixtureEntry]]:
+        """See `ClipBuilder`."""
         if self.on_bad == "fail":
             self._copy.check_complete()
         return {
             split: [
-                Entry(f"{split}-{number:05d}", mixer, number)
-                for number in range(self._clips[split])
+                MixtureEntry(f"{split}-{index:05d}", mixer, index)
+                for index in range(self._clips[split])
             ]
             for split, mixer in self.mixers().items()
         }
 
-    def record(self, entry: Entry) -> Recording:
+    def read_clip(self, entry: MixtureEntry) -> tuple[Clip, str]:
         """Makes a mixture."""
-        mixture = entry.mixer.mix(entry.number)
-        return Recording(
+        mixture = entry.mixer.mix(entry.index)
+        clip = Clip(
             id=entry.id,
             waveform=mixture.waveform,
             labels=mixture.labels,
             events=mixture.events,
-            digest=mixture.digest,
         )
+        return clip, mixture.digest
 
     def mixers(self) -> dict[str, mixing.Mixer]:
-        """One for each split, from its own folds."""
+        """Returns the mixer of each split, with the sources of its own folds."""
         mixers: dict[str, mixing.Mixer] = {}
-        for number, (split, folds) in enumerate(FOLDS.items()):
+        for index, (split, folds) in enumerate(FOLDS.items()):
             rows = [row for fold in folds for row in self._copy.in_fold(fold)]
-            sounds = [self.attempt(self._sound, row) for row in rows]
+            sounds = [self.attempt(self._read_sound, row) for row in rows]
             mixers[split] = mixing.Mixer(
                 [sound for sound in sounds if sound is not None],
                 classes=len(self.classes),
                 seed=self._seed,
-                split=number,
+                split=index,
             )
         return mixers
 
-    def _sound(self, row: esc50.Row) -> mixing.Sound:
+    def _read_sound(self, row: esc50.CsvRow) -> mixing.Sound:
         x, _, digest = self._copy.read(row, mixing.SAMPLE_RATE)
         x = mixing.trim(x)
         if not len(x):
@@ -134,18 +143,21 @@ def esc_mix(
     validation_clips: int = 400,
     test_clips: int = 400,
     seed: int = 0,
-) -> ClipBuilder:
-    """Mixtures of the embedded clips, or of the copy of ESC-50 or ESC-10 in `data_dir`.
+) -> EscMix:
+    """Makes the builder of mixtures.
 
-    A clip is a function of seed, split and index: asking for more clips changes none.
+    A clip depends only on the seed, its split and its index, so a larger data set has
+    the same clips and more.
 
     Args:
-        data_dir: See `load_dataset`.
-        on_bad: For sources; a mixture itself cannot be bad.
-        train_clips: Size of the split.
-        validation_clips: Likewise.
-        test_clips: Likewise.
-        seed: Another seed gives other mixtures of the same sources.
+        data_dir: Place of a copy of ESC-50 or ESC-10; by default the embedded clips are
+            mixed.
+        on_bad: Treatment of unreadable sources; see `load_dataset`.
+        train_clips: Number of training clips.
+        validation_clips: Number of validation clips.
+        test_clips: Number of test clips.
+        seed: Seed of the mixtures. Another seed gives other mixtures of the same
+            sources.
     """
     clips = {"train": train_clips, "validation": validation_clips, "test": test_clips}
     for split, count in clips.items():
@@ -153,5 +165,5 @@ def esc_mix(
             raise InputError(f"esc_mix: {split}_clips is {count}, not 1 or more")
     if seed < 0:
         raise InputError(f"esc_mix: seed is {seed}, not 0 or more")
-    copy = esc50.esc10_copy(esc50.given(data_dir))
+    copy = esc50.esc10_copy(data_dir)
     return EscMix(copy, clips=clips, seed=seed, on_bad=on_bad)

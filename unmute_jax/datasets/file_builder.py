@@ -1,9 +1,9 @@
-"""What builders share that read published files: a layout and a label rule remain.
+"""The base of builders that read published files.
 
-A subclass names its `DatasetInfo` and says in `layout` which file is which clip.
-Everything else is here: rows that name a clip again are dropped and counted, official
-sizes are compared, a validation split is made by rule where there is none, and clips
-are read, cropped and brought to one sample rate.
+A subclass names its `DatasetInfo`, finds its files in a place (`find`), and says in
+`layout` which file is which clip. Everything else is here: clips that are listed twice
+are dropped and counted, sizes are compared with the official ones, a missing validation
+split is made by rule, and clips are read, cropped and resampled to one rate.
 """
 
 from __future__ import annotations
@@ -12,38 +12,39 @@ import abc
 import collections
 import dataclasses
 import hashlib
+import os
+import pathlib
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
-from jaxtyping import Float
+from jaxtyping import Float32
 
 from unmute_jax.audio.decode import decode_audio
 from unmute_jax.audio.resample import resample
-from unmute_jax.datasets.base import ClipBuilder, OnBad, Recording
+from unmute_jax.datasets.base import ClipBuilder, OnBad
+from unmute_jax.datasets.clips import Clip, Event
 from unmute_jax.datasets.dataset import Protocol
 from unmute_jax.datasets.files import Files
-from unmute_jax.datasets.info import DatasetInfo
+from unmute_jax.datasets.info import DatasetInfo, obtain
 from unmute_jax.datasets.splitting import split_by_rule
 from unmute_jax.errors import InputError, unknown_name
 
-Event = tuple[int, float, float]
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Entry:
-    """A clip, before it is read.
+class FileEntry:
+    """A clip that has not been read yet.
 
     Attributes:
-        id: Unique in the data set.
-        file: As `Files` name it.
-        labels: Class indices.
-        events: (class, onset, offset) in seconds of the clip.
-        start: Where in the file the clip begins, in seconds.
-        seconds: How long it is; None: to the end of the file.
-        group: Which clips it stays together with where a rule makes splits.
+        id: Name that is unique in the data set.
+        file: Name of its file in the `Files` of the data set.
+        labels: Indices of its classes, in ascending order.
+        events: Its events, with onsets and offsets in seconds from its beginning.
+        start: Beginning of the clip in its file, in seconds.
+        seconds: Length of the clip; None if it extends to the end of the file.
+        group: Name shared by clips that a split made by rule keeps together.
     """
 
     id: str
@@ -55,40 +56,50 @@ class Entry:
     group: str = ""
 
 
-Splits = dict[str, list[Entry]]
+Splits = dict[str, list[FileEntry]]
 
 
 class FileBuilder(ClipBuilder):
-    """Base of the builders of published files.
+    """Base class of the builders of published files.
 
     Attributes:
-        facts: Of the data set.
-        protocol: What the splits are; `layout` may change it with what is there.
-        official: Sizes of the splits, likewise.
+        dataset_info: Description of the data set.
+        files: The files of the data set.
+        protocol_name: Name of the protocol; `layout` may change it.
+        official_sizes: Official size of each split; `layout` may change them.
         remarks: Notes that `layout` adds.
-        may_lack_files: Clips that the tables name and nobody may have any more (videos
-            that were taken down) are left out and counted, whatever `on_bad` says.
+        may_lack_files: Whether listed clips without a file are left out and counted
+            even with `on_bad="fail"`, because nobody can obtain them any more (videos
+            that were taken down).
+
+    Args:
+        data_dir: Place of the files; see `load_dataset`.
+        on_bad: Treatment of unreadable clips; see `load_dataset`.
     """
 
     VERSION = tfds.core.Version("1.0.0")
-    facts: DatasetInfo
+    dataset_info: DatasetInfo
     may_lack_files = False
 
-    def __init__(self, files: Files, *, on_bad: OnBad):
-        self.files = files
+    def __init__(
+        self,
+        data_dir: str | os.PathLike[str] | None = None,
+        on_bad: OnBad = "fail",
+    ):
+        info = self.dataset_info
+        self.files = obtain(info, data_dir, self.find)
         self.dropped = collections.Counter[str]()
         self.remarks: list[str] = []
-        facts = self.facts
-        self.dataset_name, self.task = facts.name, facts.task
-        self.licence, self.citation = facts.licence, facts.citation
-        self.sample_rate, self.has_events = facts.sample_rate, facts.is_strong
-        self.source = facts.title
-        self.protocol, self.official = facts.protocol, facts.splits
+        self.dataset_name, self.task = info.name, info.task
+        self.licence, self.citation = info.licence, info.citation
+        self.sample_rate, self.has_events = info.sample_rate, info.has_events
+        self.source = info.title
+        self.protocol_name, self.official_sizes = info.protocol, info.splits
         self._splits = self.complete(self._checked(self.layout()))
         self.notes = self._notes()
         self.protocols = (
             Protocol(
-                name=self.protocol,
+                name=self.protocol_name,
                 train=tuple(s for s in self._splits if s not in ("validation", "test")),
                 validation=("validation",),
                 test=("test",),
@@ -96,12 +107,21 @@ class FileBuilder(ClipBuilder):
         )
         super().__init__(on_bad=on_bad)
 
+    # What a subclass implements.
+
+    @abc.abstractmethod
+    def find(self, place: pathlib.Path) -> Files | None:
+        """Returns the files of the data set in a place, or None without them."""
+
     @abc.abstractmethod
     def layout(self) -> Splits:
-        """The clips of every official split; sets `classes` where files name them."""
+        """Returns the clips of every official split.
+
+        Sets `classes` if they are read from the files.
+        """
 
     def complete(self, splits: Splits) -> Splits:
-        """Makes what is not official: by default a missing validation split."""
+        """Adds what is not official: by default, a missing validation split."""
         if "validation" in splits:
             return splits
         train = splits["train"]
@@ -115,80 +135,94 @@ class FileBuilder(ClipBuilder):
             made[part].append(entry)
         if not made["validation"]:
             raise InputError(
-                f"{self.dataset_name}: {len(train)} clips to train leave none to "
-                "validate; three or more are needed of some class"
+                f"{self.dataset_name}: {len(train)} training clips leave none for "
+                "validation; some class needs three or more"
             )
         return {**made, **{s: clips for s, clips in splits.items() if s != "train"}}
 
+    # What a subclass uses.
+
     def index_of(self, name: str, where: str) -> int:
-        """The label of a class; `InputError` names the place of an unknown one."""
+        """Returns the label of a class.
+
+        Args:
+            name: Name of the class.
+            where: Place that names it, for the message.
+
+        Raises:
+            InputError: There is no such class.
+        """
         if name not in self.classes:
             raise unknown_name(
-                f"class of {self.facts.name} in {where}", name, self.classes
+                f"class of {self.dataset_name} in {where}", name, self.classes
             )
         return self.classes.index(name)
 
     def labels_of(self, names: Iterable[str], where: str) -> tuple[int, ...]:
-        """The labels of classes, ascending, each once."""
+        """Returns the labels of classes in ascending order, each once."""
         return tuple(sorted({self.index_of(name, where) for name in names}))
 
     def drop(self, why: str, count: int = 1) -> None:
-        """Counts rows that a rule leaves out; results tell of them."""
+        """Counts what is left out; the notes of the data set list the counts."""
         self.dropped[why] += count
 
-    # What all of them do.
+    # What `ClipBuilder` asks for.
 
     def identity(self) -> dict[str, Any]:
         """See `ClipBuilder`."""
-        entries = [entry for clips in self._splits.values() for entry in clips]
         return {
             "data set": self.dataset_name,
-            "longest": self.facts.longest,
+            "longest": self.dataset_info.max_seconds,
             "splits": {
-                split: [dataclasses.astuple(entry) for entry in clips]
-                for split, clips in self._splits.items()
+                split: [dataclasses.astuple(entry) for entry in entries]
+                for split, entries in self._splits.items()
             },
-            "files": self.files.stamp(entry.file for entry in entries),
+            "files": self.files.stamp(entry.file for entry in self._all_entries()),
         }
 
-    def entries(self) -> Mapping[str, Sequence[Entry]]:
-        """The clips of every split."""
-        names = [entry.file for clips in self._splits.values() for entry in clips]
-        missing = self.files.missing(names)
-        if missing and self.on_bad == "fail":
-            raise InputError(
-                f"{self.dataset_name}: {len(missing)} of its {len(names)} files are "
-                f"missing, the first is {self.files.where(missing[0])}; "
-                "on_bad='skip' leaves them out"
-            )
+    def entries(self) -> Mapping[str, Sequence[FileEntry]]:
+        """See `ClipBuilder`."""
+        if self.on_bad == "fail":
+            names = [entry.file for entry in self._all_entries()]
+            self.files.check_complete(names, self.dataset_name)
         if self.notes:
             print(f"{self.dataset_name}: {'; '.join(self.notes)}", file=sys.stderr)
         return self._splits
 
     def groups(self) -> Mapping[str, str]:
         """See `ClipBuilder`."""
-        entries = [entry for clips in self._splits.values() for entry in clips]
-        return {entry.id: entry.group for entry in entries if entry.group}
+        return {entry.id: entry.group for entry in self._all_entries() if entry.group}
 
-    def record(self, entry: Entry) -> Recording:
-        """Reads a clip."""
-        x, digest = self.waveform(entry)
-        seconds = len(x) / self.sample_rate
-        return Recording(
+    def read_clip(self, entry: FileEntry) -> tuple[Clip, str]:
+        """See `ClipBuilder`."""
+        waveform, digest = self.read_waveform(entry)
+        seconds = len(waveform) / self.sample_rate
+        clip = Clip(
             id=entry.id,
-            waveform=x,
+            waveform=waveform,
             labels=entry.labels,
-            events=_within(entry.events, seconds),
-            digest=digest,
+            # An event may extend beyond a clip that was cut.
+            events=tuple(
+                (c, onset, min(offset, seconds))
+                for c, onset, offset in entry.events
+                if onset < seconds
+            ),
         )
+        return clip, digest
 
-    def waveform(self, entry: Entry) -> tuple[Float[np.ndarray, " S"], str]:
-        """A clip at the rate of the data set, and what tells it from others."""
+    def read_waveform(self, entry: FileEntry) -> tuple[Float32[np.ndarray, " S"], str]:
+        """Reads a clip at the rate of the data set.
+
+        Returns:
+            The waveform, shape `[S]`, and the SHA-256 of what determines it.
+        """
         data = self.files.read(entry.file)
         where = self.files.where(entry.file)
         x, rate = decode_audio(data, where)
         first = round(entry.start * rate)
-        seconds = self.facts.longest if entry.seconds is None else entry.seconds
+        seconds = entry.seconds
+        if seconds is None:
+            seconds = self.dataset_info.max_seconds
         last = None if seconds is None else first + round(seconds * rate)
         if not len(x[first:last]):
             raise InputError(f"{where}: ends before second {entry.start:g}")
@@ -198,58 +232,51 @@ class FileBuilder(ClipBuilder):
             digest.update(f" from {entry.start}".encode())
         return resample(x[first:last], rate, self.sample_rate), digest.hexdigest()
 
+    def _all_entries(self) -> list[FileEntry]:
+        return [entry for entries in self._splits.values() for entry in entries]
+
     def _checked(self, splits: Splits) -> Splits:
-        """The splits without what must not or cannot be in them."""
+        """Returns the splits without repeated clips and without lost files."""
         seen: set[str] = set()
-        made: Splits = {}
+        checked: Splits = {}
         for split, entries in splits.items():
-            made[split] = []
+            checked[split] = []
             for entry in entries:
                 if entry.id in seen:
                     self.drop("rows name a clip again")
                 else:
-                    made[split].append(entry)
+                    checked[split].append(entry)
                 seen.add(entry.id)
         if self.may_lack_files:
-            self._leave_out_lacking(made)
-        if empty := [split for split, entries in made.items() if not entries]:
+            self._leave_out_lost_files(checked)
+        if empty := [split for split, entries in checked.items() if not entries]:
             raise InputError(
-                f"{self.dataset_name}: no clips of {', '.join(empty)} are there; give "
-                f"{self.facts.files}"
+                f"{self.dataset_name}: there are no clips for {', '.join(empty)}; give "
+                f"{self.dataset_info.files}"
             )
-        self._sizes = {
-            split: (len(made[split]), official)
-            for split, official in self.official.items()
-            if official and split in made and official != len(made[split])
-        }
-        return made
+        self._size_notes = [
+            f"{split}: {len(checked[split]):,} of the official {size:,} clips"
+            for split, size in self.official_sizes.items()
+            if size and split in checked and size != len(checked[split])
+        ]
+        return checked
 
-    def _leave_out_lacking(self, splits: Splits) -> None:
+    def _leave_out_lost_files(self, splits: Splits) -> None:
         for split, entries in splits.items():
-            lacking = set(self.files.missing(entry.file for entry in entries))
-            splits[split] = [entry for entry in entries if entry.file not in lacking]
-            if lacking:
-                self.drop(
-                    f"clips of {split} that are listed are not there", len(lacking)
-                )
+            lost = set(self.files.missing(entry.file for entry in entries))
+            splits[split] = [entry for entry in entries if entry.file not in lost]
+            if lost:
+                self.drop(f"listed clips of {split} are not there", len(lost))
 
     def _notes(self) -> tuple[str, ...]:
-        facts = self.facts
-        notes = [*facts.notes, *self.remarks]
-        if facts.layout == "assumed":
-            notes.append(f"the layout of its files is assumed: {facts.checked}")
-        if len(self.classes) != facts.classes:
-            notes.append(f"{len(self.classes)} of the official {facts.classes} classes")
-        if facts.longest:
-            notes.append(f"clips keep their first {facts.longest:g} s")
-        notes += [
-            f"{split}: {found:,} of the official {official:,} clips"
-            for split, (found, official) in self._sizes.items()
-        ]
+        info = self.dataset_info
+        notes = [*info.notes, *self.remarks]
+        if info.layout == "assumed":
+            notes.append(f"the layout of its files is assumed: {info.checked}")
+        if len(self.classes) != info.classes:
+            notes.append(f"{len(self.classes)} of the official {info.classes} classes")
+        if info.max_seconds:
+            notes.append(f"clips are cut to their first {info.max_seconds:g} s")
+        notes += self._size_notes
         notes += [f"dropped: {n} {why}" for why, n in sorted(self.dropped.items())]
         return tuple(notes)
-
-
-def _within(events: Sequence[Event], seconds: float) -> list[Event]:
-    """The events, or what of them is inside a clip."""
-    return [(c, on, min(off, seconds)) for c, on, off in events if on < seconds]

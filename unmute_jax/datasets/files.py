@@ -1,4 +1,4 @@
-"""The original files of a data set, wherever they are: in folders or in archives."""
+"""Read access to the files of a data set, which lie in folders or in archives."""
 
 import abc
 import functools
@@ -16,23 +16,43 @@ class Files(abc.ABC):
 
     @abc.abstractmethod
     def read(self, name: str) -> bytes:
-        """The bytes of a file; `InputError` if it cannot be read."""
+        """Returns the bytes of a file.
+
+        Raises:
+            InputError: The file cannot be read.
+        """
 
     @abc.abstractmethod
     def where(self, name: str) -> str:
-        """What messages call a file."""
+        """Returns the place of a file, for messages."""
 
     @abc.abstractmethod
     def missing(self, names: Iterable[str]) -> list[str]:
-        """Those of the files that are not there."""
+        """Returns those of the files that do not exist."""
 
     @abc.abstractmethod
     def stamp(self, names: Iterable[str]) -> str:
-        """A hash that changes when one of these files changes; reads none of them."""
+        """Returns a hash that changes when one of the files does; reads none."""
 
     @abc.abstractmethod
     def names(self, below: str = "") -> list[str]:
-        """All files below a folder (with its path), in order; nothing if it is not."""
+        """Returns all files below a folder, sorted, with paths from the root.
+
+        Returns nothing if there is no such folder.
+        """
+
+    def check_complete(self, names: Sequence[str], owner: str) -> None:
+        """Raises `InputError` if a file is missing.
+
+        Args:
+            names: Names of the files.
+            owner: What lists them, for the message.
+        """
+        if missing := self.missing(names):
+            raise InputError(
+                f"{owner}: {len(missing)} of its {len(names)} files are missing, the "
+                f"first is {self.where(missing[0])}; on_bad='skip' leaves them out"
+            )
 
 
 class Folder(Files):
@@ -61,30 +81,35 @@ class Folder(Files):
         return [name for name in names if not (self._root / name).is_file()]
 
     def stamp(self, names: Iterable[str]) -> str:
-        """Over sizes and times of change."""
-        seen = hashlib.sha256()
+        """Returns a hash of sizes and times of modification."""
+        stamp = hashlib.sha256()
         for name in names:
             try:
                 stat = (self._root / name).stat()
-                seen.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+                stamp.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
             except OSError:
-                seen.update(f"{name}\0missing\n".encode())
-        return seen.hexdigest()
+                stamp.update(f"{name}\0missing\n".encode())
+        return stamp.hexdigest()
 
     def names(self, below: str = "") -> list[str]:
-        """See `Files`; hidden ones and those in hidden folders are left out."""
-        found: list[str] = []
+        """See `Files`; hidden files and hidden folders are left out."""
+        names: list[str] = []
         for folder, inner, files in os.walk(self._root / below):
             inner[:] = [name for name in inner if not name.startswith(".")]
             path = pathlib.Path(folder).relative_to(self._root)
-            found += [
+            names += [
                 (path / file).as_posix() for file in files if not file.startswith(".")
             ]
-        return sorted(found)
+        return sorted(names)
 
 
 class Zip(Files):
-    """Files below a folder inside a zip archive."""
+    """Files below a folder inside a zip archive.
+
+    Args:
+        archive: The archive, open for reading.
+        root: Path of the folder in the archive, empty or with a slash at its end.
+    """
 
     def __init__(self, archive: zipfile.ZipFile, root: str):
         self._archive = archive
@@ -107,30 +132,30 @@ class Zip(Files):
 
     def missing(self, names: Iterable[str]) -> list[str]:
         """See `Files`."""
-        return [name for name in names if self._root + name not in self._there]
+        return [name for name in names if self._root + name not in self._members]
 
     def stamp(self, names: Iterable[str]) -> str:
-        """Over sizes and checksums."""
-        seen = hashlib.sha256()
+        """Returns a hash of sizes and checksums."""
+        stamp = hashlib.sha256()
         for name in names:
             try:
                 info = self._archive.getinfo(self._root + name)
-                seen.update(f"{name}\0{info.file_size}\0{info.CRC}\n".encode())
+                stamp.update(f"{name}\0{info.file_size}\0{info.CRC}\n".encode())
             except KeyError:
-                seen.update(f"{name}\0missing\n".encode())
-        return seen.hexdigest()
+                stamp.update(f"{name}\0missing\n".encode())
+        return stamp.hexdigest()
 
     def names(self, below: str = "") -> list[str]:
         """See `Files`."""
         start = f"{self._root}{below}/" if below else self._root
         return sorted(
             name.removeprefix(self._root)
-            for name in self._there
+            for name in self._members
             if name.startswith(start) and not name.endswith("/")
         )
 
     @functools.cached_property
-    def _there(self) -> frozenset[str]:
+    def _members(self) -> frozenset[str]:
         return frozenset(self._archive.namelist())
 
 
@@ -138,7 +163,7 @@ class Joined(Files):
     """Files in several places, such as the archives of one data set.
 
     Args:
-        parts: Where they are; of a name that several have, the first one counts.
+        parts: The places. If several have a file of the same name, the first is read.
     """
 
     def __init__(self, parts: Sequence[Files]):
@@ -146,11 +171,11 @@ class Joined(Files):
 
     def read(self, name: str) -> bytes:
         """See `Files`."""
-        return self._of(name).read(name)
+        return self._part_of(name).read(name)
 
     def where(self, name: str) -> str:
         """See `Files`."""
-        return self._of(name).where(name)
+        return self._part_of(name).where(name)
 
     def missing(self, names: Iterable[str]) -> list[str]:
         """See `Files`."""
@@ -160,7 +185,7 @@ class Joined(Files):
         return left
 
     def stamp(self, names: Iterable[str]) -> str:
-        """Over the stamps of the parts; one that lacks a file says just that."""
+        """Returns a hash of the stamps of all parts."""
         names = list(names)
         stamps = [part.stamp(names) for part in self._parts]
         return hashlib.sha256("".join(stamps).encode()).hexdigest()
@@ -169,47 +194,50 @@ class Joined(Files):
         """See `Files`."""
         return sorted({name for part in self._parts for name in part.names(below)})
 
-    def _of(self, name: str) -> Files:
-        has = (part for part in self._parts if not part.missing([name]))
-        return next(has, self._parts[0])
+    def _part_of(self, name: str) -> Files:
+        parts = (part for part in self._parts if not part.missing([name]))
+        return next(parts, self._parts[0])
 
 
 class Mounted(Files):
-    """Files under a folder that they are not in, so that joined names do not clash.
+    """Files under the name of a folder, so that the names of joined parts differ.
 
     Args:
-        folder: Its name.
-        files: What it holds.
+        folder: Name of the folder.
+        files: The files.
     """
 
     def __init__(self, folder: str, files: Files):
-        self._start = f"{folder}/"
+        self._prefix = f"{folder}/"
         self._files = files
 
     def read(self, name: str) -> bytes:
         """See `Files`."""
-        return self._files.read(name.removeprefix(self._start))
+        return self._files.read(name.removeprefix(self._prefix))
 
     def where(self, name: str) -> str:
         """See `Files`."""
-        return self._files.where(name.removeprefix(self._start))
+        return self._files.where(name.removeprefix(self._prefix))
 
     def missing(self, names: Iterable[str]) -> list[str]:
         """See `Files`."""
         names = list(names)
-        mine = [n.removeprefix(self._start) for n in names if n.startswith(self._start)]
-        missing = {self._start + name for name in self._files.missing(mine)}
-        return [n for n in names if n in missing or not n.startswith(self._start)]
+        missing = {
+            self._prefix + name for name in self._files.missing(self._own(names))
+        }
+        return [n for n in names if n in missing or not n.startswith(self._prefix)]
 
     def stamp(self, names: Iterable[str]) -> str:
         """See `Files`."""
-        return self._files.stamp(
-            n.removeprefix(self._start) for n in names if n.startswith(self._start)
-        )
+        return self._files.stamp(self._own(names))
 
     def names(self, below: str = "") -> list[str]:
         """See `Files`."""
-        if below and not f"{below}/".startswith(self._start):
+        if below and not f"{below}/".startswith(self._prefix):
             return []
-        inner = self._files.names(f"{below}/".removeprefix(self._start).rstrip("/"))
-        return [self._start + name for name in inner]
+        inner = self._files.names(f"{below}/".removeprefix(self._prefix).rstrip("/"))
+        return [self._prefix + name for name in inner]
+
+    def _own(self, names: Iterable[str]) -> list[str]:
+        prefix = self._prefix
+        return [n.removeprefix(prefix) for n in names if n.startswith(prefix)]

@@ -1,4 +1,4 @@
-"""Finds a data set in the place that a person names: a folder, its parent, archives."""
+"""Finds the files of a data set in a folder, in its parent folder, or in archives."""
 
 from __future__ import annotations
 
@@ -20,34 +20,33 @@ def find_files(
     """Finds a data set by one of its files.
 
     Args:
-        place: The root of the data set, the folder around it, an archive of either, or
-            a folder with such an archive.
-        marker: A file that only this data set has, relative to its root; `*` stands
+        place: Root of the data set, the folder around it, an archive of either, or a
+            folder with such an archive.
+        marker: Path, from the root, of a file that only this data set has; `*` stands
             for any part of a name.
-        archives: What the archives in a folder may be called. A tar is unpacked.
+        archives: Names of archives in a folder, with `*` likewise. Tar archives are
+            unpacked.
 
     Raises:
-        InputError: There is no such place, it is a damaged archive, or it holds several
+        InputError: The place does not exist, is a damaged archive, or holds several
             copies.
     """
-    place = pathlib.Path(place).expanduser()
-    if not place.exists():
-        raise InputError(f"{place}: there is no such file or folder")
+    place = _existing(place)
     if place.is_file():
         return _in_archive(place, marker)
     if _has(place, marker):
         return Folder(place)
     inner = sorted(path for path in place.iterdir() if path.is_dir())
-    found: list[Files] = [Folder(path) for path in inner if _has(path, marker)]
-    if not found:
+    copies: list[Files] = [Folder(path) for path in inner if _has(path, marker)]
+    if not copies:
         packed = (_in_archive(path, marker) for path in _archives(place, archives))
-        found = [files for files in packed if files is not None]
-    if len(found) > 1:
+        copies = [files for files in packed if files is not None]
+    if len(copies) > 1:
         raise InputError(
             f"{place}: holds several copies, name one of them: "
-            + ", ".join(files.where(marker) for files in found)
+            + ", ".join(files.where(marker) for files in copies)
         )
-    return found[0] if found else None
+    return copies[0] if copies else None
 
 
 def find_parts(
@@ -56,18 +55,19 @@ def find_parts(
     """Finds a data set that is published in several parts, each as in `find_files`.
 
     Args:
-        place: A folder with all of them, as folders or as archives; or the folder
-            around it, or an archive of it.
-        parts: The marker of each part, and what its archives may be called.
+        place: Folder with all parts, as folders or as archives; or the folder around
+            it, or an archive of it.
+        parts: Marker of each part, and names of its archives.
 
     Raises:
-        InputError: Some parts are there and others are not; or as in `find_files`.
+        InputError: Only some of the parts are there; or as in `find_files`.
     """
     place = pathlib.Path(place).expanduser()
     if place.is_file() and is_tar(place):
         place = unpack(place)
     found = {
-        marker: find_files(place, marker, packed) for marker, packed in parts.items()
+        marker: find_files(place, marker, archives)
+        for marker, archives in parts.items()
     }
     if not all(found.values()) and place.is_dir():
         inner = list(place.iterdir())
@@ -88,29 +88,34 @@ def find_all(
     """Finds a data set that is spread over any number of folders and archives.
 
     Args:
-        place: A folder with some of them, or one of them.
-        markers: Each has one of these files or more; `*` as in `find_files`.
-        archives: What the archives in a folder may be called.
+        place: Folder with some of them, or one of them.
+        markers: Files as in `find_files`; every part has at least one of them.
+        archives: Names of archives in a folder, as in `find_files`.
 
     Raises:
-        InputError: There is no such place, or it holds a damaged archive.
+        InputError: The place does not exist, or it holds a damaged archive.
     """
-    place = pathlib.Path(place).expanduser()
-    if not place.exists():
-        raise InputError(f"{place}: there is no such file or folder")
+    place = _existing(place)
     packed = [place] if place.is_file() else _archives(place, archives)
     folders = [unpack(path) for path in packed if is_tar(path)]
     if place.is_dir():
         folders.insert(0, place)
     folders += [path for f in folders for path in sorted(f.iterdir()) if path.is_dir()]
-    found: list[Files] = [
+    parts: list[Files] = [
         Folder(folder) for folder in folders if any(_has(folder, m) for m in markers)
     ]
     for path in packed:
         if not is_tar(path):
-            held = (_in_archive(path, marker) for marker in markers)
-            found += [files for files in held if files][:1]
-    return Joined(found) if found else None
+            in_zip = (_in_archive(path, marker) for marker in markers)
+            parts += [files for files in in_zip if files][:1]
+    return Joined(parts) if parts else None
+
+
+def _existing(place: str | os.PathLike[str]) -> pathlib.Path:
+    place = pathlib.Path(place).expanduser()
+    if not place.exists():
+        raise InputError(f"{place}: there is no such file or folder")
+    return place
 
 
 def _has(folder: pathlib.Path, marker: str) -> bool:
@@ -118,9 +123,9 @@ def _has(folder: pathlib.Path, marker: str) -> bool:
 
 
 def _archives(place: pathlib.Path, patterns: Sequence[str]) -> list[pathlib.Path]:
-    """Those in a folder; the last piece of a split zip alone is none."""
-    found = {path for p in patterns for path in place.glob(p) if path.is_file()}
-    return sorted(p for p in found if not p.with_suffix(".z01").exists())
+    """Returns the archives in a folder, without the last piece of a split zip."""
+    paths = {path for p in patterns for path in place.glob(p) if path.is_file()}
+    return sorted(p for p in paths if not p.with_suffix(".z01").exists())
 
 
 def _in_archive(path: pathlib.Path, marker: str) -> Files | None:
@@ -132,7 +137,7 @@ def _in_archive(path: pathlib.Path, marker: str) -> Files | None:
         raise InputError(
             f"{path}: is not a zip archive, or its download was cut short"
         ) from None
-    # As in a folder, a star does not reach over a slash.
+    # As in a folder, a star does not match a slash.
     ending = re.compile(fnmatch.translate(marker).replace(".*", "[^/]*"))
     roots: set[str] = set()
     for name in archive.namelist():
@@ -140,5 +145,5 @@ def _in_archive(path: pathlib.Path, marker: str) -> Files | None:
         depth = marker.count("/") + 1
         if ending.match("/".join(parts[-depth:])):
             roots.add("".join(f"{part}/" for part in parts[:-depth]))
-    # The shortest is the outermost.
+    # The shortest path is the outermost folder.
     return Zip(archive, min(roots, key=len)) if roots else None

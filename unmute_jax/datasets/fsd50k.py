@@ -10,18 +10,16 @@ Hugging Face has the same tables in `labels/` and the clips in `clips/dev` and
 
 from __future__ import annotations
 
-import os
 import pathlib
 
-from unmute_jax.datasets.base import OnBad
-from unmute_jax.datasets.file_builder import Entry, FileBuilder, Splits
+from unmute_jax.datasets.file_builder import FileBuilder, FileEntry, Splits
 from unmute_jax.datasets.files import Files
 from unmute_jax.datasets.finding import find_parts
-from unmute_jax.datasets.info import DatasetInfo, obtain
+from unmute_jax.datasets.info import DatasetInfo
 from unmute_jax.datasets.tables import Line, read_table
 from unmute_jax.errors import InputError
 
-FACTS = (
+INFOS = (
     DatasetInfo(
         name="fsd50k",
         title="FSD50K",
@@ -43,17 +41,17 @@ FACTS = (
             "zip -s 0 FSD50K.eval_audio.zip --out whole.eval_audio.zip",
         ),
         sample_rate=44_100,
-        longest=10.0,
+        max_seconds=10.0,
     ),
 )
 
-# Clips of wrong length, which HEAR leaves out as well.
+# Clips of wrong length, which HEAR leaves out, too.
 BROKEN = frozenset(
     "83299 83298 121426 121351 121472 121471 124796 397150 124797 124800 124834 "
     "124858".split()
 )
 
-# Of the tables, the clips of dev and those of eval.
+# Folders of the tables, of the dev clips and of the eval clips, in both layouts.
 _FOLDERS = (
     ("FSD50K.ground_truth", "FSD50K.dev_audio", "FSD50K.eval_audio"),
     ("labels", "clips/dev", "clips/eval"),
@@ -61,12 +59,28 @@ _FOLDERS = (
 
 
 class Fsd50k(FileBuilder):
-    """The clips of a copy."""
+    """Builder of all clips: dev is train and validation, eval is test."""
 
-    facts = FACTS[0]
+    dataset_info = INFOS[0]
+
+    def find(self, place: pathlib.Path) -> Files | None:
+        """See `FileBuilder`."""
+        for tables, dev, evaluation in _FOLDERS:
+            parts = {
+                f"{tables}/dev.csv": ("*ground_truth*.zip",),
+                f"{dev}/*.wav": ("*dev_audio*.zip",),
+                f"{evaluation}/*.wav": ("*eval_audio*.zip",),
+            }
+            try:
+                files = find_parts(place, parts)
+            except InputError as error:
+                raise InputError(f"{error}{_how_to_join(place)}") from None
+            if files:
+                return files
+        return None
 
     def layout(self) -> Splits:
-        """The tables name the clips of the two folders."""
+        """Reads the tables, which name the clips of both folders."""
         tables, dev, evaluation = next(
             names
             for names in _FOLDERS
@@ -91,39 +105,16 @@ class Fsd50k(FileBuilder):
             splits["test"].append(self._entry(line, evaluation))
         return splits
 
-    def _entry(self, line: Line, folder: str) -> Entry:
-        return Entry(
+    def _entry(self, line: Line, folder: str) -> FileEntry:
+        return FileEntry(
             id=line["fname"],
             file=f"{folder}/{line['fname']}.wav",
             labels=self.labels_of(line.names("labels"), line.where),
         )
 
 
-def fsd50k(
-    data_dir: str | os.PathLike[str] | None = None, on_bad: OnBad = "fail"
-) -> FileBuilder:
-    """All clips; dev is train and validation, eval is test."""
-    return Fsd50k(obtain(FACTS[0], data_dir, _find), on_bad=on_bad)
-
-
-def _find(place: pathlib.Path) -> Files | None:
-    for tables, dev, evaluation in _FOLDERS:
-        parts = {
-            f"{tables}/dev.csv": ("*ground_truth*.zip",),
-            f"{dev}/*.wav": ("*dev_audio*.zip",),
-            f"{evaluation}/*.wav": ("*eval_audio*.zip",),
-        }
-        try:
-            files = find_parts(place, parts)
-        except InputError as error:
-            raise InputError(f"{error}{_split_zips(place)}") from None
-        if files:
-            return files
-    return None
-
-
-def _split_zips(place: pathlib.Path) -> str:
-    """What to do about a zip in pieces, if there is one."""
+def _how_to_join(place: pathlib.Path) -> str:
+    """Returns the commands that join the pieces of split zips, if there are any."""
     pieces = sorted(place.glob("FSD50K.*_audio.z01"))
     commands = (
         f"zip -s 0 {path.stem}.zip --out whole.{path.stem.partition('.')[2]}.zip"

@@ -1,23 +1,21 @@
 """Free Spoken Digit Dataset: ten digits, spoken by six people.
 
-https://github.com/Jakobovski/free-spoken-digit-dataset. `recordings/` holds files named
-`DIGIT_SPEAKER_INDEX.wav`; its read-me makes the indices 0 to 4 the test split. The same
-speakers are in all splits.
+Published at https://github.com/Jakobovski/free-spoken-digit-dataset. `recordings/`
+holds files named `DIGIT_SPEAKER_INDEX.wav`; its read-me declares the indices 0 to 4 the
+test split. All splits have the same speakers.
 """
 
 from __future__ import annotations
 
-import os
 import pathlib
 import re
 
-from unmute_jax.datasets.base import OnBad
-from unmute_jax.datasets.file_builder import Entry, FileBuilder, Splits
+from unmute_jax.datasets.file_builder import FileBuilder, FileEntry, Splits
 from unmute_jax.datasets.files import Files
 from unmute_jax.datasets.finding import find_files
-from unmute_jax.datasets.info import DatasetInfo, Download, obtain
+from unmute_jax.datasets.info import DatasetInfo, Download
 
-FACTS = (
+INFOS = (
     DatasetInfo(
         name="fsdd",
         title="Free Spoken Digit Dataset",
@@ -44,18 +42,23 @@ FACTS = (
 )
 
 _NAME = re.compile(r"(\d)_(\w+)_(\d+)\.(?:wav|flac)")
-# The repository's folder, and that of copies as FLAC.
+# Folders of the repository and of copies in FLAC, with what only they hold.
 _FOLDERS = {"recordings": "recordings/*.wav", "audio": "audio/*_*_*.flac"}
 
 
 class Fsdd(FileBuilder):
-    """The recordings of a copy of the repository."""
+    """Builder of the ten digits."""
 
-    facts = FACTS[0]
+    dataset_info = INFOS[0]
     classes = tuple("zero one two three four five six seven eight nine".split())
 
+    def find(self, place: pathlib.Path) -> Files | None:
+        """See `FileBuilder`."""
+        copies = (find_files(place, marker) for marker in _FOLDERS.values())
+        return next((files for files in copies if files), None)
+
     def layout(self) -> Splits:
-        """The name of a file says all."""
+        """Reads digit and split from the name of each file."""
         splits: Splits = {"train": [], "validation": [], "test": []}
         for file in (file for folder in _FOLDERS for file in self.files.names(folder)):
             path = pathlib.PurePosixPath(file)
@@ -65,18 +68,6 @@ class Fsdd(FileBuilder):
                 continue
             index = int(match[3])
             split = "test" if index < 5 else "validation" if index < 10 else "train"
-            entry = Entry(id=path.stem, file=file, labels=(int(match[1]),))
+            entry = FileEntry(id=path.stem, file=file, labels=(int(match[1]),))
             splits[split].append(entry)
         return splits
-
-
-def fsdd(
-    data_dir: str | os.PathLike[str] | None = None, on_bad: OnBad = "fail"
-) -> FileBuilder:
-    """The ten digits."""
-    return Fsdd(obtain(FACTS[0], data_dir, _find), on_bad=on_bad)
-
-
-def _find(place: pathlib.Path) -> Files | None:
-    found = (find_files(place, marker) for marker in _FOLDERS.values())
-    return next((files for files in found if files), None)

@@ -1,4 +1,4 @@
-"""What is known of a data set before any of its files is read, and how to get it."""
+"""Descriptions of data sets: what is known before their files are read."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from unmute_jax.datasets.files import Files
 from unmute_jax.errors import InputError
 from unmute_jax.io import cache_dir, download
 
-Found = TypeVar("Found", bound=Files)
+AnyFiles = TypeVar("AnyFiles", bound=Files)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Download:
-    """A file that its publisher hands out over plain HTTP.
+    """A file that its publisher serves over HTTP.
 
     Attributes:
-        url: Where it is.
-        name: What it is called here.
-        megabytes: About its size; 0 where it is not known.
-        md5: Of the file, where it is published.
+        url: Address of the file.
+        name: Name of the file in the cache.
+        megabytes: Approximate size in MB; 0 where it is not known.
+        md5: MD5 of the file, where it is published.
     """
 
     url: str
@@ -35,30 +35,31 @@ class Download:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DatasetInfo:
-    """A data set, before any of its files is read.
+    """Description of a data set whose files need not be there.
 
     Attributes:
-        name: In the registry.
-        title: What people call it, with its version.
+        name: Name of the data set, as `load_dataset` takes it.
+        title: Usual name of the data set, with its version.
         task: "multi-label" or "single-label".
-        classes: How many.
-        splits: Their official sizes, by name; 0 where none is known.
-        protocol: What the splits are, for the results.
-        layout: Whether what a builder expects of the files was checked ("verified")
-            against the official files or code that reads them, or is "assumed".
-        checked: Against what, or what is assumed.
-        files: What the place that a person names must hold.
-        licence: Of the audio.
-        citation: Whom to cite.
-        home: Where it is published.
-        steps: What to do where it cannot be fetched, one step each, but for the
-            downloads.
-        downloads: What can be fetched; nothing where only the steps help.
-        sample_rate: Of the stored audio in Hz; 0: that of the first clip.
-        longest: Longer clips keep their first seconds, this many; None keeps all.
-        is_strong: Whether onsets and offsets of its events are known.
-        notes: What a reader of results must know.
-        place: Its folder in the cache, if not that of its name before the slash.
+        classes: Number of classes.
+        splits: Official size of each split; 0 where it is not known.
+        protocol: Description of the splits, quoted in results.
+        layout: "verified" if the expected layout of the files was checked against the
+            official files or code that reads them, otherwise "assumed".
+        checked: What the layout was checked against, or what is assumed.
+        files: Description of what `data_dir` must hold.
+        licence: Licence of the audio.
+        citation: Publication to cite.
+        home: Address where the data set is published.
+        steps: Instructions for getting what cannot be downloaded automatically.
+        downloads: Files that can be downloaded automatically, if any.
+        sample_rate: Sample rate of the stored audio in Hz; 0 for that of the first
+            clip.
+        max_seconds: Length to which clips are cut, in seconds; None keeps all of them.
+        has_events: Whether onsets and offsets of the events are known.
+        notes: Remarks that a reader of the results needs.
+        cache_name: Name of the folder in the cache; by default the part of `name`
+            before the slash.
     """
 
     name: str
@@ -76,96 +77,103 @@ class DatasetInfo:
     steps: tuple[str, ...] = ()
     downloads: tuple[Download, ...] = ()
     sample_rate: int = 0
-    longest: float | None = None
-    is_strong: bool = False
+    max_seconds: float | None = None
+    has_events: bool = False
     notes: tuple[str, ...] = ()
-    place: str = ""
+    cache_name: str = ""
 
     @property
     def folder(self) -> pathlib.Path:
-        """Where its files are looked for, and put, when a person names no place."""
-        name = self.place or self.name.split("/")[0]
+        """The cache folder that is searched, and filled, where no place is given."""
+        name = self.cache_name or self.name.split("/")[0]
         return cache_dir("datasets") / name
 
     @property
     def metric(self) -> str:
-        """What its results are told in."""
+        """The metric of the results."""
         return "mAP" if self.task == "multi-label" else "accuracy"
 
 
 def obtain(
-    facts: DatasetInfo,
+    info: DatasetInfo,
     data_dir: str | os.PathLike[str] | None,
-    find: Callable[[pathlib.Path], Found | None],
-) -> Found:
-    """The files of a data set: where a person says, in the cache, or fetched.
+    find: Callable[[pathlib.Path], AnyFiles | None],
+) -> AnyFiles:
+    """Finds the files of a data set in `data_dir` or in the cache, or downloads them.
 
     Args:
-        facts: Of the data set.
-        data_dir: The place that a person names, if any.
-        find: Looks for the files in a place; None: they are not there.
+        info: Description of the data set.
+        data_dir: Place that the user names, if any. Then nothing is downloaded.
+        find: Function that looks for the files in a place and returns None if they are
+            not there.
 
     Raises:
-        InputError: They are nowhere; the message says how to get them.
+        InputError: The files cannot be found; the message says how to get them.
     """
     if data_dir is not None:
         if files := find(pathlib.Path(data_dir)):
             return files
         raise InputError(
-            f"{data_dir}: no {facts.title} here, only {_contents(data_dir)}; give "
-            f"{facts.files}"
+            f"{data_dir}: no {info.title} here, only {_contents(data_dir)}; give "
+            f"{info.files}"
         )
-    # Half of what is to be fetched could pass for a small copy.
-    begun = facts.folder / ".fetching"
-    if facts.folder.exists() and not begun.exists() and (files := find(facts.folder)):
+    # Some of the downloads alone could pass for a small copy of the data set.
+    unfinished = info.folder / ".fetching"
+    if (
+        info.folder.exists()
+        and not unfinished.exists()
+        and (files := find(info.folder))
+    ):
         return files
-    if not facts.downloads:
-        raise InputError(how_to_get(facts, f"is not in {facts.folder}"))
-    facts.folder.mkdir(parents=True, exist_ok=True)
-    for item in facts.downloads:
-        if (facts.folder / item.name).exists():
-            continue
+    if not info.downloads:
+        raise InputError(how_to_get(info, f"is not in {info.folder}"))
+    for item in info.downloads:
         checksum = f"md5:{item.md5}" if item.md5 else None
         try:
-            download(item.url, facts.folder, checksum=checksum, name=item.name)
+            download(item.url, info.folder, checksum=checksum, name=item.name)
         except InputError as error:
-            problem = f"is not in {facts.folder}: {error}"
-            raise InputError(how_to_get(facts, problem)) from None
-        begun.touch()
-    begun.unlink(missing_ok=True)
-    if files := find(facts.folder):
+            problem = f"is not in {info.folder}: {error}"
+            raise InputError(how_to_get(info, problem)) from None
+        unfinished.touch()
+    unfinished.unlink(missing_ok=True)
+    if files := find(info.folder):
         return files
-    urls = ", ".join(item.url for item in facts.downloads)
-    raise InputError(f"{urls}: what came is not {facts.title}, in {facts.folder}")
+    urls = ", ".join(item.url for item in info.downloads)
+    raise InputError(
+        f"{urls}: what was downloaded to {info.folder} is not {info.title}"
+    )
 
 
-def how_to_get(facts: DatasetInfo, problem: str) -> str:
-    """What is wrong, then the steps that help, one to a line."""
-    steps = list(facts.steps)
-    if facts.downloads:
-        gets = [f"get {item.url}{_size(item)}" for item in facts.downloads]
-        steps = [*gets, *steps]
+def how_to_get(info: DatasetInfo, problem: str) -> str:
+    """Returns a message with the problem and the steps that help, one to a line.
+
+    Args:
+        info: Description of the data set.
+        problem: Continuation of a sentence that begins with the title of the data set.
+    """
+    steps = [f"get {item.url}{_size(item)}" for item in info.downloads]
+    steps += info.steps
     steps.append(
-        f"put it into {facts.folder}, or name its place as data_dir: {facts.files}"
+        f"put it into {info.folder}, or name its place as data_dir: {info.files}"
     )
     numbered = [f"  {i}. {step}" for i, step in enumerate(steps, start=1)]
-    head = f"{facts.name}: {facts.title} {problem}; {facts.home} has it:"
+    head = f"{info.name}: {info.title} {problem}; {info.home} has it:"
     return "\n".join([head, *numbered])
 
 
-def as_table(all_facts: Sequence[DatasetInfo]) -> str:
-    """All data sets as a Markdown table."""
+def as_table(infos: Sequence[DatasetInfo]) -> str:
+    """Returns a Markdown table of data sets."""
     rows = [
         "| name | data set | classes | task | metric | splits | events | layout "
         "| licence |",
         "|---|---|---:|---|---|---|---|---|---|",
     ]
-    for f in all_facts:
-        splits = ", ".join(f"{s} {n:,}" if n else s for s, n in f.splits.items())
-        events = "onsets, offsets" if f.is_strong else ""
+    for i in infos:
+        splits = ", ".join(f"{s} {n:,}" if n else s for s, n in i.splits.items())
+        events = "onsets, offsets" if i.has_events else ""
         rows.append(
-            f"| `{f.name}` | {f.title} | {f.classes} | {f.task} | {f.metric} "
-            f"| {splits} ({f.protocol}) | {events} | {f.layout} | {f.licence} |"
+            f"| `{i.name}` | {i.title} | {i.classes} | {i.task} | {i.metric} "
+            f"| {splits} ({i.protocol}) | {events} | {i.layout} | {i.licence} |"
         )
     return "\n".join(rows)
 
@@ -176,7 +184,7 @@ def _size(item: Download) -> str:
 
 
 def _contents(data_dir: str | os.PathLike[str], most: int = 5) -> str:
-    """The first names in a place, for a message."""
+    """Returns the first names in a place, for a message."""
     place = pathlib.Path(data_dir).expanduser()
     names = sorted(path.name for path in place.iterdir()) if place.is_dir() else []
     more = [f"{len(names) - most} more"] if len(names) > most else []

@@ -1,23 +1,22 @@
-"""Your own recordings: a folder with one sub-folder per class, or a csv of labels.
+"""The user's own recordings: a folder with one sub-folder per class, or a csv table.
 
 `folder:/path`: every audio file below `/path/CLASS/` is a clip of that class.
 
-`csv:/path/labels.csv`: columns `file` (relative to the csv, or absolute) and `labels`
-(separated by `;`, empty where nothing is heard); optional `split` (train, validation,
-test), `group` (clips of a group never part: a recording, a site, a speaker), and
-`onset` and `offset` in seconds, where a file has one line per event.
+`csv:/path/labels.csv`: the columns are `file` (relative to the csv, or absolute) and
+`labels` (separated by `;`, empty for a clip without any class). Optional columns are
+`split` (train, validation or test), `group` (a recording, a site or a speaker, whose
+clips stay in one split), and `onset` and `offset` in seconds, where a file has one line
+per event.
 
-Splits that are not given are made by rule (`splitting`): a fifth of the clips selects,
-a fifth is reported, the rest trains.
+Splits that are not given are made by rule (see `splitting`): a fifth of the clips is
+for validation, a fifth for the test, and the rest for training.
 """
 
 from __future__ import annotations
 
 import collections
-import csv
 import dataclasses
 import hashlib
-import math
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -28,57 +27,69 @@ import tensorflow_datasets as tfds
 
 from unmute_jax.audio.decode import SUFFIXES, decode_audio
 from unmute_jax.audio.resample import resample
-from unmute_jax.datasets.base import ClipBuilder, OnBad, Recording
+from unmute_jax.datasets.base import ClipBuilder, OnBad
+from unmute_jax.datasets.clips import Clip
 from unmute_jax.datasets.dataset import Protocol
 from unmute_jax.datasets.files import Folder
 from unmute_jax.datasets.splitting import split_by_rule
+from unmute_jax.datasets.tables import Line, read_table
 from unmute_jax.errors import InputError, unknown_name
 
 SPLITS = ("train", "validation", "test")
 
-Event = tuple[str, float, float]
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Entry:
-    """A clip.
+class OwnEntry:
+    """A clip that has not been read yet.
 
     Attributes:
-        file: Relative to the root, or absolute.
+        file: Path of its file, relative to the root or absolute.
         labels: Names of its classes.
-        events: (class, onset, offset) in seconds.
-        split: Where it belongs; empty where a rule decides.
-        group: Which clips it stays together with.
+        events: Names of classes with their onsets and offsets in seconds.
+        split: Its split; empty if a rule decides.
+        group: Name shared by clips that stay in one split.
     """
 
     file: str
     labels: tuple[str, ...]
-    events: tuple[Event, ...] = ()
+    events: tuple[tuple[str, float, float], ...] = ()
     split: str = ""
     group: str = ""
 
 
 class OwnFiles(ClipBuilder):
-    """Clips that a person names."""
+    """Builder of the user's own clips.
+
+    Args:
+        name: Name of the data set.
+        place: Its folder, or its table.
+        entries: Its clips.
+        on_bad: Treatment of unreadable clips; see `load_dataset`.
+    """
 
     VERSION = tfds.core.Version("1.0.0")
     licence = "that of your recordings"
     citation = ""
 
     def __init__(
-        self, name: str, place: pathlib.Path, entries: Sequence[Entry], *, on_bad: OnBad
+        self,
+        name: str,
+        place: pathlib.Path,
+        entries: Sequence[OwnEntry],
+        *,
+        on_bad: OnBad,
     ):
         self.dataset_name = name
         self.source = f"your own files ({name})"
         self._files = Folder(place if place.is_dir() else place.parent)
         self.classes = tuple(sorted({c for e in entries for c in e.labels}))
         if len(self.classes) < 2:
-            have = self.classes[0] if self.classes else "none"
-            raise InputError(f"{place}: needs two classes or more; there is {have}")
+            there = self.classes[0] if self.classes else "none"
+            raise InputError(f"{place}: needs two classes or more; there is {there}")
         self.has_events = any(entry.events for entry in entries)
         is_single = all(len(entry.labels) == 1 for entry in entries)
         self.task = "single-label" if is_single else "multi-label"
-        self._entries_of, rule = _split(entries, self.classes, str(place))
+        self._splits, rule = _split(entries, self.classes, str(place))
         self.protocols = (Protocol(name=rule, **{s: (s,) for s in SPLITS}),)
         super().__init__(on_bad=on_bad)
 
@@ -88,57 +99,59 @@ class OwnFiles(ClipBuilder):
             "name": self.dataset_name,
             "splits": {
                 split: [dataclasses.astuple(entry) for entry in entries]
-                for split, entries in self._entries_of.items()
+                for split, entries in self._splits.items()
             },
-            "files": self._files.stamp(
-                entry.file for entries in self._entries_of.values() for entry in entries
-            ),
+            "files": self._files.stamp(entry.file for entry in self._all_entries()),
         }
 
-    def entries(self) -> Mapping[str, Sequence[Entry]]:
-        """The clips of each split; their usual sample rate becomes that of all."""
-        files = [e.file for entries in self._entries_of.values() for e in entries]
-        missing = self._files.missing(files)
-        if missing and self.on_bad == "fail":
-            raise InputError(
-                f"{self._files.where(missing[0])}: there is no such file; it is the "
-                f"first of {len(missing)} missing ones; on_bad='skip' leaves them out"
-            )
+    def entries(self) -> Mapping[str, Sequence[OwnEntry]]:
+        """Returns the clips; their most frequent sample rate becomes that of all."""
+        names = [entry.file for entry in self._all_entries()]
+        if self.on_bad == "fail":
+            self._files.check_complete(names, self.dataset_name)
         rates = collections.Counter(
-            rate for file in files if (rate := _rate(self._files.where(file)))
+            rate for name in names if (rate := _rate(self._files.where(name)))
         )
-        # Of rates that are equally usual, the highest.
+        # Among equally frequent rates, the highest wins.
         self.sample_rate = max(rates, key=lambda r: (rates[r], r), default=0)
-        return self._entries_of
+        return self._splits
 
     def groups(self) -> Mapping[str, str]:
         """See `ClipBuilder`."""
-        entries = [e for entries in self._entries_of.values() for e in entries]
-        return {entry.file: entry.group for entry in entries if entry.group}
+        return {entry.file: entry.group for entry in self._all_entries() if entry.group}
 
-    def record(self, entry: Entry) -> Recording:
-        """Reads a clip."""
+    def read_clip(self, entry: OwnEntry) -> tuple[Clip, str]:
+        """See `ClipBuilder`."""
         data = self._files.read(entry.file)
         x, rate = decode_audio(data, self._files.where(entry.file))
         index = {name: i for i, name in enumerate(self.classes)}
-        return Recording(
+        clip = Clip(
             id=entry.file,
             waveform=resample(x, rate, self.sample_rate),
-            labels=sorted(index[name] for name in entry.labels),
-            events=[(index[name], on, off) for name, on, off in entry.events],
-            digest=hashlib.sha256(data).hexdigest(),
+            labels=tuple(sorted(index[name] for name in entry.labels)),
+            events=tuple((index[name], on, off) for name, on, off in entry.events),
         )
+        return clip, hashlib.sha256(data).hexdigest()
+
+    def _all_entries(self) -> list[OwnEntry]:
+        return [entry for entries in self._splits.values() for entry in entries]
 
 
 def folder(
     place: str, data_dir: str | os.PathLike[str] | None = None, on_bad: OnBad = "fail"
-) -> ClipBuilder:
-    """The data set of a folder with one sub-folder per class."""
-    root = _place("folder", place, data_dir)
+) -> OwnFiles:
+    """Makes the builder of a folder with one sub-folder per class.
+
+    Args:
+        place: Path of the folder.
+        data_dir: Not used, and therefore refused.
+        on_bad: Treatment of unreadable clips; see `load_dataset`.
+    """
+    root = _path("folder", place, data_dir)
     if not root.is_dir():
-        raise InputError(f"{root}: is no folder; one with a sub-folder per class is")
+        raise InputError(f"{root}: is not a folder with one sub-folder per class")
     entries = [
-        Entry(file=str(file.relative_to(root)), labels=(kind.name,))
+        OwnEntry(file=str(file.relative_to(root)), labels=(kind.name,))
         for kind in sorted(root.iterdir())
         if kind.is_dir() and not kind.name.startswith(".")
         for file in sorted(kind.rglob("*"))
@@ -152,19 +165,20 @@ def folder(
 
 def table(
     place: str, data_dir: str | os.PathLike[str] | None = None, on_bad: OnBad = "fail"
-) -> ClipBuilder:
-    """The data set of a csv with a line per clip, or per event of a clip."""
-    path = _place("csv", place, data_dir)
-    try:
-        text = path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise InputError(f"{path}: cannot be read: {reason}") from None
-    entries = _entries(text, str(path))
+) -> OwnFiles:
+    """Makes the builder of a csv with one line per clip, or per event of a clip.
+
+    Args:
+        place: Path of the csv.
+        data_dir: Not used, and therefore refused.
+        on_bad: Treatment of unreadable clips; see `load_dataset`.
+    """
+    path = _path("csv", place, data_dir)
+    entries = _read_entries(path)
     return OwnFiles(f"csv:{path.stem}", path, entries, on_bad=on_bad)
 
 
-def _place(
+def _path(
     kind: str, place: str, data_dir: str | os.PathLike[str] | None
 ) -> pathlib.Path:
     if data_dir is not None:
@@ -173,7 +187,7 @@ def _place(
 
 
 def _rate(path: str) -> int:
-    """The sample rate in the header; 0 where there is none to be read."""
+    """Returns the sample rate in the header of a file, or 0 without a header."""
     try:
         return sf.info(path).samplerate
     except (sf.LibsndfileError, OSError):
@@ -183,67 +197,47 @@ def _rate(path: str) -> int:
 # The csv
 
 
-def _entries(text: str, where: str) -> list[Entry]:
-    reader = csv.DictReader(text.splitlines(), skipinitialspace=True)
-    columns = [name.strip() for name in reader.fieldnames or ()]
-    for name in ("file", "labels"):
-        if name not in columns:
-            found = ", ".join(columns) or "nothing"
-            raise InputError(f"{where}: has no column {name!r}, only {found}")
-    if ("onset" in columns) != ("offset" in columns):
-        raise InputError(f"{where}: onset and offset go together; one is missing")
-    reader.fieldnames = columns
-    lines: dict[str, list[Entry]] = {}
-    for line in reader:
-        entry = _entry(line, f"{where}, line {reader.line_num}")
-        lines.setdefault(entry.file, []).append(entry)
-    return [_joined(entries, where) for entries in lines.values()]
+def _read_entries(path: pathlib.Path) -> list[OwnEntry]:
+    lines = read_table(Folder(path.parent), path.name, ("file", "labels"))
+    entries: dict[str, list[OwnEntry]] = {}
+    for line in lines:
+        if ("onset" in line.values) != ("offset" in line.values):
+            raise InputError(f"{path}: onset and offset go together; one is missing")
+        entry = _entry(line)
+        entries.setdefault(entry.file, []).append(entry)
+    return [_joined(of_file, str(path)) for of_file in entries.values()]
 
 
-def _entry(line: Mapping[str | None, Any], where: str) -> Entry:
-    if None in line or None in line.values():
-        raise InputError(f"{where}: has more or fewer fields than the header")
-    fields = {str(key): str(value).strip() for key, value in line.items()}
-    if not fields["file"]:
-        raise InputError(f"{where}: names no file")
-    labels = tuple(n for name in fields["labels"].split(";") if (n := name.strip()))
-    split, events = fields.get("split", ""), ()
+def _entry(line: Line) -> OwnEntry:
+    if not line["file"]:
+        raise InputError(f"{line.where}: names no file")
+    split, events = line.get("split"), ()
     if split and split not in SPLITS:
-        raise unknown_name(f"{where}: split", split, SPLITS)
-    if fields.get("onset") or fields.get("offset"):
-        onset, offset = (
-            _seconds(fields, "onset", where),
-            _seconds(fields, "offset", where),
-        )
+        raise unknown_name(f"{line.where}: split", split, SPLITS)
+    labels = tuple(line.names("labels", ";"))
+    if line.get("onset") or line.get("offset"):
+        onset, offset = line.seconds("onset"), line.seconds("offset")
         if not 0 <= onset < offset:
-            raise InputError(f"{where}: an event from {onset} to {offset} s is none")
+            raise InputError(
+                f"{line.where}: an event cannot last from {onset} to {offset} s"
+            )
         events = tuple((name, onset, offset) for name in labels)
-    return Entry(
-        file=fields["file"],
-        labels=tuple(dict.fromkeys(labels)),
+    return OwnEntry(
+        file=line["file"],
+        labels=labels,
         events=events,
         split=split,
-        group=fields.get("group", ""),
+        group=line.get("group"),
     )
 
 
-def _seconds(fields: Mapping[str, str], name: str, where: str) -> float:
-    try:
-        seconds = float(fields[name])
-    except ValueError:
-        seconds = math.nan
-    if not math.isfinite(seconds):
-        raise InputError(f"{where}: {name} is {fields[name]!r}, not seconds")
-    return seconds
-
-
-def _joined(lines: Sequence[Entry], where: str) -> Entry:
-    """One clip from its lines: one without events, or any number with them."""
+def _joined(lines: Sequence[OwnEntry], where: str) -> OwnEntry:
+    """Makes one clip of its lines: one line, or any number of lines with events."""
     first = lines[0]
     if len(lines) > 1 and not all(line.events for line in lines):
         raise InputError(
             f"{where}: names {first.file} {len(lines)} times; only a file whose every "
-            "line has onset and offset may come more than once"
+            "line has onset and offset may have several lines"
         )
     for line in lines:
         if (line.split, line.group) != (first.split, first.group):
@@ -261,39 +255,39 @@ def _joined(lines: Sequence[Entry], where: str) -> Entry:
 
 
 def _split(
-    entries: Sequence[Entry], classes: Sequence[str], where: str
-) -> tuple[dict[str, list[Entry]], str]:
-    """The clips of every split, and what the protocol is called."""
+    entries: Sequence[OwnEntry], classes: Sequence[str], where: str
+) -> tuple[dict[str, list[OwnEntry]], str]:
+    """Returns the clips of every split, and the name of the protocol."""
     given = {entry.split for entry in entries if entry.split}
     if given and any(not entry.split for entry in entries):
         raise InputError(f"{where}: some clips have a split and others none")
     wanted = [split for split in SPLITS[1:] if split not in given]
-    found = {s: [entry for entry in entries if entry.split == s] for s in SPLITS}
-    _check_groups(found, where)
+    splits = {s: [entry for entry in entries if entry.split == s] for s in SPLITS}
+    _check_groups(splits, where)
     if wanted:
-        pool = found["train"] if given else list(entries)
+        pool = splits["train"] if given else list(entries)
         labels = [[classes.index(name) for name in entry.labels] for entry in pool]
         groups = [entry.group or entry.file for entry in pool]
         for split in ("train", *wanted):
-            found[split] = []
+            splits[split] = []
         for entry, split in zip(
             pool, split_by_rule(groups, labels, wanted), strict=True
         ):
-            found[split].append(entry)
-    if empty := [split for split, clips in found.items() if not clips]:
+            splits[split].append(entry)
+    if empty := [split for split, clips in splits.items() if not clips]:
         raise InputError(
             f"{where}: {len(entries)} clips leave none for {' and '.join(empty)}; add "
             "clips or groups, or a column split"
         )
     how = f"{' and '.join(wanted)} made by rule" if wanted else "given splits"
     by = "by group" if any(entry.group for entry in entries) else "by file"
-    return found, f"{how}, {by}" if wanted else how
+    return splits, f"{how}, {by}" if wanted else how
 
 
-def _check_groups(found: Mapping[str, Sequence[Entry]], where: str) -> None:
-    """Refuses given splits that share a group: their sources would leak."""
+def _check_groups(splits: Mapping[str, Sequence[OwnEntry]], where: str) -> None:
+    """Refuses given splits that share a group, because its clips would leak."""
     seen: dict[str, str] = {}
-    for split, entries in found.items():
+    for split, entries in splits.items():
         for entry in entries:
             if entry.group and seen.setdefault(entry.group, split) != split:
                 raise InputError(

@@ -1,4 +1,4 @@
-"""Parquet files as Hugging Face keeps data sets: tables, and audio inside of rows."""
+"""Parquet files of Hugging Face: tables, and audio that is stored in their rows."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from unmute_jax.errors import InputError
 def read_rows(
     files: Files, name: str, columns: Sequence[str], optional: Sequence[str] = ()
 ) -> list[dict[str, Any]]:
-    """The rows of a table.
+    """Reads the rows of a table.
 
     Args:
-        files: Where it is.
-        name: Of the file.
-        columns: What to read.
-        optional: Likewise, None where the table has no such column.
+        files: Files of the data set.
+        name: Name of the table.
+        columns: Columns that must be there.
+        optional: Columns that may be missing; their values are then None.
 
     Raises:
-        InputError: It is no such table.
+        InputError: The file is no such table.
     """
     where = files.where(name)
-    table = _opened(io.BytesIO(files.read(name)), where)
+    table = _open(io.BytesIO(files.read(name)), where)
     there = [c for c in optional if c in table.schema_arrow.names]
     _check_columns(table, columns, where)
     rows = table.read(columns=[*columns, *there]).to_pylist()
@@ -35,25 +35,32 @@ def read_rows(
 
 
 class AudioRows(Files):
-    """The column `audio` of parquet files; each row is a file, `TABLE/ROW`.
+    """The column `audio` of parquet files; each row is a file called `TABLE/ROW`.
 
-    A group of rows is read at a time and the last one is kept, so rows are best read in
-    their order.
+    Whole groups of rows are read, and only the last group is cached, so rows are best
+    read in order.
+
+    Args:
+        root: Folder with the parquet files.
     """
 
     def __init__(self, root: Folder):
         self._root = root
-        self._table = functools.lru_cache(maxsize=1)(self._open)
+        self._table = functools.lru_cache(maxsize=1)(self._open_table)
         self._group = functools.lru_cache(maxsize=1)(self._read_group)
 
     def rows(self, folder: str, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """The rows of all tables in a folder, with `name` for what `read` takes."""
+        """Yields the rows of all tables in a folder.
+
+        Args:
+            folder: Path of the folder from the root.
+            columns: Columns to read. The name of the file is added as `name`.
+        """
         for table in self._root.names(folder):
             if not table.endswith(".parquet"):
                 continue
-            where = self._root.where(table)
             opened = self._table(table)
-            _check_columns(opened, [*columns, "audio"], where)
+            _check_columns(opened, [*columns, "audio"], self._root.where(table))
             for i, row in enumerate(opened.read(columns=list(columns)).to_pylist()):
                 yield {**row, "name": f"{table}/{i}"}
 
@@ -80,8 +87,8 @@ class AudioRows(Files):
         """See `Files`."""
         names = list(names)
         tables = {_split(name)[0] for name in names}
-        lost = set(self._root.missing(sorted(tables)))
-        return [name for name in names if _split(name)[0] in lost]
+        missing = set(self._root.missing(sorted(tables)))
+        return [name for name in names if _split(name)[0] in missing]
 
     def stamp(self, names: Iterable[str]) -> str:
         """See `Files`."""
@@ -91,15 +98,16 @@ class AudioRows(Files):
         """See `Files`."""
         return [row["name"] for row in self.rows(below, [])]
 
-    def _open(self, table: str) -> Any:
-        return _opened(self._root.where(table), self._root.where(table))
+    def _open_table(self, table: str) -> Any:
+        return _open(self._root.where(table), self._root.where(table))
 
     def _read_group(self, table: str, group: int) -> Any:
         return self._table(table).read_row_group(group, columns=["audio"])["audio"]
 
 
-def _opened(source: str | io.BytesIO, where: str) -> Any:
-    import pyarrow  # TFDS brings it; a quarter of a second that few data sets need.
+def _open(source: str | io.BytesIO, where: str) -> Any:
+    # TFDS depends on it; it takes a quarter of a second, and few data sets need it.
+    import pyarrow
     import pyarrow.parquet
 
     try:

@@ -2,27 +2,26 @@
 
 P. Warden, "Speech Commands: A Dataset for Limited-Vocabulary Speech Recognition", 2018.
 The archive `speech_commands_v0.02.tar.gz` has a folder per word, `validation_list.txt`
-and `testing_list.txt`; everything that no list names is for training.
-`speech_commands_test_set_v0.02.tar.gz` is the test of the twelve-class task.
+and `testing_list.txt`; all clips that no list names are for training.
+`speech_commands_test_set_v0.02.tar.gz` is the test split of the twelve-class task.
 
-Twelve classes: ten command words; the 25 others are `_unknown_`; `_silence_` is cut
-from the background recordings, a second every half second, those of the running tap for
-validation. That is the rule of the builder that TFDS has.
+The twelve classes are ten command words, `_unknown_` for the 25 other words, and
+`_silence_`. The clips of silence are seconds of the background recordings, one every
+half second; those of the running tap are for validation. This is the rule of the
+builder in TFDS.
 """
 
 from __future__ import annotations
 
-import os
 import pathlib
 import re
 from collections.abc import Iterator
 
 from unmute_jax.audio.decode import decode_audio
-from unmute_jax.datasets.base import OnBad
-from unmute_jax.datasets.file_builder import Entry, FileBuilder, Splits
+from unmute_jax.datasets.file_builder import FileBuilder, FileEntry, Splits
 from unmute_jax.datasets.files import Files, Joined, Mounted
 from unmute_jax.datasets.finding import find_files
-from unmute_jax.datasets.info import DatasetInfo, Download, obtain
+from unmute_jax.datasets.info import DatasetInfo, Download
 from unmute_jax.datasets.tables import read_text
 from unmute_jax.errors import InputError
 
@@ -48,7 +47,7 @@ _NOISE = "_background_noise_"
 _TEST_FOLDER = "twelve_class_test"
 _RATE = 16_000
 
-FACTS = (
+INFOS = (
     DatasetInfo(
         name="sc2",
         title="Speech Commands v0.02",
@@ -86,13 +85,17 @@ FACTS = (
 
 
 class SpeechCommands(FileBuilder):
-    """The 35 words."""
+    """Builder of the 35 words."""
 
-    facts = FACTS[0]
+    dataset_info = INFOS[0]
     classes = WORDS
 
+    def find(self, place: pathlib.Path) -> Files | None:
+        """See `FileBuilder`."""
+        return find_files(place, "validation_list.txt", (_WORDS_TAR,))
+
     def layout(self) -> Splits:
-        """A folder is a word; the two lists say which clips do not train."""
+        """Reads the folders, one per word, and the lists of two splits."""
         lists = {
             "validation": _names(self.files, "validation_list.txt"),
             "test": _names(self.files, "testing_list.txt"),
@@ -101,7 +104,7 @@ class SpeechCommands(FileBuilder):
         for file, word in self.clips():
             split = next((s for s, names in lists.items() if file in names), "train")
             splits[split].append(
-                Entry(
+                FileEntry(
                     id=file.removesuffix(".wav"),
                     file=file,
                     labels=(self.label(word),),
@@ -111,7 +114,7 @@ class SpeechCommands(FileBuilder):
         return splits
 
     def clips(self) -> Iterator[tuple[str, str]]:
-        """Every clip and its word."""
+        """Yields every clip and its word."""
         words: set[str] = set()
         for file in self.files.names():
             word, _, name = file.partition("/")
@@ -123,33 +126,44 @@ class SpeechCommands(FileBuilder):
                 continue
             if word not in WORDS:
                 raise InputError(
-                    f"{self.files.where(file)}: {word!r} is no word of v0.02, which "
+                    f"{self.files.where(file)}: {word!r} is not a word of v0.02, which "
                     f"has {', '.join(WORDS)}"
                 )
             words.add(word)
             yield file, word
-        if lacking := [word for word in WORDS if word not in words]:
+        if absent := [word for word in WORDS if word not in words]:
             raise InputError(
-                f"{self.files.where('')}: there are no clips of {', '.join(lacking)} "
+                f"{self.files.where('')}: there are no clips of {', '.join(absent)} "
                 "(v0.01 lacks some of the words of v0.02)"
             )
 
     def label(self, word: str) -> int:
-        """Of a word."""
+        """Returns the label of a word."""
         return self.classes.index(word)
 
 
 class TwelveCommands(SpeechCommands):
-    """Ten words, all others, and silence."""
+    """Builder of the twelve-class task: ten words, all others, and silence."""
 
-    facts = FACTS[1]
+    dataset_info = INFOS[1]
     classes = (*COMMANDS, SILENCE, UNKNOWN)
 
+    def find(self, place: pathlib.Path) -> Files | None:
+        """See `FileBuilder`."""
+        words = super().find(place)
+        test = find_files(place, f"{UNKNOWN}/*.wav", (_TEST_TAR,))
+        if words is None and test is None:
+            return None
+        if words is None or test is None:
+            absent = _WORDS_TAR if words is None else _TEST_TAR
+            raise InputError(f"{place}: the contents of {absent} are not there")
+        return Joined([words, Mounted(_TEST_FOLDER, test)])
+
     def layout(self) -> Splits:
-        """The 35 words under twelve names, silence, and a test set of its own."""
+        """Reads the words, the background recordings and the other test split."""
         splits = super().layout()
         splits["test"] = [
-            Entry(
+            FileEntry(
                 id=file.removesuffix(".wav"),
                 file=file,
                 labels=(self.classes.index(file.split("/")[1]),),
@@ -164,15 +178,15 @@ class TwelveCommands(SpeechCommands):
         return splits
 
     def label(self, word: str) -> int:
-        """Of a word; `_unknown_` for most."""
+        """Returns the label of a word, that of `_unknown_` for most."""
         return self.classes.index(word if word in COMMANDS else UNKNOWN)
 
-    def _silence(self, file: str) -> list[Entry]:
-        """Seconds of a background recording, one every half second."""
+    def _silence(self, file: str) -> list[FileEntry]:
+        """Returns seconds of a background recording, one every half second."""
         x, rate = decode_audio(self.files.read(file), self.files.where(file))
         halves = 2 * len(x) // rate - 1
         return [
-            Entry(
+            FileEntry(
                 id=f"{file.removesuffix('.wav')}-{half / 2:.1f}",
                 file=file,
                 labels=(self.classes.index(SILENCE),),
@@ -182,35 +196,6 @@ class TwelveCommands(SpeechCommands):
             )
             for half in range(halves)
         ]
-
-
-def sc2(
-    data_dir: str | os.PathLike[str] | None = None, on_bad: OnBad = "fail"
-) -> FileBuilder:
-    """The 35 words."""
-    return SpeechCommands(obtain(FACTS[0], data_dir, _find_words), on_bad=on_bad)
-
-
-def twelve(
-    data_dir: str | os.PathLike[str] | None = None, on_bad: OnBad = "fail"
-) -> FileBuilder:
-    """The twelve-class task."""
-    return TwelveCommands(obtain(FACTS[1], data_dir, _find_both), on_bad=on_bad)
-
-
-def _find_words(place: pathlib.Path) -> Files | None:
-    return find_files(place, "validation_list.txt", (_WORDS_TAR,))
-
-
-def _find_both(place: pathlib.Path) -> Files | None:
-    words = _find_words(place)
-    test = find_files(place, f"{UNKNOWN}/*.wav", (_TEST_TAR,))
-    if words is None and test is None:
-        return None
-    if words is None or test is None:
-        lacking = _WORDS_TAR if words is None else _TEST_TAR
-        raise InputError(f"{place}: the contents of {lacking} are not there")
-    return Joined([words, Mounted(_TEST_FOLDER, test)])
 
 
 def _names(files: Files, name: str) -> frozenset[str]:

@@ -1,12 +1,13 @@
 """SPASS: synthetic polyphonic soundscapes of five urban scenes.
 
-Per scene 5,000 files such as `Market audio files/market00001.wav`, and a table such as
-`1_MatrixLabelsMarket.csv` with a row per source, of which `audio_filename` and `class`
-are read. Some recordings of streets are not 10 s long.
+Each scene has 5,000 files such as `Market audio files/market00001.wav`, and a table
+such as `1_MatrixLabelsMarket.csv` with a row per sound source, of which
+`audio_filename` and `class` are read. Some clips of the street scene are not 10 s long.
 
-No split is official. Here, per scene and in the order of names, the first 70 % train
-(17,500 clips of all scenes, as many as in the paper), 5 % validate, and the last 25 %
-are the test, those that SSLAM tests on; with `config.refit` its 75 % train.
+There is no official split. Here the clips of each scene are split in the order of their
+names: the first 70 % are for training (17,500 clips of all scenes, as many as in the
+paper), the next 5 % for validation and the last 25 % for the test. SSLAM tests on the
+same 25 % and trains on the other 75 %, as `config.refit` does.
 """
 
 from __future__ import annotations
@@ -14,13 +15,12 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
-from collections.abc import Sequence
 
 from unmute_jax.datasets.base import OnBad
-from unmute_jax.datasets.file_builder import Entry, FileBuilder, Splits
+from unmute_jax.datasets.file_builder import FileBuilder, FileEntry, Splits
 from unmute_jax.datasets.files import Files
 from unmute_jax.datasets.finding import find_parts
-from unmute_jax.datasets.info import DatasetInfo, obtain
+from unmute_jax.datasets.info import DatasetInfo
 from unmute_jax.datasets.tables import read_table
 
 CLASSES = tuple(
@@ -29,7 +29,7 @@ CLASSES = tuple(
     "motorcycle_idling motorcycle_moving music rain river shouting siren steps talk "
     "truck_idling truck_moving Vwater water waves wind".split()
 )
-# In the order of the tables; with the classes that do not occur.
+# The scenes in the order of their tables, with the classes that do not occur in them.
 ABSENT = {
     "market": "bells braking cutting drilling explosives fireworks impact river Vwater "
     "water waves",
@@ -40,8 +40,7 @@ ABSENT = {
     "waterfront": "air_conditioner bells explosives water",
 }
 CLIPS_PER_SCENE = 5000
-# Shares of a scene, in the order of names.
-TRAIN, VALIDATION = 0.70, 0.05
+TRAIN_SHARE, VALIDATION_SHARE = 0.70, 0.05
 
 _POOLED = DatasetInfo(
     name="spass",
@@ -63,12 +62,12 @@ _POOLED = DatasetInfo(
         "labels' and get its audio and its tables",
     ),
     sample_rate=44_100,
-    longest=10.0,
-    notes=("33 classes, the paper has 28: which it merges is not known",),
+    max_seconds=10.0,
+    notes=("33 classes; the paper has 28, and it is not known which it merges",),
 )
 
 
-def _of_scene(scene: str) -> DatasetInfo:
+def _info_of(scene: str) -> DatasetInfo:
     return dataclasses.replace(
         _POOLED,
         name=f"spass/{scene}",
@@ -84,70 +83,62 @@ def _table(scene: str) -> str:
     return f"{list(ABSENT).index(scene) + 1}_MatrixLabels{scene.title()}.csv"
 
 
-FACTS = (_POOLED, *(_of_scene(scene) for scene in ABSENT))
+INFOS = (_POOLED, *(_info_of(scene) for scene in ABSENT))
 
 
 class Spass(FileBuilder):
-    """The soundscapes of some scenes.
+    """Builder of all scenes, or of one of them with the classes that occur in it.
 
     Args:
-        files: The tables and the audio.
-        facts: Of these scenes together.
-        scenes: Which.
-        on_bad: See `load_dataset`.
+        scene: Name of the scene; None for all scenes together.
+        data_dir: Place of the files; see `load_dataset`.
+        on_bad: Treatment of unreadable clips; see `load_dataset`.
     """
 
     def __init__(
-        self, files: Files, facts: DatasetInfo, scenes: Sequence[str], *, on_bad: OnBad
+        self,
+        scene: str | None,
+        data_dir: str | os.PathLike[str] | None = None,
+        on_bad: OnBad = "fail",
     ):
-        self.facts = facts
-        self._scenes = scenes
-        absent = set.intersection(*(set(ABSENT[scene].split()) for scene in scenes))
+        self.dataset_info = _info_of(scene) if scene else _POOLED
+        self._scenes = [scene] if scene else list(ABSENT)
+        absent = set.intersection(*(set(ABSENT[s].split()) for s in self._scenes))
         self.classes = tuple(name for name in CLASSES if name not in absent)
-        super().__init__(files, on_bad=on_bad)
+        super().__init__(data_dir, on_bad)
+
+    def find(self, place: pathlib.Path) -> Files | None:
+        """See `FileBuilder`."""
+        audio = (f"{scene.title()}?audio?files/*.wav" for scene in self._scenes)
+        markers = (*map(_table, self._scenes), *audio)
+        return find_parts(place, dict.fromkeys(markers, ("*.zip",)))
 
     def layout(self) -> Splits:
-        """The classes of a clip are those of its sources."""
+        """Reads the tables and splits each scene."""
         splits: Splits = {"train": [], "validation": [], "test": []}
         for scene in self._scenes:
-            clips = self._clips(scene)
-            ends = [round(s * len(clips)) for s in (TRAIN, TRAIN + VALIDATION)]
-            splits["train"] += clips[: ends[0]]
-            splits["validation"] += clips[ends[0] : ends[1]]
-            splits["test"] += clips[ends[1] :]
+            clips = self._read_scene(scene)
+            train_end = round(TRAIN_SHARE * len(clips))
+            validation_end = round((TRAIN_SHARE + VALIDATION_SHARE) * len(clips))
+            splits["train"] += clips[:train_end]
+            splits["validation"] += clips[train_end:validation_end]
+            splits["test"] += clips[validation_end:]
         return splits
 
-    def _clips(self, scene: str) -> list[Entry]:
-        # The folders are also seen with underscores; the names of files are unique.
+    def _read_scene(self, scene: str) -> list[FileEntry]:
+        """Returns the clips of a scene; their classes are those of their sources."""
+        # Some copies have underscores in the names of folders. File names are unique.
         paths = (pathlib.PurePosixPath(name) for name in self.files.names())
-        place = {path.name: str(path) for path in paths}
+        path_of = {path.name: str(path) for path in paths}
         labels: dict[str, set[int]] = {}
         for line in read_table(self.files, _table(scene), ("audio_filename", "class")):
             label = self.index_of(line["class"], line.where)
             labels.setdefault(line["audio_filename"], set()).add(label)
         return [
-            Entry(
+            FileEntry(
                 id=pathlib.PurePosixPath(name).stem,
-                file=place.get(name, name),
+                file=path_of.get(name, name),
                 labels=tuple(sorted(labels[name])),
             )
             for name in sorted(labels)
         ]
-
-
-def spass(
-    scene: str | None = None,
-    data_dir: str | os.PathLike[str] | None = None,
-    on_bad: OnBad = "fail",
-) -> FileBuilder:
-    """All scenes, or one of them with the classes that occur in it."""
-    scenes = [scene] if scene else list(ABSENT)
-    facts = _of_scene(scene) if scene else _POOLED
-    files = obtain(facts, data_dir, lambda place: _find(place, scenes))
-    return Spass(files, facts, scenes, on_bad=on_bad)
-
-
-def _find(place: pathlib.Path, scenes: Sequence[str]) -> Files | None:
-    audio = (f"{scene.title()}?audio?files/*.wav" for scene in scenes)
-    markers = (*map(_table, scenes), *audio)
-    return find_parts(place, dict.fromkeys(markers, ("*.zip",)))

@@ -1,10 +1,11 @@
-"""Splits by rule, where a data set has none of its own.
+"""Makes splits for data sets that have none of their own.
 
-Clips of one group (a recording, a site, a speaker) never part, and every class is
-spread over the splits as evenly as its groups allow: iterative stratification
-(Sechidis et al., "On the Stratification of Multi-Label Data", ECML PKDD 2011), the
-rarest class first. Ties fall by the SHA-256 of the group's name, so that the result
-depends on neither the order of the clips nor a generator.
+Clips of one group (a recording, a site or a speaker) stay together, and every class is
+spread over the splits as evenly as its groups allow. The rule is iterative
+stratification (Sechidis et al., "On the Stratification of Multi-Label Data", ECML PKDD
+2011), which begins with the rarest class. Groups are assigned in the order of the
+SHA-256 of their names, so the result depends neither on the order of the clips nor on a
+generator.
 """
 
 from __future__ import annotations
@@ -13,22 +14,22 @@ import collections
 import hashlib
 from collections.abc import Mapping, Sequence
 
-# Of the clips, where train is split in three; in two, validation or test take theirs.
+# Shares of the clips; train gets the rest.
 SHARES = {"validation": 0.2, "test": 0.2}
 
 
 def split_by_rule(
     groups: Sequence[str], labels: Sequence[Sequence[int]], wanted: Sequence[str]
 ) -> list[str]:
-    """The split of every clip.
+    """Assigns every clip to a split.
 
     Args:
-        groups: Of each clip.
-        labels: Of each clip: its class indices, none for a clip without a class.
-        wanted: Which of `SHARES` to make; the rest of the clips is "train".
+        groups: Group of each clip.
+        labels: Class indices of each clip, which may be none.
+        wanted: Splits to make beside "train", from `SHARES`.
 
     Returns:
-        "train" or one of `wanted` for each clip.
+        The split of each clip: "train" or one of `wanted`.
     """
     shares = {name: SHARES[name] for name in wanted}
     shares = {"train": 1 - sum(shares.values()), **shares}
@@ -36,29 +37,29 @@ def split_by_rule(
     for clip, group in enumerate(groups):
         members[group].append(clip)
     counts = {g: _class_counts(clips, labels) for g, clips in members.items()}
-    # What is left of every class, in groups and in clips.
-    holders = collections.defaultdict[int, set[str]](set)
+    # Groups of each class, and its clips that are not assigned yet.
+    groups_of = collections.defaultdict[int, set[str]](set)
     left = collections.Counter[int]()
     for group, count in counts.items():
         left.update(count)
         for c in count:
-            holders[c].add(group)
+            groups_of[c].add(group)
     need = {s: {c: share * n for c, n in left.items()} for s, share in shares.items()}
     room = {s: share * len(groups) for s, share in shares.items()}
-    found: dict[str, str] = {}
-    while len(found) < len(members):
+    split_of: dict[str, str] = {}
+    while len(split_of) < len(members):
         rarest = min(left, key=lambda c: (left[c], c)) if left else None
-        mine = members if rarest is None else holders[rarest]
-        for group in sorted((g for g in mine if g not in found), key=_rank):
-            split = max(shares, key=lambda s: _wish(need[s], room[s], rarest))
-            found[group] = split
+        candidates = members if rarest is None else groups_of[rarest]
+        for group in sorted((g for g in candidates if g not in split_of), key=_rank):
+            split = max(shares, key=lambda s: _priority(need[s], room[s], rarest))
+            split_of[group] = split
             room[split] -= len(members[group])
             for c, n in counts[group].items():
                 need[split][c] -= n
                 left[c] -= n
                 if not left[c]:
                     del left[c]
-    return [found[group] for group in groups]
+    return [split_of[group] for group in groups]
 
 
 def _class_counts(
@@ -67,10 +68,10 @@ def _class_counts(
     return collections.Counter(c for clip in clips for c in labels[clip])
 
 
-def _wish(
+def _priority(
     need: Mapping[int, float], room: float, label: int | None
 ) -> tuple[float, float]:
-    """How much a split wants a group: for its class first, then for its size."""
+    """Returns how much a split lacks of a class, then how much it lacks of all."""
     return (0.0 if label is None else need[label], room)
 
 

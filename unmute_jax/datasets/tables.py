@@ -1,10 +1,11 @@
-"""Tables of labels: csv and tsv, with whatever line ends and quotes they came with."""
+"""Tables of labels in csv or tsv files, with any line ends and quotes."""
 
 from __future__ import annotations
 
 import csv
 import dataclasses
 import io
+import math
 from collections.abc import Mapping, Sequence
 
 from unmute_jax.datasets.files import Files
@@ -16,8 +17,8 @@ class Line:
     """A line of a table.
 
     Attributes:
-        values: By column, without spaces around them.
-        where: File and line, for messages.
+        values: Value of each column, without surrounding spaces.
+        where: File and line number, for messages.
     """
 
     values: Mapping[str, str]
@@ -26,23 +27,32 @@ class Line:
     def __getitem__(self, column: str) -> str:
         return self.values[column]
 
-    def seconds(self, column: str) -> float:
-        """A time; `InputError` where there is none."""
-        try:
-            return float(self[column])
-        except ValueError:
-            raise InputError(
-                f"{self.where}: {column} is {self[column]!r}, not seconds"
-            ) from None
+    def get(self, column: str) -> str:
+        """Returns the value of a column, empty if there is no such column."""
+        return self.values.get(column, "")
 
-    def names(self, column: str) -> list[str]:
-        """What a column with a list, separated by commas, holds; no name twice."""
-        parts = (part.strip() for part in self[column].split(","))
+    def seconds(self, column: str) -> float:
+        """Returns a time in seconds.
+
+        Raises:
+            InputError: The value is not a finite number.
+        """
+        try:
+            seconds = float(self[column])
+        except ValueError:
+            seconds = math.nan
+        if not math.isfinite(seconds):
+            raise InputError(f"{self.where}: {column} is {self[column]!r}, not seconds")
+        return seconds
+
+    def names(self, column: str, separator: str = ",") -> list[str]:
+        """Returns the names in a column that holds a list, each once."""
+        parts = (part.strip() for part in self[column].split(separator))
         return list(dict.fromkeys(part for part in parts if part))
 
 
 def read_text(files: Files, name: str) -> str:
-    """A text file in UTF-8, with or without a byte order mark."""
+    """Returns a text file in UTF-8, with or without a byte order mark."""
     try:
         return files.read(name).decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -56,18 +66,21 @@ def read_table(
     *,
     delimiter: str = ",",
     has_header: bool = True,
+    has_comments: bool = False,
 ) -> list[Line]:
-    """The lines of a table; empty ones and those that begin with `#` are no lines.
+    """Reads the lines of a table; empty lines are skipped.
 
     Args:
-        files: Where it is.
-        name: Of the file.
-        columns: That must be there, by name; without a header, all columns in order.
-        delimiter: Between two columns.
+        files: Files of the data set.
+        name: Name of the table.
+        columns: Names of the columns that must be there; without a header, the names of
+            all columns in order.
+        delimiter: Character between two columns.
         has_header: Whether the first line names the columns.
+        has_comments: Whether lines that begin with `#` are skipped.
 
     Raises:
-        InputError: It is no such table, or a line has too many or too few fields.
+        InputError: The file is no such table, or a line has too many or too few fields.
     """
     where, text = files.where(name), read_text(files, name)
     # A space may follow the comma, before the quote.
@@ -77,7 +90,7 @@ def read_table(
     header, lines = ([], []) if has_header else (list(columns), [])
     try:
         for fields in reader:
-            if not fields or fields[0].startswith("#"):
+            if not fields or (has_comments and fields[0].startswith("#")):
                 continue
             fields = [field.strip() for field in fields]
             if not header:

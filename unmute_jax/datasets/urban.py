@@ -1,27 +1,26 @@
 """URBAN-SED: synthetic soundscapes of ten urban sounds, with onsets and offsets.
 
 J. Salamon et al., "Scaper: A Library for Soundscape Synthesis and Augmentation", WASPAA
-2017; Zenodo record 1324404. `audio/SPLIT/NAME.wav` with `annotations/SPLIT/NAME.txt`:
-onset, offset and label of an event to a line, without a header; described as separated
-by tabs, written with spaces.
+2017; Zenodo record 1324404. Each `audio/SPLIT/NAME.wav` has annotations in
+`annotations/SPLIT/NAME.txt`: onset, offset and label, one event per line and no header.
+The fields are documented as separated by tabs, but some files have spaces.
 """
 
 from __future__ import annotations
 
-import os
 import pathlib
 
-from unmute_jax.datasets.base import OnBad
-from unmute_jax.datasets.file_builder import Entry, Event, FileBuilder, Splits
+from unmute_jax.datasets.clips import Event
+from unmute_jax.datasets.file_builder import FileBuilder, FileEntry, Splits
 from unmute_jax.datasets.files import Files
 from unmute_jax.datasets.finding import find_files
-from unmute_jax.datasets.info import DatasetInfo, Download, obtain
+from unmute_jax.datasets.info import DatasetInfo, Download
 from unmute_jax.datasets.tables import read_text
 from unmute_jax.errors import InputError
 
 _TAR = "URBAN-SED_v2.0.0.tar.gz"
 
-FACTS = (
+INFOS = (
     DatasetInfo(
         name="urban",
         title="URBAN-SED v2.0.0",
@@ -44,8 +43,8 @@ FACTS = (
             ),
         ),
         sample_rate=44_100,
-        longest=10.0,
-        is_strong=True,
+        max_seconds=10.0,
+        has_events=True,
     ),
 )
 
@@ -53,37 +52,42 @@ _SPLITS = {"train": "train", "validation": "validate", "test": "test"}
 
 
 class UrbanSed(FileBuilder):
-    """The soundscapes of a copy."""
+    """Builder of the soundscapes."""
 
-    facts = FACTS[0]
+    dataset_info = INFOS[0]
     classes = tuple(
         "air_conditioner car_horn children_playing dog_bark drilling engine_idling "
         "gun_shot jackhammer siren street_music".split()
     )
 
-    def layout(self) -> Splits:
-        """A soundscape for each annotation."""
-        return {split: self._entries(name) for split, name in _SPLITS.items()}
+    def find(self, place: pathlib.Path) -> Files | None:
+        """See `FileBuilder`."""
+        archives = ("*.zip", "URBAN-SED*.tar*")
+        return find_files(place, "annotations/train/*.txt", archives)
 
-    def _entries(self, folder: str) -> list[Entry]:
+    def layout(self) -> Splits:
+        """Reads the annotations; each is one soundscape."""
+        return {split: self._read_split(name) for split, name in _SPLITS.items()}
+
+    def _read_split(self, folder: str) -> list[FileEntry]:
         texts = [
             pathlib.PurePosixPath(name)
             for name in self.files.names(f"annotations/{folder}")
             if name.endswith(".txt")
         ]
-        described = {path.stem for path in texts}
+        annotated = {path.stem for path in texts}
         sounds = (
             pathlib.PurePosixPath(name)
             for name in self.files.names(f"audio/{folder}")
             if name.endswith(".wav")
         )
-        if more := sum(path.stem not in described for path in sounds):
-            self.drop("soundscapes have no annotation", more)
-        entries = []
+        if count := sum(path.stem not in annotated for path in sounds):
+            self.drop("soundscapes have no annotation", count)
+        entries: list[FileEntry] = []
         for path in texts:
-            events = self._events(str(path))
+            events = self._read_events(str(path))
             entries.append(
-                Entry(
+                FileEntry(
                     id=path.stem,
                     file=f"audio/{folder}/{path.stem}.wav",
                     labels=tuple(sorted({label for label, _, _ in events})),
@@ -92,7 +96,7 @@ class UrbanSed(FileBuilder):
             )
         return entries
 
-    def _events(self, name: str) -> tuple[Event, ...]:
+    def _read_events(self, name: str) -> tuple[Event, ...]:
         events: list[Event] = []
         lines = read_text(self.files, name).splitlines()
         for number, line in enumerate(lines, start=1):
@@ -108,14 +112,3 @@ class UrbanSed(FileBuilder):
                 ) from None
             events.append((self.index_of(label, where), onset, offset))
         return tuple(sorted(events, key=lambda event: event[1:]))
-
-
-def urban(
-    data_dir: str | os.PathLike[str] | None = None, on_bad: OnBad = "fail"
-) -> FileBuilder:
-    """All soundscapes."""
-    return UrbanSed(obtain(FACTS[0], data_dir, _find), on_bad=on_bad)
-
-
-def _find(place: pathlib.Path) -> Files | None:
-    return find_files(place, "annotations/train/*.txt", ("*.zip", "URBAN-SED*.tar*"))

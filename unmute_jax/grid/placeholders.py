@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from unmute_jax.config import Experiment, options_of
-from unmute_jax.datasets import Dataset, Protocol, all_facts
+from unmute_jax.datasets import Dataset, Protocol, dataset_infos
 from unmute_jax.datasets.info import DatasetInfo
 from unmute_jax.encoders import Source
 from unmute_jax.errors import InputError
@@ -13,7 +13,7 @@ from unmute_jax.training import losses
 from unmute_jax.training.setup import Setup, make_probes, open_dataset, open_source
 from unmute_jax.weights.published import is_at_hand
 
-# Seconds of the clips where `DatasetInfo.longest` says nothing, and of training clips
+# Seconds of clips where `DatasetInfo.max_seconds` says nothing, and of training clips
 # of the paper where no official number is known.
 _SECONDS = {"esc50": 5.0, "esc10": 5.0, "sc2": 1.0, "sc2/twelve": 1.0}
 _CLIPS = {"desed": 20_000}
@@ -34,17 +34,15 @@ class Part:
 
 def dataset_of(settings: Experiment) -> Part:
     """The data set, or one of the same size whose clips cannot be read."""
-    facts = {f.name: f for f in all_facts()}.get(settings.dataset)
-    if facts and facts.downloads and not settings.data_dir:
-        if not facts.folder.exists():
-            problem = (
-                f"{facts.name} is not in {facts.folder}: fetched when it is needed"
-            )
-            return Part(_outline(facts, settings), f"{problem} ({facts.home})")
+    info = {i.name: i for i in dataset_infos()}.get(settings.dataset)
+    if info and info.downloads and not settings.data_dir:
+        if not info.folder.exists():
+            problem = f"{info.name} is not in {info.folder}: fetched when it is needed"
+            return Part(_outline(info, settings), f"{problem} ({info.home})")
     try:
         return Part(open_dataset(settings))
     except InputError as error:
-        return Part(_outline(facts, settings) if facts else None, str(error))
+        return Part(_outline(info, settings) if info else None, str(error))
 
 
 def encoder_of(settings: Experiment) -> Part:
@@ -80,20 +78,20 @@ def protocol_count(settings: Experiment) -> int | None:
     # The default is the first one, and a fold that is named is one.
     if settings.dataset_options.test_fold != 0:
         return 1
-    facts = {f.name: f for f in all_facts()}.get(settings.dataset)
-    return max(1, len(_folds(facts))) if facts else None
+    info = {i.name: i for i in dataset_infos()}.get(settings.dataset)
+    return max(1, len(_folds(info))) if info else None
 
 
-def _folds(facts: DatasetInfo) -> list[str]:
+def _folds(info: DatasetInfo) -> list[str]:
     """The splits that are the test split in turn."""
-    return [split for split in facts.splits if split.startswith("fold")]
+    return [split for split in info.splits if split.startswith("fold")]
 
 
-def _outline(facts: DatasetInfo, settings: Experiment) -> Dataset:
-    splits = {split: clips for split, clips in facts.splits.items() if clips}
-    folds = _folds(facts)
+def _outline(info: DatasetInfo, settings: Experiment) -> Dataset:
+    splits = {split: clips for split, clips in info.splits.items() if clips}
+    folds = _folds(info)
     if not folds and "train" not in splits:
-        splits["train"] = _CLIPS.get(facts.name, _shots(facts, settings))
+        splits["train"] = _CLIPS.get(info.name, _shots(info, settings))
     protocols = [
         Protocol(
             name=f"test {test}",
@@ -111,23 +109,23 @@ def _outline(facts: DatasetInfo, settings: Experiment) -> Dataset:
         test=("test",),
     )
     return Dataset(
-        name=facts.name,
+        name=info.name,
         source="not read",
-        task=facts.task,
-        classes=tuple(map(str, range(facts.classes))),
-        sample_rate=facts.sample_rate or 16_000,
-        clip_seconds=facts.longest or _SECONDS.get(facts.name, 10.0),
-        licence=facts.licence,
-        citation=facts.citation,
+        task=info.task,
+        classes=tuple(map(str, range(info.classes))),
+        sample_rate=info.sample_rate or 16_000,
+        clip_seconds=info.max_seconds or _SECONDS.get(info.name, 10.0),
+        licence=info.licence,
+        citation=info.citation,
         notes=(),
         splits=splits,
         fingerprints=dict.fromkeys(splits, "not read"),
-        folder=facts.folder,
+        folder=info.folder,
         all_protocols=tuple(protocols) or (official,),
     )
 
 
-def _shots(facts: DatasetInfo, settings: Experiment) -> int:
+def _shots(info: DatasetInfo, settings: Experiment) -> int:
     """Few shots: as many as there may be, with their mixed copies."""
     options = settings.dataset_options
-    return facts.classes * (options.shots or 64) * (1 + (options.mixup or 0))
+    return info.classes * (options.shots or 64) * (1 + (options.mixup or 0))

@@ -42,7 +42,7 @@ def publisher():
     server.server_close()
 
 
-def facts(home, md5=None):
+def info(home, md5=None):
     return DatasetInfo(
         name="two/parts",
         title="Two Parts",
@@ -70,16 +70,16 @@ def test_a_fetch_that_stopped_goes_on(publisher, own_cache):
     handler, home = publisher
     handler.files["one.csv"] = b"first"
     with pytest.raises(InputError) as caught:
-        obtain(facts(home), None, find)
+        obtain(info(home), None, find)
     message = str(caught.value)
-    assert f"fetching {home}/x?two failed" in message
+    assert f"cannot download {home}/x?two: the server answers 404" in message
     assert f"  2. get {home}/x?two (about 1,200 MB) as two.csv" in message
     # What came is kept, but is not the data set.
     handler.files["x?two"] = b"second"
-    files = obtain(facts(home), None, find)
+    files = obtain(info(home), None, find)
     assert files.read("two.csv") == b"second"
     assert handler.asked == ["one.csv", "x?two", "x?two"]
-    obtain(facts(home), None, find)
+    obtain(info(home), None, find)
     assert len(handler.asked) == 3
     assert sorted(p.name for p in (own_cache / "datasets" / "two").iterdir()) == [
         "one.csv",
@@ -91,6 +91,6 @@ def test_a_file_with_another_checksum_is_not_kept(publisher, own_cache):
     handler, home = publisher
     handler.files.update({"one.csv": b"first", "x?two": b"changed"})
     right = hashlib.md5(b"second").hexdigest()
-    with pytest.raises(InputError, match=f"its MD5 is .*, not {right}"):
-        obtain(facts(home, md5=right), None, find)
+    with pytest.raises(InputError, match=f"expected md5:{right} but got"):
+        obtain(info(home, md5=right), None, find)
     assert not (own_cache / "datasets" / "two" / "two.csv").exists()
