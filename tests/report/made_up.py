@@ -1,10 +1,13 @@
-"""Records that no training made: grids of any size, quickly."""
+"""Records that were made up, and not by training: grids of any size in no time."""
 
 import dataclasses
 import pathlib
 
 import numpy as np
 
+from unmute_jax.report.gather import make_grid
+from unmute_jax.report.resampling import Resampler
+from unmute_jax.report.result_grid import RecordFile
 from unmute_jax.results import predictions
 from unmute_jax.results.record import Record, write_record
 
@@ -17,7 +20,7 @@ CLASSES = ("dog", "rain_&_wind", "sea waves", "50% <noise>", "église", "x^2_{i}
 
 
 def record(**changes):
-    """One record; `weights` is "" for published ones, or "untrained"."""
+    """A record; `weights` is "" for the published ones, or "untrained"."""
     encoder = changes.pop("encoder", "eat")
     weights = changes.pop("weights", "")
     dataset = changes.get("dataset", "urban")
@@ -83,7 +86,7 @@ def record(**changes):
 def grid_records(
     datasets=DATASETS, encoders=ENCODERS, probes=PROBES, seeds=3, trials=0, classes=None
 ):
-    """Every cell; scores rise with the probe's place, encoders differ by data set."""
+    """Records of every cell. Scores rise with the position of the probe."""
     rng = np.random.default_rng(0)
     names = [f"class {i}" for i in range(classes)] if classes else CLASSES
     for d, dataset in enumerate(datasets):
@@ -115,8 +118,8 @@ def grid_records(
 
 
 def _trials(rng, count, score):
-    """As a sweep leaves them: some stopped, some diverged."""
-    found = []
+    """Trials as a sweep leaves them: some were stopped, and some diverged."""
+    trials = []
     for i in range(count):
         rate = float(10 ** rng.uniform(-4, -0.5))
         value = max(
@@ -125,7 +128,7 @@ def _trials(rng, count, score):
         status = "finished" if i == 0 or value > score - 0.07 else "stopped"
         if rate > 0.2 and i:
             status, value = "diverged", None
-        found.append(
+        trials.append(
             {
                 "learning_rate": rate,
                 "weight_decay": float(10 ** rng.uniform(-5, -3)),
@@ -134,18 +137,40 @@ def _trials(rng, count, score):
                 "status": status,
             }
         )
-    return tuple(found)
+    return tuple(trials)
+
+
+def grid_of(records):
+    """The grid of some records, without any file."""
+    folder = pathlib.Path("nowhere") / "results"
+    return make_grid([RecordFile(r, folder / r.file_name()) for r in records])
+
+
+def resampler(resamples=20):
+    """Draws seeds only: records without a file have no predictions."""
+    return Resampler(resamples, pathlib.Path("nowhere"))
+
+
+def rows(table):
+    """A table as a list of dictionaries of its fields."""
+    return [dict(zip(table.columns, row, strict=True)) for row in table.fields()]
+
+
+def named(section, name):
+    """The table of a section with this name."""
+    (table,) = (t for t in section.tables if t.name == name)
+    return table
 
 
 def write(folder, records):
-    """The folder of a run with these records."""
+    """Writes records to the folder of a run, and returns the folder."""
     for r in records:
         write_record(pathlib.Path(folder) / "results", r)
     return folder
 
 
 def write_predictions(folder, r, logits, labels, groups=None):
-    """Beside a record of `write`."""
+    """Writes predictions beside a record of `write`."""
     ids = [f"clip {i}" for i in range(len(labels))]
     predictions.write_predictions(
         pathlib.Path(folder) / "predictions", r.file_name(), ids, groups or {}, labels,

@@ -6,7 +6,6 @@ import pytest
 from tests.report.made_up import grid_records, record, write
 from unmute_jax.errors import InputError
 from unmute_jax.report.gather import find_records, make_grid
-from unmute_jax.results.record import SearchTrial, write_search_trial
 
 
 def grid_of(tmp_path, *records):
@@ -55,7 +54,7 @@ def test_the_papers_orders(tmp_path):
     assert grid.probes[-1] == "stats"
     cell = grid.at("urban", "EAT", "protobin")
     assert cell is not None
-    assert grid.linear_beside(cell) is grid.at("urban", "EAT", "linear")
+    assert grid.linear_baseline(cell) is grid.at("urban", "EAT", "linear")
 
 
 def test_other_trainings_of_a_probe_are_rows_of_their_own(tmp_path):
@@ -72,7 +71,7 @@ def test_other_trainings_of_a_probe_are_rows_of_their_own(tmp_path):
     )  # fmt: skip
     short = grid.at("urban", "EAT", "mhca [epochs=3]")
     assert short is not None
-    linear = grid.linear_beside(short)
+    linear = grid.linear_baseline(short)
     assert linear is not None
     assert linear.mean == pytest.approx(20)
 
@@ -106,20 +105,6 @@ def test_what_is_wrong_is_told_in_a_line(tmp_path):
     assert "by accuracy in " in message
 
 
-def test_only_the_same_folds_are_compared(tmp_path):
-    grid = grid_of(
-        tmp_path,
-        *(record(probe="linear", protocol=f"fold {k}", test=0.3) for k in (1, 2)),
-        record(probe="mhca", protocol="fold 1", test=0.5),
-        *(record(probe="simpool", protocol=f"fold {k}", test=0.4) for k in (1, 2)),
-    )
-    begun, whole = (grid.at("urban", "EAT", p) for p in ("mhca", "simpool"))
-    assert begun is not None
-    assert whole is not None
-    assert grid.linear_beside(begun) is None
-    assert grid.linear_beside(whole) is grid.at("urban", "EAT", "linear")
-
-
 def test_runs_that_differ_in_what_they_also_did_share_trials(tmp_path):
     def run(name, experiment, probes, seeds):
         made = [
@@ -136,30 +121,9 @@ def test_runs_that_differ_in_what_they_also_did_share_trials(tmp_path):
     grid = make_grid(find_records(folders))
     (cell,) = grid.cells
     np.testing.assert_allclose(cell.scores, [40, 41, 42])
-    assert grid.twice == 0
+    assert grid.conflicts == 0
     write(tmp_path / "c", [record(experiment="e2", test=0.39)])
-    assert make_grid(find_records([*folders, tmp_path / "c"])).twice == 1
-
-
-def test_histories_of_a_sweep_are_read_where_they_were_kept(tmp_path):
-    search = tuple(
-        {"learning_rate": rate, "weight_decay": 1e-4, "validation": 0.4}
-        for rate in (0.01, 0.03)
-    )
-    made = record(seed=1, search=search)
-    write(tmp_path, [made])
-    (found,) = find_records([tmp_path])
-    assert found.histories == ()
-    for number, scores in enumerate([((1, 0.2), (3, 0.4)), ((1, None),)]):
-        trial = SearchTrial(
-            experiment=made.experiment, dataset=made.dataset, encoder=made.encoder,
-            probe=made.probe, protocol=made.protocol, seed=0, number=number,
-            proposed_by="sobol", learning_rate=0.01, weight_decay=1e-4,
-            status="finished", epochs=3, validation=0.4, scores=scores,
-        )  # fmt: skip
-        write_search_trial(tmp_path / "trials", trial)
-    (found,) = find_records([tmp_path])
-    assert found.histories == ({1: 0.2, 3: 0.4}, {1: None})
+    assert make_grid(find_records([*folders, tmp_path / "c"])).conflicts == 1
 
 
 def test_a_training_that_differs_in_much_has_a_letter(tmp_path):

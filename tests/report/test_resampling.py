@@ -46,7 +46,7 @@ def test_a_class_without_a_drawn_positive_is_left_out():
     np.testing.assert_allclose(found, [1, 0])
 
 
-def run_with(tmp_path, groups=None, seeds=1, keep=True):
+def run_with(tmp_path, groups=None, seeds=1, saved=True):
     logits, labels = clips()
     for encoder, noise in (("eat", 0.0), ("beats", 0.5)):
         for seed in range(seeds):
@@ -55,7 +55,7 @@ def run_with(tmp_path, groups=None, seeds=1, keep=True):
             score = float(metrics.mean_average_precision(shown, labels).mean)
             made = made_up.record(encoder=encoder, seed=seed, test=score)
             made_up.write(tmp_path, [made])
-            if keep:
+            if saved:
                 made_up.write_predictions(tmp_path, made, shown, labels, groups)
     return make_grid(find_records([tmp_path])).cells
 
@@ -63,24 +63,24 @@ def run_with(tmp_path, groups=None, seeds=1, keep=True):
 def test_encoders_are_scored_on_the_same_draws(tmp_path):
     beats, eat = run_with(tmp_path / "run")
     assert resampling.basis(eat) == "clips"
-    sampler = resampling.Resampler(200, tmp_path / "kept")
+    sampler = resampling.Resampler(200, tmp_path / "drawn")
     sampler.prepare([beats, eat])
     a, b = sampler.draws(eat), sampler.draws(beats)
     assert a.shape == (200,)
     assert abs(a.mean() - eat.mean) < 3
     assert np.corrcoef(a, b)[0, 1] > 0.3
-    # From what was kept: the same numbers, without the predictions.
-    for file in (tmp_path / "run" / "results").glob("*.json"):
-        assert file.exists()
-    again = resampling.Resampler(200, tmp_path / "kept")
+    # Cached draws are the same numbers.
+    again = resampling.Resampler(200, tmp_path / "drawn")
     np.testing.assert_array_equal(again.draws(eat), a)
-    assert len(list((tmp_path / "kept").glob("*.npy"))) == 2
+    assert len(list((tmp_path / "drawn").glob("*.npy"))) == 2
 
 
 def test_clips_of_one_source_are_drawn_together(tmp_path):
     def spread(name, groups):
         cells = run_with(tmp_path / name, groups)
-        return resampling.Resampler(300, tmp_path / name / "kept").draws(cells[1]).std()
+        return (
+            resampling.Resampler(300, tmp_path / name / "drawn").draws(cells[1]).std()
+        )
 
     thirds = {f"clip {i}": f"site {i // 20}" for i in range(60)}
     one = {f"clip {i}": "the only site" for i in range(60)}
@@ -90,13 +90,13 @@ def test_clips_of_one_source_are_drawn_together(tmp_path):
 
 
 def test_without_predictions_seeds_are_drawn(tmp_path):
-    _, cell = run_with(tmp_path / "a", seeds=3, keep=False)
+    _, cell = run_with(tmp_path / "a", seeds=3, saved=False)
     assert resampling.basis(cell) == "seeds"
-    found = resampling.Resampler(500, tmp_path / "kept").draws(cell)
+    found = resampling.Resampler(500, tmp_path / "drawn").draws(cell)
     # A seed three times is the farthest that a draw can go.
     assert found.min() >= cell.scores.min() - 1e-9
     assert found.max() <= cell.scores.max() + 1e-9
-    _, single = run_with(tmp_path / "b", seeds=1, keep=False)
+    _, single = run_with(tmp_path / "b", seeds=1, saved=False)
     assert resampling.basis(single) == ""
-    draws = resampling.Resampler(5, tmp_path / "kept").draws(single)
+    draws = resampling.Resampler(5, tmp_path / "drawn").draws(single)
     np.testing.assert_allclose(draws, single.mean)

@@ -11,16 +11,22 @@ def test_a_win_is_more_than_one_standard_deviation():
     # Three probes, four configurations; probe 2 lacks the last.
     means = np.array([[50.0, 50, 50, 50], [52, 51, 50.5, 40], [49, 60, 50.5, np.nan]])
     sds = np.array([[1.0, 1, 1, 1], [1.9, 0.5, 0.1, 0.1], [0.1, np.nan, 0.1, 0.1]])
+    none = np.zeros(means.shape, bool)
     # 1 over 0: 2 > 1.9 wins, 1 > 1 does not, 0.5 > 1 does not, and it loses the last.
-    assert s.wins(means, sds).tolist() == [[0, 1, 0], [1, 0, 1], [0, 0, 0]]
+    assert s.wins(means, sds, none).tolist() == [[0, 1, 0], [1, 0, 1], [0, 0, 0]]
+    # If probe 2 diverged on the last one instead, the others beat it there.
+    diverged = np.isnan(means)
+    assert s.wins(means, sds, diverged).tolist() == [[0, 1, 1], [1, 0, 2], [0, 0, 0]]
 
 
-def test_ranks_are_those_of_scipy():
+def test_ranks_share_ties_and_diverged_trainings_are_last():
     scores = np.array([[50.0, 70], [60, 70], [60, 10], [40, 80]])
-    expected = scipy.stats.rankdata(-scores, axis=0)
+    expected = [[3, 2.5], [1.5, 2.5], [1.5, 4], [4, 1]]
     np.testing.assert_array_equal(s.ranks(scores), expected)
     many = np.stack([scores, scores[::-1]])
     np.testing.assert_array_equal(s.ranks(many)[1], expected[::-1])
+    scores = np.array([[math.nan, 1.0], [3.0, math.nan], [2.0, math.nan]])
+    np.testing.assert_array_equal(s.ranks(scores), [[3, 1], [1, 2.5], [2, 2.5]])
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""From result records to a report: Markdown, CSV, LaTeX, pictures and one HTML page."""
+"""Writes a report of result records: a web page, Markdown, CSV, LaTeX and pictures."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ from unmute_jax.report import (
     win_matrix,
 )
 from unmute_jax.report.gather import find_records, make_grid
-from unmute_jax.report.grid import Grid
 from unmute_jax.report.page import html_page
 from unmute_jax.report.resampling import Resampler
+from unmute_jax.report.result_grid import ResultGrid
 from unmute_jax.report.section import Section
 from unmute_jax.report.tables import as_csv, latex, markdown
 
 __all__ = ["write_report"]
+
+TITLE = "Probes on frozen audio encoders"
 
 
 def write_report(
@@ -33,29 +35,31 @@ def write_report(
     *,
     resamples: int = 500,
 ) -> str:
-    """Writes the report of all records below some folders; returns what they are.
+    """Writes the report of all records below some folders.
 
     Args:
-        runs: Folders of runs, or of anything that holds such folders.
-        output: Folder to write to: `report.html`, `report.md`, `report.tex`,
-            `tables/*.csv`, `plots/*.png`; and `resampled/`, which makes the next
-            report of the same records quick.
-        resamples: How often test clips and seeds are drawn for intervals.
+        runs: Folders of runs, or folders that contain them at any depth.
+        output: The folder to write to. It will contain `report.html`, `report.md`,
+            `report.tex`, `tables/*.csv` and `plots/*.png`, and `resampled/`, a cache
+            that makes the next report of the same records faster.
+        resamples: The number of draws of test clips and seeds for intervals.
+
+    Returns:
+        A sentence that counts what the report covers.
 
     Raises:
-        InputError: No records, or records that do not go together.
+        InputError: There are no records, or they cannot be combined.
     """
     out = pathlib.Path(output).expanduser()
     grid = make_grid(find_records([pathlib.Path(r).expanduser() for r in runs]))
     resampler = Resampler(resamples, out / "resampled")
     resampler.prepare(grid.cells)
-    sections = make_sections(grid, resampler)
-    _write(out, grid, resampler, sections)
+    _write(out, grid, resampler, _make_sections(grid, resampler))
     return origins.summary(grid)
 
 
-def make_sections(grid: Grid, resampler: Resampler) -> list[Section]:
-    """The whole report, from what most people look for to how it was made."""
+def _make_sections(grid: ResultGrid, resampler: Resampler) -> list[Section]:
+    """Makes all sections, starting with what most readers look for."""
     return [
         scores.section(grid, resampler),
         gains.gains_section(grid, resampler),
@@ -70,14 +74,14 @@ def make_sections(grid: Grid, resampler: Resampler) -> list[Section]:
     ]
 
 
-TITLE = "Probes on frozen audio encoders"
-
-
 def _write(
-    out: pathlib.Path, grid: Grid, resampler: Resampler, sections: Sequence[Section]
+    out: pathlib.Path,
+    grid: ResultGrid,
+    resampler: Resampler,
+    sections: Sequence[Section],
 ) -> None:
-    summary = origins.summary(grid)
-    lines = {
+    summary = f"{origins.summary(grid)}."
+    tables = {
         "scores": scores.as_csv(grid, resampler),
         "trials": rates.as_csv(grid),
         "per_class": classes.as_csv(grid),
@@ -85,8 +89,8 @@ def _write(
     for section in sections:
         for picture in section.pictures:
             write_atomically(out / "plots" / f"{picture.name}.png", picture.png)
-        lines |= {table.name: as_csv(table) for table in section.tables}
-    for name, text in lines.items():
+        tables |= {table.name: as_csv(table) for table in section.tables}
+    for name, text in tables.items():
         write_atomically(out / "tables" / f"{name}.csv", text)
     write_atomically(out / "report.md", _markdown(sections, summary))
     write_atomically(out / "report.tex", _latex(sections, summary))
@@ -96,7 +100,7 @@ def _write(
 def _markdown(sections: Sequence[Section], summary: str) -> str:
     parts = [f"# {TITLE}", summary]
     for section in sections:
-        parts += [f"## {section.title}", *section.words]
+        parts += [f"## {section.title}", *section.paragraphs]
         parts += [f"![{p.alt}](plots/{p.name}.png)" for p in section.pictures]
         parts += map(markdown, section.tables)
     return "\n\n".join(p.rstrip("\n") for p in parts) + "\n"

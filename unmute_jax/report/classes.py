@@ -1,4 +1,4 @@
-"""Average precision per class: which classes gain where every token is read."""
+"""Average precision per class: which classes gain from a better probe."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from jaxtyping import Float
 from matplotlib.patheffects import withStroke
 
 from unmute_jax.report import drawing
-from unmute_jax.report.grid import Cell, Grid
 from unmute_jax.report.names import slug
+from unmute_jax.report.result_grid import ResultCell, ResultGrid
 from unmute_jax.report.section import Picture, Section
 from unmute_jax.report.tables import Table, csv_text, number
 
 COLUMNS = ("dataset", "encoder", "probe", "class", "average_precision", "sd", "seeds")
-# Rows of a table in the page; the CSV has them all.
-MOST = 30
-# Classes that are named in a picture, at either end.
-NAMED = 3
+# The number of rows of a table in the page. The CSV file has all of them.
+MOST_ROWS = 30
+# The number of classes with a label at either end of a picture.
+LABELLED = 3
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two probes on one data set, class by class, in points of 100.
+    """The average precision of two probes on one data set, in points of 100.
 
     Attributes:
-        dataset: Which.
-        base: The linear probe, or the first there is.
-        other: The probe with the best mean score beside it.
-        encoders: Those that have both; the values are means over them.
-        classes: Those with a positive test clip.
-        before: Average precision of `base`.
-        after: Of `other`.
+        dataset: The name of the data set.
+        base: The linear probe, or the first probe if linear was not run.
+        other: The probe with the best mean gain over `base`.
+        encoders: The encoders that have both probes. Values are means over them.
+        classes: The C classes with a positive test clip.
+        before: Average precision of each class with `base`.
+        after: Average precision of each class with `other`.
     """
 
     dataset: str
@@ -45,29 +45,29 @@ class Comparison:
     after: Float[np.ndarray, " C"]
 
 
-def section(grid: Grid) -> Section:
-    """Per data set: the linear probe against the best one, class by class."""
-    found = [c for d in grid.datasets if (c := _comparison(grid, d)) is not None]
-    words = (
-        "Average precision of each class on the test split, in points of 100: the "
-        "linear probe against the probe with the best mean score, mean over the "
-        "encoders that have both, over seeds and folds. Above the line the class "
-        "gains. Classes without a positive test clip are left out; per_class.csv has "
-        "every class of every cell.",
+def section(grid: ResultGrid) -> Section:
+    """Compares the linear probe with the best one on each data set."""
+    comparisons = [c for d in grid.datasets if (c := _compare(grid, d)) is not None]
+    paragraph = (
+        "Average precision of each class on the test split, in points of 100, for the "
+        "linear probe and for the probe with the best mean score. Values are means "
+        "over the encoders that have both probes, over seeds and over folds. Classes "
+        "above the line gain. Classes without a positive test clip are left out; "
+        "per_class.csv lists every class of every cell."
     )
-    if not found:
-        words = ("No data set has two probes of one encoder; see per_class.csv.",)
+    if not comparisons:
+        paragraph = "No data set has two probes of one encoder; see per_class.csv."
     return Section(
         name="classes",
         title="Average precision per class",
-        words=words,
-        pictures=(_picture(found),) if found else (),
-        tables=tuple(map(_table, found)),
+        paragraphs=(paragraph,),
+        pictures=(_picture(comparisons),) if comparisons else (),
+        tables=tuple(map(_table, comparisons)),
     )
 
 
-def as_csv(grid: Grid) -> str:
-    """Every class of every cell."""
+def as_csv(grid: ResultGrid) -> str:
+    """Formats every class of every cell as CSV."""
     lines = []
     for cell in grid.cells:
         classes, values = _per_seed(cell)
@@ -76,47 +76,51 @@ def as_csv(grid: Grid) -> str:
             values.std(0, ddof=1) if len(values) > 1 else np.full(len(classes), np.nan)
         )
         for name, mean, sd in zip(classes, means, sds, strict=True):
-            known = f"{mean:.4f}" if np.isfinite(mean) else ""
-            spread = f"{sd:.4f}" if np.isfinite(sd) else ""
             names = (cell.dataset, cell.encoder, cell.probe, name)
-            lines.append((*names, known, spread, len(values)))
+            numbers = (f"{v:.4f}" if np.isfinite(v) else "" for v in (mean, sd))
+            lines.append((*names, *numbers, len(values)))
     return csv_text(COLUMNS, lines)
 
 
-def _per_seed(cell: Cell) -> tuple[tuple[str, ...], np.ndarray]:
-    """Classes, and `[S, C]` means over folds; NaN where a fold has no positive."""
+def _per_seed(cell: ResultCell) -> tuple[tuple[str, ...], np.ndarray]:
+    """The classes, and means over folds `[seeds, C]`.
+
+    A value is NaN if the class has no positive clip in a fold.
+    """
     classes = tuple(cell.first.per_class)
     rows = {
         (f.record.seed, f.record.protocol): [
             np.nan if (v := f.record.per_class.get(c)) is None else v for c in classes
         ]
-        for f in cell.found
+        for f in cell.files
     }
     stacked = np.asarray([[rows[s, p] for p in cell.folds] for s in cell.seeds], float)
     return classes, 100 * stacked.mean(1)
 
 
-def _mean(cell: Cell) -> dict[str, float]:
+def _mean(cell: ResultCell) -> dict[str, float]:
     classes, values = _per_seed(cell)
     return dict(zip(classes, values.mean(0).tolist(), strict=True))
 
 
-def _comparison(grid: Grid, dataset: str) -> Comparison | None:
+def _compare(grid: ResultGrid, dataset: str) -> Comparison | None:
     cells = grid.of_dataset(dataset)
     probes = [p for p in grid.probes if any(c.probe == p for c in cells)]
     base = next((p for p in probes if p.split(" ")[0] == "linear"), probes[0])
-    mine = {c.encoder: c for c in cells if c.probe == base}
-    beside = [c for c in cells if c.encoder in mine]
-    beside = [c for c in beside if c.folds == mine[c.encoder].folds]
+    bases = {c.encoder: c for c in cells if c.probe == base and not c.has_diverged}
+    others = [c for c in cells if c.encoder in bases]
+    others = [c for c in others if c.folds == bases[c.encoder].folds]
     gains = {
-        probe: float(np.mean([c.mean - mine[c.encoder].mean for c in pairs]))
+        probe: float(np.mean([c.mean - bases[c.encoder].mean for c in own]))
         for probe in probes
-        if probe != base and (pairs := [c for c in beside if c.probe == probe])
+        if probe != base and (own := [c for c in others if c.probe == probe])
     }
+    # A probe that diverged on any encoder has no mean gain.
+    gains = {probe: gain for probe, gain in gains.items() if np.isfinite(gain)}
     if not gains:
         return None
     other = max(gains, key=lambda probe: gains[probe])
-    pairs = [(mine[c.encoder], c) for c in beside if c.probe == other]
+    pairs = [(bases[c.encoder], c) for c in others if c.probe == other]
     before, after = ([_mean(p[i]) for p in pairs] for i in (0, 1))
     classes = tuple(
         c
@@ -141,9 +145,10 @@ def _table(c: Comparison) -> Table:
     order = np.argsort(-gain, kind="stable")
     shown = order
     note = f"Mean over {', '.join(c.encoders)}."
-    if len(order) > MOST:
-        shown = np.concatenate([order[: MOST // 2], order[-MOST // 2 :]])
-        note += f" The {MOST // 2} that gain most and least, of {len(order)} classes."
+    if len(order) > MOST_ROWS:
+        half = MOST_ROWS // 2
+        shown = np.concatenate([order[:half], order[-half:]])
+        note += f" The {half} classes that gain most and least, of {len(order)}."
     return Table(
         name=f"classes-{slug(c.dataset)}",
         title=f"{c.dataset}: {c.base} and {c.other}",
@@ -161,34 +166,35 @@ def _table(c: Comparison) -> Table:
     )
 
 
-def _picture(found: list[Comparison]) -> Picture:
-    figure, axes = drawing.panels([drawing.short(c.dataset, 34) for c in found])
-    wide, high = figure.get_size_inches()
-    figure.set_size_inches(wide, high * 1.15)
-    for axis, c in zip(axes, found, strict=True):
+def _picture(comparisons: list[Comparison]) -> Picture:
+    titles = [drawing.shorten(c.dataset, 34) for c in comparisons]
+    figure, axes = drawing.panels(titles)
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, height * 1.15)
+    for axis, c in zip(axes, comparisons, strict=True):
         axis.plot([0, 100], [0, 100], color="0.4", lw=1, zorder=0)
         look = drawing.style(0) | {"linestyle": "none"}
         axis.plot(c.before, c.after, ms=4, alpha=0.6, clip_on=False, **look)
-        _name_ends(axis, c)
+        _label_extremes(axis, c)
         axis.set(xlim=(0, 100), ylim=(0, 100))
-        axis.set_xlabel(drawing.short(c.base, 34), fontsize=8)
-        axis.set_ylabel(drawing.short(c.other, 34), fontsize=8)
+        axis.set_xlabel(drawing.shorten(c.base, 34), fontsize=8)
+        axis.set_ylabel(drawing.shorten(c.other, 34), fontsize=8)
     alt = "Average precision per class: the best probe against the linear one"
     return drawing.picture("classes", alt, figure)
 
 
-def _name_ends(axis: Any, c: Comparison) -> None:
-    """Names the classes that gain most and least, where there is room."""
+def _label_extremes(axis: Any, c: Comparison) -> None:
+    """Labels the classes that gain most and least, if there is room."""
     order = np.argsort(c.after - c.before).tolist()
     taken: list[tuple[float, float]] = []
-    for i in dict.fromkeys([*order[-NAMED:][::-1], *order[:NAMED]]):
+    for i in dict.fromkeys([*order[-LABELLED:][::-1], *order[:LABELLED]]):
         x, y = float(c.before[i]), float(c.after[i])
         if any(abs(x - u) < 45 and abs(y - v) < 6 for u, v in taken):
             continue
         taken.append((x, y))
         is_right = x > 50
         axis.annotate(
-            drawing.short(c.classes[i].replace("_", " "), 16),
+            drawing.shorten(c.classes[i].replace("_", " "), 16),
             (x, y),
             xytext=(-5 if is_right else 5, 0),
             textcoords="offset points",

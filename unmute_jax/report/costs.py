@@ -1,59 +1,59 @@
-"""What each probe costs: seconds, parameters, bytes."""
+"""The cost of each probe: training time, parameters and file size."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from unmute_jax.report import drawing
-from unmute_jax.report.grid import Cell, Grid
+from unmute_jax.report.result_grid import ResultCell, ResultGrid
 from unmute_jax.report.section import Picture, Section
 from unmute_jax.report.tables import Field, Table, number
 
 
-def section(grid: Grid) -> Section:
-    """A table of costs, and scores against parameters."""
+def section(grid: ResultGrid) -> Section:
+    """Makes a table of costs, and a picture of gains against parameters."""
     rows = []
     for dataset in grid.datasets:
         for probe in grid.probes:
             cells = [c for c in grid.of_dataset(dataset) if c.probe == probe]
             if cells:
                 rows.append(_row(dataset, probe, cells))
-    devices = {str(r.facts.get("devices", "not told")) for r in grid.records}
+    devices = {str(r.facts.get("devices", "unknown devices")) for r in grid.records}
     table = Table(
         name="costs",
         title="Cost per data set and probe",
         columns=(
-            *("data set", "probe", "parameters", "kB, float32", "kB, one bit"),
+            *("data set", "probe", "parameters", "kB in float32", "kB in one bit"),
             *("seconds", "trials"),
         ),
         rows=tuple(rows),
         note=f"Means over encoders. Trained on: {', '.join(sorted(devices))}.",
     )
-    words = (
-        "Parameters are those that were trained; a kB is 1,000 bytes. One bit: what "
-        "experiments.export makes of protobin, a bit per prototype weight and a dense "
-        "layer in float16. Seconds are those of the whole search and of all seeds and "
-        "folds, as far as they were trained side by side; they are not comparable "
-        "where runs shared a machine. The tokens were made before.",
-    )
     picture = _picture(grid)
     return Section(
         name="costs",
         title="Cost",
-        words=words,
+        paragraphs=(
+            "Parameters are the trained ones, and a kB is 1,000 bytes. One bit is the "
+            "size of a protobin that was exported with one bit per prototype weight "
+            "and a dense layer in float16. Seconds are those of the whole search and "
+            "of all seeds and folds, which are partly trained at the same time; they "
+            "cannot be compared if runs shared a machine. The time for computing the "
+            "tokens is not included.",
+        ),
         pictures=(picture,) if picture else (),
         tables=(table,),
     )
 
 
-def seconds(cell: Cell) -> float:
-    """Of all its stacks of trainings; the records of one stack share its time."""
-    stacks = {(f.record.protocol, f.record.seconds) for f in cell.found}
+def seconds(cell: ResultCell) -> float:
+    """The training time of a cell. Records of one stack share its time."""
+    stacks = {(f.record.protocol, f.record.seconds) for f in cell.files}
     return sum(duration for _, duration in stacks)
 
 
-def one_bit_bytes(cell: Cell) -> int | None:
-    """Of a protobin with its prototypes packed, as `export` writes it."""
+def one_bit_bytes(cell: ResultCell) -> int | None:
+    """The size of a protobin as `export` writes it; None for other probes."""
     if cell.first.probe != "protobin" or cell.prototypes is None:
         return None
     classes = len(cell.first.per_class)
@@ -64,7 +64,7 @@ def one_bit_bytes(cell: Cell) -> int | None:
     return p * -(-features // 8) + 2 * p * classes + 4 * classes
 
 
-def _row(dataset: str, probe: str, cells: list[Cell]) -> tuple[Field | str, ...]:
+def _row(dataset: str, probe: str, cells: list[ResultCell]) -> tuple[Field | str, ...]:
     counts = sorted({c.first.parameters for c in cells})
     text = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
     mean = float(np.mean([c.first.parameters for c in cells]))
@@ -78,28 +78,30 @@ def _row(dataset: str, probe: str, cells: list[Cell]) -> tuple[Field | str, ...]
     )
 
 
-def _picture(grid: Grid) -> Picture | None:
-    """Gain over linear against parameters, a panel per data set."""
+def _picture(grid: ResultGrid) -> Picture | None:
+    """Draws the gain over linear against parameters, with a panel per data set."""
     points: dict[str, dict[str, list[tuple[int, float]]]] = {}
     for cell in grid.cells:
-        linear = grid.linear_beside(cell)
-        if linear is not None and cell.first.parameters:
-            gain = cell.mean - linear.mean
-            of_set = points.setdefault(cell.dataset, {})
-            of_set.setdefault(cell.probe, []).append((cell.first.parameters, gain))
+        linear = grid.linear_baseline(cell)
+        if linear is None or not cell.first.parameters:
+            continue
+        gain = cell.mean - linear.mean
+        if np.isfinite(gain):
+            by_probe = points.setdefault(cell.dataset, {})
+            by_probe.setdefault(cell.probe, []).append((cell.first.parameters, gain))
     points = {d: v for d, v in points.items() if len(v) > 1}
     if not points:
         return None
     probes = [p for p in grid.probes if any(p in v for v in points.values())]
-    figure, axes = drawing.panels([drawing.short(d, 34) for d in points])
-    for axis, of_set in zip(axes, points.values(), strict=True):
+    figure, axes = drawing.panels([drawing.shorten(d, 34) for d in points])
+    for axis, by_probe in zip(axes, points.values(), strict=True):
         axis.axhline(0, color="0.4", lw=1, zorder=0)
         for i, probe in enumerate(probes):
-            if found := of_set.get(probe):
-                count, gain = np.mean(found, 0)
+            if pairs := by_probe.get(probe):
+                count, gain = np.mean(pairs, 0)
                 look = drawing.style(i) | {"linestyle": "none"}
                 axis.plot(count, gain, ms=6, **look)
-        counts = [np.mean(found, 0)[0] for found in of_set.values()]
+        counts = [np.mean(pairs, 0)[0] for pairs in by_probe.values()]
         drawing.log_scale(axis, counts)
         axis.margins(y=0.1)
     figure.supxlabel("trained parameters", fontsize=9)
@@ -108,6 +110,6 @@ def _picture(grid: Grid) -> Picture | None:
         drawing.handle(drawing.style(i) | {"linestyle": "none"})
         for i in range(len(probes))
     ]
-    drawing.legend(figure, handles, [drawing.short(p) for p in probes])
+    drawing.legend(figure, handles, [drawing.shorten(p) for p in probes])
     alt = "Gain over the linear probe against trained parameters, mean over encoders"
     return drawing.picture("costs", alt, figure)

@@ -1,4 +1,4 @@
-"""What all pictures of a report share: size, colours, markers, and PNG."""
+"""The common style of all pictures in a report: sizes, colours and markers."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from matplotlib.ticker import NullFormatter
 from unmute_jax.report.section import Picture
 from unmute_jax.results.plots import COLOURS
 
-# As many as share no factor with the colours: every pair of both comes up.
+# Eight markers and seven colours share no factor, so that every pair of them occurs.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 LINES = ("-", "--", ":")
-# Inches of a panel, with its labels.
+# The size of a panel with its labels, in inches.
 WIDTH, HEIGHT = 2.7, 2.2
 MOST_COLUMNS = 4
-# Inches of a row of the legend; for one there is room in any figure.
-ROW = 0.18
+# The height of a row of the legend in inches. Every figure has room for one row.
+LEGEND_ROW = 0.18
 
 
 def style(index: int) -> dict[str, Any]:
-    """Colour, marker and line of the `index`-th of several: no two look the same."""
+    """The colour, marker and line of the series number `index`; all are different."""
     return {
         "color": COLOURS[index % len(COLOURS)],
         "marker": MARKERS[index % len(MARKERS)],
@@ -36,16 +36,19 @@ def style(index: int) -> dict[str, Any]:
 def panels(
     titles: Sequence[str], *, shared: bool = False
 ) -> tuple[Figure, Iterator[Any]]:
-    """A figure with a panel per title, four beside each other at most.
+    """Makes a figure with a panel per title, in at most four columns.
 
     Args:
-        titles: Of the panels.
-        shared: Whether all have the same limits.
+        titles: The titles of the panels.
+        shared: Whether all panels have the same limits.
+
+    Returns:
+        The figure, and its axes in the order of the titles.
     """
     columns = min(len(titles), MOST_COLUMNS)
     rows = math.ceil(len(titles) / columns)
-    wide, high = max(columns * WIDTH, 5.0), rows * HEIGHT + 0.9
-    figure = Figure(figsize=(wide, high), layout="constrained")
+    width, height = max(columns * WIDTH, 5.0), rows * HEIGHT + 0.9
+    figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots(
         rows, columns, squeeze=False, sharex=shared, sharey=shared
     ).flat
@@ -60,7 +63,7 @@ def panels(
 
 
 def log_scale(axis: Any, values: Sequence[float]) -> None:
-    """A logarithmic x axis over whole decades, with no label between them."""
+    """Sets a logarithmic x axis over whole decades, with labels at the decades only."""
     low, high = (math.log10(f(values)) for f in (min, max))
     axis.set_xscale("log")
     axis.set_xlim(10 ** math.floor(low - 0.05), 10 ** math.ceil(high + 0.05))
@@ -70,12 +73,12 @@ def log_scale(axis: Any, values: Sequence[float]) -> None:
 def legend(
     figure: Figure, handles: Sequence[Any], labels: Sequence[str], title: str = ""
 ) -> None:
-    """One for the whole figure, above its panels, which it takes no room from."""
+    """Adds a legend above the panels, and makes the figure taller to fit it."""
     longest = max(map(len, labels), default=1)
-    wide, high = figure.get_size_inches()
-    columns = max(1, min(len(labels), int(wide / (0.45 + 0.075 * longest))))
+    width, height = figure.get_size_inches()
+    columns = max(1, min(len(labels), int(width / (0.45 + 0.075 * longest))))
     rows = math.ceil(len(labels) / columns)
-    figure.set_size_inches(wide, high + ROW * max(0, rows - 1))
+    figure.set_size_inches(width, height + LEGEND_ROW * max(0, rows - 1))
     figure.legend(
         handles,
         labels,
@@ -89,17 +92,17 @@ def legend(
 
 
 def handle(look: dict[str, Any]) -> Line2D:
-    """What stands in a legend for this style."""
+    """The handle of a style in a legend."""
     return Line2D([], [], ms=5, lw=1, **look)
 
 
 def picture(name: str, alt: str, figure: Figure) -> Picture:
-    """The figure as a PNG on white, which is readable beside dark text and light."""
+    """Renders a figure as PNG on white, which suits light and dark pages."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, facecolor="white")
     return Picture(name=name, alt=alt, png=buffer.getvalue())
 
 
-def short(text: str, most: int = 28) -> str:
-    """Cut where it would not fit."""
-    return text if len(text) <= most else text[: most - 1] + "…"
+def shorten(text: str, length: int = 28) -> str:
+    """Cuts a text that is longer than `length`, and marks the cut."""
+    return text if len(text) <= length else text[: length - 1] + "…"

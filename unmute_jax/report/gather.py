@@ -1,76 +1,83 @@
-"""Finds the records of any number of runs, and puts them in order."""
+"""Finds the records of any number of runs and arranges them in a grid."""
 
 from __future__ import annotations
 
 import collections
+import math
 import pathlib
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
 from unmute_jax.errors import InputError
 from unmute_jax.report import names
-from unmute_jax.report.grid import Cell, Found, Grid
+from unmute_jax.report.result_grid import RecordFile, ResultCell, ResultGrid
 from unmute_jax.results.record import KEY, Record, read_record
 
-# Settings that make no other kind of training: what is trained, on what, and where.
-_NO_RECIPE = (
+# Settings that say what is trained, on what, and where; they do not make two
+# trainings different.
+_NOT_TRAINING = (
     *("dataset", "data_dir", "encoder", "weights", "probes", "probe_options"),
     *("devices", "seeds", "seed", "dataset_options.test_fold", "tokens.batch_size"),
 )
 
-# Characters of a training's name in tables.
-LONG = 30
+# A longer description of a training is replaced by a short name in tables.
+LONG_TRAINING = 30
 
 
-def find_records(folders: Sequence[pathlib.Path]) -> list[Found]:
-    """Every `results/*.json` below the folders; the same trial twice counts once.
+def find_records(folders: Sequence[pathlib.Path]) -> list[RecordFile]:
+    """Reads every `results/*.json` below some folders.
+
+    A trial that is found several times counts once.
 
     Raises:
-        InputError: No records, an unreadable one, or one trial with two scores.
+        InputError: There are no records, a record cannot be read, or a trial has two
+            different scores.
     """
-    found: dict[Hashable, Found] = {}
+    files: dict[Hashable, RecordFile] = {}
     for folder in folders:
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder; give the folder of a run")
         for path in sorted(folder.rglob("results/*.json")):
-            new = Found(read_record(path), path)
-            old = found.setdefault(tuple(getattr(new.record, k) for k in KEY), new)
-            if old.record.test != new.record.test:
+            new = RecordFile(read_record(path), path)
+            key = tuple(getattr(new.record, k) for k in KEY)
+            old = files.setdefault(key, new)
+            if _scores_differ(old, new):
                 raise InputError(
-                    f"{old.path} and {path}: the same trial, with test scores "
+                    f"{old.path} and {path} hold the same trial, with test scores "
                     f"{old.record.test:.4f} and {new.record.test:.4f}; leave one out"
                 )
-    if not found:
+    if not files:
         raise InputError(
-            f"no records (results/*.json) below {', '.join(map(str, folders))}: give "
-            "folders of runs of experiments.train"
+            f"no records (results/*.json) below {', '.join(map(str, folders))}; give "
+            "folders of runs, as `train --workdir` writes them"
         )
-    return list(found.values())
+    return list(files.values())
 
 
-def make_grid(found: Sequence[Found]) -> Grid:
-    """Cells of all records.
+def make_grid(files: Sequence[RecordFile]) -> ResultGrid:
+    """Arranges records in a grid.
 
     Raises:
-        InputError: A data set with two metrics.
+        InputError: A data set has records of two metrics.
     """
-    _check_metrics(found)
-    datasets = _labels(found, lambda r: r.dataset, lambda r: r.source)
-    encoders = _labels(found, names.encoder_title, names.encoder_detail)
-    recipes = _recipes(found)
-    short = _short(recipes)
-    # Runs that differ in what they also did (more seeds, other probes) share trials.
-    grouped: dict[tuple[str, str, str, str], dict[Hashable, Found]] = {}
-    twice = 0
-    for x, dataset, encoder, recipe in zip(
-        found, datasets, encoders, recipes, strict=True
+    _check_metrics(files)
+    datasets = _titles(files, lambda r: r.dataset, lambda r: r.source)
+    encoders = _titles(files, names.encoder_title, names.encoder_detail)
+    trainings = _training_differences(files)
+    short_names = _short_names(trainings)
+    # Runs that differ in settings without influence on a trial (more seeds, other
+    # probes) contain the same trials.
+    groups: dict[tuple[str, str, str, str], dict[Hashable, RecordFile]] = {}
+    conflicts = 0
+    for file, dataset, encoder, training in zip(
+        files, datasets, encoders, trainings, strict=True
     ):
-        told = short.get(recipe, recipe)
-        probe = names.probe_title(x.record) + (f" [{told}]" if told else "")
-        group = grouped.setdefault((dataset, encoder, probe, recipe), {})
-        first = group.setdefault((x.record.seed, x.record.protocol), x)
-        twice += first.record.test != x.record.test
-    cells = [Cell(*key, _whole([*g.values()])) for key, g in grouped.items()]
+        suffix = short_names.get(training, training)
+        probe = names.probe_title(file.record) + (f" [{suffix}]" if suffix else "")
+        group = groups.setdefault((dataset, encoder, probe, training), {})
+        first = group.setdefault((file.record.seed, file.record.protocol), file)
+        conflicts += _scores_differ(first, file)
+    cells = [ResultCell(*key, _complete([*g.values()])) for key, g in groups.items()]
     cells.sort(
         key=lambda c: (
             names.position(c.dataset, names.DATASETS),
@@ -82,92 +89,104 @@ def make_grid(found: Sequence[Found]) -> Grid:
     def ordered(values: Iterable[str], order: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(sorted(set(values), key=lambda v: names.position(v, order)))
 
-    return Grid(
+    return ResultGrid(
         cells=tuple(cells),
         datasets=ordered(datasets, names.DATASETS),
         encoders=ordered(encoders, names.ENCODERS),
         probes=ordered((c.probe for c in cells), names.PROBES),
-        trainings={letter: recipe for recipe, letter in short.items()},
-        twice=twice,
+        trainings={name: training for training, name in short_names.items()},
+        conflicts=conflicts,
     )
 
 
-def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as `optimizer.b1`: value."""
-    found: dict[str, Any] = {}
+def flatten(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Converts nested settings to a flat dictionary with keys like `optimizer.b1`."""
+    flat: dict[str, Any] = {}
     for key, value in settings.items():
         if isinstance(value, dict):
-            found |= flat(value, f"{prefix}{key}.")
+            flat |= flatten(value, f"{prefix}{key}.")
         else:
-            found[prefix + key] = value
-    return found
+            flat[prefix + key] = value
+    return flat
 
 
-def _check_metrics(found: Sequence[Found]) -> None:
-    seen: dict[str, Found] = {}
-    for x in found:
-        first = seen.setdefault(x.record.dataset, x)
-        if first.record.metric != x.record.metric:
+def _scores_differ(a: RecordFile, b: RecordFile) -> bool:
+    """Whether two records have different test scores; two NaNs are equal."""
+    x, y = a.record.test, b.record.test
+    return x != y and not (math.isnan(x) and math.isnan(y))
+
+
+def _check_metrics(files: Sequence[RecordFile]) -> None:
+    seen: dict[str, RecordFile] = {}
+    for file in files:
+        first = seen.setdefault(file.record.dataset, file)
+        if first.record.metric != file.record.metric:
             raise InputError(
-                f"{x.record.dataset} is scored by {first.record.metric} in "
-                f"{first.path} and by {x.record.metric} in {x.path}: make a report of "
-                "each"
+                f"{file.record.dataset} is scored by {first.record.metric} in "
+                f"{first.path} and by {file.record.metric} in {file.path}; write a "
+                "report of each"
             )
 
 
-def _labels(found: Sequence[Found], title: Any, detail: Any) -> list[str]:
-    """Titles, with the detail where the same title stands for several things."""
+def _titles(
+    files: Sequence[RecordFile],
+    title: Callable[[Record], str],
+    detail: Callable[[Record], str],
+) -> list[str]:
+    """A title per record, with a detail if several things share the title."""
     details: dict[str, set[str]] = {}
-    for x in found:
-        details.setdefault(title(x.record), set()).add(detail(x.record))
+    for file in files:
+        details.setdefault(title(file.record), set()).add(detail(file.record))
     return [
-        t if len(details[t := title(x.record)]) == 1 else f"{t} ({detail(x.record)})"
-        for x in found
+        t
+        if len(details[t := title(file.record)]) == 1
+        else f"{t} ({detail(file.record)})"
+        for file in files
     ]
 
 
-def _recipes(found: Sequence[Found]) -> list[str]:
-    """Per record, how its training differs from that of most others; mostly "".
+def _training_differences(files: Sequence[RecordFile]) -> list[str]:
+    """For each record, how its training differs from the most common one.
 
-    Only settings count that some probe was trained with two values of, on the same
-    tokens: those would otherwise fall into one cell. What an older version did not
-    have yet is no difference.
+    Only settings count for which some probe was trained with two values on the same
+    tokens; otherwise these two trainings would fall into one cell. A setting that is
+    absent from a record, because an older version wrote it, is no difference.
     """
-    settings = [_recipe(x.record) for x in found]
-    alike: dict[Hashable, list[dict[str, str]]] = {}
-    for x, mine in zip(found, settings, strict=True):
-        r = x.record
+    settings = [_training_settings(file.record) for file in files]
+    groups: dict[Hashable, list[dict[str, str]]] = {}
+    for file, own in zip(files, settings, strict=True):
+        r = file.record
         key = (r.dataset, r.source, r.encoder, names.probe_title(r))
-        alike.setdefault(key, []).append(mine)
+        groups.setdefault(key, []).append(own)
     values: dict[tuple[int, str], set[str]] = {}
-    for number, group in enumerate(alike.values()):
-        for key, value in (pair for mine in group for pair in mine.items()):
+    for number, group in enumerate(groups.values()):
+        for key, value in (pair for own in group for pair in own.items()):
             values.setdefault((number, key), set()).add(value)
     differing = dict.fromkeys(k for (_, k), seen in values.items() if len(seen) > 1)
     chosen = [tuple((k, s[k]) for k in differing if k in s) for s in settings]
-    usual = dict(collections.Counter(chosen).most_common(1)[0][0])
+    common = dict(collections.Counter(chosen).most_common(1)[0][0])
     return [
-        ", ".join(f"{k}={v}" for k, v in own if v != usual.get(k, v)) for own in chosen
+        ", ".join(f"{k}={v}" for k, v in own if v != common.get(k, v)) for own in chosen
     ]
 
 
-def _short(recipes: Sequence[str]) -> dict[str, str]:
-    """A letter for each that is too long for a table."""
-    long = [r for r in dict.fromkeys(recipes) if len(r) > LONG]
-    return {r: f"training {chr(ord('B') + k)}" for k, r in enumerate(long)}
+def _short_names(trainings: Sequence[str]) -> dict[str, str]:
+    """Short names for the trainings with long descriptions."""
+    long = [t for t in dict.fromkeys(trainings) if len(t) > LONG_TRAINING]
+    return {t: f"training {chr(ord('B') + k)}" for k, t in enumerate(long)}
 
 
-def _recipe(record: Record) -> dict[str, str]:
+def _training_settings(record: Record) -> dict[str, str]:
     return {
         key: str(value)
-        for key, value in flat(record.settings).items()
-        if key not in _NO_RECIPE and key.split(".")[0] not in _NO_RECIPE
+        for key, value in flatten(record.settings).items()
+        if key not in _NOT_TRAINING and key.split(".")[0] not in _NOT_TRAINING
     }
 
 
-def _whole(found: list[Found]) -> tuple[Found, ...]:
-    """Of a run that is not at its end: the seeds that have as many folds as any."""
-    counts = collections.Counter(x.record.seed for x in found)
+def _complete(files: list[RecordFile]) -> tuple[RecordFile, ...]:
+    """The seeds with the most folds; a run in progress has incomplete ones, too."""
+    counts = collections.Counter(file.record.seed for file in files)
     most = max(counts.values())
-    whole = [x for x in found if counts[x.record.seed] == most]
-    return tuple(sorted(whole, key=lambda x: (x.record.seed, x.record.protocol)))
+    complete = [file for file in files if counts[file.record.seed] == most]
+    return tuple(sorted(complete, key=lambda f: (f.record.seed, f.record.protocol)))

@@ -1,4 +1,4 @@
-"""What encoders and probes are called in reports, and whose numbers may be compared."""
+"""Names of encoders and probes in reports, and which weights are the published ones."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import functools
 import pathlib
 
 from unmute_jax import probes
-from unmute_jax.report.paper_numbers import usual_prototypes
+from unmute_jax.report.paper_numbers import paper_prototypes
 from unmute_jax.results.record import Record
 from unmute_jax.weights.published_list import PUBLISHED, Published
 
-# Registry name, without the "+" of supervised variants -> the paper's spelling.
+# The paper's spelling of each encoder in the registry. Supervised variants, whose names
+# end in "+", are derived from these.
 TITLES = {
     "audiomae": "A-MAE",
     "asit": "ASiT",
@@ -20,7 +21,7 @@ TITLES = {
     "sslam": "SSLAM",
     "logmel": "log-mel",
 }
-# The paper's orders; what it does not have comes behind.
+# The order of the paper. Names that the paper does not have come last.
 DATASETS = (
     *("as20k", "fsd50k", "desed", "spass", "urban"),
     *("hsn", "pow", "per", "nes", "sne", "uhh", "nbp"),
@@ -31,15 +32,15 @@ PROBES = (
     *("linear", "mlp", "linearc", "conv", "linpre", "mhca", "ep", "simpool", "abmilp"),
     *("proto", "protofloat", "protobin", "stats"),
 )
-# Names of files that say nothing of what is in them.
-_NAMELESS = (
+# File names that many publishers use, and which therefore do not identify weights.
+_COMMON_FILES = (
     *("model.safetensors", "pytorch_model.bin"),
     *("checkpoint_last.pt", "checkpoint_best.pt"),
 )
 
 
 def encoder_title(record: Record) -> str:
-    """As the paper spells it; marked where the weights are random."""
+    """The encoder in the paper's spelling, marked if its weights are random."""
     name = str(record.facts.get("encoder", {}).get("name", record.encoder))
     base = name.removesuffix("+")
     title = TITLES.get(base, base) + "+" * (name != base)
@@ -47,17 +48,20 @@ def encoder_title(record: Record) -> str:
 
 
 def encoder_detail(record: Record) -> str:
-    """What tells two sets of weights of one title apart."""
+    """A description that distinguishes two sets of weights with the same title."""
     weights = _weights(record)
-    told = record.encoder.removesuffix(", converted")
-    return f"{told}, {weights[7:15]}" if weights.startswith("sha256:") else told
+    description = record.encoder.removesuffix(", converted")
+    if weights.startswith("sha256:"):
+        return f"{description}, {weights[7:15]}"
+    return description
 
 
 def has_published_weights(record: Record) -> bool:
-    """Whether the weights are those that the encoder's name stands for by default.
+    """Whether a record used the published default weights of its encoder.
 
-    Only then is its row the paper's row of that name. They are where none were named,
-    where what was named is the published set or file, or where the SHA-256 is known.
+    Only these results may be compared with the paper's row of that name. The weights
+    are the published ones if no weights were given, if the given name or file is the
+    published one, or if the SHA-256 checksum is known.
     """
     weights = _weights(record)
     name = record.facts.get("encoder", {}).get("name")
@@ -71,44 +75,45 @@ def has_published_weights(record: Record) -> bool:
         not given
         or wanted.name in parts
         or (wanted.drive_is_folder and (wanted.drive_name or "").split("/")[0] in parts)
-        or file in _files(wanted)
+        or file in _published_files(wanted)
         or weights.removeprefix("sha256:") in (wanted.sha256, wanted.hub_sha256)
     )
 
 
 def prototypes_per_class(record: Record) -> int | None:
-    """J of a probe with prototypes."""
-    usual = _default_prototypes(record.probe)
-    if usual is None:
+    """The number of prototypes per class; None for probes without prototypes."""
+    default = _default_prototypes(record.probe)
+    if default is None:
         return None
-    return int(record.probe_options.get("prototypes_per_class", usual))
+    return int(record.probe_options.get("prototypes_per_class", default))
 
 
 def probe_title(record: Record) -> str:
-    """The probe with those of its options that are not the usual ones.
+    """The probe with its options that differ from the defaults.
 
-    J is usual where it is the paper's for this data set.
+    The number of prototypes per class, J, is left out if it is the paper's number for
+    the data set.
     """
     options = dict(record.probe_options)
     options.pop("prototypes_per_class", None)
     count = prototypes_per_class(record)
-    if count is not None and count != usual_prototypes(record.dataset):
+    if count is not None and count != paper_prototypes(record.dataset):
         options = {"J": count, **options}
-    told = ", ".join(f"{key}={value}" for key, value in options.items())
-    return f"{record.probe} {told}" if told else record.probe
+    text = ", ".join(f"{key}={value}" for key, value in options.items())
+    return f"{record.probe} {text}" if text else record.probe
 
 
 def position(name: str, order: tuple[str, ...]) -> tuple[int, str]:
-    """Sorts by the paper's order, what it does not have by name."""
+    """A sort key: the position in `order`, and then the name."""
     head = name.split(" ")[0].split("/")[0]
     known = [n for n in (name, head) if n in order]
     return (order.index(known[0]) if known else len(order), name)
 
 
 def slug(text: str) -> str:
-    """`text` as a part of the name of a file."""
-    kept = "".join(c if c.isalnum() else "-" for c in text.lower())
-    return "-".join(part for part in kept.split("-") if part)
+    """Converts a text to lower-case letters, digits and hyphens for a file name."""
+    safe = "".join(c if c.isalnum() else "-" for c in text.lower())
+    return "-".join(part for part in safe.split("-") if part)
 
 
 @functools.cache
@@ -123,8 +128,8 @@ def _weights(record: Record) -> str:
     return str(record.facts.get("encoder", {}).get("weights", ""))
 
 
-def _files(published: Published) -> set[str]:
-    """What a file of these weights is called by its publisher."""
+def _published_files(published: Published) -> set[str]:
+    """The file names under which these weights are published."""
     address = (published.url or "").split("?")[0]
     names = {
         pathlib.PurePath(address).name,
@@ -132,4 +137,4 @@ def _files(published: Published) -> set[str]:
         f"{published.name}.pt",
         f"{published.name}.safetensors",
     }
-    return names - {"", *_NAMELESS}
+    return names - {"", *_COMMON_FILES}

@@ -1,10 +1,11 @@
-"""The paper's numbers: those of its tables 2, 3 and 7, and what it holds them against.
+"""The scores of the paper: its tables 2, 3 and 7, and the fine-tuned scores it quotes.
 
-`paper_results.csv` has one line per number, with its table and where it was read. The
-paper's full text was not at hand: all of them (mark D) come from summaries of it by
-others (`source`), unchecked. Numbers that such a summary calls an estimate, that are
-rounded duplicates, or whose encoder or probe is not told, are left out. Table "FT"
-holds fine-tuned scores that the paper quotes from the encoders' own papers.
+`paper_results.csv` has one line per number, with the table and the place where it was
+read. The full text of the paper was not available: all numbers (mark D) come from
+summaries by others (`source`) and were not checked against the paper. Numbers that a
+summary calls an estimate, rounded duplicates, and numbers without a named encoder or
+probe are left out. The table "FT" holds fine-tuned scores that the paper quotes from
+the encoders' own papers.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import functools
 import importlib.resources
 from dataclasses import dataclass
 
-# The tables of probes, in the order in which they are asked.
+# The tables with scores of probes. If several have a number, the first one counts.
 TABLES = ("T2", "T3", "T7")
 FINE_TUNING = "FT"
 
@@ -24,15 +25,16 @@ class PaperNumber:
     """A score in the paper.
 
     Attributes:
-        table: "T2", "T3", "T7" or "FT".
-        dataset: As in our registry.
+        table: The table: "T2", "T3", "T7" or "FT".
+        dataset: The data set's name in our registry.
         metric: "mAP" or "accuracy".
-        encoder: As the paper spells it.
-        probe: As in our registry; "fine-tuning" in table FT.
-        prototypes_per_class: J of probes with prototypes.
-        value: In points of 100.
-        mark: How sure it is: D, a summary by others says so.
-        source: Which summary.
+        encoder: The encoder's name in the paper.
+        probe: The probe's name in our registry; "fine-tuning" in table FT.
+        prototypes_per_class: The number of prototypes per class; None for probes
+            without prototypes.
+        value: The score in points of 100.
+        mark: How reliable the number is. D: it was read in a summary by others.
+        source: The summary.
     """
 
     table: str
@@ -48,7 +50,7 @@ class PaperNumber:
 
 @functools.cache
 def paper_numbers() -> tuple[PaperNumber, ...]:
-    """All of them, in the order of the file."""
+    """Reads all numbers, in the order of the file."""
     file = importlib.resources.files("unmute_jax.report") / "paper_results.csv"
     lines = file.read_text(encoding="utf-8").splitlines()
     return tuple(map(_number, csv.DictReader(lines)))
@@ -57,17 +59,17 @@ def paper_numbers() -> tuple[PaperNumber, ...]:
 def of_probe(
     dataset: str, metric: str, encoder: str, probe: str, prototypes: int | None
 ) -> PaperNumber | None:
-    """The paper's score of a probe, if it is known."""
+    """The paper's score of a probe, or None if it is unknown."""
     return _index().get((dataset, metric, encoder, probe, prototypes))
 
 
 def fine_tuned(dataset: str, metric: str, encoder: str) -> PaperNumber | None:
-    """The quoted score of the fine-tuned encoder, if it is known."""
+    """The quoted score of a fine-tuned encoder, or None if it is unknown."""
     return _index().get((dataset, metric, encoder, "fine-tuning", None))
 
 
-def usual_prototypes(dataset: str) -> int:
-    """J in the paper: 20 per class, 10 for AudioSet-20K."""
+def paper_prototypes(dataset: str) -> int:
+    """The paper's number of prototypes per class: 20, but 10 for AudioSet-20K."""
     return 10 if dataset.split("/")[0] == "as20k" else 20
 
 
@@ -88,12 +90,11 @@ def _number(line: dict[str, str]) -> PaperNumber:
 
 @functools.cache
 def _index() -> dict[tuple[str, str, str, str, int | None], PaperNumber]:
-    """The first table that has a number gives it."""
     ordered = sorted(
         paper_numbers(), key=lambda n: [*TABLES, FINE_TUNING].index(n.table)
     )
-    found: dict[tuple[str, str, str, str, int | None], PaperNumber] = {}
+    index: dict[tuple[str, str, str, str, int | None], PaperNumber] = {}
     for n in ordered:
         key = (n.dataset, n.metric, n.encoder, n.probe, n.prototypes_per_class)
-        found.setdefault(key, n)
-    return found
+        index.setdefault(key, n)
+    return index

@@ -1,4 +1,4 @@
-"""Which encoder is best under each probe, and whether probes agree on it."""
+"""Ranks the encoders under each probe, and measures how far the probes agree."""
 
 from __future__ import annotations
 
@@ -9,64 +9,68 @@ from matplotlib.ticker import MaxNLocator
 
 from unmute_jax.report import agreement, drawing, scores
 from unmute_jax.report.agreement import Ranking
-from unmute_jax.report.grid import Grid
 from unmute_jax.report.resampling import Resampler, basis
+from unmute_jax.report.result_grid import ResultGrid
 from unmute_jax.report.section import Picture, Section
 from unmute_jax.report.statistics import interval, ranks
-from unmute_jax.report.tables import Field, Table, between
+from unmute_jax.report.tables import NOT_RUN, Field, Table, between
 
 
-def section(grid: Grid, resampler: Resampler) -> Section:
-    """Mean ranks of encoders under each probe, and how far probes agree."""
+def section(grid: ResultGrid, resampler: Resampler) -> Section:
+    """Makes a table of mean ranks and tables of rank correlations."""
     rankings = _rankings(grid, resampler)
-    words = [
-        "Encoders are ranked on each data set by their mean score (1 is best, equals "
-        "share), and ranks are averaged over the data sets on which all encoders of "
-        "that probe were run, on the same folds. In small, 95 % intervals: first of "
-        "other test clips and seeds, then of other data sets.",
-        _basis(grid),
+    paragraphs = [
+        "On each data set the encoders are ranked by their mean score: rank 1 is best, "
+        "tied encoders share the mean of their ranks, and an encoder with a diverged "
+        "seed is last. Ranks are averaged over the data sets on which all encoders of "
+        "a probe were run on the same folds. In small print are two 95 % intervals: "
+        "over other test clips and seeds, and over other data sets.",
+        _interval_paragraph(grid),
     ]
     if not rankings:
-        words.append("No probe here was run with two encoders on one data set.")
+        paragraphs.append("No probe here was run with two encoders on one data set.")
     tables = [_rank_table(grid, rankings)] if rankings else []
-    pairs = agreement.between_probes(rankings)
-    if rankings and pairs is None:
-        words.append(
-            f"Rank correlations need {agreement.LEAST} encoders that two probes share; "
-            "there are fewer."
+    between_probes = agreement.between_probes(rankings)
+    if rankings and between_probes is None:
+        paragraphs.append(
+            f"Rank correlations need {agreement.LEAST_ENCODERS} encoders that two "
+            "probes share; there are fewer here."
         )
-    others = (agreement.with_paper, agreement.with_fine_tuning)
-    found = [pairs, *(other(grid, rankings) for other in others)]
-    tables += [table for table in found if table is not None]
+    correlations = [
+        between_probes,
+        agreement.with_paper(grid, rankings),
+        agreement.with_fine_tuning(grid, rankings),
+    ]
+    tables += [table for table in correlations if table is not None]
     return Section(
         name="ranks",
-        title="Which encoder is best, under each probe",
-        words=tuple(words),
-        pictures=(_bumps(grid, rankings),) if len(rankings) > 1 else (),
+        title="Which encoder is best under each probe",
+        paragraphs=tuple(paragraphs),
+        pictures=(_rank_picture(grid, rankings),) if len(rankings) > 1 else (),
         tables=tuple(tables),
     )
 
 
-def _rankings(grid: Grid, resampler: Resampler) -> list[Ranking]:
-    made = []
+def _rankings(grid: ResultGrid, resampler: Resampler) -> list[Ranking]:
+    rankings = []
     for probe in grid.probes:
         encoders = [
             e for e in grid.encoders if any(grid.at(d, e, probe) for d in grid.datasets)
         ]
-        table = {d: [grid.at(d, e, probe) for e in encoders] for d in grid.datasets}
-        whole = {
+        rows = {d: [grid.at(d, e, probe) for e in encoders] for d in grid.datasets}
+        complete = {
             d: [c for c in row if c]
-            for d, row in table.items()
+            for d, row in rows.items()
             if all(c is not None and row[0] and c.folds == row[0].folds for c in row)
         }
-        if len(encoders) < 2 or not whole:
+        if len(encoders) < 2 or not complete:
             continue
-        columns = list(whole.values())
-        made.append(
+        columns = list(complete.values())
+        rankings.append(
             Ranking(
                 probe,
                 tuple(encoders),
-                tuple(whole),
+                tuple(complete),
                 np.asarray([[c.mean for c in row] for row in columns]).T,
                 np.stack(
                     [np.stack([resampler.draws(c) for c in row], 1) for row in columns],
@@ -74,64 +78,59 @@ def _rankings(grid: Grid, resampler: Resampler) -> list[Ranking]:
                 ),
             )
         )
-    return made
+    return rankings
 
 
-def _rank_table(grid: Grid, rankings: Sequence[Ranking]) -> Table:
-    def one(encoder: str, r: Ranking) -> Field:
+def _rank_table(grid: ResultGrid, rankings: Sequence[Ranking]) -> Table:
+    def field(encoder: str, r: Ranking) -> Field:
         if encoder not in r.encoders:
-            return Field("–")
+            return NOT_RUN
         i = r.encoders.index(encoder)
-        clips = interval(ranks(r.draws)[:, i].mean(-1))
-        sets = interval(_of_datasets(r)[:, i])
-        told = [between(*clips, 1), between(*sets, 1) if len(r.datasets) > 1 else ""]
-        return Field(f"{r.mean[i]:.2f}", float(r.mean[i]), " ".join(filter(None, told)))
+        intervals = [between(*interval(ranks(r.draws)[:, i].mean(-1)), 1)]
+        if len(r.datasets) > 1:
+            intervals.append(between(*interval(_draw_datasets(r)[:, i]), 1))
+        return Field(f"{r.mean[i]:.2f}", float(r.mean[i]), " ".join(intervals).strip())
 
     encoders = [e for e in grid.encoders if any(e in r.encoders for r in rankings)]
-    shown = [r.probe for r in rankings]
-    missing = (
-        ""
-        if any(p.startswith(scores.BASELINE) for p in shown)
-        else (f" {scores.BASELINE}: not run with two encoders.")
-    )
-    sets = {r.probe: f"{len(r.datasets)}" for r in rankings}
+    probes = [r.probe for r in rankings]
+    counts = ", ".join(f"{r.probe} {len(r.datasets)}" for r in rankings)
+    note = f"Number of data sets, of {len(grid.datasets)} in all: {counts}."
+    if not any(p.startswith(scores.BASELINE) for p in probes):
+        note += f" {scores.BASELINE} was not run with two encoders."
     return Table(
         name="ranks",
         title="Mean rank of encoders under each probe",
-        columns=("encoder", *shown),
-        rows=tuple((e, *(one(e, r) for r in rankings)) for e in encoders),
-        note="Data sets: "
-        + ", ".join(f"{p} {n}" for p, n in sets.items())
-        + f", of {len(grid.datasets)}."
-        + missing,
+        columns=("encoder", *probes),
+        rows=tuple((e, *(field(e, r) for r in rankings)) for e in encoders),
+        note=note,
     )
 
 
-def _of_datasets(r: Ranking) -> np.ndarray:
-    """`[R, E]`: mean ranks where the data sets are drawn."""
+def _draw_datasets(r: Ranking) -> np.ndarray:
+    """Mean ranks `[R, E]` over data sets that are drawn with replacement."""
     rng = np.random.default_rng(0)
     chosen = rng.integers(len(r.datasets), size=(len(r.draws), len(r.datasets)))
     return ranks(r.scores)[:, chosen].mean(-1).T
 
 
-def _basis(grid: Grid) -> str:
-    """What was drawn for the intervals, and what could not be."""
-    told = {
+def _interval_paragraph(grid: ResultGrid) -> str:
+    """Explains what was drawn for the first interval, for each data set."""
+    explanations = {
         "clips": "other recordings (or the sites, speakers or clips that are known "
         "instead) and other seeds",
-        "seeds": "other seeds only, as no predictions were kept",
-        "": "nothing: one seed, no predictions",
+        "seeds": "other seeds only, as no predictions were saved",
+        "": "nothing, as there is one seed and no predictions were saved",
     }
     kinds: dict[str, list[str]] = {}
     for dataset in grid.datasets:
-        found = {basis(c) for c in grid.of_dataset(dataset)}
-        kind = min(found, key=["", "seeds", "clips"].index)
+        bases = {basis(c) for c in grid.of_dataset(dataset)}
+        kind = min(bases, key=["", "seeds", "clips"].index)
         kinds.setdefault(kind, []).append(dataset)
-    parts = [f"{told[k]} ({', '.join(v)})" for k, v in kinds.items()]
-    return f"The intervals are of draws with replacement of {'; of '.join(parts)}."
+    parts = [f"{explanations[k]} ({', '.join(v)})" for k, v in kinds.items()]
+    return f"The intervals are over draws with replacement of {'; of '.join(parts)}."
 
 
-def _bumps(grid: Grid, rankings: Sequence[Ranking]) -> Picture:
+def _rank_picture(grid: ResultGrid, rankings: Sequence[Ranking]) -> Picture:
     figure, (axis, *_) = drawing.panels([""])
     figure.set_size_inches(max(5.0, 1.8 + 0.75 * len(rankings)), 4.2)
     encoders = [e for e in grid.encoders if any(e in r.encoders for r in rankings)]
@@ -154,8 +153,8 @@ def _bumps(grid: Grid, rankings: Sequence[Ranking]) -> Picture:
     axis.invert_yaxis()
     axis.yaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set(ylabel="mean rank (1 is best)")
-    short = [drawing.short(r.probe, 24) for r in rankings]
+    short = [drawing.shorten(r.probe, 24) for r in rankings]
     axis.set_xticks(range(len(short)), short, rotation=45, ha="right", fontsize=8)
-    drawing.legend(figure, handles, [drawing.short(e) for e in encoders])
+    drawing.legend(figure, handles, [drawing.shorten(e) for e in encoders])
     alt = "Mean rank of each encoder under each probe, with 95 % intervals"
     return drawing.picture("ranks", alt, figure)

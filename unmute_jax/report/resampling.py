@@ -1,10 +1,10 @@
-"""How far scores would move with other clips and other seeds: the bootstrap.
+"""Estimates how much scores would vary with other clips and seeds, by the bootstrap.
 
-Where the logits of the test clips were kept, each draw takes as many recordings (or
-sites, speakers: whatever clips were cut from) as there are, some of them several times,
-and scores the clips of what it drew; and it draws the seeds. Cells of one test split
-share the draws, so that differences and ranks of encoders are compared clip by clip.
-Without logits only seeds are drawn.
+Where the logits of the test clips were saved, each draw takes as many recordings (or
+sites or speakers: whatever clips were cut from) as there are, with replacement, and
+scores the clips of those recordings. It also draws the seeds with replacement. Cells of
+one test split share the draws, so that differences and ranks of encoders are compared
+on the same clips. Without logits only the seeds are drawn.
 """
 
 from __future__ import annotations
@@ -19,48 +19,51 @@ from jaxtyping import Float, Num
 
 from unmute_jax.console import progress
 from unmute_jax.io import write_atomically
-from unmute_jax.report.grid import Cell, Found
+from unmute_jax.report.result_grid import RecordFile, ResultCell
 from unmute_jax.results.predictions import Predictions, read_predictions
 
-# Raised when the same file would give other draws.
+# Increased whenever the same file would give other draws.
 VERSION = 1
-# Draws of one pass: little enough to stay in fast memory.
+# Draws times clips of one pass, few enough to stay in the cache of the processor.
 _BLOCK = 1 << 22
 
 
 class Resampler:
-    """Draws of the scores of cells, in points of 100.
+    """Draws the scores of cells, in points of 100.
 
     Attributes:
-        resamples: R, how many draws.
+        resamples: The number R of draws.
     """
 
-    def __init__(self, resamples: int, kept: pathlib.Path):
-        """Draws `resamples` times; what takes long is kept in the folder `kept`."""
+    def __init__(self, resamples: int, folder: pathlib.Path):
+        """Sets the number of draws, and the folder in which scores are cached."""
         self.resamples = resamples
-        self._kept = kept
-        self._draws: dict[int, tuple[Cell, Float[np.ndarray, " R"]]] = {}
+        self._folder = folder
+        self._draws: dict[int, tuple[ResultCell, Float[np.ndarray, " R"]]] = {}
         self._counts: dict[str, Num[np.ndarray, "R B"]] = {}
 
-    def prepare(self, cells: Iterable[Cell]) -> None:
-        """Draws all cells; tells how it goes where that takes long."""
+    def prepare(self, cells: Iterable[ResultCell]) -> None:
+        """Draws the scores of all cells, with a progress bar."""
         cells = list(cells)
-        files = sum(len(cell.found) for cell in cells if basis(cell) == "clips")
+        files = sum(len(cell.files) for cell in cells if basis(cell) == "clips")
         if not files:
             return
-        with progress("drawing test clips again", files, unit="records") as advance:
+        with progress("resampling test clips", files, unit="records") as advance:
             for cell in cells:
                 if basis(cell) == "clips":
                     self._drawn(cell, advance)
-                    # Cells come data set by data set: only its own draws are kept.
+                    # Cells are ordered by data set: the draws of others can go.
                     if len(self._counts) > len(cell.folds):
                         self._counts.clear()
 
-    def draws(self, cell: Cell) -> Float[np.ndarray, " R"]:
-        """The score of a cell in each draw; constant where nothing can be drawn."""
+    def draws(self, cell: ResultCell) -> Float[np.ndarray, " R"]:
+        """The score of a cell in each draw.
+
+        It is constant if nothing can be drawn, and NaN in draws with a diverged seed.
+        """
         return self._drawn(cell, lambda n: None)
 
-    def _drawn(self, cell: Cell, advance: Callable[[int], None]) -> np.ndarray:
+    def _drawn(self, cell: ResultCell, advance: Callable[[int], None]) -> np.ndarray:
         if id(cell) not in self._draws:
             rng = _rng("seeds", cell.dataset, cell.encoder, cell.probe)
             if basis(cell) == "clips":
@@ -71,44 +74,48 @@ class Resampler:
                 per_seed = np.repeat(cell.scores[:, None], self.resamples, 1)
             chosen = rng.integers(len(per_seed), size=per_seed.shape)
             mean = np.take_along_axis(per_seed, chosen, 0).mean(0)
-            # The cell is held, so that no other can get its id.
+            # The cell is stored with the draws, so that no other can get its id.
             self._draws[id(cell)] = cell, mean
         return self._draws[id(cell)][1]
 
     def _of_seed(
-        self, cell: Cell, seed: int, advance: Callable[[int], None]
+        self, cell: ResultCell, seed: int, advance: Callable[[int], None]
     ) -> np.ndarray:
-        """The mean over folds."""
+        """The mean over folds in each draw."""
         folds = []
-        for found in cell.found:
-            if found.record.seed == seed:
-                folds.append(self._of_record(found))
+        for file in cell.files:
+            if file.record.seed == seed:
+                folds.append(self._of_record(file))
                 advance(1)
         return 100 * np.mean(folds, 0)
 
-    def _of_record(self, found: Found) -> np.ndarray:
-        assert found.predictions is not None
-        content = found.predictions.read_bytes()
-        metric = found.record.metric
+    def _of_record(self, file: RecordFile) -> np.ndarray:
+        if not np.isfinite(file.record.test):
+            # The logits of a diverged training order the clips at random.
+            return np.full(self.resamples, np.nan)
+        assert file.predictions is not None
+        content = file.predictions.read_bytes()
+        metric = file.record.metric
         key = (
             f"{VERSION} {self.resamples} {metric} {hashlib.sha256(content).hexdigest()}"
         )
-        path = self._kept / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
+        path = self._folder / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
         if path.exists():
             return np.load(path)
-        told = read_predictions(found.predictions)
+        saved = read_predictions(file.predictions)
         score = accuracies if metric == "accuracy" else mean_average_precisions
-        scores = score(told.logits, told.labels, self._counts_of(told))
+        scores = score(saved.logits, saved.labels, self._counts_of(saved))
         buffer = io.BytesIO()
         np.save(buffer, scores)
         write_atomically(path, buffer.getvalue())
         return scores
 
-    def _counts_of(self, told: Predictions) -> Num[np.ndarray, "R B"]:
-        """How often each clip is in each draw."""
-        key = hashlib.sha256("\n".join((*told.ids, *told.groups)).encode()).hexdigest()
+    def _counts_of(self, saved: Predictions) -> Num[np.ndarray, "R B"]:
+        """How often each clip occurs in each draw."""
+        text = "\n".join((*saved.ids, *saved.groups))
+        key = hashlib.sha256(text.encode()).hexdigest()
         if key not in self._counts:
-            names, index = np.unique(np.asarray(told.groups), return_inverse=True)
+            names, index = np.unique(np.asarray(saved.groups), return_inverse=True)
             n = len(names)
             drawn = _rng("clips", *names).multinomial(
                 n, np.full(n, 1 / n), size=self.resamples
@@ -117,9 +124,9 @@ class Resampler:
         return self._counts[key]
 
 
-def basis(cell: Cell) -> str:
-    """What can be drawn of a cell: "clips" (and seeds), "seeds", or nothing: ""."""
-    if all(found.predictions is not None for found in cell.found):
+def basis(cell: ResultCell) -> str:
+    """What can be drawn: "clips" (which includes seeds), "seeds", or "" for nothing."""
+    if all(file.predictions is not None for file in cell.files):
         return "clips"
     return "seeds" if len(cell.seeds) > 1 else ""
 
@@ -129,7 +136,7 @@ def accuracies(
     labels: Num[np.ndarray, "B C"],
     counts: Num[np.ndarray, "R B"],
 ) -> Float[np.ndarray, " R"]:
-    """The accuracy where clip `b` is there `counts[r, b]` times."""
+    """The accuracy in each draw, in which clip `b` occurs `counts[r, b]` times."""
     right = labels[np.arange(len(labels)), logits.argmax(1)] == 1
     return (counts[:, right].sum(1) / counts.sum(1)).astype(np.float64)
 
@@ -139,10 +146,10 @@ def mean_average_precisions(
     labels: Num[np.ndarray, "B C"],
     counts: Num[np.ndarray, "R B"],
 ) -> Float[np.ndarray, " R"]:
-    """The mAP where clip `b` is there `counts[r, b]` times.
+    """The mAP in each draw, in which clip `b` occurs `counts[r, b]` times.
 
-    As `metrics.mean_average_precision` of those clips; classes of which a draw holds
-    no positive clip are left out of its mean.
+    It equals `metrics.mean_average_precision` of these clips. Classes without a
+    positive clip in a draw are left out of the mean of that draw.
     """
     step = max(1, _BLOCK // len(labels))
     parts = []
@@ -162,23 +169,22 @@ def mean_average_precisions(
 def _average_precision(
     logits: np.ndarray, positive: np.ndarray, counts: np.ndarray
 ) -> np.ndarray:
-    """`[R]` of one class; NaN where no positive clip was drawn."""
+    """The average precision of one class `[R]`; NaN if no positive clip was drawn."""
     order = np.argsort(-logits, kind="stable")
     ranked, weights = logits[order], counts[:, order]
     (rows,) = np.nonzero(positive[order])
-    # Clips of equal scores are found together, with the last of them.
+    # Clips with equal scores are retrieved together, at the position of the last.
     ends = np.searchsorted(-ranked, -ranked[rows], side="right") - 1
-    found = np.cumsum(weights[:, rows], 1)
-    hits = found[:, np.searchsorted(rows, ends, side="right") - 1]
-    heard = np.cumsum(weights, 1)[:, ends]
-    gained = weights[:, rows]
-    precision = np.divide(hits, heard, out=np.zeros_like(hits), where=heard > 0)
-    total = found[:, -1].astype(np.float64)
-    summed = (gained * precision).sum(1, dtype=np.float64)
+    positives = np.cumsum(weights[:, rows], 1)
+    hits = positives[:, np.searchsorted(rows, ends, side="right") - 1]
+    retrieved = np.cumsum(weights, 1)[:, ends]
+    precision = np.divide(hits, retrieved, out=np.zeros_like(hits), where=retrieved > 0)
+    total = positives[:, -1].astype(np.float64)
+    summed = (weights[:, rows] * precision).sum(1, dtype=np.float64)
     return np.divide(summed, total, out=np.full(len(total), np.nan), where=total > 0)
 
 
 def _rng(*names: str) -> np.random.Generator:
-    """The same for the same names, everywhere."""
+    """A generator that depends on the names alone."""
     digest = hashlib.sha256("\n".join(names).encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:8], "big"))

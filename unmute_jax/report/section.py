@@ -1,4 +1,4 @@
-"""What a report is made of: sections with words, tables and pictures."""
+"""The parts of a report: sections with paragraphs, pictures and tables."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from unmute_jax.report.tables import Table
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A PNG.
+    """A PNG picture.
 
     Attributes:
-        name: Of its file.
-        alt: What it shows, for those who do not see it.
-        png: The bytes.
+        name: The name of its file, without the suffix.
+        alt: A description for readers who cannot see the picture.
+        png: The content of the file.
     """
 
     name: str
@@ -24,18 +24,18 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """One question and its answer.
+    """A section of a report.
 
     Attributes:
-        name: Of its place in the page.
-        title: Its heading.
-        words: Paragraphs: how its numbers are defined and to be read.
-        pictures: Before the tables.
-        tables: Long ones are folded in the page.
+        name: The target of links to the section.
+        title: The heading.
+        paragraphs: Text that explains how the numbers are defined.
+        pictures: Pictures, shown before the tables.
+        tables: Tables. A page folds long ones.
     """
 
     name: str
     title: str
-    words: tuple[str, ...]
+    paragraphs: tuple[str, ...] = ()
     pictures: tuple[Picture, ...] = ()
     tables: tuple[Table, ...] = ()

@@ -1,64 +1,85 @@
-"""The statistics of a report: plain functions of arrays of scores, in points of 100.
+"""Statistics of a report, as functions of arrays of scores in points of 100.
 
-Letters: E encoders, D data sets, P probes, N configurations (an encoder on a data set),
-R resamples.
+Dimension letters: `E` encoders, `D` data sets, `P` probes, `N` configurations (an
+encoder on a data set), `R` resamples. A training that diverged has no score (NaN) and
+counts as worse than every other one.
 """
 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+import scipy.stats
+from jaxtyping import Bool, Float, Int
 
 
 def wins(
-    means: Float[np.ndarray, "P N"], sds: Float[np.ndarray, "P N"]
+    means: Float[np.ndarray, "P N"],
+    sds: Float[np.ndarray, "P N"],
+    diverged: Bool[np.ndarray, "P N"],
 ) -> Int[np.ndarray, "P P"]:
-    """How often row beats column: by more than one standard deviation (paper, Fig. 5).
+    """Counts how often the probe of a row beats the probe of a column.
 
-    The larger of both probes' standard deviations over seeds counts. Configurations
-    that a probe lacks, or whose spread is not known, have NaN and decide nothing.
+    A probe wins a configuration if its mean is higher by more than one standard
+    deviation over seeds, the larger one of the two probes (Figure 5 of the paper). It
+    also wins if it has a mean and the other probe diverged.
+
+    Args:
+        means: Mean scores; NaN where a probe was not run or diverged.
+        sds: Standard deviations over seeds; a NaN decides nothing.
+        diverged: Whether the probe diverged in this configuration.
     """
-    ahead = means[:, None] - means[None]
+    lead = means[:, None] - means[None]
     spread = np.maximum(sds[:, None], sds[None])
-    return (ahead > spread).sum(-1)
+    is_ahead = (lead > spread) | (np.isfinite(means)[:, None] & diverged[None])
+    return is_ahead.sum(-1)
 
 
 def ranks(scores: Float[np.ndarray, "*R E D"]) -> Float[np.ndarray, "*R E D"]:
-    """The rank of each encoder on each data set: 1 is best, equals share the mean."""
-    mine, others = scores[..., :, None, :], scores[..., None, :, :]
-    above = (others > mine).sum(-2)
-    equal = (others == mine).sum(-2)
-    return above + (equal + 1) / 2
+    """Ranks the encoders on each data set.
+
+    Rank 1 is best, and tied encoders share the mean of their ranks. A NaN ranks last.
+    """
+    # SciPy would return NaN for every encoder if one of them is NaN.
+    comparable = np.where(np.isnan(scores), -np.inf, scores)
+    return scipy.stats.rankdata(-comparable, axis=-2)
 
 
 def spearman(
     a: Float[np.ndarray, "*R E"], b: Float[np.ndarray, "*R E"]
 ) -> Float[np.ndarray, "*R"]:
-    """The correlation of ranks; NaN where one of both does not vary."""
-    x, y = (ranks(v[..., None])[..., 0] for v in (a, b))
-    x, y = (v - v.mean(-1, keepdims=True) for v in (x, y))
-    scale = np.sqrt((x**2).sum(-1) * (y**2).sum(-1))
-    return _ratio((x * y).sum(-1), scale)
+    """Computes Spearman's correlation; NaN if `a` or `b` is constant."""
+    # `scipy.stats.spearmanr` correlates one pair of vectors per call, which is slow.
+    x, y = (scipy.stats.rankdata(v, axis=-1) for v in (a, b))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", scipy.stats.ConstantInputWarning)
+        return np.asarray(scipy.stats.pearsonr(x, y, axis=-1).statistic)
 
 
 def kendall(
     a: Float[np.ndarray, "*R E"], b: Float[np.ndarray, "*R E"]
 ) -> Float[np.ndarray, "*R"]:
-    """Kendall's tau-b, which corrects for ties; NaN where one of both does not vary."""
+    """Computes Kendall's tau-b, which corrects for ties; NaN if an input is constant.
+
+    The result is that of `scipy.stats.kendalltau`, which takes one pair per call.
+    """
     x, y = (np.sign(v[..., :, None] - v[..., None, :]) for v in (a, b))
     scale = np.sqrt((x**2).sum((-1, -2)) * (y**2).sum((-1, -2)))
-    return _ratio((x * y).sum((-1, -2)), scale)
+    concordance = np.asarray((x * y).sum((-1, -2)))
+    undefined = np.full_like(concordance, math.nan)
+    return np.divide(concordance, scale, out=undefined, where=scale > 0)
 
 
 def gap_closed(probe: float, linear: float, fine_tuned: float) -> float:
-    """The share of the way from linear to fine-tuning, in %; NaN where there is none.
+    """The share of the gap from linear to fine-tuning that a probe closes, in %.
 
-    Below zero the probe is worse than linear, above 100 better than fine-tuning.
+    It is negative for a probe that is worse than linear, above 100 for one that is
+    better than fine-tuning, and NaN if fine-tuning is no better than linear.
     """
     gap = fine_tuned - linear
     return 100 * (probe - linear) / gap if gap > 0 else math.nan
@@ -67,12 +88,13 @@ def gap_closed(probe: float, linear: float, fine_tuned: float) -> float:
 def interval(
     draws: Float[np.ndarray, "R"], centre: float | None = None
 ) -> tuple[float, float]:
-    """The middle 95 % of resampled values.
+    """The central 95 % of resampled values.
 
     Args:
-        draws: The values; NaN is left out.
-        centre: The value of all clips, if the interval is to be moved to it: a draw
-            holds some clips twice, which shifts average precision.
+        draws: The values. NaN is left out.
+        centre: The value on all clips. If it is given, the interval is shifted so that
+            its mean is `centre`: average precision is biased in draws that contain
+            some clips twice.
     """
     known = draws[np.isfinite(draws)]
     if not known.size:
@@ -84,16 +106,16 @@ def interval(
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """What a wrong learning rate costs, of one search.
+    """What a wrong learning rate costs in one search.
 
     Attributes:
-        best: The rate with the best validation score.
-        loss: Factor -> points of validation score that are lost where the rate is
-            wrong by it; NaN where no such rate was tried.
-        at_edge: Whether `best` is the lowest or highest rate that was tried.
-        diverged: The share of the trials.
-        stopped: Likewise, before their last epoch.
-        trials: How many.
+        best: The learning rate with the best validation score.
+        loss: For each factor, the points of validation score that are lost if the
+            rate is wrong by that factor; NaN if no such rate was tried.
+        at_edge: Whether `best` is the lowest or the highest rate that was tried.
+        diverged: The share of trials that diverged.
+        stopped: The share of trials that were stopped before their last epoch.
+        trials: The number of trials.
     """
 
     best: float
@@ -104,33 +126,35 @@ class Sensitivity:
     trials: int
 
 
-# How wrong a rate is assumed to be, and how far from that a trial may lie to tell.
+# The factors by which a learning rate is assumed to be wrong, and how far (as a
+# logarithm) a trial may lie from that rate to stand for it.
 FACTORS = (3, 10)
 WINDOW = math.log(3) / 2
 
 
-# Of a trial: epoch -> validation score, as a share.
+# The validation scores of a trial by epoch, as shares of 1.
 History = Mapping[int, float | None]
 
 
 def sensitivity(
     search: Sequence[Mapping[str, Any]], histories: Sequence[History] = ()
 ) -> Sensitivity | None:
-    """What is lost where the learning rate is wrong by a factor of 3, and of 10.
+    """Measures what is lost if the learning rate is wrong by a factor of 3, and of 10.
 
-    The loss at a factor f is the best validation score less the best of those trials
-    whose rate is within a factor sqrt(3) of f times the best rate; of that and of the
-    same at a f-th of it, the mean. A trial that diverged scores zero there. One that
-    was stopped counts as if it had kept its distance to the best trial at that epoch;
-    where no histories are known, with the score it had.
+    The loss at a factor f is the best validation score minus the best score among the
+    trials whose rate is within a factor sqrt(3) of f times the best rate; the same is
+    computed for the best rate divided by f, and the two losses are averaged. A trial
+    that diverged scores zero. A trial that was stopped counts as if its distance to
+    the best trial had stayed the same since that epoch; without histories it counts
+    with the score that it had.
 
     Args:
-        search: Trials with a learning_rate, a validation score (a share; None:
-            diverged) and maybe a status and epochs, of one search.
-        histories: Of the same trials; none where they were not kept.
+        search: The trials of one search. Each has a learning_rate, a validation score
+            (a share of 1, or None if it diverged), and possibly a status and epochs.
+        histories: The histories of the same trials, or nothing if they are unknown.
 
     Returns:
-        None where fewer than two rates were tried, or all diverged.
+        None if fewer than two rates were tried, or if all trials diverged.
     """
     rates = np.log([float(t["learning_rate"]) for t in search])
     scores = np.asarray([validation(t) for t in search])
@@ -142,17 +166,17 @@ def sensitivity(
         return None
     top = int(np.argmax(finished))
     if histories:
-        scores += [_expected(t, search[top], histories[top]) for t in search]
-        # Those that were stopped may have been ahead for a while.
+        scores += [_expected_gain(t, search[top], histories[top]) for t in search]
+        # A trial that was stopped may have been ahead of the best one for a while.
         scores = np.minimum(scores, scores[top])
 
     def loss(factor: int) -> float:
-        found = []
+        losses = []
         for wanted in (rates[top] - math.log(factor), rates[top] + math.log(factor)):
             near = scores[np.abs(rates - wanted) <= WINDOW + 1e-9]
             if near.size:
-                found.append(scores[top] - near.max())
-        return float(np.mean(found)) if found else math.nan
+                losses.append(scores[top] - near.max())
+        return float(np.mean(losses)) if losses else math.nan
 
     return Sensitivity(
         best=float(search[top]["learning_rate"]),
@@ -164,10 +188,10 @@ def sensitivity(
     )
 
 
-def _expected(
+def _expected_gain(
     trial: Mapping[str, Any], best: Mapping[str, Any], of_best: History
 ) -> float:
-    """What the best trial gained after the epoch at which this one was stopped."""
+    """How much the best trial gained after the epoch at which `trial` was stopped."""
     then = of_best.get(int(trial.get("epochs") or 0))
     if status(trial) != "stopped" or then is None:
         return 0.0
@@ -175,8 +199,9 @@ def _expected(
 
 
 def status(trial: Mapping[str, Any]) -> str:
-    """What became of a trial: "finished", "stopped" or "diverged"."""
-    if trial.get("validation") is None:
+    """How a trial ended: "finished", "stopped" or "diverged"."""
+    score = trial.get("validation")
+    if score is None or not math.isfinite(score):
         return "diverged"
     return str(trial.get("status", "finished"))
 
@@ -184,9 +209,3 @@ def status(trial: Mapping[str, Any]) -> str:
 def validation(trial: Mapping[str, Any]) -> float:
     """The validation score in points of 100; zero for a trial that diverged."""
     return 0.0 if status(trial) == "diverged" else 100 * float(trial["validation"])
-
-
-def _ratio(a: Any, b: Any) -> np.ndarray:
-    """`a / b`, NaN where `b` is zero."""
-    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    return np.divide(a, b, out=np.full_like(a, math.nan), where=b > 0)

@@ -1,4 +1,4 @@
-"""A table, and what it looks like as Markdown, CSV and LaTeX."""
+"""Tables of a report, and their form in Markdown, CSV and LaTeX."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# Characters of a text from which on LaTeX breaks it.
-LONG = 40
+# Columns with longer texts are broken into lines in LaTeX.
+LONG_TEXT = 40
 
 
 @dataclass(frozen=True)
 class Field:
-    """What stands in one place of a table.
+    """The content of one position in a table.
 
     Attributes:
-        text: What people read.
-        value: What it is sorted by, and what a CSV has; None: the text.
-        under: A second line, in small.
-        strong: Whether it is the best of its column.
+        text: The text that is shown.
+        value: The number to sort by, which is also written to CSV; None if `text` is
+            used for both.
+        under: A second line in small print.
+        strong: Whether the text is bold, as for the best value of a column.
     """
 
     text: str
@@ -29,16 +30,20 @@ class Field:
     strong: bool = False
 
 
+NOT_RUN = Field("–")
+DIVERGED = Field("diverged")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Rows of fields.
+    """A table with a title and a note.
 
     Attributes:
-        name: Of its files, and of its place in the page.
-        title: Above it.
-        columns: Names.
-        rows: One field per column; a plain text stands for `Field(text)`.
-        note: Below it.
+        name: The name of its CSV file, and the target of references in LaTeX.
+        title: The title above the table.
+        columns: The names of the columns.
+        rows: The rows, with one field per column. A string stands for `Field(text)`.
+        note: The text below the table.
     """
 
     name: str
@@ -48,50 +53,55 @@ class Table:
     note: str = ""
 
     def fields(self) -> list[list[Field]]:
-        """All rows, with every field a `Field`."""
+        """All rows, with strings converted to fields."""
         return [[f if isinstance(f, Field) else Field(f) for f in r] for r in self.rows]
 
     def is_number(self, column: int) -> bool:
-        """Whether the column is set flush right."""
+        """Whether a column holds numbers, which are aligned to the right."""
         return any(row[column].value is not None for row in self.fields())
 
 
 def number(value: float | int, digits: int = 2, sign: bool = False) -> Field:
-    """A number as a field; a dash where it is not known."""
+    """A field with a number, or a dash if the number is not finite."""
     if not math.isfinite(value):
-        return Field("–")
+        return NOT_RUN
     text = signed(value, digits) if sign else f"{value:.{digits}f}"
     return Field(text.replace("-", "−"), float(value))
 
 
 def signed(value: float, digits: int = 2) -> str:
-    """With a plus or a true minus."""
+    """Formats a number with a plus or a minus sign."""
     return f"{value:+.{digits}f}".replace("-", "−")
 
 
 def between(low: float, high: float, digits: int = 2) -> str:
-    """`[low, high]`; nothing where it is not known."""
+    """Formats an interval as `[low, high]`; an unknown one becomes an empty string."""
     if not (math.isfinite(low) and math.isfinite(high)):
         return ""
     text = f"[{low:.{digits}f}, {high:.{digits}f}]"
     return text.replace("-", "−")
 
 
+def counted(count: int, noun: str) -> str:
+    """Formats a count with its noun, as in "2 seeds"."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
 def markdown(table: Table) -> str:
-    """A pipe table under its title."""
+    """Formats a table with its title and note as Markdown."""
     kinds = ["---:" if table.is_number(i) else "---" for i in range(len(table.columns))]
     lines = [
-        "| " + " | ".join(map(_piped, table.columns)) + " |",
+        "| " + " | ".join(map(_escape_pipes, table.columns)) + " |",
         f"|{'|'.join(kinds)}|",
     ]
     for row in table.fields():
-        lines.append("| " + " | ".join(map(_in_markdown, row)) + " |")
+        lines.append("| " + " | ".join(map(_markdown_field, row)) + " |")
     parts = [f"**{table.title}**", "\n".join(lines)]
     return "\n\n".join([*parts, table.note] if table.note else parts) + "\n"
 
 
 def as_csv(table: Table) -> str:
-    """Full numbers where there are any, texts elsewhere."""
+    """Formats a table as CSV, with numbers in full precision."""
     return csv_text(
         table.columns,
         [
@@ -102,7 +112,7 @@ def as_csv(table: Table) -> str:
 
 
 def csv_text(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Lines with commas; None is empty."""
+    """Formats rows as CSV; None becomes an empty field."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(columns)
@@ -111,18 +121,18 @@ def csv_text(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def latex(table: Table) -> str:
-    r"""A `table` with `booktabs` rules; `\input` it where `booktabs` is loaded."""
-    kinds = "".join(_kind(table, i) for i in range(len(table.columns)))
+    r"""Formats a table as a LaTeX float with rules of the package `booktabs`."""
+    kinds = "".join(_column_type(table, i) for i in range(len(table.columns)))
     lines = [
         r"\begin{table}",
         r"\centering\small",
-        rf"\caption{{{escaped(_sentence(table))}}}",
+        rf"\caption{{{escape_latex(_caption(table))}}}",
         rf"\label{{tab:{table.name}}}",
         rf"\begin{{tabular}}{{{kinds}}}",
         r"\toprule",
-        " & ".join(map(escaped, table.columns)) + r" \\",
+        " & ".join(map(escape_latex, table.columns)) + r" \\",
         r"\midrule",
-        *(" & ".join(map(_in_latex, row)) + r" \\" for row in table.fields()),
+        *(" & ".join(map(_latex_field, row)) + r" \\" for row in table.fields()),
         r"\bottomrule",
         r"\end{tabular}",
         r"\end{table}",
@@ -130,12 +140,12 @@ def latex(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _kind(table: Table, column: int) -> str:
-    """Of a column: numbers to the right, long texts in lines of their own."""
+def _column_type(table: Table, column: int) -> str:
+    """Numbers are aligned to the right, and long texts are broken into lines."""
     if table.is_number(column):
         return "r"
     longest = max((len(row[column].text) for row in table.fields()), default=0)
-    return r"p{0.3\linewidth}" if longest > LONG else "l"
+    return r"p{0.3\linewidth}" if longest > LONG_TEXT else "l"
 
 
 _LATEX = {
@@ -159,26 +169,28 @@ _LATEX = {
 }
 
 
-def escaped(text: str) -> str:
-    """`text` with what LaTeX would read as a command made harmless."""
+def escape_latex(text: str) -> str:
+    """Escapes the characters that have a meaning in LaTeX."""
     return "".join(_LATEX.get(c, c) for c in text)
 
 
-def _sentence(table: Table) -> str:
+def _caption(table: Table) -> str:
     return f"{table.title}. {table.note}" if table.note else f"{table.title}."
 
 
-def _piped(text: str) -> str:
+def _escape_pipes(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def _in_markdown(field: Field) -> str:
-    text = _piped(field.text)
+def _markdown_field(field: Field) -> str:
+    text = _escape_pipes(field.text)
     text = f"**{text}**" if field.strong else text
-    return f"{text} ({_piped(field.under)})" if field.under else text
+    return f"{text} ({_escape_pipes(field.under)})" if field.under else text
 
 
-def _in_latex(field: Field) -> str:
-    text = escaped(field.text)
+def _latex_field(field: Field) -> str:
+    text = escape_latex(field.text)
     text = rf"\textbf{{{text}}}" if field.strong else text
-    return rf"{text} {{\scriptsize {escaped(field.under)}}}" if field.under else text
+    if not field.under:
+        return text
+    return rf"{text} {{\scriptsize {escape_latex(field.under)}}}"

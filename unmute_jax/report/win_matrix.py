@@ -1,4 +1,4 @@
-"""Which probe wins: the win matrix of the paper's Figure 5."""
+"""The win matrix of the paper's Figure 5: how often one probe beats another."""
 
 from __future__ import annotations
 
@@ -8,21 +8,25 @@ from collections.abc import Sequence
 import numpy as np
 
 from unmute_jax.report import drawing
-from unmute_jax.report.grid import Grid
+from unmute_jax.report.result_grid import ResultGrid
 from unmute_jax.report.section import Picture, Section
 from unmute_jax.report.statistics import wins
-from unmute_jax.report.tables import Field, Table
+from unmute_jax.report.tables import NOT_RUN, Field, Table
+
+TITLE = "Which probe wins"
 
 
-def section(grid: Grid) -> Section:
-    """The win matrix of all probes."""
-    words = (
-        "In how many configurations (an encoder on a data set) the probe of the row "
-        "beats that of the column: its mean is higher by more than one standard "
-        "deviation over seeds, the larger of both. What differs by less is dropped; "
-        "of the others the table has the share. Supervised encoders (+) are left "
-        "out, as in the paper's Figure 5. Cells of a single seed have no spread and "
-        "decide nothing, but for probes without chance in them.",
+def section(grid: ResultGrid) -> Section:
+    """Makes the win matrix of all probes."""
+    paragraphs = (
+        "In how many configurations (an encoder on a data set) the probe of a row "
+        "beats the probe of a column: its mean is higher by more than one standard "
+        "deviation over seeds, the larger one of the two probes. Configurations with a "
+        "smaller difference are not decided; the table shows shares of those that are. "
+        "A probe that diverged loses to every probe that did not. Supervised encoders "
+        "(+) are left out, as in the paper's Figure 5. Cells with a single seed have "
+        "no standard deviation and decide nothing, except for probes that are not "
+        "trained.",
     )
     won = _wins(grid)
     n = len(grid.probes)
@@ -30,53 +34,60 @@ def section(grid: Grid) -> Section:
     if n < 2 or not decided.any():
         return Section(
             name="wins",
-            title="Which probe wins",
-            words=(*words, "Nothing is decided between any two probes here."),
+            title=TITLE,
+            paragraphs=(*paragraphs, "No configuration here decides between probes."),
         )
     share = np.divide(
         100.0 * won, decided, out=np.full((n, n), np.nan), where=decided > 0
     )
 
-    def one(i: int, j: int) -> Field:
+    def field(i: int, j: int) -> Field:
         if not decided[i, j]:
-            return Field("–")
-        told = f"{won[i, j]} of {decided[i, j]}"
-        return Field(f"{share[i, j]:.0f} %", float(share[i, j]), told)
+            return NOT_RUN
+        counts = f"{won[i, j]} of {decided[i, j]}"
+        return Field(f"{share[i, j]:.0f} %", float(share[i, j]), counts)
 
     table = Table(
         name="wins",
         title="Share of decided configurations in which the row beats the column",
         columns=("probe", *grid.probes),
         rows=tuple(
-            (probe, *(one(i, j) for j in range(n)))
+            (probe, *(field(i, j) for j in range(n)))
             for i, probe in enumerate(grid.probes)
         ),
+        note="A dash means that no configuration is decided.",
     )
     return Section(
         name="wins",
-        title="Which probe wins",
-        words=words,
-        pictures=(_heat(grid.probes, share),),
+        title=TITLE,
+        paragraphs=paragraphs,
+        pictures=(_heat_map(grid.probes, share),),
         tables=(table,),
     )
 
 
-def _wins(grid: Grid) -> np.ndarray:
+def _wins(grid: ResultGrid) -> np.ndarray:
     encoders = [e for e in grid.encoders if not e.split(" ")[0].endswith("+")]
-    # Cells of other folds are of other clips.
+    # Cells with other folds were tested on other clips.
     configurations = dict.fromkeys(
         (c.dataset, c.encoder, c.folds) for c in grid.cells if c.encoder in encoders
     )
-    found = [[(grid.at(d, e, p), f) for d, e, f in configurations] for p in grid.probes]
-    cells = [[c if c and c.folds == f else None for c, f in row] for row in found]
+    cells = [
+        [
+            c if (c := grid.at(d, e, p)) and c.folds == folds else None
+            for d, e, folds in configurations
+        ]
+        for p in grid.probes
+    ]
     means, sds = (
         np.asarray([[np.nan if c is None else f(c) for c in row] for row in cells])
         for f in (lambda c: c.mean, lambda c: c.sd)
     )
-    return wins(means, sds)
+    diverged = [[c is not None and c.has_diverged for c in row] for row in cells]
+    return wins(means, sds, np.asarray(diverged))
 
 
-def _heat(names: Sequence[str], share: np.ndarray) -> Picture:
+def _heat_map(names: Sequence[str], share: np.ndarray) -> Picture:
     n = len(names)
     figure, (axis, *_) = drawing.panels([""])
     figure.set_size_inches(2.2 + 0.52 * n, 1.9 + 0.42 * n)
@@ -87,9 +98,12 @@ def _heat(names: Sequence[str], share: np.ndarray) -> Picture:
             colour = "white" if share[i, j] < 50 else "black"
             text = f"{share[i, j]:.0f}"
             axis.text(j, i, text, ha="center", va="center", fontsize=8, color=colour)
-    short = [drawing.short(p, 24) for p in names]
+    short = [drawing.shorten(p, 24) for p in names]
     axis.set_xticks(range(n), short, rotation=60, ha="right", fontsize=8)
     axis.set_yticks(range(n), short, fontsize=8)
     axis.set_title("row beats column, % of decided", fontsize=9)
-    alt = "Win matrix: the share of decided configurations in which row beats column"
+    alt = (
+        "Win matrix: the share of decided configurations in which the row beats the "
+        "column"
+    )
     return drawing.picture("wins", alt, figure)

@@ -1,0 +1,87 @@
+import html.parser
+
+from unmute_jax.report.page import FOLDED_ROWS, html_page
+from unmute_jax.report.section import Picture, Section
+from unmute_jax.report.tables import Field, Table
+
+HOSTILE = "<script>alert('x')</script> & \"quoted\""
+
+
+class Page(html.parser.HTMLParser):
+    """Collects open tags, ids, links, text, and addresses that would be fetched."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.ids, self.links, self.fetched, self.open = set(), [], [], []
+        self.tags, self.text, self.values = [], [], []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        found = dict(attrs)
+        self.tags.append(tag)
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+        self.ids.add(found.get("id"))
+        if "data-v" in found:
+            self.values.append(float(found["data-v"]))
+        for name, value in found.items():
+            if name == "href":
+                self.links.append(value)
+            elif name in ("src", "srcset", "data", "action"):
+                self.fetched.append(value)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def section(name, rows=(), **changes):
+    table = Table(
+        name="t", title=HOSTILE, columns=(HOSTILE, "score"), rows=tuple(rows),
+        note=HOSTILE,
+    )  # fmt: skip
+    facts = {
+        "title": HOSTILE,
+        "paragraphs": (HOSTILE,),
+        "pictures": (Picture(name="p", alt=HOSTILE, png=b"\x89PNG"),),
+        "tables": (table,),
+    }
+    return Section(name=name, **{**facts, **changes})
+
+
+def row(value=0.5, **changes):
+    return (HOSTILE, Field(HOSTILE, value, HOSTILE, strong=True, **changes))
+
+
+def test_no_text_can_contain_markup():
+    text = html_page(HOSTILE, HOSTILE, [section("a", [row()])])
+    page = Page(text)
+    assert not page.open
+    assert page.tags.count("script") == 1
+    assert "<script>alert" not in text
+    assert page.text.count(HOSTILE) == 10
+    assert page.values == [0.5]
+
+
+def test_a_page_fetches_nothing_and_its_links_have_targets():
+    page = Page(html_page("t", "s", [section(name) for name in "abc"]))
+    assert page.links == ["#a", "#b", "#c"]
+    assert page.ids >= set("abc")
+    assert page.fetched == ["data:image/png;base64,iVBORw=="] * 3
+
+
+def test_long_tables_are_folded():
+    short, long = ([row()] * n for n in (FOLDED_ROWS, FOLDED_ROWS + 1))
+    assert "details" not in Page(html_page("t", "s", [section("a", short)])).tags
+    assert "details" in Page(html_page("t", "s", [section("a", long)])).tags
+    open_page = html_page("t", "s", [section("a", long)], most_rows=len(long))
+    assert "details" not in Page(open_page).tags
+
+
+def test_a_field_without_a_number_has_no_value_to_sort_by():
+    page = Page(html_page("t", "s", [section("a", [("name", "diverged")])]))
+    assert page.values == []
+    assert "diverged" in page.text

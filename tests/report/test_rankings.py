@@ -1,0 +1,41 @@
+import pytest
+
+from tests.report.made_up import grid_of, record, resampler, rows
+from unmute_jax.report import rankings
+
+
+def test_mean_ranks_share_ties_and_need_complete_data_sets():
+    scores = {
+        ("urban", "eat"): 0.5, ("urban", "beats"): 0.4, ("desed", "eat"): 0.3,
+        ("desed", "beats"): 0.3, ("spass", "eat"): 0.1,
+    }  # fmt: skip
+    made = [record(dataset=d, encoder=e, test=t) for (d, e), t in scores.items()]
+    section = rankings.section(grid_of(made), resampler())
+    table = section.tables[0]
+    ranks = {r["encoder"].text: r["linear"].value for r in rows(table)}
+    assert ranks == pytest.approx({"EAT": 1.25, "BEATs": 1.75})
+    assert table.note == (
+        "Number of data sets, of 3 in all: linear 2. stats was not run with two "
+        "encoders."
+    )
+    assert "Rank correlations need 3 encoders" in section.paragraphs[-1]
+
+
+def test_one_encoder_has_no_rank():
+    section = rankings.section(grid_of([record()]), resampler())
+    assert not section.tables
+    assert not section.pictures
+    assert "two encoders on one data set" in section.paragraphs[-1]
+
+
+def test_what_the_intervals_are_over_is_said_per_data_set():
+    made = [
+        record(dataset=d, encoder=e, seed=s)
+        for d, e, s in [
+            ("urban", "eat", 0), ("urban", "eat", 1), ("urban", "beats", 0),
+            ("urban", "beats", 1), ("desed", "eat", 0), ("desed", "beats", 0),
+        ]
+    ]  # fmt: skip
+    text = rankings.section(grid_of(made), resampler()).paragraphs[1]
+    assert "other seeds only, as no predictions were saved (urban)" in text
+    assert "nothing, as there is one seed and no predictions were saved (desed)" in text

@@ -1,0 +1,73 @@
+import csv
+import io
+import math
+
+import pytest
+
+from unmute_jax.report.tables import (
+    NOT_RUN,
+    Field,
+    Table,
+    as_csv,
+    between,
+    counted,
+    escape_latex,
+    latex,
+    markdown,
+    number,
+    signed,
+)
+
+
+def table(*rows, columns=("name", "score"), note=""):
+    return Table(name="t", title="Title", columns=columns, rows=rows, note=note)
+
+
+def test_numbers_have_a_true_minus_and_unknown_ones_are_dashes():
+    assert number(-1.234) == Field("−1.23", -1.234)
+    assert number(2.0, 1, sign=True).text == "+2.0"
+    assert number(math.nan) == NOT_RUN
+    assert signed(-0.5) == "−0.50"
+    assert between(-1.0, 2.0, 1) == "[−1.0, 2.0]"
+    assert between(math.nan, 2.0) == ""
+    assert (counted(1, "seed"), counted(2, "seed")) == ("1 seed", "2 seeds")
+
+
+def test_a_csv_has_numbers_in_full_and_text_elsewhere():
+    text = as_csv(table(("a, b", Field("0.33", 1 / 3)), ("c", NOT_RUN)))
+    read = list(csv.DictReader(io.StringIO(text)))
+    assert float(read[0]["score"]) == 1 / 3
+    assert read == [{"name": "a, b", "score": repr(1 / 3)}, {"name": "c", "score": "–"}]
+
+
+def test_a_pipe_in_a_name_breaks_no_row():
+    lines = markdown(table(("x|y",), columns=("a|b",))).splitlines()
+    assert lines[2:] == ["| a\\|b |", "|---|", "| x\\|y |"]
+
+
+def test_markdown_marks_the_best_and_aligns_numbers():
+    text = markdown(table(("a", Field("1.0", 1.0, "small", strong=True)), note="Note."))
+    assert text.startswith("**Title**\n\n| name | score |\n|---|---:|\n")
+    assert "| a | **1.0** (small) |" in text
+    assert text.endswith("\n\nNote.\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("rain_&_wind", r"rain\_\&\_wind"),
+        ("x^2_{i}", r"x\textasciicircum{}2\_\{i\}"),
+        ("50% <noise>", r"50\% \textless{}noise\textgreater{}"),
+        ("τ−±×", r"$\tau$$-$$\pm$$\times$"),
+        ("église", "église"),
+    ],
+)
+def test_latex_commands_are_escaped(text, wanted):
+    assert escape_latex(text) == wanted
+
+
+def test_latex_aligns_numbers_and_breaks_long_texts():
+    made = latex(table(("a" * 41, Field("1.0", 1.0, "small", strong=True))))
+    assert r"\begin{tabular}{p{0.3\linewidth}r}" in made
+    assert r"\textbf{1.0} {\scriptsize small} \\" in made
+    assert r"\caption{Title.}" in made

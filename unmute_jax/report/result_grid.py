@@ -1,0 +1,192 @@
+"""Arranges records in a grid: one cell per data set, encoder and probe."""
+
+from __future__ import annotations
+
+import functools
+import pathlib
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from unmute_jax.report import names
+from unmute_jax.results import predictions
+from unmute_jax.results.record import KEY, Record, read_search_trial, record_name
+
+
+@dataclass(frozen=True)
+class RecordFile:
+    """A record and the file that it was read from."""
+
+    record: Record
+    path: pathlib.Path
+
+    @functools.cached_property
+    def predictions(self) -> pathlib.Path | None:
+        """The file with the logits of the test clips; None if they were not saved."""
+        folder = self.path.parent.parent / "predictions"
+        path = predictions.path_of(folder, self.path.name)
+        return path if path.exists() else None
+
+    @functools.cached_property
+    def histories(self) -> tuple[dict[int, float | None], ...]:
+        """For each trial of a search, validation scores by epoch.
+
+        The tuple is empty if the trials were not saved.
+        """
+        key = {name: getattr(self.record, name) for name in KEY}
+        # All seeds share the search of the first one.
+        key["seed"] = self.record.settings.get("seed", self.record.seed)
+        folder = self.path.parent.parent / "trials"
+        paths = [
+            folder / record_name(**key, number=k)
+            for k in range(len(self.record.search))
+        ]
+        if not paths or not all(path.exists() for path in paths):
+            return ()
+        return tuple(dict(read_search_trial(path).scores) for path in paths)
+
+
+@dataclass(frozen=True)
+class ResultCell:
+    """The results of one probe with one encoder on one data set.
+
+    Attributes:
+        dataset: The data set's name in the report.
+        encoder: The encoder's name in the report.
+        probe: The probe's name in the report, with the options and the training that
+            distinguish it from other rows of the same probe.
+        training: How its training differs from the most common one; usually empty.
+        files: The records, one per seed and fold. All seeds have the same folds.
+    """
+
+    dataset: str
+    encoder: str
+    probe: str
+    training: str
+    files: tuple[RecordFile, ...]
+
+    @property
+    def first(self) -> Record:
+        """One of the records, for the properties that all of them share."""
+        return self.files[0].record
+
+    @property
+    def prototypes(self) -> int | None:
+        """The number of prototypes per class; None for probes without prototypes."""
+        return names.prototypes_per_class(self.first)
+
+    @functools.cached_property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds in ascending order."""
+        return tuple(sorted({f.record.seed for f in self.files}))
+
+    @functools.cached_property
+    def folds(self) -> tuple[str, ...]:
+        """The names of the protocols in alphabetical order."""
+        return tuple(sorted({f.record.protocol for f in self.files}))
+
+    @functools.cached_property
+    def scores(self) -> Float[np.ndarray, " S"]:
+        """Mean test score over folds, in points of 100; NaN for a diverged seed."""
+        return np.asarray(
+            [
+                np.mean([100 * f.record.test for f in self.files if f.record.seed == s])
+                for s in self.seeds
+            ]
+        )
+
+    @property
+    def mean(self) -> float:
+        """The mean score over seeds; NaN if any seed diverged."""
+        return float(self.scores.mean())
+
+    @property
+    def sd(self) -> float:
+        """The standard deviation over seeds.
+
+        It is zero for probes that are not trained, and NaN for a single seed or if a
+        seed diverged.
+        """
+        if len(self.seeds) > 1:
+            return float(self.scores.std(ddof=1))
+        return 0.0 if self.first.learning_rate is None else np.nan
+
+    @property
+    def diverged_seeds(self) -> int:
+        """How many seeds ended without a finite test score."""
+        return int(np.sum(~np.isfinite(self.scores)))
+
+    @property
+    def has_diverged(self) -> bool:
+        """Whether any seed ended without a finite test score."""
+        return self.diverged_seeds > 0
+
+    @property
+    def search(self) -> list[dict[str, Any]]:
+        """The trials of all folds. Seeds share the trials of their fold."""
+        searches = {f.record.protocol: f.record.search for f in self.files}
+        return [dict(trial) for search in searches.values() for trial in search]
+
+
+@dataclass(frozen=True)
+class ResultGrid:
+    """All cells of a report, with names in the order of the paper.
+
+    Attributes:
+        cells: The cells, ordered by data set, probe and encoder.
+        datasets: The names of the data sets.
+        encoders: The names of the encoders.
+        probes: The names of the probes.
+        trainings: Short names of trainings, with how they differ from the most common
+            one.
+        conflicts: The number of trials that several runs contain with different
+            scores. The first run counts.
+    """
+
+    cells: tuple[ResultCell, ...]
+    datasets: tuple[str, ...]
+    encoders: tuple[str, ...]
+    probes: tuple[str, ...]
+    trainings: Mapping[str, str] = field(default_factory=dict[str, str])
+    conflicts: int = 0
+
+    @functools.cached_property
+    def _index(self) -> dict[tuple[str, str, str], ResultCell]:
+        return {(c.dataset, c.encoder, c.probe): c for c in self.cells}
+
+    @functools.cached_property
+    def _linear(self) -> dict[Hashable, ResultCell]:
+        cells: dict[Hashable, ResultCell] = {}
+        for cell in sorted(self.cells, key=lambda c: len(c.first.probe_options)):
+            if cell.first.probe == "linear":
+                cells.setdefault(_comparable(cell), cell)
+        return cells
+
+    def at(self, dataset: str, encoder: str, probe: str) -> ResultCell | None:
+        """The cell with these names, or None if it was not run."""
+        return self._index.get((dataset, encoder, probe))
+
+    def linear_baseline(self, cell: ResultCell) -> ResultCell | None:
+        """The linear probe that was trained like `cell`, on the same folds."""
+        return self._linear.get(_comparable(cell))
+
+    def of_dataset(self, dataset: str) -> list[ResultCell]:
+        """The cells of a data set, ordered by probe and encoder."""
+        return [c for c in self.cells if c.dataset == dataset]
+
+    def metric(self, dataset: str) -> str:
+        """The metric of a data set."""
+        return self.of_dataset(dataset)[0].first.metric
+
+    @property
+    def records(self) -> list[Record]:
+        """The records of all cells."""
+        return [f.record for c in self.cells for f in c.files]
+
+
+def _comparable(cell: ResultCell) -> Hashable:
+    """A key that two cells must share for their probes to be comparable."""
+    return cell.dataset, cell.encoder, cell.training, cell.folds
