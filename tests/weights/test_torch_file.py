@@ -10,7 +10,7 @@ import pytest
 from tests import golden
 from tests.weights.torch_files import Build, Call, Global, tensor, torch_zip
 from unmute_jax.errors import InputError
-from unmute_jax.weights.records import Record, lookup
+from unmute_jax.weights.inert import InertObject, lookup
 from unmute_jax.weights.torch_file import read_torch
 
 
@@ -69,7 +69,7 @@ def test_everything_else_is_plain_data(file, values, facts):
     args = content["args"].state
     assert {**args, "betas": list(args["betas"])} == facts["args"]
     assert content["args"].name == "argparse.Namespace"
-    assert isinstance(content["cfg"], Record)
+    assert isinstance(content["cfg"], InertObject)
     for path in (("model", "embed_dim"), ("task", "target_length")):
         want = facts["cfg_content"][path[0]][path[1]]
         assert lookup(content["cfg"], *path) == want

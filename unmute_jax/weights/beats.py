@@ -25,6 +25,7 @@ from unmute_jax.weights.contents import (
     state_dict,
     whole_number,
 )
+from unmute_jax.weights.inert import fields
 from unmute_jax.weights.mapping import (
     Leaf,
     Shape,
@@ -34,7 +35,6 @@ from unmute_jax.weights.mapping import (
     norm_shapes,
     size_of,
 )
-from unmute_jax.weights.records import fields
 
 PATCH = 16
 BANDS = 8  # patches over the 128 mel bins

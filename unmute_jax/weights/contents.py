@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from unmute_jax.errors import InputError
-from unmute_jax.weights.records import Record
+from unmute_jax.weights.inert import InertObject
 
 # What training scripts save beside the weights, and why it is not used.
 TRAINING = {
@@ -133,7 +133,7 @@ def _holds_tensors(value: Any) -> bool:
             waiting += value.values()
         elif isinstance(value, list | tuple | set | frozenset):
             waiting += value
-        elif isinstance(value, Record):
+        elif isinstance(value, InertObject):
             waiting += [value.args, value.state, value.items, value.mapping]
     return False
 
@@ -211,7 +211,7 @@ def brief(value: Any) -> str:
         return "a huge number"
     if value is None or isinstance(value, int | float):
         return repr(value)
-    if isinstance(value, Record):
+    if isinstance(value, InertObject):
         return f"an object of {value.name[:60]}"
     return "a dict" if isinstance(value, dict) else f"a {type(value).__name__}"
 

@@ -27,6 +27,7 @@ from unmute_jax.weights.contents import (
     state_dict,
     whole_number,
 )
+from unmute_jax.weights.inert import lookup
 from unmute_jax.weights.mapping import (
     Leaf,
     Shape,
@@ -37,9 +38,16 @@ from unmute_jax.weights.mapping import (
     size_of,
     vit_block_shapes,
 )
-from unmute_jax.weights.records import lookup
 
-MEL = MelDecibels()
+MEL = MelDecibels(
+    num_mels=64,
+    high_hz=8000.0,
+    sample_rate=16000,
+    fft_size=512,
+    frame_shift=160,
+    floor=1e-10,
+    range_db=120.0,
+)
 FRAMES = 4  # of a patch, which spans all mel bands
 PIECE = 252  # tokens that attend to each other: 10.08 s
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from unmute_jax.weights import vit
 from unmute_jax.weights.contents import Canonical, select, state_dict, whole_number
+from unmute_jax.weights.inert import lookup
 from unmute_jax.weights.mapping import Leaf, Shape, norm_shapes
-from unmute_jax.weights.records import lookup
 from unmute_jax.weights.vit import BANDS, PATCH, Sizes
 
 _MODALITY = "modality_encoders.IMAGE."  # The audio encoder, in spite of its name.

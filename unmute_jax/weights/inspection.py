@@ -14,7 +14,7 @@ from unmute_jax.weights import converted, loading
 from unmute_jax.weights.contents import some
 from unmute_jax.weights.encoder_weights import EncoderWeights, Origin
 from unmute_jax.weights.files import WeightsFile
-from unmute_jax.weights.records import Record
+from unmute_jax.weights.inert import InertObject
 
 _MAX_LINES, _MAX_DEPTH = 100, 8
 
@@ -89,7 +89,7 @@ def _tensors(content: Any) -> Iterator[tuple[str, np.ndarray]]:
         if id(value) in seen or depth > _MAX_DEPTH:
             continue
         seen.add(id(value))
-        if isinstance(value, Record):
+        if isinstance(value, InertObject):
             value = {"args": value.args, "state": value.state}
         if isinstance(value, list | tuple):
             value = dict(enumerate(value))

@@ -1,18 +1,16 @@
-"""What the names in a torch pickle stand for: a fixed table, and nothing else."""
+"""The names that a pickle of torch may use, and what each of them stands for here."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
 
 from unmute_jax.errors import InputError
-from unmute_jax.weights.records import Record
 
-DTYPES = {
+_STORAGE_DTYPES = {
     "Double": np.dtype(np.float64),
     "Float": np.dtype(np.float32),
     "Half": np.dtype(np.float16),
@@ -26,84 +24,84 @@ DTYPES = {
     "ComplexFloat": np.dtype(np.complex64),
     "ComplexDouble": np.dtype(np.complex128),
 }
+DTYPES = {dtype.name: dtype for dtype in _STORAGE_DTYPES.values()}
 
 
-@dataclasses.dataclass(frozen=True)
-class Storage:
-    """The bytes that one or several tensors view.
+class Storage(NamedTuple):
+    """The memory that one or several tensors view.
 
     Attributes:
-        dtype: Of the elements.
-        data: Their little-endian bytes.
+        dtype: Type of the elements.
+        data: The little-endian bytes of the elements, read-only.
     """
 
     dtype: np.dtype
     data: np.ndarray
 
 
-@dataclasses.dataclass(frozen=True)
-class StorageType:
-    """What a name like `torch.FloatStorage` stands for."""
+class Array(np.ndarray):
+    """A tensor or NumPy array; read-only, so that no pickle can write into it."""
 
-    dtype: np.dtype
+    def __setstate__(self, state: Any, /) -> None:
+        """Fills an array of `_reconstruct`, which is still empty."""
+        if self.size or self.base is not None:
+            raise InputError("tries to change what reads it: refused")
+        _version, shape, dtype, fortran, data = state
+        if (
+            not isinstance(dtype, PickledDtype)
+            or not isinstance(data, bytes)
+            or not _are_counts(shape)
+            or np.prod(shape, dtype=object) * dtype.value.itemsize != len(data)
+        ):
+            raise InputError("holds a NumPy array with an impossible shape")
+        fill: Any = super().__setstate__
+        fill((1, shape, dtype.value, bool(fortran), data))
+        self.flags.writeable = False
 
 
-@dataclasses.dataclass(frozen=True)
-class Call:
-    """A function that a pickle may call."""
+class PickledDtype:
+    """A NumPy dtype; its byte order arrives after it is made."""
 
-    function: Callable[..., Any]
+    def __init__(self, code: str, *_: Any) -> None:
+        self.value = np.dtype(code if isinstance(code, str) and len(code) < 9 else "O")
+        if self.value.kind not in "biufcSU" or not self.value.itemsize:
+            raise InputError("holds a NumPy array of no plain type")
 
-    def __call__(self, *args: Any) -> Any:
-        """What it makes."""
-        return self.function(*args)
+    def __setstate__(self, state: tuple) -> None:
+        # NumPy would copy an array in another order, each time that it is named.
+        if not self.value.newbyteorder(state[1]).isnative:
+            raise InputError("holds numbers in big order")
 
 
 class OrderedDict(dict[Any, Any]):
-    """A dict (they keep their order) without the attributes a pickle may set."""
-
-    def __init__(self, pairs: Any = ()) -> None:
-        super().__init__()
-        for key, value in pairs.items() if isinstance(pairs, dict) else pairs:
-            check_key(key)
-            self[key] = value
+    """A dict without the attributes that a pickle may set."""
 
     def __setstate__(self, state: Any) -> None:
         pass
 
 
-def check_key(key: Any) -> None:
-    """Refuses keys whose hashes a file could make collide, or take for ever.
-
-    Raises:
-        InputError: The key is no word, number of 63 bits, or tuple of words.
-    """
-    if isinstance(key, tuple):
-        good = len(key) <= 16 and all(isinstance(part, str) for part in key)
-    elif isinstance(key, int):
-        good = abs(key) < 1 << 63
-    else:
-        plain = str | bytes | float | None | np.integer | np.floating | Record
-        good = isinstance(key, plain)
-    if not good:
+def _ordered_dict(pairs: list[Any] | tuple[Any, ...] = ()) -> OrderedDict:
+    """The dict of these pairs, of which only Python 2 writes any."""
+    # Keys of other types may take for ever to hash.
+    if not all(isinstance(key, str) for key, _ in pairs):
         raise InputError("holds a dict with keys that no weights need")
+    return OrderedDict(pairs)
 
 
 def _tensor(
     storage: Storage, offset: int, size: tuple, stride: tuple, *_: Any
-) -> np.ndarray:
-    """A view of `storage`; NumPy itself checks that it stays inside."""
-    numbers = (offset, *size, *stride)
-    if not isinstance(storage, Storage) or not all(_is_count(n) for n in numbers):
+) -> Array:
+    """A view of `storage`. NumPy itself checks that it stays inside."""
+    numbers = (offset, *_tuple(size), *_tuple(stride))
+    is_view = isinstance(storage, Storage) and len(size) == len(stride)
+    if not is_view or not _are_counts(numbers):
         raise InputError("holds a tensor with an impossible shape")
-    if len(size) != len(stride):
-        raise InputError("holds a tensor with an impossible shape")
-    if 0 in size:
-        return np.empty(size, storage.dtype)
     width = storage.dtype.itemsize
     strides = tuple(width * step for step in stride)
     try:
-        return np.ndarray(size, storage.dtype, storage.data, width * offset, strides)
+        if 0 in size:
+            return _read_only(Array(size, storage.dtype))
+        return Array(size, storage.dtype, storage.data, width * offset, strides)
     except (TypeError, ValueError, OverflowError) as error:
         raise InputError(
             f"holds a tensor of shape {list(size)!s:.80} that reaches beyond its "
@@ -111,88 +109,58 @@ def _tensor(
         ) from error
 
 
-def _is_count(n: Any) -> bool:
-    return type(n) is int and n >= 0
+def _are_counts(numbers: tuple) -> bool:
+    """Whether these are few whole numbers that a shape may hold."""
+    are_few = len(numbers) < 200
+    return are_few and all(type(n) is int and 0 <= n < 1 << 63 for n in numbers)
 
 
-def _of_a_type(function: Any, _kind: Any, args: tuple, _state: Any) -> np.ndarray:
-    """A tensor of a subclass, or one with attributes: neither is kept."""
-    if function not in (_TENSOR, _PARAMETER):
+def _tuple(items: Any) -> tuple:
+    """The items of a tuple or list; of others, there may be more than memory holds."""
+    if not isinstance(items, tuple | list):
+        raise InputError("holds a tensor with an impossible shape")
+    return tuple(items)
+
+
+def _read_only(array: Array) -> Array:
+    array.flags.writeable = False
+    return array
+
+
+def _parameter(data: Any, *_: Any) -> Array:
+    """The tensor in a parameter or in a subclass of tensors; the rest is dropped."""
+    if not isinstance(data, Array):
         raise InputError("holds a tensor that is made in an unknown way")
-    return function(*args)
+    return data
 
 
-def _encode(text: str, encoding: str = "latin1") -> bytes:
-    """How protocol 2 writes bytes."""
-    if encoding != "latin1":
-        raise InputError(f"holds bytes in the encoding {encoding!r:.20}, not latin1")
-    return text.encode("latin1")
-
-
-class Dtype:
-    """A NumPy dtype whose byte order arrives later."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, code: str, *_: Any) -> None:
-        if not isinstance(code, str) or len(code) > 8:
-            raise InputError("holds a NumPy array of no plain type")
-        self.value = np.dtype(code)
-        if self.value.kind not in "biufcSU":
-            raise InputError(f"holds a NumPy array of {self.value}: not of numbers")
-
-    def __setstate__(self, state: tuple) -> None:
-        self.value = self.value.newbyteorder(state[1])
-
-
-class Array(np.ndarray):
-    """A NumPy array that fills itself only with as many bytes as its shape needs."""
-
-    def __setstate__(self, state: Any, /) -> None:
-        _version, shape, dtype, fortran, data = state
-        if (
-            not isinstance(dtype, Dtype)
-            or not isinstance(data, bytes)
-            or not all(_is_count(n) for n in shape)
-            or np.prod(shape, dtype=object) * dtype.value.itemsize != len(data)
-        ):
-            raise InputError("holds a NumPy array with an impossible shape")
-        fill: Any = super().__setstate__
-        fill((1, shape, dtype.value, bool(fortran), data))
-
-
-def _scalar(dtype: Dtype, data: bytes) -> np.generic:
+def _scalar(dtype: PickledDtype, data: bytes) -> np.generic:
+    if dtype.value.kind == "c":  # As keys of a dict, their hashes could collide.
+        raise InputError("holds a complex number outside a tensor")
     return np.frombuffer(data, dtype.value)[0]
 
 
-def _size(numbers: tuple | list) -> tuple:
-    if not isinstance(numbers, tuple | list):
-        raise InputError("holds a torch.Size of no numbers")
-    return tuple(numbers)
-
-
-def _device(kind: str, index: int | None = None) -> str:
-    if not isinstance(kind, str) or type(index) not in (int, type(None)):
-        raise InputError("holds a torch.device without a name")
-    return kind if index is None else f"{kind}:{index}"
-
-
-_TENSOR, _PARAMETER = Call(_tensor), Call(lambda data, *_: data)
-
-TABLE: dict[str, Any] = {
-    "collections.OrderedDict": OrderedDict,
-    "_codecs.encode": Call(_encode),
-    "numpy.dtype": Call(Dtype),
-    "torch.Size": Call(_size),
-    "torch.device": Call(_device),
-    "torch._utils._rebuild_tensor": _TENSOR,
-    "torch._utils._rebuild_tensor_v2": _TENSOR,
-    "torch._utils._rebuild_parameter": _PARAMETER,
-    "torch._utils._rebuild_parameter_with_state": _PARAMETER,
-    "torch._tensor._rebuild_from_type_v2": Call(_of_a_type),
-    **{f"torch.{name}Storage": StorageType(dtype) for name, dtype in DTYPES.items()},
-    **{f"torch.{dtype.name}": dtype.name for dtype in DTYPES.values()},
+# Each takes plain data and objects of this file, and calls nothing that a file could
+# choose but others of this table.
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "collections.OrderedDict": _ordered_dict,
+    # Protocol 2 writes bytes as text.
+    "_codecs.encode": lambda text, *_: str.encode(text, "latin1"),
+    "numpy.dtype": PickledDtype,
+    "torch.Size": _tuple,
+    "torch.device": lambda kind, *index: ":".join([kind, *map(str, map(int, index))]),
+    "torch._utils._rebuild_tensor": _tensor,
+    "torch._utils._rebuild_tensor_v2": _tensor,
+    "torch._utils._rebuild_parameter": _parameter,
+    "torch._utils._rebuild_parameter_with_state": _parameter,
+    "torch._tensor._rebuild_from_type_v2": lambda function, _kind, args, _state: (
+        _parameter(function(*_tuple(args)))
+    ),
 }
 for _module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-    TABLE[f"{_module}._reconstruct"] = Call(lambda *_: Array((0,), np.int8))
-    TABLE[f"{_module}.scalar"] = Call(_scalar)
+    FUNCTIONS[f"{_module}._reconstruct"] = lambda *_: _read_only(Array((0,), np.int8))
+    FUNCTIONS[f"{_module}.scalar"] = _scalar
+
+# Types of storages, and dtypes, are plain text: the name of the NumPy dtype.
+CONSTANTS = {f"torch.{name}Storage": d.name for name, d in _STORAGE_DTYPES.items()}
+CONSTANTS |= {f"torch.{name}": name for name in DTYPES}

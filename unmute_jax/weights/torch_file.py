@@ -1,7 +1,7 @@
-"""The files of `torch.save`, without PyTorch: its zip format and the older one.
+"""Reads the files of `torch.save` without PyTorch: the zip format and the older one.
 
-Tensors are views of the memory-mapped file: nothing is read that nobody uses. Storages
-shared by several tensors stay shared. Devices are ignored.
+Tensors are views of the memory-mapped file: nothing is read that nobody uses. Tensors
+that share a storage still do. Devices are ignored.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from typing import IO, Any, cast
 import numpy as np
 
 from unmute_jax.errors import InputError, one_line
-from unmute_jax.weights.pickled_tensors import Storage, StorageType
+from unmute_jax.weights.pickled_tensors import DTYPES, Storage
 from unmute_jax.weights.unpickle import MAX_BYTES, unpickle
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
 # The names of 100,000 tensors; those of the published files take 0.1 MB.
 _MAX_DIRECTORY = 1 << 23
-_OTHERS = {
+_OTHER_FORMATS = {
     b"<": "is a web page: the download gave a page, not the weights",
     b"\x1f\x8b": "is compressed with gzip: unpack it first",
     b"version https://git-lfs": "is a pointer of Git LFS: fetch the file it stands for",
@@ -33,14 +33,14 @@ _OTHERS = {
 
 
 def read_torch(path: str | os.PathLike[str]) -> Any:
-    """The object in a file of `torch.save`, its tensors as NumPy arrays.
+    """Returns the object in a file of `torch.save`, with NumPy arrays for tensors.
 
-    `torch.Size` becomes a tuple, a device or dtype a string; objects of classes outside
-    the table of `weights.pickled_tensors` become a `Record`.
+    A `torch.Size` becomes a tuple, and a device or dtype a string. An object of a class
+    that is not in `weights.pickled_tensors` becomes an `InertObject`.
 
     Raises:
-        InputError: One line that names the file: it is no such file, or truncated, or
-            damaged, or asks to run code, or is made to exhaust its reader.
+        InputError: The file is no such file, or truncated, or damaged, or asks to run
+            code, or is made to exhaust its reader. One line, which names the file.
     """
     try:
         with open(path, "rb") as file:
@@ -60,24 +60,35 @@ def _read(file: io.BufferedReader) -> Any:
         return _read_zip(file, np.frombuffer(content, np.uint8))
     if start.startswith(b"\x80"):
         return _read_legacy(content)
-    for signature, meaning in _OTHERS.items():
+    for signature, meaning in _OTHER_FORMATS.items():
         if start.lstrip().startswith(signature):
             raise InputError(meaning)
     raise InputError("is no file of torch.save")
 
 
+def _storage_id(pid: Any) -> tuple[np.dtype, str, int]:
+    """Returns (dtype, key, number of elements) of the persistent id of a storage."""
+    match pid:
+        case ("storage", str(dtype), str(key), _, int(count), *views) if (
+            dtype in DTYPES and count >= 0 and not any(views)
+        ):
+            return DTYPES[dtype], key, count
+        case _:
+            raise InputError("refers to a storage in a way that torch.save does not")
+
+
 # The zip format --------------------------------------------------------------
 
 
-class _Bounded:
-    """A file that `zipfile` cannot read a huge list of members from."""
+class _BoundedFile:
+    """A file whose list of members `zipfile` reads only up to a limit."""
 
     def __init__(self, file: io.BufferedReader) -> None:
         self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
         self._read = file.read
 
     def read(self, size: int = -1) -> bytes:
-        """At most `size` bytes; -1, all."""
+        """Reads at most `size` bytes, or all of them if it is -1."""
         most = _MAX_DIRECTORY + 1
         content = self._read(most if size < 0 else min(size, most))
         if len(content) > _MAX_DIRECTORY:
@@ -86,9 +97,9 @@ class _Bounded:
 
 
 def _members(file: io.BufferedReader) -> dict[str, zipfile.ZipInfo]:
-    """The members of a zip file by name; each has bytes of its own."""
+    """Returns the members of a zip file by name, none of which overlap."""
     try:
-        listed = zipfile.ZipFile(cast(IO[bytes], _Bounded(file))).infolist()
+        listed = zipfile.ZipFile(cast(IO[bytes], _BoundedFile(file))).infolist()
     except InputError:
         raise
     # A damaged list of members fails in any way.
@@ -132,7 +143,7 @@ def _read_zip(file: io.BufferedReader, content: np.ndarray) -> Any:
 
 
 def _member(content: np.ndarray, info: zipfile.ZipInfo) -> np.ndarray:
-    """The bytes of a member, in place: torch.save never compresses."""
+    """Returns a view of the bytes of a member, which torch.save never compresses."""
     if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
         raise InputError(f"has compressed or encrypted parts ({info.filename})")
     header = content[info.header_offset : info.header_offset + 30].tobytes()
@@ -149,49 +160,51 @@ def _member(content: np.ndarray, info: zipfile.ZipInfo) -> np.ndarray:
 
 
 def _read_legacy(content: mmap.mmap) -> Any:
-    """Four pickles, a list of storage keys, then per key a count and the bytes."""
+    """Reads four pickles, a list of storage keys, then the size and bytes of each."""
     head = io.BytesIO(content[:MAX_BYTES])
     zeros: dict[str, Storage] = {}
     claimed = 0
 
     def placeholder(pid: Any) -> Storage:
-        """Zeros, which take no memory until somebody looks."""
+        """Returns zeros, which take no memory until they are read."""
         nonlocal claimed
         dtype, key, count = _storage_id(pid)
         if key not in zeros:
             claimed += count * dtype.itemsize
             if claimed > len(content):
                 raise InputError("is truncated: its tensors are larger than the file")
-            zeros[key] = Storage(dtype, np.zeros(count * dtype.itemsize, np.uint8))
+            data = np.zeros(count * dtype.itemsize, np.uint8)
+            data.flags.writeable = False
+            zeros[key] = Storage(dtype, data)
         return zeros[key]
 
-    def following() -> Any:
-        return unpickle(head, placeholder, len(content))
+    def read_next(storage: Callable[[Any], Storage]) -> Any:
+        return unpickle(head, storage, len(content))
 
     for number in (_MAGIC, _PROTOCOL):
-        found = following()
-        if not isinstance(found, int) or found != number:
+        value = read_next(placeholder)
+        if not isinstance(value, int) or value != number:
             raise InputError("is a pickle, but not one of torch.save")
-    system = following()
+    system = read_next(placeholder)
     if isinstance(system, dict) and system.get("little_endian") is False:
         raise InputError("holds numbers in big order")
     begin = head.tell()
-    following()
-    keys = following()
+    read_next(placeholder)
+    keys = read_next(placeholder)
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
         raise InputError("is damaged: its list of tensors does not match them")
     if sorted(keys) != sorted(zeros):
         raise InputError("is damaged: its list of tensors does not match them")
     storages = _legacy_storages(content, head.tell(), keys, zeros)
-    # Again, now that it is known where the bytes of each storage are.
+    # The object is read again, now that it is known where the bytes of its tensors are.
     head.seek(begin)
-    return unpickle(head, _by_key(storages), len(content))
+    return read_next(lambda pid: storages[_storage_id(pid)[1]])
 
 
 def _legacy_storages(
     content: mmap.mmap, start: int, keys: list[str], zeros: dict[str, Storage]
 ) -> dict[str, Storage]:
-    """The storages in the order of `keys`, from `start` on, in place."""
+    """Returns views of the storages, which follow each other from `start` on."""
     data, storages = np.frombuffer(content, np.uint8), {}
     for key in keys:
         dtype, size = zeros[key].dtype, zeros[key].data.size
@@ -202,18 +215,3 @@ def _legacy_storages(
         storages[key] = Storage(dtype, data[start : start + size])
         start += size
     return storages
-
-
-def _by_key(storages: dict[str, Storage]) -> Callable[[Any], Storage]:
-    return lambda pid: storages[_storage_id(pid)[1]]
-
-
-def _storage_id(pid: Any) -> tuple[np.dtype, str, int]:
-    """(dtype, key, count) of a persistent id ("storage", type, key, device, count)."""
-    match pid:
-        case ("storage", StorageType(dtype=dtype), str(key), _, int(count), *views) if (
-            count >= 0 and not any(views)
-        ):
-            return dtype, key, count
-        case _:
-            raise InputError("refers to a storage in a way that torch.save does not")

@@ -1,33 +1,26 @@
-"""A pickle reader that runs nothing from the file, and gives up on bombs.
+"""Reads a pickle with the standard library, without running anything from it.
 
-Names in a pickle resolve from the fixed table of `weights.pickled_tensors`. A class
-that is not in it becomes an inert `Record` that keeps its arguments and state; a name
-of Python's own library that could act (`os.system`, `builtins.eval`) refuses the whole
-file. Bytes, steps and copies are counted: a file can neither keep the reader busy for
-ever nor fill the memory.
+`pickle.Unpickler` builds the objects, but finds no other names than those of
+`weights.pickled_tensors`. A class that is not among them becomes an `InertObject`,
+which keeps its arguments and state as data. A name of Python's own library that could
+act (`os.system`, `builtins.eval`) refuses the whole file. Before anything is built, one
+walk over the opcodes refuses what could exhaust the reader or change it.
 """
 
 from __future__ import annotations
 
 import io
+import pickle
 import pickletools
 import sys
-from collections.abc import Callable, Sized
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from unmute_jax.errors import InputError
-from unmute_jax.weights.pickled_tensors import (
-    TABLE,
-    Array,
-    Call,
-    Dtype,
-    OrderedDict,
-    Storage,
-    check_key,
-)
-from unmute_jax.weights.records import Record
+from unmute_jax.weights.inert import InertObject
+from unmute_jax.weights.pickled_tensors import CONSTANTS, FUNCTIONS, Storage
 
 # A checkpoint of 1.2 B parameters takes 0.1 MB and 30,000 steps; states of optimizers
 # and logs of training take more.
@@ -39,62 +32,38 @@ MAX_COPIES = 4 * MAX_BYTES
 # Tied weights view the same bytes twice; hardly any file does so with all of them.
 MAX_VIEWS = 4
 
-# Standard-library names that checkpoints hold as data. They become records as well.
-_DATA_MODULES = {
-    "argparse",
-    "collections",
-    "datetime",
-    "decimal",
-    "enum",
-    "fractions",
-    "pathlib",
-    "types",
-    "typing",
-    "uuid",
-}
-_DATA_NAMES = {
+# Names of the standard library that checkpoints hold as data, and that stay inert.
+_DATA_MODULES = frozenset(
+    "argparse collections datetime decimal enum fractions pathlib types typing "
+    "uuid".split()
+)
+_DATA_NAMES = frozenset(
     f"builtins.{name}"
-    for name in (
-        "bool bytearray bytes complex dict float frozenset int list object range set "
-        "slice str tuple"
-    ).split()
-} | {"copyreg._reconstructor"}
+    for name in "bool bytearray bytes complex dict float frozenset int list object "
+    "range set slice str tuple".split()
+) | {"copyreg._reconstructor"}
+# Types whose items calls may copy. Arrays are views, and are never taken apart.
+_COPIED = str | bytes | tuple | list | dict | set | frozenset
 _OLD_MODULES = {"__builtin__": "builtins", "copy_reg": "copyreg"}
-
-_EMPTY: dict[str, Callable[[], Any]] = {
-    "EMPTY_TUPLE": tuple,
-    "EMPTY_LIST": list,
-    "EMPTY_DICT": dict,
-    "EMPTY_SET": set,
-}
-_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
-_VALUES = set(
-    "INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT STRING BINSTRING "
-    "SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8 UNICODE BINUNICODE "
-    "SHORT_BINUNICODE BINUNICODE8".split()
-)
-_COLLECTING = set(
-    "TUPLE LIST DICT FROZENSET APPENDS SETITEMS ADDITEMS INST OBJ".split()
-)
 
 
 def unpickle(
     stream: io.BytesIO, storage: Callable[[Any], Storage], file_bytes: int
 ) -> Any:
-    """The next pickled object of `stream`.
+    """Returns the next pickled object of `stream`, and stops right behind it.
 
     Args:
-        stream: At most `MAX_BYTES` long; left right behind the object.
-        storage: From the persistent id of a tensor storage to its bytes.
-        file_bytes: Size of the file: what tensors that view the same bytes again and
-            again may have in all is measured by it.
+        stream: Pickles of at most `MAX_BYTES` in all.
+        storage: Function from the persistent id of a tensor storage to the storage.
+        file_bytes: Size of the file in bytes, which limits the size of all tensors
+            together: they may view the same bytes again and again.
 
     Raises:
-        InputError: The pickle is damaged, or names what no weights need, or is made to
-            exhaust its reader.
+        InputError: The pickle is damaged, or uses a name that no weights need, or is
+            made to exhaust its reader.
     """
     try:
-        return _Machine(storage, file_bytes).run(stream)
+        return _Unpickler(_checked(stream), storage, file_bytes).load()
     except InputError:
         raise
     # A damaged pickle fails in any way; nothing of it has been run.
@@ -102,186 +71,173 @@ def unpickle(
         raise InputError(f"is truncated or damaged ({error!s:.100})") from error
 
 
-class _Machine:
-    """The stack machine that a pickle is a program for."""
+class _Unpickler(pickle.Unpickler):
+    """Finds the names of the table only, and counts the memory that calls take."""
 
-    def __init__(self, storage: Callable[[Any], Storage], file_bytes: int) -> None:
-        self._storage = storage
-        self._file_bytes = file_bytes
-        self._tensor_bytes = 0
-        self._stack: list[Any] = []
-        self._marked: list[list[Any]] = []
-        self._memo: dict[int, Any] = {}
-        self._records: dict[str, type[Record]] = {}
-        self._copies = 0
+    def __init__(
+        self, program: bytes, storage: Callable[[Any], Storage], file_bytes: int
+    ) -> None:
+        super().__init__(io.BytesIO(program), encoding="latin1")
+        self._storage, self._file_bytes = storage, file_bytes
+        self._copied = self._viewed = 0
+        self._classes: dict[str, type[InertObject]] = {}
 
-    def run(self, stream: io.BytesIO) -> Any:
-        for steps, (opcode, arg, _) in enumerate(pickletools.genops(stream)):
-            if steps > MAX_STEPS:
-                raise InputError(
-                    f"holds more than {MAX_STEPS} objects beside its tensors"
-                )
-            if opcode.name == "STOP":
-                return self._stack.pop()
-            self._step(opcode.name, arg)
-        raise InputError("is truncated or damaged")
+    def persistent_load(self, pid: Any) -> Storage:
+        return self._storage(pid)
 
-    def _step(self, name: str, arg: Any) -> None:
-        stack = self._stack
-        if name in _VALUES:
-            stack.append(arg)
-        elif name in _CONSTANTS:
-            stack.append(_CONSTANTS[name])
-        elif name in _EMPTY:
-            stack.append(_EMPTY[name]())
-        elif name.endswith("PUT"):  # with BINPUT and LONG_BINPUT
-            if not 0 <= arg < 1 << 32:
-                raise InputError("is damaged: it numbers its objects oddly")
-            self._memo[arg] = stack[-1]
-        elif name.endswith("GET"):
-            stack.append(self._memo[arg])
-        else:
-            self._rare_step(name, arg)
-
-    def _rare_step(self, name: str, arg: Any) -> None:
-        stack = self._stack
-        match name:
-            case "PROTO" | "FRAME":
-                pass
-            case "MEMOIZE":
-                self._memo[len(self._memo)] = stack[-1]
-            case "MARK":
-                self._marked.append(stack)
-                self._stack = []
-            case "POP" if stack:
-                stack.pop()
-            case "POP" | "POP_MARK":
-                self._items()
-            case "DUP":
-                stack.append(stack[-1])
-            case "TUPLE1" | "TUPLE2" | "TUPLE3":
-                size = int(name[-1])
-                stack[-size:] = [tuple(stack[-size:])]
-            case "PERSID":
-                stack.append(self._storage(arg))
-            case "BINPERSID":
-                stack.append(self._storage(stack.pop()))
-            case "GLOBAL":
-                stack.append(self._named(*arg.split(" ", 1)))
-            case "STACK_GLOBAL":
-                attribute, module = stack.pop(), stack.pop()
-                stack.append(self._named(module, attribute))
-            case "REDUCE" | "NEWOBJ":
-                args, function = stack.pop(), stack.pop()
-                stack.append(self._called(function, args))
-            case "NEWOBJ_EX":
-                keywords, args, function = stack.pop(), stack.pop(), stack.pop()
-                stack.append(self._called(function, args, keywords))
-            case "BUILD":
-                self._set_state(stack.pop())
-            case "APPEND":
-                self._add([stack.pop()], list)
-            case "SETITEM":
-                value, key = stack.pop(), stack.pop()
-                self._set_items([key, value])
-            case _:
-                self._collect(name, arg)
-
-    def _collect(self, name: str, arg: Any) -> None:
-        """What takes everything since the last mark."""
-        if name not in _COLLECTING:
-            raise InputError(f"uses {name} in a pickle, as torch.save never does")
-        items = self._items()
-        match name:
-            case "TUPLE":
-                self._stack.append(tuple(items))
-            case "LIST":
-                self._stack.append(items)
-            case "DICT":
-                self._stack.append({})
-                self._set_items(items)
-            case "FROZENSET":
-                for item in items:
-                    check_key(item)
-                self._stack.append(frozenset(items))
-            case "APPENDS":
-                self._add(items, list)
-            case "SETITEMS":
-                self._set_items(items)
-            case "ADDITEMS":
-                for item in items:
-                    check_key(item)
-                self._add(items, set)
-            case "INST":
-                made = self._called(self._named(*arg.split(" ", 1)), tuple(items))
-                self._stack.append(made)
-            case _:  # OBJ
-                self._stack.append(self._called(items[0], tuple(items[1:])))
-
-    def _items(self) -> list[Any]:
-        items, self._stack = self._stack, self._marked.pop()
-        return items
-
-    def _named(self, module: Any, name: Any) -> Any:
-        if not isinstance(module, str) or not isinstance(name, str):
-            raise InputError("is damaged: it refers to what is no name")
+    def find_class(self, module: str, name: str) -> Any:
         dotted = f"{_OLD_MODULES.get(module, module)}.{name}"
-        if dotted in TABLE:
-            return TABLE[dotted]
+        if dotted in CONSTANTS:
+            return CONSTANTS[dotted]
+        if dotted in FUNCTIONS:
+            return lambda *args: self._call(FUNCTIONS[dotted], *args)
         top = dotted.split(".")[0]
-        known = top in _DATA_MODULES or dotted in _DATA_NAMES
-        if top in sys.stdlib_module_names and not known:
+        is_data = top in _DATA_MODULES or dotted in _DATA_NAMES
+        if top in sys.stdlib_module_names and not is_data:
             raise InputError(f"asks to run {dotted}, which no weights need: refused")
-        if dotted not in self._records:
-            if len(self._records) == MAX_CLASSES:
+        if dotted not in self._classes:
+            if len(self._classes) == MAX_CLASSES:
                 raise InputError(f"names more than {MAX_CLASSES} classes")
-            # Made anew for each file, so that none can leave anything behind in them.
-            self._records[dotted] = type("Record", (Record,), {"name": dotted})
-        return self._records[dotted]
 
-    def _called(self, function: Any, args: Any, keywords: Any = None) -> Any:
-        """What a function of the table gives, or a new record of a class."""
-        if not isinstance(args, tuple) or not isinstance(function, Call | type):
-            raise InputError("is damaged: it calls what is no function")
-        self._count_copies(args, *args, keywords)
-        made = function(*args, **(keywords or {}))
+            def new(cls: type[InertObject], /, *args: Any, **kwargs: Any) -> Any:
+                return self._call(InertObject.__new__, cls, *args, **kwargs)
+
+            made = type("InertObject", (InertObject,), {"name": dotted, "__new__": new})
+            self._classes[dotted] = made
+        return self._classes[dotted]
+
+    def _call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Calls a function, which may copy arguments that a pickle holds only once."""
+        for part in (args, kwargs, *args):
+            items = len(part) if isinstance(part, _COPIED) else 1
+            self._copied += items * (1 if isinstance(part, str | bytes) else 8)
+        if self._copied > MAX_COPIES:
+            raise InputError("is made to fill the memory: it copies the same again")
+        made = function(*args, **kwargs)
         if isinstance(made, np.ndarray):
-            self._tensor_bytes += made.nbytes
-            if self._tensor_bytes > MAX_BYTES + MAX_VIEWS * self._file_bytes:
+            self._viewed += made.nbytes
+            if self._viewed > MAX_BYTES + MAX_VIEWS * self._file_bytes:
                 raise InputError(
-                    f"holds tensors of {self._tensor_bytes} bytes in "
-                    f"{self._file_bytes} bytes of file"
+                    f"holds tensors of {self._viewed} bytes in {self._file_bytes} "
+                    "bytes of file"
                 )
         return made
 
-    def _set_state(self, state: Any) -> None:
-        target = self._stack[-1]
-        if not isinstance(target, Record | OrderedDict | Array | Dtype):
+
+# The walk over the opcodes ---------------------------------------------------------
+#
+# The C unpickler reserves the memory that a file announces, calls whatever it finds on
+# its stack, sets items and states in whatever it finds there, and hashes any key. A
+# tuple that holds the same tuple twice, sixty levels deep, takes 2^60 steps to hash,
+# and numbers can be chosen whose hashes collide. So the walk follows what kind of
+# object lies where on the stack. Kinds are the names of `pickletools`, and these:
+#
+#   "text"          text or bytes of at most 64 KiB
+#   "number"        a number, of 63 bits if it is whole; None, True or False
+#   "words"         a tuple of at most 16 texts
+#   "parts"         a tuple of at most 16 texts, numbers, names and objects
+#   "name"          what `find_class` returns
+#   "object"        what a call with "words" or "parts" returns
+#   "large object"  what any other call returns
+
+_SMALL = frozenset(["text", "number", "name", "object"])
+_KEYS = _SMALL | {"words"}
+_OBJECTS = ("object", "large object")
+_CALLS = ("REDUCE", "NEWOBJ", "NEWOBJ_EX", "OBJ")
+_COLLECTIONS = {"APPEND": "list", "SETITEM": "dict", "ADDITEM": "set"}
+
+
+def _checked(stream: io.BytesIO) -> bytes:
+    """Returns the next pickle of `stream`, after checking that it is safe to load.
+
+    Frames are left out: they only say how much to read at once, and may be wrong.
+    """
+    begin, parts = stream.tell(), list[bytes]()
+    stack, marked, memo = list[str](), list[list[str]](), dict[int, str]()
+    for step, (opcode, arg, position) in enumerate(pickletools.genops(stream)):
+        name, before = opcode.name, opcode.stack_before
+        if step > MAX_STEPS:
+            raise InputError(f"holds more than {MAX_STEPS} objects beside its tensors")
+        # Protocol 5 takes buffers from elsewhere, and EXT objects of the process.
+        if opcode.proto > 4 or name.startswith("EXT"):
+            raise InputError(f"uses {name} in a pickle, as torch.save never does")
+        if name == "FRAME":
+            parts.append(stream.getbuffer()[begin:position].tobytes())
+            begin = stream.tell()
+        elif name == "MARK":
+            marked.append(stack)
+            stack = []
+        elif name == "POP" and not stack:
+            stack = marked.pop()
+        elif name.endswith("PUT") or name == "MEMOIZE":
+            number = len(memo) if name == "MEMOIZE" else arg
+            if not 0 <= number <= step:
+                raise InputError("is damaged: it numbers its objects oddly")
+            memo[number] = stack[-1]
+        elif name.endswith("GET"):
+            stack.append(memo[arg])
+        elif name == "DUP":
+            stack.append(stack[-1])
+        else:
+            operands = list[str]()
+            if pickletools.markobject in before:
+                operands, stack = stack, marked.pop()
+                before = before[: before.index(pickletools.markobject)]
+            if len(stack) < len(before):
+                raise InputError("is damaged: it takes more objects than there are")
+            if before:
+                operands = stack[-len(before) :] + operands
+                del stack[-len(before) :]
+            if opcode.stack_after:
+                stack.append(_result(opcode, arg, operands))
+    parts.append(stream.getbuffer()[begin : stream.tell()].tobytes())
+    return b"".join(parts)
+
+
+def _result(opcode: pickletools.OpcodeInfo, arg: Any, operands: list[str]) -> str:
+    """Returns the kind of object that an opcode makes of operands of these kinds."""
+    name, made = opcode.name, opcode.stack_after[0].name
+    if made in ("int", "int_or_bool"):
+        return "number" if abs(arg) < 1 << 63 else made
+    if made in ("float", "bool", "None"):
+        return "number"
+    if made in ("str", "bytes", "bytes_or_str"):
+        return "text" if len(arg) <= 1 << 16 else made
+    if made == "tuple":
+        if len(operands) > 16 or not _SMALL.issuperset(operands):
+            return made
+        return "words" if set(operands) <= {"text"} else "parts"
+    if name.endswith("GLOBAL"):
+        return "name"
+    if name in _CALLS:
+        if operands[0] != "name":
+            raise InputError("is damaged: it calls what is no function")
+        is_small = operands[1:] in (["words"], ["parts"])
+        return "object" if is_small else "large object"
+    if name == "BUILD":
+        if operands[0] not in _OBJECTS:
             raise InputError("tries to change what reads it: refused")
-        if isinstance(state, tuple):
-            self._count_copies(*state[:8])
-        target.__setstate__(state)
+        return operands[0]
+    collection = _COLLECTIONS.get(name.removesuffix("S"))
+    if collection and operands[0] not in (collection, *_OBJECTS):
+        raise InputError("is damaged: it adds to what is no collection")
+    if not _KEYS.issuperset(_keys(name, operands)):
+        raise InputError("holds a dict with keys that no weights need")
+    if name == "INST":
+        return "large object"
+    return operands[0] if collection else made
 
-    def _add(self, items: list[Any], kind: type) -> None:
-        target = self._stack[-1]
-        if not isinstance(target, kind | Record):
-            raise InputError("is damaged: it adds to what is no collection")
-        add = target.add if kind is set else target.append
-        for item in items:
-            add(item)
 
-    def _set_items(self, items: list[Any]) -> None:
-        target = self._stack[-1]
-        if not isinstance(target, dict | Record):
-            raise InputError("is damaged: it adds to what is no collection")
-        for key, value in zip(items[::2], items[1::2], strict=True):
-            check_key(key)
-            target[key] = value
-
-    def _count_copies(self, *parts: Any) -> None:
-        """Calls copy their arguments, of which the pickle may hold only one."""
-        for part in parts:
-            items = len(part) if isinstance(part, Sized) else 1
-            self._copies += items * (1 if isinstance(part, str | bytes) else 8)
-        if self._copies > MAX_COPIES:
-            raise InputError("is made to fill the memory: it copies the same again")
+def _keys(name: str, operands: list[str]) -> list[str]:
+    """Returns the kinds of the objects that an opcode hashes."""
+    match name:
+        case "SETITEM" | "SETITEMS":
+            return operands[1::2]
+        case "ADDITEMS":
+            return operands[1:]
+        case "DICT":
+            return operands[::2]
+        case "FROZENSET":
+            return operands
+        case _:
+            return []
