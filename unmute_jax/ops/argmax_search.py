@@ -1,8 +1,8 @@
-"""Which token of a clip matches each prototype best: the search behind the maxima.
+"""Finds the token of each clip that matches each prototype best.
 
-All scores of a batch, `[B, P, N]`, are never in memory at once. A few clips meet a few
-prototypes at a time, so few that their scores stay in the cache, however many
-prototypes there are; what is kept is the best score and its place.
+The scores of a batch, `[B, P, N]`, are never in memory all at once. A few clips are
+compared with a few prototypes at a time, so few that their scores stay in the cache,
+whatever the number of prototypes. Only the best score and its position are kept.
 """
 
 from __future__ import annotations
@@ -17,40 +17,50 @@ from jax import lax
 from jax.custom_batching import custom_vmap
 from jaxtyping import Array
 
-from unmute_jax.ops.exact import as_floats, as_parts, as_stored, products
+from unmute_jax.ops.exact import as_bits, from_bits, products, split_exactly
 
 
 def chunk_bytes() -> int:
-    """How many bytes of float32 scores may exist at a time.
+    """The number of bytes of float32 scores that may exist at a time.
 
-    On CPU they should stay in the second-level cache: 1 to 4 MiB were equal within the
-    noise, and float32 tokens have three such arrays (`as_parts`). An accelerator wants
-    enough work per kernel and about half of its L2; that figure is an estimate.
+    On CPU they should stay in the second-level cache: sizes from 1 to 4 MiB were
+    equally fast, and float32 tokens need three such arrays (`split_exactly`). An
+    accelerator needs enough work per kernel and about half of its L2 cache; that figure
+    is an estimate.
     """
     return (2 if jax.default_backend() == "cpu" else 32) << 20
 
 
-def evenly(count: int, most: int) -> int:
-    """The width of the fewest blocks of at most `most` that hold `count` things."""
-    return -(-count // -(-count // most))
+def even_block_size(count: int, limit: int) -> int:
+    """The size of equal blocks, as few as possible and none larger than `limit`."""
+    return -(-count // -(-count // limit))
 
 
 @functools.cache
-def search(*, both: bool) -> Any:
-    """The search for the largest scaled products, or for the smallest as well.
+def argmax_search(*, both: bool) -> Any:
+    """Returns the function that searches the largest scaled products.
 
-    It is `f(tokens [B, N, D], scale [B, N], mask [B, N], bank [P, D])` and gives the
-    best scores and the first places that have them, both `[S, B, P]`: the largest
-    scores, and with `both` the largest negated ones. Under `vmap` over banks that share
-    the tokens, K banks are K times as many columns.
+    It is `f(tokens [B, N, D], scale [B, N], mask [B, N], bank [P, D])` and returns the
+    best scores and the first positions that have them, both of shape `[S, B, P]`. Under
+    `vmap` over K banks that share the tokens, the banks become K times as many columns
+    of one product.
+
+    Args:
+        both: Whether to search the largest scores (S = 1) or also the largest negated
+            scores (S = 2).
     """
 
     def find(tokens: Any, scale: Any, mask: Any, bank: Any) -> tuple[Any, Any]:
         scores = chunk_bytes() // 4
-        # A block is copied for every chunk: both about as long, least is copied.
-        width = evenly(len(bank), max(1, min(scores // tokens.shape[1], isqrt(scores))))
-        chunk = evenly(len(tokens), max(1, scores // (width * tokens.shape[1])))
-        return _visit_chunks(
+        # A block is copied once per chunk. The least is copied if a block and a chunk
+        # are about equally long.
+        width = even_block_size(
+            len(bank), max(1, min(scores // tokens.shape[1], isqrt(scores)))
+        )
+        chunk = even_block_size(
+            len(tokens), max(1, scores // (width * tokens.shape[1]))
+        )
+        return _search_in_chunks(
             tokens, scale, mask, bank, both=both, chunk=chunk, width=width
         )
 
@@ -58,11 +68,11 @@ def search(*, both: bool) -> Any:
         trials: int, batched: Any, tokens: Any, scale: Any, mask: Any, bank: Any
     ) -> tuple[Any, Any]:
         if any(batched[:3]) or not batched[3]:
-            found = one_by_one(mapped, batched, tokens, scale, mask, bank)
-            return found, (True, True)
+            best = map_over_trials(mapped, batched, tokens, scale, mask, bank)
+            return best, (True, True)
         k, p, d = bank.shape
-        found = mapped(tokens, scale, mask, bank.reshape(k * p, d))
-        return tuple(_unfold(a, k) for a in found), (True, True)
+        best = mapped(tokens, scale, mask, bank.reshape(k * p, d))
+        return tuple(_unfold_trials(a, k) for a in best), (True, True)
 
     mapped = custom_vmap(find)
     mapped.def_vmap(find_for_trials)
@@ -70,7 +80,7 @@ def search(*, both: bool) -> Any:
 
 
 @functools.partial(jax.jit, static_argnames=("both", "chunk", "width"))
-def _visit_chunks(
+def _search_in_chunks(
     tokens: Array,
     scale: Array,
     mask: Array,
@@ -80,73 +90,75 @@ def _visit_chunks(
     chunk: int,
     width: int,
 ) -> tuple[Array, Array]:
-    """`chunk` clips and `width` prototypes at a time.
+    """Searches `chunk` clips and `width` prototypes at a time.
 
-    Compiled, so that eager calls are once.
+    The function is compiled so that eager calls are fast as well.
     """
     b, n, d = tokens.shape
-    stored, stored_bank = as_stored(tokens), as_stored(bank)
+    bits, bank_bits = as_bits(tokens), as_bits(bank)
     finite = jnp.isfinite(bank).all(1)
 
-    # Slices are moved back into bounds: the last chunk of a ragged batch starts early
-    # and finds some clips again, and so do prototypes. One shape, no padded copies.
-    def visit(i: Array, found: tuple[Array, Array]) -> tuple[Array, Array]:
+    # Slices are moved back into bounds: the last chunk of a ragged batch starts earlier
+    # and searches some clips again, and so does the last block of prototypes. All
+    # chunks thus have one shape, without padded copies.
+    def of_chunk(i: Array, best: tuple[Array, Array]) -> tuple[Array, Array]:
         def part(x: Array) -> Array:
             return lax.dynamic_slice_in_dim(x, i * chunk, chunk)
 
-        rows = as_floats(part(stored), tokens.dtype).reshape(chunk * n, d)
-        parts = as_parts(rows, bank.dtype)
+        rows = from_bits(part(bits), tokens.dtype).reshape(chunk * n, d)
+        parts = split_exactly(rows, bank.dtype)
 
-        def look(j: Array, found: tuple[Array, Array]) -> tuple[Array, Array]:
-            block, sound = (
+        def of_block(j: Array, best: tuple[Array, Array]) -> tuple[Array, Array]:
+            block, is_finite = (
                 lax.dynamic_slice_in_dim(x, j * width, width)
-                for x in (stored_bank, finite)
+                for x in (bank_bits, finite)
             )
-            scores = products(as_floats(block, bank.dtype), parts)
+            scores = products(from_bits(block, bank.dtype), parts)
             scores = scores.reshape(width, chunk, n) * part(scale)[None]
-            new = _first_best(scores, part(mask), sound, both)
-            best, index = (
+            new = _first_best(scores, part(mask), is_finite, both)
+            values, index = (
                 lax.dynamic_update_slice(whole, x, (0, i * chunk, j * width))
-                for whole, x in zip(found, new, strict=True)
+                for whole, x in zip(best, new, strict=True)
             )
-            return best, index
+            return values, index
 
-        return lax.fori_loop(0, -(-len(bank) // width), look, found)
+        return lax.fori_loop(0, -(-len(bank) // width), of_block, best)
 
     shape = (1 + both, b, len(bank))
     empty = (jnp.zeros(shape, jnp.float32), jnp.zeros(shape, jnp.int32))
-    return lax.fori_loop(0, -(-b // chunk), visit, empty)
+    return lax.fori_loop(0, -(-b // chunk), of_chunk, empty)
 
 
 def _first_best(
-    scores: Array, mask: Array, sound: Array, both: bool
+    scores: Array, mask: Array, is_finite: Array, both: bool
 ) -> tuple[Array, Array]:
-    """The largest of `[P, B, N]` over N and the first place that has it, `[S, B, P]`.
+    """The largest of the scores `[P, B, N]` over N and its first position, `[S, B, P]`.
 
-    Places where `mask` is false never win. `sound` says which prototypes are finite.
+    Positions where `mask` is false never win. `is_finite` tells which prototypes are
+    finite.
     """
     n = scores.shape[2]
     places = lax.broadcasted_iota(jnp.int32, scores.shape, 2)
-    # On CPU, XLA's maximum of a large array passes over NaN. A token that holds one
-    # shows in the scores of any sound prototype; a prototype that is not sound has no
-    # other scores.
-    seen = lax.dynamic_index_in_dim(scores, sound.argmax(), keepdims=False)
-    spoilt = (mask & jnp.isnan(seen)).any(1)[None] | ~sound[:, None]
-    found: list[tuple[Array, Array]] = []
+    # On CPU, XLA's maximum of a large array ignores NaN. A token that contains NaN
+    # shows in the scores of any finite prototype, and a prototype that is not finite
+    # has no other scores.
+    sample = lax.dynamic_index_in_dim(scores, is_finite.argmax(), keepdims=False)
+    spoilt = (mask & jnp.isnan(sample)).any(1)[None] | ~is_finite[:, None]
+    sides: list[tuple[Array, Array]] = []
     for side in (scores, -scores) if both else (scores,):
         real = jnp.where(mask[None], side, -jnp.inf)
         best = real.max(2)
         # Two plain reductions are faster than the paired one of argmax, and the
-        # smallest place is the first of equal maxima. The bound matters only where
-        # scores are NaN.
+        # smallest position is the first of equal maxima. The bound n - 1 matters only
+        # where scores are NaN.
         index = jnp.where(real == best[:, :, None], places, n - 1).min(2)
-        found.append((jnp.where(spoilt, jnp.nan, best).T, index.T))
-    best, index = (jnp.stack(x) for x in zip(*found, strict=True))
+        sides.append((jnp.where(spoilt, jnp.nan, best).T, index.T))
+    best, index = (jnp.stack(x) for x in zip(*sides, strict=True))
     return best, index
 
 
-def one_by_one(f: Any, batched: Any, *args: Any) -> Any:
-    """`f` for each trial in turn; arguments that are not batched are shared."""
+def map_over_trials(f: Any, batched: Any, *args: Any) -> Any:
+    """Calls `f` for one trial after the other; arguments not batched are shared."""
 
     def call(mapped: list[Any]) -> Any:
         rest = iter(mapped)
@@ -155,6 +167,6 @@ def one_by_one(f: Any, batched: Any, *args: Any) -> Any:
     return lax.map(call, [a for a, b in zip(args, batched, strict=True) if b])
 
 
-def _unfold(x: Array, trials: int) -> Array:
-    """`[S, B, K * P]` to `[K, S, B, P]`."""
+def _unfold_trials(x: Array, trials: int) -> Array:
+    """Reshapes `[S, B, K * P]` to `[K, S, B, P]`."""
     return jnp.moveaxis(x.reshape(*x.shape[:2], trials, -1), 2, 0)

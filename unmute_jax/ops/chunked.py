@@ -1,4 +1,4 @@
-"""Large batches in the small portions that a CPU is best at."""
+"""Applies a function to a batch in small chunks where that is faster."""
 
 from __future__ import annotations
 
@@ -14,35 +14,36 @@ T = TypeVar("T")
 
 
 def map_in_chunks(
-    run: Callable[..., T], params: Any, clips: tuple[Any, ...], *, size: int
+    function: Callable[..., T], params: Any, clips: tuple[Any, ...], *, size: int
 ) -> T:
-    """`run(params, *clips)`; on a CPU, for a few clips at a time.
+    """Computes `function(params, *clips)`; on a CPU, a few clips at a time.
 
-    Then what is computed stays in the cache, and large arrays are not asked of the
-    system and given back for every step: ViT-base on eight clips of 10 s takes a
-    quarter less time, a filter bank of many clips a third less, both a fraction of the
+    On a CPU, intermediate results then stay in the cache, and no large arrays are
+    allocated and freed in every step: ViT-base on eight clips of 10 s takes a quarter
+    less time, a filter bank of many clips a third less, both with a fraction of the
     memory. Accelerators get the whole batch.
 
     Args:
-        run: Treats every clip by itself.
-        params: Its first argument.
-        clips: Its other arguments, like the result trees of arrays `[B, ...]`.
-        size: At most this many clips at a time; at least one.
+        function: A function that treats every clip independently of the others.
+        params: The first argument of the function.
+        clips: The other arguments of the function. Like its result, they are trees of
+            arrays `[B, ...]`.
+        size: The largest number of clips in a chunk; values below 1 count as 1.
     """
     b = len(jax.tree.leaves(clips)[0])
-    portions = -(-b // max(1, size))
-    if jax.default_backend() != "cpu" or portions <= 1:
-        return run(params, *clips)
-    size = -(-b // portions)
+    chunks = -(-b // max(1, size))
+    if jax.default_backend() != "cpu" or chunks <= 1:
+        return function(params, *clips)
+    size = -(-b // chunks)
 
     def split(x: Array) -> Array:
-        widths = [(0, portions * size - b), *[(0, 0)] * (x.ndim - 1)]
-        return jnp.pad(x, widths).reshape(portions, size, *x.shape[1:])
+        widths = [(0, chunks * size - b), *[(0, 0)] * (x.ndim - 1)]
+        return jnp.pad(x, widths).reshape(chunks, size, *x.shape[1:])
 
-    def step(portion: tuple[Any, ...]) -> T:
-        # Otherwise bfloat16 weights would all be transposed in front of the loop.
-        held, portion = lax.optimization_barrier((params, portion))
-        return run(held, *portion)
+    def step(chunk: tuple[Any, ...]) -> T:
+        # Without the barrier, all bfloat16 weights are transposed ahead of the loop.
+        fixed, chunk = lax.optimization_barrier((params, chunk))
+        return function(fixed, *chunk)
 
     out = lax.map(step, jax.tree.map(split, clips))
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:b], out)

@@ -1,4 +1,4 @@
-"""A convolution over the map of tokens as one product and a few shifted sums."""
+"""A convolution over the token map, computed as one matrix product and shifted sums."""
 
 from __future__ import annotations
 
@@ -14,27 +14,28 @@ def convolve(
 ) -> Float[Array, "B T F X"]:
     """`sum_ij tokens[t + i - (I-1)//2, f + j - (J-1)//2] @ kernel[i, j]`.
 
-    Outside of the map there are zeros ("same" padding). Every token meets the whole
-    kernel in one matrix product, and what it gives to its neighbours is moved there:
-    under `vmap` over kernels that share the tokens, K kernels are K times as many
-    columns. What is moved has X channels where a window of tokens has `I * J * D`.
+    The map is padded with zeros ("same" padding). One matrix product multiplies every
+    token by the whole kernel, and the results are then shifted to the neighbouring
+    positions and added. Under `vmap` over K kernels that share the tokens, the product
+    has K times as many columns. The shifted arrays have X channels per kernel entry; a
+    window of tokens would have `I * J * D` entries.
 
     Args:
-        tokens: Float32.
-        kernel: Float32.
+        tokens: Token maps in float32.
+        kernel: Convolution kernel in float32, of I time steps and J frequency patches.
     """
     b, t, f, _ = tokens.shape
     i, j, d, x = kernel.shape
     columns = jnp.moveaxis(kernel, 2, 0).reshape(d, i * j * x)
 
-    # The product is linear in the kernel: of a chunk, the way back needs the tokens.
+    # The product is linear in the kernel, so the backward pass needs only the tokens.
     @jax.checkpoint
-    def one(clip: Array) -> Array:
+    def of_clip(clip: Array) -> Array:
         products = jnp.matmul(clip, columns, precision=jax.lax.Precision.HIGHEST)
         return _shifted_sum(products.reshape(t, f, i, j, x))
 
     chunk = max(1, min(b, chunk_bytes() // (4 * t * f * i * j * x)))
-    return jax.lax.map(one, tokens, batch_size=chunk)
+    return jax.lax.map(of_clip, tokens, batch_size=chunk)
 
 
 def _shifted_sum(products: Array) -> Array:
@@ -43,7 +44,7 @@ def _shifted_sum(products: Array) -> Array:
     top, left = (height - 1) // 2, (width - 1) // 2
     padding = ((top, height - 1 - top), (left, width - 1 - left), *[(0, 0)] * 3)
     padded = jnp.pad(products, padding)
-    moved = (
+    shifted = (
         padded[i : i + t, j : j + f, i, j] for i in range(height) for j in range(width)
     )
-    return sum(moved, jnp.zeros_like(products[:, :, 0, 0]))
+    return sum(shifted, jnp.zeros_like(products[:, :, 0, 0]))

@@ -1,4 +1,4 @@
-"""Products with prototypes of +1 and -1 on units that multiply bfloat16 matrices."""
+"""Exact products with prototypes of +1 and -1 on units that multiply bfloat16."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
-# A float32 number has 24 bits, a bfloat16 number 8.
+# A float32 number has 24 significant bits, a bfloat16 number 8.
 PARTS = 3
 
 
-def bank_type(tokens: Any, *, binary: bool) -> Any:
-    """The type in which prototypes meet tokens of the type `tokens`.
+def bank_dtype(tokens: Any, *, binary: bool) -> Any:
+    """The type in which prototypes are multiplied by tokens of type `tokens`.
 
-    Prototypes of +1 and -1 lose nothing in any type. They take that of the tokens; and
-    where bfloat16 matrices are multiplied much faster than float32 ones, float32 tokens
-    come in parts (`as_parts`) to meet them in bfloat16. Others are float32.
+    Binary prototypes, +1 and -1, are exact in any type and take the type of the tokens.
+    Where bfloat16 matrices are multiplied much faster than float32 ones, float32 tokens
+    are split into bfloat16 parts (`split_exactly`) and the prototypes are bfloat16.
+    Other prototypes are float32.
     """
     if not binary:
         return jnp.float32
@@ -29,20 +30,20 @@ def bank_type(tokens: Any, *, binary: bool) -> Any:
     return tokens
 
 
-def as_parts(rows: Array, dtype: Any) -> list[Array]:
-    """Arrays of `dtype` that sum to `rows` exactly, largest first.
+def split_exactly(rows: Array, dtype: Any) -> list[Array]:
+    """Splits `rows` into arrays of type `dtype` whose sum is exact, largest first.
 
     A float32 number is the sum of three bfloat16 numbers: its leading 8 bits, the next
-    8, the last 8. Their products with +1 or -1 are exact and summed in float32, as
-    those of the whole number would be. On a CPU with AMX the three products take about
-    0.6 times as long as the one of float32.
+    8 and the last 8. Their products with +1 or -1 are exact and are summed in float32,
+    as those of the whole number would be. On a CPU with AMX the three products take
+    about 0.6 times as long as the float32 product.
     """
     if rows.dtype != jnp.float32 or dtype != jnp.bfloat16:
         return [rows.astype(dtype)]
     parts: list[Array] = []
     for _ in range(PARTS):
         bits = lax.bitcast_convert_type(rows, jnp.uint32)
-        # Cut off, not rounded: what is left never needs more bits than it has.
+        # The bits are cut off, not rounded: the remainder then never needs more bits.
         leading = (bits >> 16).astype(jnp.uint16)
         parts.append(lax.bitcast_convert_type(leading, jnp.bfloat16))
         rows -= lax.bitcast_convert_type(bits & jnp.uint32(0xFFFF0000), jnp.float32)
@@ -50,8 +51,8 @@ def as_parts(rows: Array, dtype: Any) -> list[Array]:
 
 
 def products(bank: Array, parts: list[Array]) -> Array:
-    """`bank @ rows.T`, `[P, R]` float32, where `rows` is the sum of `parts`."""
-    # The small ones first, so that their sum is not rounded away.
+    """`bank @ rows.T` in float32, shape `[P, R]`, with `rows` the sum of `parts`."""
+    # Small terms are added first, so that their sum is not lost in rounding.
     terms = [
         lax.dot_general(
             bank,
@@ -67,10 +68,10 @@ def products(bank: Array, parts: list[Array]) -> Array:
 
 @functools.cache
 def has_matrix_unit() -> bool:
-    """Whether we compute on a CPU that multiplies bfloat16 matrices as such (AMX).
+    """Whether the computation runs on a CPU with a bfloat16 matrix unit (AMX).
 
-    Linux says so; elsewhere the answer is no, which costs time and nothing else. So it
-    is on accelerators, where the parts were never measured.
+    Only Linux reports this. Elsewhere, and on accelerators, where splitting was never
+    measured, the answer is False, which costs time but not accuracy.
     """
     if jax.default_backend() != "cpu":
         return False
@@ -80,20 +81,20 @@ def has_matrix_unit() -> bool:
         return False
 
 
-def as_stored(tokens: Array) -> Array:
-    """On CPU, bfloat16 tokens as the integers that hold them.
+def as_bits(tokens: Array) -> Array:
+    """On CPU, bfloat16 tokens as integers of the same bits; other tokens unchanged.
 
-    XLA has no bfloat16 slices there: for a part of an array it widens all of it to
-    float32 first. Integers of the same size it takes as they are. Where the caller made
-    the tokens from integers, in the same program, nothing is copied.
+    XLA has no bfloat16 slices on CPU: to slice an array it first converts the whole
+    array to float32. Integers of the same size are sliced directly. Nothing is copied
+    if the caller made the tokens from integers in the same program.
     """
     if jax.default_backend() == "cpu" and tokens.dtype == jnp.bfloat16:
         return lax.bitcast_convert_type(tokens, jnp.uint16)
     return tokens
 
 
-def as_floats(stored: Array, dtype: Any) -> Array:
-    """The way back from `as_stored`."""
-    if stored.dtype == dtype:
-        return stored
-    return lax.bitcast_convert_type(stored, dtype)
+def from_bits(bits: Array, dtype: Any) -> Array:
+    """The inverse of `as_bits`: an array of type `dtype`."""
+    if bits.dtype == dtype:
+        return bits
+    return lax.bitcast_convert_type(bits, dtype)

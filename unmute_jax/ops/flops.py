@@ -1,4 +1,4 @@
-"""What a computation costs, read from its program and without running it."""
+"""Counts the operations of a computation from its jaxpr, without running it."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from typing import Any
 import jax
 
 
-def multiply_adds(function: Callable[..., Any], *arguments: Any) -> int:
-    """Multiplications with an addition in all products and convolutions of a call.
+def count_multiply_adds(function: Callable[..., Any], *arguments: Any) -> int:
+    """The number of multiply-adds in all matrix products and convolutions of a call.
 
-    Everything else (sums, softmax, norms, memory) is not counted; a loop without a
-    fixed number of turns counts once, and of branches the dearest does.
+    Everything else (sums, softmax, norms, memory traffic) is not counted. A loop
+    without a fixed number of iterations counts as one iteration, and a branch as its
+    most expensive case.
 
     Args:
         function: A function of arrays that JAX can trace.
-        *arguments: Arrays, or their shapes and types.
+        *arguments: The arguments of the call: arrays, or their shapes and types.
     """
-    return _of(jax.make_jaxpr(function)(*arguments).jaxpr)
+    return _of_jaxpr(jax.make_jaxpr(function)(*arguments).jaxpr)
 
 
-def _of(jaxpr: Any) -> int:
+def _of_jaxpr(jaxpr: Any) -> int:
     return sum(_of_equation(equation) for equation in jaxpr.eqns)
 
 
@@ -37,14 +38,14 @@ def _of_equation(equation: Any) -> int:
         kernel = equation.invars[1].aval.shape
         features = params["dimension_numbers"].rhs_spec[0]
         return out * math.prod(kernel) // kernel[features]
-    inner = [_of(jaxpr) for jaxpr in _inside(params)]
+    inner = [_of_jaxpr(jaxpr) for jaxpr in _inner_jaxprs(params)]
     if name == "cond":
         return max(inner)
     return params.get("length", 1) * sum(inner) if name == "scan" else sum(inner)
 
 
-def _inside(params: dict[str, Any]) -> Iterator[Any]:
-    """The programs within an equation."""
+def _inner_jaxprs(params: dict[str, Any]) -> Iterator[Any]:
+    """The jaxprs among the parameters of an equation."""
     for value in params.values():
         for item in value if isinstance(value, (tuple, list)) else (value,):
             if hasattr(item, "eqns"):

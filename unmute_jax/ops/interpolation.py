@@ -1,8 +1,9 @@
-"""Resizing along one axis as PyTorch does it, as a matrix to multiply with.
+"""Resizes along one axis as PyTorch does, by a matrix of weights.
 
-Both follow `torch.nn.functional.interpolate` with align_corners and antialias false:
-the outermost samples are repeated beyond the ends. `jax.image.resize` has another cubic
-kernel (a = -0.5), renormalises at the ends and smooths by default when it shrinks.
+Both functions follow `torch.nn.functional.interpolate` with `align_corners` and
+`antialias` false: beyond the ends, the outermost samples are repeated. In contrast,
+`jax.image.resize` has another cubic kernel (a = -0.5), renormalises at the ends and, by
+default, smooths when it shrinks.
 """
 
 from __future__ import annotations
@@ -12,22 +13,23 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float
 
-# Of the cubic convolution in PyTorch.
+# The parameter a of PyTorch's cubic convolution kernel.
 CUBIC = -0.75
 
 
 def bicubic(before: int, after: int) -> Float[np.ndarray, "{after} {before}"]:
-    """The weights of mode "bicubic": four taps around each point.
+    """The weights of mode "bicubic": four samples around each point.
 
     Args:
-        before: Samples that there are.
-        after: Samples that are wanted; as many as there are come out unchanged.
+        before: The number of samples to resize from.
+        after: The number of samples to resize to. If it equals `before`, the samples
+            are left unchanged.
     """
     return _weights(before, after, _cubic, taps=(-1, 0, 1, 2))
 
 
 def bilinear(before: int, after: int) -> Float[np.ndarray, "{after} {before}"]:
-    """The weights of mode "bilinear"; arguments as of `bicubic`."""
+    """The weights of mode "bilinear"; the arguments are those of `bicubic`."""
     return _weights(before, after, lambda distance: 1 - distance, taps=(0, 1))
 
 

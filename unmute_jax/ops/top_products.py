@@ -1,4 +1,4 @@
-"""The few largest products of each vector with the scaled tokens of a clip."""
+"""The k largest products of each vector with the scaled tokens of a clip."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ def top_products(
 ) -> Float[Array, "B P X"]:
     """The `X = min(k, N)` largest `scale_n * (token_n . vector_p)`, largest first.
 
-    One clip at a time, and its scores are computed again in the backward pass: no
-    tensor of all scores. For `k = 1` `max_product` is much faster.
+    Clips are processed one at a time, and their products are recomputed in the backward
+    pass, so that the products of all clips are never in memory together. For `k = 1`,
+    `max_product` is much faster.
 
     Args:
-        tokens: Raw tokens of any floating type.
-        scale: Positive, float32.
-        mask: True for real positions. Where a clip has fewer than `k` of them, the
-            values that are missing are 0.
-        vectors: Float32.
-        k: How many.
+        tokens: Raw tokens of any floating-point type.
+        scale: Positive factor of each token, float32.
+        mask: True for real positions. If a clip has fewer than `k` of them, the missing
+            values are 0.
+        vectors: Vectors in float32.
+        k: The number of products to return.
     """
     k = min(k, tokens.shape[1])
 
     @jax.checkpoint
-    def best(clip: tuple[Array, Array, Array]) -> Array:
+    def of_clip(clip: tuple[Array, Array, Array]) -> Array:
         x, factor, real = clip
         scores = jnp.einsum(
             "pd,nd->pn",
@@ -44,4 +45,4 @@ def top_products(
         values = lax.top_k(scores, k)[0]
         return jnp.where(jnp.arange(k)[None] < real.sum(), values, 0.0)
 
-    return lax.map(best, (tokens, scale, mask))
+    return lax.map(of_clip, (tokens, scale, mask))

@@ -10,7 +10,7 @@ from flax import linen as nn
 from jaxtyping import Array, Bool, Float
 
 from unmute_jax.errors import InputError
-from unmute_jax.ops import product_range
+from unmute_jax.ops import min_mean_max
 from unmute_jax.ops.arrays import NORM_EPS
 from unmute_jax.probes.base import Probe, einsum, flat_mask, uniform_init
 from unmute_jax.probes.linear import Statistic
@@ -63,7 +63,7 @@ class Cgp(Probe):
         # A product and a sum, not an einsum: compiled into one pass over the layers
         # without a float32 copy of them all.
         mixed = (layers * scale[..., None]).sum(1).reshape(b, t * f, d)
-        found = product_range(mixed, jnp.ones((b, t * f)), mask, vectors)
+        found = min_mean_max(mixed, jnp.ones((b, t * f)), mask, vectors)
         middle = found.mean
         if self.middle == "cls":
             cls_scale = share[None] * inverse_norms(layer_cls)
