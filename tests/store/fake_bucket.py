@@ -1,4 +1,4 @@
-"""A bucket in memory that answers as Google Cloud Storage does, as far as we ask."""
+"""A bucket in memory that answers like Google Cloud Storage, as far as a store asks."""
 
 import http.server
 import json
@@ -8,21 +8,22 @@ import urllib.parse
 
 
 class FakeBucket(http.server.ThreadingHTTPServer):
-    """All buckets in one: `objects` by name, each content and generation.
+    """A server that takes all buckets for one.
 
     Attributes:
+        objects: Content and generation of every object, by name.
         refuses: Whether it denies every request.
     """
 
     def __init__(self):
         super().__init__(("localhost", 0), _Handler)
-        self.objects, self.refuses, self._made = {}, False, 0
+        self.objects, self.refuses, self._generation = {}, False, 0
         self.lock = threading.Lock()
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     @property
     def environment(self):
-        """What makes tensorstore take it for Google's."""
+        """Environment in which tensorstore takes it for Google's server."""
         return {
             "TENSORSTORE_GCS_HTTP_URL": f"http://localhost:{self.server_address[1]}",
             "GOOGLE_AUTH_TOKEN_FOR_TESTING": "nobody",
@@ -30,73 +31,80 @@ class FakeBucket(http.server.ThreadingHTTPServer):
 
     def put(self, name, data):
         with self.lock:
-            self._made += 1
-            self.objects[name] = (data, self._made)
-            return self._made
+            self._generation += 1
+            self.objects[name] = (data, self._generation)
+            return self._generation
 
     def files(self, folder):
-        """Contents by name within a folder."""
+        """Returns the content of the files in a folder, by name."""
         with self.lock:
-            found = {n: data for n, (data, _) in self.objects.items()}
-        return {
-            n.removeprefix(folder): x for n, x in found.items() if n.startswith(folder)
-        }
+            return {
+                name.removeprefix(folder): data
+                for name, (data, _) in self.objects.items()
+                if name.startswith(folder)
+            }
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
-        path, options = self._asked()
+        path, options = self._request()
         if self.server.refuses:
-            self._answer(403, b'{"error": {"code": 403, "message": "not for you"}}')
+            self._refuse()
         elif path.endswith("/o"):
             self._list(options)
         else:
             self._read(urllib.parse.unquote(path.partition("/o/")[2]), options)
 
     def do_POST(self):
-        _, options = self._asked()
+        _, options = self._request()
         data = self.rfile.read(int(self.headers["Content-Length"]))
-        made = self.server.put(options["name"], data)
-        self._json({"name": options["name"], "generation": str(made)})
+        if self.server.refuses:
+            self._refuse()
+            return
+        generation = self.server.put(options["name"], data)
+        self._json({"name": options["name"], "generation": str(generation)})
 
     def do_DELETE(self):
-        name = urllib.parse.unquote(self._asked()[0].partition("/o/")[2])
+        name = urllib.parse.unquote(self._request()[0].partition("/o/")[2])
         with self.server.lock:
-            there = self.server.objects.pop(name, None)
-        self._answer(404 if there is None else 204)
+            deleted = self.server.objects.pop(name, None)
+        self._answer(404 if deleted is None else 204)
 
     def _list(self, options):
         first, end = options.get("startOffset", ""), options.get("endOffset", "")
         with self.server.lock:
             names = sorted(self.server.objects)
-        found = [n for n in names if n >= first and (not end or n < end)]
-        self._json({"items": [{"name": n} for n in found]})
+        names = [n for n in names if n >= first and (not end or n < end)]
+        self._json({"items": [{"name": n} for n in names]})
 
     def _read(self, name, options):
         with self.server.lock:
-            data, made = self.server.objects.get(name, (None, 0))
-        generation = {"x-goog-generation": str(made)}
+            data, number = self.server.objects.get(name, (None, 0))
+        generation = {"x-goog-generation": str(number)}
         if data is None:
             self._answer(404, b"{}")
-        elif options.get("ifGenerationNotMatch") == str(made):
+        elif options.get("ifGenerationNotMatch") == str(number):
             self._answer(304)
-        elif asked := self.headers.get("Range"):
-            start, stop = re.fullmatch(r"bytes=(\d*)-(\d*)", asked).groups()
+        elif span := self.headers.get("Range"):
+            start, stop = re.fullmatch(r"bytes=(\d*)-(\d*)", span).groups()
             first = int(start) if start else max(0, len(data) - int(stop))
             end = min(len(data), int(stop) + 1) if start and stop else len(data)
             if first >= end:
                 self._answer(416)
                 return
-            span = {"Content-Range": f"bytes {first}-{end - 1}/{len(data)}"}
-            self._answer(206, data[first:end], **generation, **span)
+            content_range = {"Content-Range": f"bytes {first}-{end - 1}/{len(data)}"}
+            self._answer(206, data[first:end], **generation, **content_range)
         else:
             self._answer(200, data, **generation)
 
-    def _asked(self):
+    def _request(self):
         url = urllib.parse.urlsplit(self.path)
         return url.path, dict(urllib.parse.parse_qsl(url.query, keep_blank_values=True))
+
+    def _refuse(self):
+        self._answer(403, b'{"error": {"code": 403, "message": "not for you"}}')
 
     def _json(self, value):
         self._answer(200, json.dumps(value).encode())
@@ -109,4 +117,4 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_):
-        """Says nothing."""
+        """Logs nothing."""

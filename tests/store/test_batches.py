@@ -1,4 +1,5 @@
-import contextlib
+"""Clips are batched by the length of their input, the same way in every pass."""
+
 import dataclasses
 import json
 import shutil
@@ -10,7 +11,7 @@ from tests.store.fakes import FakeDataset, fake_dataset
 from unmute_jax.datasets import Clip
 from unmute_jax.encoders import load_encoder
 from unmute_jax.errors import InputError
-from unmute_jax.store import batches as wb
+from unmute_jax.store import batches as store_batches
 from unmute_jax.store.embed import embed
 from unmute_jax.store.key import store_key
 
@@ -48,33 +49,32 @@ def logmel():
 
 
 ENCODER = logmel()
-LENGTHS = wb.input_lengths(ENCODER, 1.0, 3)
+LENGTHS = store_batches.input_lengths(ENCODER, 1.0, 3)
 
 
 def batches(blocks=None, lengths=LENGTHS):
-    return wb.waveform_batches(
+    return store_batches.waveform_batches(
         ENCODER, dataset(), "train", SIZE, lengths=lengths, blocks=blocks
     )
 
 
 @pytest.fixture(scope="module")
 def whole():
-    with contextlib.closing(iter(batches())) as found:
-        return list(found)
+    return list(batches())
 
 
-def test_lengths_are_halves_of_the_longest():
+def test_input_lengths_are_halves_of_the_longest():
     assert LENGTHS == {4000: (1, 8), 8000: (3, 8), 16000: (6, 8)}
-    assert list(wb.input_lengths(ENCODER, 1.0)) == [16000]
+    assert list(store_batches.input_lengths(ENCODER, 1.0)) == [16000]
     # Where the encoder makes all inputs equally long, one is left.
     eat = load_encoder("eat", weights="untrained", width=8, depth=1, num_heads=2)
-    assert len(wb.input_lengths(eat, 5.0, 3)) == 1
+    assert len(store_batches.input_lengths(eat, 5.0, 3)) == 1
     # No input is shorter than a patch, and no clip shorter than a frame.
-    assert min(wb.input_lengths(ENCODER, 1.0, 5)) == 400 + 15 * 160
+    assert min(store_batches.input_lengths(ENCODER, 1.0, 5)) == 400 + 15 * 160
     with pytest.raises(InputError, match="at least 400 samples"):
-        wb.input_lengths(ENCODER, 1.0, 7)
+        store_batches.input_lengths(ENCODER, 1.0, 7)
     with pytest.raises(InputError, match="at least 1, not 0"):
-        wb.input_lengths(ENCODER, 1.0, 0)
+        store_batches.input_lengths(ENCODER, 1.0, 0)
 
 
 def test_a_clip_gets_the_shortest_input_that_holds_it(whole):
@@ -82,7 +82,9 @@ def test_a_clip_gets_the_shortest_input_that_holds_it(whole):
     for batch in whole:
         n = batch.waveforms.shape[1]
         assert n in LENGTHS
-        for i, own, x in zip(batch.places, batch.lengths, batch.waveforms, strict=True):
+        for i, own, x in zip(
+            batch.indices, batch.lengths, batch.waveforms, strict=True
+        ):
             assert own == length(i) <= n
             assert own + STEP > n // 2 or n == min(LENGTHS)
             assert own + STEP <= n or n == max(LENGTHS)
@@ -91,42 +93,37 @@ def test_a_clip_gets_the_shortest_input_that_holds_it(whole):
 
 
 def test_every_clip_is_in_one_batch_and_few_batches_are_not_full(whole):
-    assert sorted(np.concatenate([b.places for b in whole])) == list(range(CLIPS))
+    assert sorted(np.concatenate([b.indices for b in whole])) == list(range(CLIPS))
     assert all(0 < len(b.clips) <= SIZE for b in whole)
     short = [b for b in whole if len(b.clips) < SIZE]
     assert len(short) <= len(LENGTHS)
 
 
-def test_blocks_are_the_same_alone_and_together(monkeypatch):
-    monkeypatch.setattr(wb, "CLIPS_PER_BLOCK", 32)
+def test_blocks_have_the_same_batches_alone_and_together(monkeypatch):
+    monkeypatch.setattr(store_batches, "CLIPS_PER_BLOCK", 32)
     together = list(batches())
     alone = [b for k in range(-(-CLIPS // 32)) for b in batches([k])]
     # As two processes would read them.
-    shared = [b for part in ([0, 1], [2, 3, 4]) for b in batches(part)]
+    shared = [b for part in ([0, 1], [2]) for b in batches(part)]
+    # A block that nobody needs is skipped.
+    asked = []
+    rest = store_batches.waveform_batches(
+        ENCODER,
+        dataset(),
+        "train",
+        SIZE,
+        lengths=LENGTHS,
+        is_needed=lambda block: asked.append(block) or block.start != 32,
+    )
+    assert {int(i) for b in rest for i in b.indices} == {*range(32), *range(64, CLIPS)}
+    assert asked == [range(32), range(32, 64), range(64, CLIPS)]
     for other in (alone, shared):
-        assert [b.places.tolist() for b in other] == [
-            b.places.tolist() for b in together
+        assert [b.indices.tolist() for b in other] == [
+            b.indices.tolist() for b in together
         ]
 
 
-def test_an_iterator_goes_on_in_the_middle_of_a_block(monkeypatch):
-    monkeypatch.setattr(wb, "CLIPS_PER_BLOCK", 32)
-    wanted = list(batches())
-    for stop in (0, 1, 5, len(wanted)):
-        first = iter(batches())
-        for _ in range(stop):
-            next(first)
-        second = iter(batches())
-        next(second)
-        second.set_state(first.get_state())
-        rest = list(second)
-        assert len(rest) == len(wanted) - stop
-        for ours, theirs in zip(rest, wanted[stop:], strict=True):
-            np.testing.assert_array_equal(ours.waveforms, theirs.waveforms)
-            assert ours.clips == theirs.clips
-
-
-# Real tokens of clips of different lengths
+# Tokens of clips of different lengths
 
 
 def embedded(root, encoder=ENCODER, **options):
@@ -137,22 +134,22 @@ def embedded(root, encoder=ENCODER, **options):
 
 @pytest.fixture(scope="module")
 def shapes():
-    """Of the inputs that were compiled for `short`."""
+    """Shapes of the inputs that were compiled for `short`."""
     return []
 
 
 @pytest.fixture(scope="module")
 def short(tmp_path_factory, shapes):
-    """The store of inputs of two lengths."""
+    """A store made of inputs of two lengths."""
     encoder = logmel()
     apply = type(encoder).apply
 
-    def noting(self, params, waveform, lengths, **options):
+    def recording(self, params, waveform, lengths, **options):
         shapes.append(waveform.shape)
         return apply(self, params, waveform, lengths, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(encoder), "apply", noting)
+        patch.setattr(type(encoder), "apply", recording)
         root = tmp_path_factory.mktemp("short")
         return embedded(root, encoder, lengths=2, batch_size=4)
 
@@ -178,17 +175,17 @@ def test_short_inputs_give_the_tokens_of_long_ones(short):
     np.testing.assert_array_equal(one.labels, short.labels)
 
 
-def test_batch_mates_change_no_token(tmp_path, short):
-    wanted, found = short.load(), embedded(tmp_path, lengths=2, batch_size=9).load()
+def test_other_clips_of_a_batch_change_no_token(tmp_path, short):
+    wanted, other = short.load(), embedded(tmp_path, lengths=2, batch_size=9).load()
     for name in ("patches", "cls", "mask"):
-        x, y = getattr(found, name), getattr(wanted, name)
+        x, y = getattr(other, name), getattr(wanted, name)
         np.testing.assert_allclose(x, y, atol=1e-6)
 
 
-def test_a_resumed_pass_of_many_lengths_gives_the_same_bytes(tmp_path, short):
+def test_a_resumed_pass_with_several_lengths_gives_the_same_bytes(tmp_path, short):
     def arrays(root):
-        found = (p for p in sorted(root.rglob("c/**/*")) if p.is_file())
-        return {str(p.relative_to(root)): p.read_bytes() for p in found}
+        paths = (p for p in sorted(root.rglob("c/**/*")) if p.is_file())
+        return {str(p.relative_to(root)): p.read_bytes() for p in paths}
 
     root = shutil.copytree(short.path.parent, tmp_path / "copy")
     again = root / short.path.name

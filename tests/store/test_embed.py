@@ -1,4 +1,4 @@
-"""The pass: what it stores, what it refuses, and that it can be cut off anywhere."""
+"""What embedding stores and refuses, and that it can be interrupted anywhere."""
 
 import json
 import os
@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import time
-from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -31,8 +30,9 @@ from unmute_jax.audio.resample import pad_or_crop
 from unmute_jax.errors import InputError
 from unmute_jax.io import cache_dir
 from unmute_jax.ops.arrays import NORM_EPS
-from unmute_jax.store.embed import embed, estimate_store
-from unmute_jax.store.files import DamagedStore, sealed
+from unmute_jax.store.embed import embed
+from unmute_jax.store.estimate import estimate_store
+from unmute_jax.store.files import DamagedStoreError, to_checked_json
 from unmute_jax.store.key import store_key, store_path
 from unmute_jax.store.layout import CLIPS_PER_SHARD
 from unmute_jax.store.reader import TokenStore
@@ -82,7 +82,7 @@ def test_patches_are_rounded_once(store, direct):
     np.testing.assert_array_equal(store.load().patches, wider.astype(store.dtype))
 
 
-def test_int8_has_the_tokens_of_its_scales_in_half_the_bytes(store, direct):
+def test_int8_patches_and_scales_take_half_the_bytes(store, direct):
     small = run(store.path.parent, dtype="int8", layers=True)
     raw = small.load(layers=True)
     assert (raw.patches.dtype, raw.layers.dtype) == (np.int8, np.int8)
@@ -170,26 +170,26 @@ def test_devices_change_neither_tokens_nor_shards(tmp_path):
     assert {n: len(x) for n, x in one.items()} == {n: len(x) for n, x in two.items()}
 
 
-# Found again, or not
+# Reuse of a store
 
 
-def test_a_finished_store_is_read_and_not_made_again(store):
-    dataset, said = fake_dataset(), []
-    again = embed(ENCODER, dataset, "train", root=store.path.parent, log=said.append)
+def test_a_finished_store_is_read_and_not_recomputed(store):
+    dataset, logged = fake_dataset(), []
+    again = embed(ENCODER, dataset, "train", root=store.path.parent, log=logged.append)
     assert again.path == store.path
     assert dataset.opened == []
-    assert said == [f"tokens of fake/noise train: read from {store.path}"]
+    assert logged == [f"tokens of fake/noise train: read from {store.path}"]
 
 
-def test_another_encoder_gets_tokens_of_its_own(tmp_path):
+def test_another_encoder_gets_its_own_store(tmp_path):
     small = fake_dataset(5)
     first = run(tmp_path, dataset=small)
-    said = []
+    logged = []
     second = embed(
-        fake_encoder(1), small, "train", root=tmp_path, explain=True, log=said.append
+        fake_encoder(1), small, "train", root=tmp_path, explain=True, log=logged.append
     )
     assert second.path != first.path
-    assert said[0].endswith(
+    assert logged[0].endswith(
         'encoder.weights: "untrained, seed 0" -> "untrained, seed 1"'
     )
     assert not np.array_equal(first.load().patches, second.load().patches)
@@ -201,7 +201,7 @@ def test_a_finished_folder_with_another_key_is_not_read(tmp_path):
     manifest = json.loads((path / "manifest.json").read_text())
     manifest["key"]["encoder"]["version"] = 0
     del manifest["checksum"]
-    (path / "manifest.json").write_bytes(sealed(manifest))
+    (path / "manifest.json").write_bytes(to_checked_json(manifest))
     with pytest.raises(InputError, match=r"encoder.version: 0 -> 1"):
         run(tmp_path, dataset=small)
 
@@ -220,21 +220,7 @@ def test_cache_folder_is_the_default(tmp_path, monkeypatch):
         cache_dir("datasets")
 
 
-# Before it begins
-
-
-def test_estimate_foretells_the_bytes(tmp_path):
-    before = estimate_store(ENCODER, DATASET, "train", root=tmp_path)
-    assert not before["path"].exists()
-    assert (before["clips"], before["exists"], before["resumable"]) == (CLIPS, False, 0)
-    path = run(tmp_path).path
-    after = estimate_store(ENCODER, DATASET, "train", root=tmp_path)
-    assert (after["exists"], after["resumable"], after["path"]) == (True, CLIPS, path)
-    arrays = sum(len(x) for name, x in files(path).items() if "/c/" in name)
-    assert before["bytes"] == arrays > CLIPS * T * F * D * 2
-
-
-def test_it_says_how_much_and_how_long(tmp_path, capsys):
+def test_size_and_remaining_time_are_logged(tmp_path, capsys):
     embed(ENCODER, DATASET, "train", root=tmp_path)
     first, second = capsys.readouterr().out.splitlines()
     assert f"fake/noise train by fake+: {CLIPS} clips, " in first
@@ -242,29 +228,7 @@ def test_it_says_how_much_and_how_long(tmp_path, capsys):
     assert re.fullmatch(r"about \d.* to go, at \d.* clips/s", second)
 
 
-def test_a_full_disk_is_refused_before_anything_is_written(tmp_path, monkeypatch):
-    asked = []
-
-    def usage(path):
-        asked.append(path)
-        return SimpleNamespace(free=10_000)
-
-    monkeypatch.setattr(shutil, "disk_usage", usage)
-    kilobytes = estimate_store(ENCODER, DATASET, "train", root=tmp_path)["bytes"] / 1000
-    with pytest.raises(
-        InputError, match=rf"need {kilobytes:.1f} kB but .* 10.0 kB free"
-    ):
-        run(tmp_path / "not" / "yet")
-    assert asked == [tmp_path]
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_split_without_clips_is_refused(tmp_path):
-    with pytest.raises(InputError, match="split empty of fake/noise has no clips"):
-        embed(ENCODER, DATASET, "empty", root=tmp_path)
-
-
-# When it goes wrong
+# Errors
 
 
 def test_tokens_that_are_not_finite_name_the_clip(tmp_path):
@@ -275,7 +239,7 @@ def test_tokens_that_are_not_finite_name_the_clip(tmp_path):
     ] in (0, CLIPS_PER_SHARD, CLIPS % CLIPS_PER_SHARD, CLIPS - CLIPS_PER_SHARD)
 
 
-def test_an_encoder_with_another_grid_than_it_says_is_refused(tmp_path, monkeypatch):
+def test_an_encoder_with_another_grid_than_announced_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(FakeEncoder, "announced", (T + 1, F))
     with pytest.raises(InputError, match=r"\(5, 2, 6\) but announces \(6, 2, 6\)"):
         run(tmp_path)
@@ -291,7 +255,7 @@ def test_an_error_of_a_clip_reaches_the_caller(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("batch_size", [7, 64, 100])
-def test_a_resumed_pass_makes_the_missing_shard_alone(tmp_path, batch_size):
+def test_a_resumed_pass_makes_only_the_missing_shard(tmp_path, batch_size):
     path = run(tmp_path, batch_size=batch_size).path
     whole = files(path)
     (path / "patches/c/1/0/0/0").unlink()
@@ -305,20 +269,20 @@ def test_a_resumed_pass_makes_the_missing_shard_alone(tmp_path, batch_size):
 
 
 @pytest.mark.parametrize("harm", ["patches/c/1/0/0/0", "clips/1", "cls/c/1/0"])
-def test_a_damaged_shard_is_made_again_alone(tmp_path, store, harm):
+def test_only_the_damaged_shard_is_recomputed(tmp_path, store, harm):
     path = tmp_path / store.path.name
     shutil.copytree(store.path, path)
     data = bytearray((path / harm).read_bytes())
     data[len(data) // 3] ^= 4
     (path / harm).write_bytes(data)
     found = TokenStore.open(path)
-    with pytest.raises(DamagedStore, match="embed again, what is damaged is made"):
+    with pytest.raises(DamagedStoreError, match="embed again, and the damaged part"):
         _ = found.read(range(64, 128)), found.ids
-    with pytest.raises(DamagedStore, match="shard 1 was found damaged"):
+    with pytest.raises(DamagedStoreError, match="shard 1 was found damaged"):
         TokenStore.open(path)
-    dataset, said = fake_dataset(), []
-    embed(ENCODER, dataset, "train", root=tmp_path, log=said.append)
-    assert "is damaged (shard 1 was found" in said[0]
+    dataset, logged = fake_dataset(), []
+    embed(ENCODER, dataset, "train", root=tmp_path, log=logged.append)
+    assert "is damaged (shard 1 was found" in logged[0]
     assert sorted(dataset.opened) == list(range(64, 128))
     assert files(path) == files(store.path)
 
@@ -328,7 +292,7 @@ def test_a_damaged_description_is_written_again(tmp_path, store, name):
     path = tmp_path / store.path.name
     shutil.copytree(store.path, path)
     (path / name).write_bytes((path / name).read_bytes()[:-9])
-    with pytest.raises(DamagedStore):
+    with pytest.raises(DamagedStoreError):
         TokenStore.open(path)
     dataset = fake_dataset()
     run(tmp_path, dataset=dataset)
@@ -336,7 +300,9 @@ def test_a_damaged_description_is_written_again(tmp_path, store, name):
     assert files(path) == files(store.path)
 
 
-def test_what_others_made_meanwhile_is_not_made_again(tmp_path, monkeypatch, store):
+def test_shards_that_others_made_meanwhile_are_not_recomputed(
+    tmp_path, monkeypatch, store
+):
     path = tmp_path / store.path.name
     others = shutil.copytree(store.path, tmp_path / "others")
     (path / "patches").mkdir(parents=True)
@@ -356,39 +322,32 @@ def test_what_others_made_meanwhile_is_not_made_again(tmp_path, monkeypatch, sto
     assert files(path) == files(store.path)
 
 
-def test_a_url_does_as_well_as_a_folder(store):
+def test_a_store_may_lie_at_a_url(store):
     made = run("memory://bucket/tokens", dataset=fake_dataset(70))
     assert made.path.startswith("memory://bucket/tokens/fake_noise-train-fake+-")
     again = run("memory://bucket/tokens/", dataset=fake_dataset(70))
     for one in (made, again):
         tokens, wanted = one.read([3, 69]), store.read([3, 69])
         np.testing.assert_array_equal(tokens.patches, wanted.patches)
-    said = []
+    logged = []
     embed(
         fake_encoder(1),
         fake_dataset(70),
         "train",
         root="memory://bucket/tokens",
         explain=True,
-        log=said.append,
+        log=logged.append,
     )
-    assert "differs in encoder.weights" in said[0]
+    assert "differs in encoder.weights" in logged[0]
 
 
 def program(root, delay):
-    """The same pass in a process of its own."""
+    """Starts the same pass in another process."""
     return subprocess.Popen(
         [sys.executable, "-m", "tests.store.fakes", str(root), str(delay)],
         cwd=pathlib.Path(__file__).parents[2],
         stdout=subprocess.DEVNULL,
     )
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory):
-    root = tmp_path_factory.mktemp("uninterrupted")
-    assert program(root, 0).wait() == 0
-    return files(folder(root))
 
 
 def folder(root):
@@ -402,28 +361,24 @@ def wait_for(condition, seconds=60):
         time.sleep(0.005)
 
 
-def test_two_at_once_share_the_work(tmp_path, uninterrupted):
-    both = [program(tmp_path, 0.02) for _ in range(2)]
+def test_killed_writers_leave_a_store_that_others_complete_together(tmp_path, store):
+    path, rng = folder(tmp_path), np.random.default_rng(0)
+    killed = [program(tmp_path, 0.02) for _ in range(2)]
+    for process, written in zip(
+        killed, ("manifest.json", "patches/c/*/0/0/0"), strict=True
+    ):
+        wait_for(lambda name=written: any(path.glob(name)))
+        time.sleep(rng.uniform(0, 0.1))
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    with pytest.raises(InputError, match="unfinished"):
+        TokenStore.open(path)
+    both = [program(tmp_path, 0.01) for _ in range(2)]
     assert [p.wait() for p in both] == [0, 0]
-    assert files(folder(tmp_path)) == uninterrupted
+    assert files(path) == files(store.path)
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_killed_anywhere_it_goes_on_to_the_same_bytes(tmp_path, uninterrupted, seed):
-    rng, path = np.random.default_rng(seed), folder(tmp_path)
-    for beginning, wait in (("manifest.json", 1.0), ("patches/c/*/0/0/0", 0.1)):
-        killed = program(tmp_path, 0.02)
-        wait_for(lambda name=beginning: any(path.glob(name)))
-        time.sleep(rng.uniform(0, wait))
-        os.kill(killed.pid, signal.SIGKILL)
-        killed.wait()
-        with pytest.raises(InputError, match="unfinished"):
-            TokenStore.open(path)
-    assert program(tmp_path, 0).wait() == 0
-    assert files(path) == uninterrupted
-
-
-def test_two_processes_make_the_same_store_and_share_the_work(tmp_path, uninterrupted):
+def test_processes_of_one_program_share_the_work(tmp_path, store):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -437,19 +392,19 @@ def test_two_processes_make_the_same_store_and_share_the_work(tmp_path, uninterr
         )
         for process in range(2)
     ]
-    said = [process.communicate(timeout=120)[0] for process in both]
+    logged = [process.communicate(timeout=120)[0] for process in both]
     read = [
         {int(i) for line in lines.splitlines() if line.startswith("read")
          for i in line.split()[1:]}
-        for lines in said
+        for lines in logged
     ]  # fmt: skip
     # 150 clips are three shards: 64 clips, and 64 and 22, up to whole batches of 7.
     assert read == [set(range(70)), set(range(63, CLIPS))]
     made = files(folder(tmp_path))
-    assert made.keys() == uninterrupted.keys()
-    assert {n: len(x) for n, x in made.items()} == {
-        n: len(x) for n, x in uninterrupted.items()
-    }
+    wanted = files(store.path)
+    assert made.keys() == wanted.keys()
+    sizes, wanted_sizes = ({n: len(x) for n, x in f.items()} for f in (made, wanted))
+    assert sizes == wanted_sizes
     ours, theirs = (
         np.asarray(TokenStore.open(p).load().patches).astype(np.float32)
         for p in (folder(tmp_path), run(tmp_path / "alone", batch_size=7).path)

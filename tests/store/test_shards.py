@@ -1,12 +1,13 @@
-"""Which shards a process makes, and in which order."""
+"""Processes share the shards, and a shard is assembled from batches of its clips."""
 
 import itertools
 
 import numpy as np
 import pytest
 
+from unmute_jax.errors import InputError
 from unmute_jax.store.layout import CLIPS_PER_SHARD, Layout
-from unmute_jax.store.shards import ShardWork, shuffled_blocks
+from unmute_jax.store.shards import ShardAssembler, finite_rows, shuffled_blocks
 
 LAYOUT = Layout(clips=1000, grid=(1, 1, 1), classes=1, dtype="float32")
 
@@ -33,22 +34,52 @@ def test_blocks_of_a_shard_stay_together_and_in_order(size):
         assert mine == sorted(mine)
 
 
-def test_the_order_is_another_each_time():
+def test_every_pass_has_another_order():
     pending = list(LAYOUT.shards)
     orders = {tuple(shuffled_blocks(LAYOUT, pending, 64)) for _ in range(5)}
     assert len(orders) > 1
 
 
-def test_a_shard_is_wanted_or_not_once_and_for_all():
-    there = set()
-    work = ShardWork(LAYOUT, [1, 2, 3], there.__contains__)
-    assert work.wants(1)
-    assert not work.wants(0)
-    there |= {1, 2}
-    assert [work.wants(s) for s in (1, 2, 3)] == [True, False, True]
-    there |= {3}
-    there -= {2}
-    assert [work.wants(s) for s in (1, 2, 3)] == [True, False, True]
-    assert work.clips == 2 * CLIPS_PER_SHARD
-    assert work.wants_any(range(3 * 64 - 1, 3 * 64 + 1))
-    assert not work.wants_any(range(2 * 64, 3 * 64))
+def no_records(n):
+    return [{"id": str(i), "events": ()} for i in range(n)]
+
+
+def test_whether_a_shard_is_made_is_decided_once_when_its_turn_comes():
+    finished = set()
+    assembler = ShardAssembler(LAYOUT, [3, 1, 2], finished.__contains__)
+    assert assembler.pending == [1, 2, 3]
+    assert assembler.clips_left == 3 * CLIPS_PER_SHARD
+    assert assembler.needs(range(64, 128))
+    assert not assembler.needs(range(64))
+    finished |= {1, 2}  # Another process makes both.
+    assert assembler.needs(np.asarray([127]))
+    assert not assembler.needs(np.asarray([128, 191]))
+    finished -= {2}
+    assert not assembler.needs(np.asarray([128]))
+    assert assembler.needs(range(2 * 64, 4 * 64))
+    assert assembler.clips_left == 2 * CLIPS_PER_SHARD
+
+
+def test_shards_leave_when_they_are_whole_and_clips_are_in_order():
+    assembler = ShardAssembler(LAYOUT, [1, 15], lambda shard: False)
+    indices = np.random.default_rng(0).permutation(np.r_[60:140, 950:1000])
+    shards = []
+    for start in range(0, len(indices), 9):
+        batch = indices[start : start + 9]
+        rows = {"x": batch[:, None] * 2}
+        records = [{"id": str(i), "events": ()} for i in batch]
+        shards += assembler.add(batch, rows, records)
+    assert sorted(s.shard for s in shards) == [1, 15]
+    shard = next(s for s in shards if s.shard == 1)
+    np.testing.assert_array_equal(shard.rows["x"][:, 0], 2 * np.r_[64:128])
+    assert [clip["id"] for clip in shard.clips] == [str(i) for i in range(64, 128)]
+    assert assembler.clips_left == 0
+
+
+def test_padding_is_cut_off_and_values_that_are_not_finite_name_the_clip():
+    arrays = {"x": np.arange(4), "finite": np.asarray([True, True, False, False])}
+    rows = finite_rows(no_records(2), arrays)
+    np.testing.assert_array_equal(rows.pop("x"), [0, 1])
+    assert not rows
+    with pytest.raises(InputError, match="clip '2' gives tokens that are not finite"):
+        finite_rows(no_records(3), arrays)

@@ -38,7 +38,8 @@ from unmute_jax.console import size_text
 from unmute_jax.errors import InputError
 from unmute_jax.io import token_root
 from unmute_jax.store import maintenance
-from unmute_jax.store.embed import estimate_store
+from unmute_jax.store.damage import verify_store
+from unmute_jax.store.estimate import estimate_store
 from unmute_jax.store.export import EXPORT_KINDS, EXPORT_FORMATS, check_export_options, export_tokens
 from unmute_jax.store.files import PathOrUrl
 from unmute_jax.store.maintenance import StoreInfo
@@ -130,7 +131,7 @@ def verify() -> None:
     damaged = unread = 0
     for path in paths:
         try:
-            faults = maintenance.verify(path)
+            faults = verify_store(path)
         except InputError as error:
             unread += 1
             print(error)

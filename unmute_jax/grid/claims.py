@@ -35,7 +35,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from unmute_jax.errors import InputError
-from unmute_jax.store.files import Place, folder, inside
+from unmute_jax.store.files import PathOrUrl, open_kvstore, subfolder
 
 # Beats before a claim expires.
 BEATS = 5
@@ -76,7 +76,7 @@ class ClaimLost(Exception):
 class Claims:
     """The claims on the cells of a grid, as one process sees and makes them."""
 
-    def __init__(self, root: Place, *, expiry: float = 300.0):
+    def __init__(self, root: PathOrUrl, *, expiry: float = 300.0):
         """Opens the claims below `root`; the process lives from now on.
 
         Args:
@@ -84,7 +84,7 @@ class Claims:
             expiry: Seconds without a beat after which a claim is abandoned.
         """
         self.root, self.expiry = root, expiry
-        self._files = folder(inside(root, "claims"))
+        self._files = open_kvstore(subfolder(root, "claims"))
         self._life = Life()
         self._seen: dict[str, tuple[bytes, float]] = {}
 

@@ -16,7 +16,13 @@ from collections.abc import Generator, Iterator
 
 from unmute_jax.errors import InputError
 from unmute_jax.io import cache_dir, write_atomically
-from unmute_jax.store.files import Place, inside, list_files, read_file, write_file
+from unmute_jax.store.files import (
+    PathOrUrl,
+    list_files,
+    read_file,
+    subfolder,
+    write_file,
+)
 
 # Seconds between two copies to the bucket.
 COPY_EVERY = 30.0
@@ -25,14 +31,14 @@ _STAYS = "checkpoints"
 
 
 @contextlib.contextmanager
-def open_folder(root: Place, cell: str) -> Generator[pathlib.Path]:
+def open_folder(root: PathOrUrl, cell: str) -> Generator[pathlib.Path]:
     """The folder of a cell, to be worked in.
 
     Args:
         root: Of the grid.
         cell: Its name.
     """
-    place = inside(inside(root, "cells"), cell)
+    place = subfolder(subfolder(root, "cells"), cell)
     if isinstance(place, pathlib.Path):
         yield place
         return
@@ -50,9 +56,9 @@ def open_folder(root: Place, cell: str) -> Generator[pathlib.Path]:
         copy.send()
 
 
-def count_files(root: Place, cell: str, room: str) -> int:
+def count_files(root: PathOrUrl, cell: str, room: str) -> int:
     """How many files there are of a cell in `room`, "trials" or "results"."""
-    place = inside(inside(root, "cells"), cell)
+    place = subfolder(subfolder(root, "cells"), cell)
     if isinstance(place, pathlib.Path):
         return sum(1 for _ in (place / room).glob("*.json"))
     return sum(name.endswith(".json") for name in list_files(place, f"{room}/"))
@@ -61,7 +67,7 @@ def count_files(root: Place, cell: str, room: str) -> int:
 class Copy:
     """A folder here and one in a bucket, with the same files."""
 
-    def __init__(self, here: pathlib.Path, there: Place):
+    def __init__(self, here: pathlib.Path, there: PathOrUrl):
         self.here, self.there = here, there
         self._sent: dict[str, int] = {}
 

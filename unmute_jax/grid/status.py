@@ -13,7 +13,7 @@ from unmute_jax.grid import placeholders
 from unmute_jax.grid.cells import Cell
 from unmute_jax.grid.claims import Entry
 from unmute_jax.grid.folders import count_files
-from unmute_jax.store.files import Place
+from unmute_jax.store.files import PathOrUrl
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class TimeLeft:
 
 
 def gather(
-    cells: Sequence[Cell], entries: Mapping[str, Entry], root: Place
+    cells: Sequence[Cell], entries: Mapping[str, Entry], root: PathOrUrl
 ) -> Progress:
     """Counts the files of the cells that anybody has worked on."""
     begun = [c for c in cells if entries[c.folder] != Entry() and not c.is_fitted]

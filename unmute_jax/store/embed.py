@@ -1,8 +1,8 @@
-"""The pass that fills a token store: every clip through the encoder, once.
+"""Fills a token store by passing every clip of a split through the encoder once.
 
-Audio is decoded, resampled and cut by threads, the encoder runs compiled over all
-devices ahead of the host, and finished shards are written behind it. Nothing holds a
-whole split. Processes share the shards among them; each uses its own devices.
+Threads decode, resample and cut clips. The compiled encoder runs on all devices ahead
+of the host, and finished shards are written behind it, so that only a few batches are
+in memory. Processes share the shards among them, and each uses its own devices.
 """
 
 from __future__ import annotations
@@ -10,17 +10,16 @@ from __future__ import annotations
 import contextlib
 import functools
 import pathlib
-import shutil
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array
+from jaxtyping import Array, Int, UInt8
 
 from unmute_jax import distributed
 from unmute_jax.console import duration_text, progress, size_text
@@ -28,36 +27,35 @@ from unmute_jax.datasets import Dataset
 from unmute_jax.encoders import Encoder, ExportedTokens, Source
 from unmute_jax.errors import InputError
 from unmute_jax.io import token_root
-from unmute_jax.store.arrays import kept
 from unmute_jax.store.batches import (
-    InputLengths,
     WaveformBatch,
     block_size,
-    facts_of,
+    clip_records,
+    default_batch_size,
     input_lengths,
-    labels_of,
+    multi_hot_labels,
     waveform_batches,
 )
-from unmute_jax.store.files import DamagedStore, Place, parent_of, place_of
-from unmute_jax.store.key import store_key, store_path
-from unmute_jax.store.layout import (
-    CLIPS_PER_SHARD,
-    Layout,
-    check_same,
-    is_finished,
-    new_manifest,
-    read_manifest,
-    unsound_shards,
+from unmute_jax.store.estimate import check_disk_space
+from unmute_jax.store.files import (
+    DamagedStoreError,
+    PathOrUrl,
+    parent_folder,
+    path_or_url,
 )
+from unmute_jax.store.key import store_path
+from unmute_jax.store.layout import CLIPS_PER_SHARD, Layout, is_shard_finished
 from unmute_jax.store.maintenance import explain_miss
+from unmute_jax.store.manifest import check_same_store, manifest_for, read_manifest
+from unmute_jax.store.prefetch import map_ahead
 from unmute_jax.store.reader import TokenStore
-from unmute_jax.store.shards import Assembly, ShardWork, shuffled_blocks
-from unmute_jax.store.writer import TokenWriter
+from unmute_jax.store.shards import ShardAssembler, finite_rows, shuffled_blocks
+from unmute_jax.store.writer import TokenWriter, to_store_arrays
 from unmute_jax.tokens import Tokens
 
-# Shards that may wait for the disk before the pass waits too.
+# Shards that may wait for the disk before the pass waits, too.
 WRITES_AHEAD = 2
-# Batches on the devices that wait for the host to fetch their tokens.
+# Batches that are on the devices while the host handles the one before.
 BATCHES_AHEAD = 1
 
 
@@ -75,61 +73,64 @@ def embed(
     explain: bool = False,
     log: Callable[[str], None] = print,
 ) -> TokenStore:
-    """The tokens of one split: read where they are on disk, otherwise made.
+    """Returns the tokens of one split, from disk if they are there.
 
-    A pass that was interrupted goes on with the shards that are not finished, and what
-    is known to be damaged is made again. Which clips share a batch or a shard never
-    depends on devices, on processes or on where it goes on; batches are padded where
-    the devices do not divide them. Any number of processes may embed the same split at
-    once, started together or not, where they see the same `root`: they share the work,
-    and each returns when all of it is done.
+    An interrupted pass resumes with the shards that are not finished, and damaged
+    shards are recomputed. Which clips share a batch or a shard never depends on
+    devices, on processes or on where a pass resumes; batches are padded if the devices
+    do not divide them. Any number of processes may embed the same split at once,
+    started together or not, if they see the same `root`: they share the work, and each
+    returns when all of it is done.
 
     Args:
-        encoder: Frozen; its params are replicated over the devices. Or tokens that
-            other code exported: they are brought in.
-        dataset: Its clips are read in their order.
+        encoder: Frozen encoder, whose parameters are replicated over the devices; or
+            tokens that other code exported, which are imported.
+        dataset: Data set whose clips are read, in their order.
         split: One of `dataset.splits`.
-        root: Folder of all token stores, or a URL ("gs://bucket/folder"); by default
-            `caches.token_root()`.
+        root: Folder of all token stores, or a URL ("gs://bucket/folder"). By default
+            `io.token_root()`.
         dtype: Type of the stored patches: "bfloat16", "float32" or "int8".
-        layers: Whether to keep the outputs of all layers too.
-        lengths: How many lengths inputs may have (`waveform_batches.input_lengths`).
-            With one, every clip is padded to the longest. With more, a short clip costs
-            less: time steps behind its own input are masked, and no padding there takes
-            part in anything.
-        batch_size: Clips per step, over all devices; by default that of
-            `default_batch_size`.
-        mesh: Devices to use; all by default.
-        explain: Whether to say why no store on disk could be used.
-        log: Takes each line of news.
+        layers: Whether to store the outputs of all layers, too.
+        lengths: Number of lengths that inputs may have (see `batches.input_lengths`).
+            With one, every clip is padded to the longest. With more, short clips cost
+            less: time steps behind their own input are masked and never computed.
+        batch_size: Clips per step over all devices. By default
+            `batches.default_batch_size()`.
+        mesh: Devices to use; by default all.
+        explain: Whether to log why no store on disk could be used.
+        log: Function that is called with each line of progress.
 
     Raises:
-        InputError: The encoder has no layers to give, the disk is too small, a clip
-            gives non-finite tokens, or the store on disk is damaged.
+        InputError: If the encoder does not return all layers, the disk is too small, a
+            clip gives non-finite tokens, or the store on disk is damaged.
     """
-    root = place_of(token_root() if root is None else root)
-    manifest = _manifest(encoder, dataset, split, dtype, layers, lengths)
+    root = path_or_url(token_root() if root is None else root)
+    manifest = manifest_for(
+        encoder, dataset, split, dtype, layers=layers, lengths=lengths
+    )
     path = store_path(root, manifest["key"])
     if distributed.broadcast_from_writer(
-        lambda: _is_finished(path, manifest, explain, log)
+        lambda: _is_complete(path, manifest, explain, log)
     ):
         log(f"tokens of {dataset.name} {split}: read from {path}")
         return distributed.retry_until_visible(lambda: TokenStore.open(path))
-    todo = _check_disk(path, Layout.of(manifest))
+    needed = check_disk_space(path, Layout.from_manifest(manifest))
     log(
         f"tokens of {dataset.name} {split} by {encoder.name}: "
-        f"{manifest['clips']} clips, {size_text(todo)} to write to {path}"
+        f"{manifest['clips']} clips, {size_text(needed)} to write to {path}"
     )
     if isinstance(encoder, ExportedTokens):
         encoder.check_clips(dataset.ids(split), f"{dataset.name} {split}")
-        writer = TokenWriter(path, manifest)
-        _bring_in(writer, encoder, dataset, split)
+    writer = TokenWriter(path, manifest)
+    assembler = _assembler(writer)
+    if isinstance(encoder, ExportedTokens):
+        batches = _import_tokens(assembler, encoder, dataset, split)
     else:
-        writer = TokenWriter(path, manifest)
-        mesh = distributed.local_mesh(distributed.make_mesh() if mesh is None else mesh)
         size = batch_size or default_batch_size()
-        inputs = input_lengths(encoder, dataset.clip_seconds, lengths)
-        _fill(writer, encoder, dataset, split, size, inputs, mesh, log)
+        mesh = distributed.local_mesh(distributed.make_mesh() if mesh is None else mesh)
+        batches = _encode(assembler, encoder, dataset, split, size, lengths, mesh)
+    with contextlib.closing(batches):
+        _write_shards(writer, assembler, batches, f"{dataset.name} {split}", log)
     distributed.wait_for_all(f"shards of {path}")
     if distributed.is_writer():
         distributed.retry_until_visible(writer.finish)
@@ -137,263 +138,157 @@ def embed(
     return distributed.retry_until_visible(lambda: TokenStore.open(path))
 
 
-def _is_finished(
-    path: Place, manifest: dict[str, Any], explain: bool, log: Callable[[str], None]
+def _is_complete(
+    path: PathOrUrl,
+    manifest: dict[str, Any],
+    explain: bool,
+    log: Callable[[str], None],
 ) -> bool:
-    """Whether nothing of the store is missing; if something is, why is said."""
+    """Whether the store is complete; if it is not, the reason is logged."""
     try:
-        found = read_manifest(path)
-        if found is None:
+        existing = read_manifest(path)
+        if existing is None:
             if explain:
-                for line in explain_miss(parent_of(path), manifest["key"]):
+                for line in explain_miss(parent_folder(path), manifest["key"]):
                     log(line)
             return False
-        check_same(path, found, manifest)
-        if found["encoder"].get("code") != manifest["encoder"]["code"]:
+        check_same_store(path, existing, manifest)
+        if existing["encoder"].get("code") != manifest["encoder"]["code"]:
             name = manifest["key"]["encoder"]["name"]
             log(
                 f"note: the code of {name} has changed since these tokens were made; "
-                "if it gives others now, give it another `version`"
+                "if it gives other tokens now, raise its `version`"
             )
-        if found["complete"]:
-            TokenStore.open(path)  # Looks whether all of it is there.
-        return found["complete"]
-    except DamagedStore as error:
+        if existing["complete"]:
+            TokenStore.open(path)  # Raises if a part of it is missing.
+        return existing["complete"]
+    except DamagedStoreError as error:
         log(str(error))
         return False
 
 
-def default_batch_size() -> int:
-    """Clips per step where nobody says: what a cache holds, or what fills a device.
+# The pass: missing shards, batches of their clips, tokens, whole shards, files
 
-    It depends on the kind of device alone, never on how many there are. On two CPU
-    cores EAT-base took 0.89 s per clip in twos, 0.99 s in fours and 1.11 s in eights.
+
+class TokenBatch(NamedTuple):
+    """The arrays of a store for a batch of clips.
+
+    Attributes:
+        indices: Indices of the clips in their split.
+        labels: One where the class is in the clip, zero elsewhere.
+        clips: The id and the events of each clip.
+        arrays: Result of `to_store_arrays`. Rows behind the last clip are padding.
     """
-    return 2 if jax.default_backend() == "cpu" else 32
+
+    indices: Int[np.ndarray, "B"]
+    labels: UInt8[np.ndarray, "B C"]
+    clips: list[dict[str, Any]]
+    arrays: dict[str, Array]
 
 
-def estimate_store(
-    encoder: Source,
-    dataset: Dataset,
-    split: str,
-    *,
-    root: str | pathlib.Path | None = None,
-    dtype: str = "bfloat16",
-    layers: bool = False,
-    lengths: int = 1,
-) -> dict[str, Any]:
-    """What `embed` would do, without doing any of it.
+def _assembler(writer: TokenWriter) -> ShardAssembler:
+    """Returns an assembler of the missing shards that this process makes.
 
-    Returns:
-        `bytes` of the whole store on disk, number of `clips`, whether it `exists` in
-        full, how many clips are already done (`resumable`), and its `path`.
+    Processes of one program have fixed shares, whatever any of them has done already.
+    Programs that do not know of each other look which shards exist by now.
     """
-    root = place_of(token_root() if root is None else root)
-    manifest = _manifest(encoder, dataset, split, dtype, layers, lengths)
-    layout, path = Layout.of(manifest), store_path(root, manifest["key"])
-    found, missing = read_manifest(path), unsound_shards(path, layout)
-    return {
-        "bytes": layout.disk_bytes,
-        "clips": layout.clips,
-        "exists": found is not None and found["complete"] and not missing,
-        "resumable": layout.clips - layout.clips_in(missing),
-        "path": path,
-    }
+    mine = distributed.local_share(writer.layout.shards)
+    pending = [shard for shard in writer.pending() if shard in mine]
+    is_finished = functools.partial(is_shard_finished, writer.path, writer.layout)
+    return ShardAssembler(writer.layout, pending, is_finished)
 
 
-def _manifest(
-    encoder: Source,
-    dataset: Dataset,
-    split: str,
-    dtype: str,
-    layers: bool,
-    lengths: int,
-) -> dict[str, Any]:
-    if layers and not encoder.num_layers:
-        raise InputError(
-            f"{encoder.name} gives the tokens of its last layer only; probes of all "
-            "layers (cgp, linear_cgp, head2toe) need an encoder that gives the others"
-        )
-    key = store_key(encoder, dataset, split, dtype, layers=layers, lengths=lengths)
-    clips = dataset.splits[split]
-    if not clips:
-        raise InputError(f"split {split} of {dataset.name} has no clips")
-    t, f = encoder.grid(dataset.clip_seconds)
-    return new_manifest(
-        key,
-        clips=clips,
-        grid=(t, f, encoder.num_features),
-        classes=dataset.classes,
-        task=dataset.task,
-        data={
-            "source": dataset.source,
-            "licence": dataset.licence,
-            "citation": dataset.citation,
-            "notes": dataset.notes,
-        },
-        encoder={
-            "description": encoder.description,
-            "licence": encoder.licence,
-            "code": encoder.code,
-        },
-        geometry={
-            "seconds_per_step": encoder.geometry.seconds_per_step,
-            "frequency_edges_hz": encoder.geometry.frequency_edges_hz,
-        },
-    )
-
-
-def _check_disk(path: Place, layout: Layout) -> int:
-    """Bytes still to be written; refuses a disk that cannot take them."""
-    missing = layout.clips_in(unsound_shards(path, layout))
-    todo = layout.disk_bytes * missing // layout.clips
-    if isinstance(path, str):
-        return todo  # A bucket takes all.
-    there = next(p for p in (path, *path.absolute().parents) if p.exists())
-    free = shutil.disk_usage(there).free
-    if todo > free:
-        raise InputError(
-            f"the tokens need {size_text(todo)} but {there} has {size_text(free)} "
-            "free: make room, or keep caches on another disk (UNMUTE_TOKENS)"
-        )
-    return todo
-
-
-# The pass
-
-
-def _fill(
-    writer: TokenWriter,
+def _encode(
+    assembler: ShardAssembler,
     encoder: Encoder,
     dataset: Dataset,
     split: str,
     batch_size: int,
-    lengths: InputLengths,
+    lengths: int,
     mesh: Mesh,
-    log: Callable[[str], None],
-) -> None:
-    """Makes this process's share of the pending shards of `writer`."""
-    from grain.experimental import ThreadPrefetchIterDataset
-
-    layout, work = writer.layout, _share(writer)
-    clips, left = layout.clips_in(distributed.local_share(layout.shards)), work.clips
-    size = block_size(batch_size, lengths)
-    blocks = shuffled_blocks(layout, sorted(work.pending), size)
+) -> Iterator[TokenBatch]:
+    """Encodes the clips of the pending shards, one batch ahead of the caller."""
+    layout = assembler.layout
+    grids = input_lengths(encoder, dataset.clip_seconds, lengths)
+    size = block_size(batch_size, grids)
     width = -(-batch_size // mesh.size) * mesh.size
     encode = encoder.on(mesh, all_layers=bool(layout.layers))
-    assembly = Assembly(work)
-
-    def step(batch: WaveformBatch) -> tuple[WaveformBatch, dict[str, Array]]:
-        tokens = encode(*batch.padded(width))
-        announced = lengths[batch.waveforms.shape[1]]
-        _check_grid(tokens, (*announced, encoder.num_features))
-        return batch, kept(tokens, layout.dtype, layout.grid[0])
-
-    batches = waveform_batches(
+    waveforms = waveform_batches(
         encoder,
         dataset,
         split,
         batch_size,
-        lengths=lengths,
-        blocks=blocks,
-        wanted=work.wants_any,
-    ).filter(lambda batch: assembly.wants(batch.places))
-    # A thread hands batches to the devices while the host fetches what they made.
-    ahead = ThreadPrefetchIterDataset(
-        batches.map(step), prefetch_buffer_size=BATCHES_AHEAD
+        lengths=grids,
+        blocks=shuffled_blocks(layout, assembler.pending, size),
+        is_needed=assembler.needs,
     )
-    label = f"{dataset.name} {split}"
+
+    def step(batch: WaveformBatch) -> TokenBatch:
+        tokens = encode(*batch.padded(width))
+        grid = grids[batch.waveforms.shape[1]]
+        _check_grid(tokens, (*grid, encoder.num_features))
+        arrays = to_store_arrays(tokens, layout.dtype, layout.grid[0])
+        return TokenBatch(batch.indices, batch.labels, batch.clips, arrays)
+
+    with contextlib.closing(waveforms):
+        needed = (batch for batch in waveforms if assembler.needs(batch.indices))
+        # One thread, so that batches reach the devices in order.
+        yield from map_ahead(step, needed, threads=1, ahead=BATCHES_AHEAD)
+
+
+def _import_tokens(
+    assembler: ShardAssembler, exported: ExportedTokens, dataset: Dataset, split: str
+) -> Iterator[TokenBatch]:
+    """Reads tokens that other code exported, one pending shard at a time."""
+    layout, source = assembler.layout, dataset.source_of(split)
+    for shard in shuffled_blocks(layout, assembler.pending, CLIPS_PER_SHARD):
+        rows = layout.rows(shard)
+        indices = np.arange(rows.start, rows.stop)
+        if assembler.needs(indices):
+            clips = [source[i] for i in indices.tolist()]
+            tokens = exported.read([clip.id for clip in clips])
+            _check_grid(tokens, layout.grid)
+            arrays = to_store_arrays(tokens, layout.dtype, layout.grid[0])
+            labels = multi_hot_labels(clips, dataset)
+            yield TokenBatch(indices, labels, clip_records(clips), arrays)
+
+
+def _write_shards(
+    writer: TokenWriter,
+    assembler: ShardAssembler,
+    batches: Iterator[TokenBatch],
+    label: str,
+    log: Callable[[str], None],
+) -> None:
+    """Assembles shards from batches and writes them, a few behind."""
+    layout, left = writer.layout, assembler.clips_left
+    mine = layout.count_clips(distributed.local_share(layout.shards))
     with (
-        contextlib.closing(iter(ahead)) as results,
         ThreadPoolExecutor(1) as pool,
-        progress(label, clips, unit="clips", done=clips - left) as advance,
+        progress(label, mine, unit="clips", done=mine - left) as advance,
     ):
-        writes: deque[Future] = deque()
-        clock = _Clock(left, log)
-        for batch, out in results:
-            rows = _checked(batch.clips, jax.device_get(out))
+        writes: deque[Future[None]] = deque()
+        before = time.monotonic()
+        for number, batch in enumerate(batches):
+            rows = finite_rows(batch.clips, jax.device_get(batch.arrays))
             rows["labels"] = batch.labels
-            clock.tick(len(batch.clips))
-            for shard in assembly.add(batch.places, rows, batch.clips):
+            for shard in assembler.add(batch.indices, rows, batch.clips):
                 writes.append(pool.submit(writer.write, *shard))
             while len(writes) > WRITES_AHEAD:
                 writes.popleft().result()
-            # Those that others made meanwhile count as well.
-            advance(len(batch.clips) + left - work.clips)
-            left = work.clips
+            # Clips of shards that other processes made count as well.
+            advance(left - assembler.clips_left)
+            now, left = time.monotonic(), assembler.clips_left
+            if number == 1 and left:  # The first batch was slow: it was compiled.
+                rate = len(batch.clips) / (now - before)
+                log(f"about {duration_text(left / rate)} to go, at {rate:.3g} clips/s")
+            before = now
         for write in writes:
             write.result()
 
 
-def _bring_in(
-    writer: TokenWriter, exported: ExportedTokens, dataset: Dataset, split: str
-) -> None:
-    """Makes the pending shards of `writer` of tokens that are there already."""
-    layout, source, work = writer.layout, dataset.source_of(split), _share(writer)
-    clips = layout.clips_in(distributed.local_share(layout.shards))
-    label = f"{dataset.name} {split}"
-    with progress(label, clips, unit="clips", done=clips - work.clips) as advance:
-        for shard in shuffled_blocks(layout, sorted(work.pending), CLIPS_PER_SHARD):
-            where = layout.rows(shard)
-            if work.wants(shard):
-                found = [source[i] for i in range(where.start, where.stop)]
-                facts = facts_of(found)
-                tokens = exported.read([clip.id for clip in found])
-                _check_grid(tokens, layout.grid)
-                out = kept(tokens, layout.dtype, layout.grid[0])
-                rows = _checked(facts, jax.device_get(out))
-                rows["labels"] = labels_of(found, dataset)
-                writer.write(shard, rows, facts)
-            advance(where.stop - where.start)
-
-
-def _share(writer: TokenWriter) -> ShardWork:
-    """The shards for this process to make.
-
-    Processes that were started as one have shares of their own, whatever any of them
-    has done already; those that know nothing of each other look what is there.
-    """
-    mine = distributed.local_share(writer.layout.shards)
-    pending = [shard for shard in writer.pending() if shard in mine]
-    there = functools.partial(is_finished, writer.path, writer.layout)
-    return ShardWork(writer.layout, pending, there)
-
-
-def _checked(
-    clips: list[dict[str, Any]], out: dict[str, np.ndarray]
-) -> dict[str, np.ndarray]:
-    """The rows of the real clips of a batch, once they are all finite."""
-    rows = {name: x[: len(clips)] for name, x in out.items()}
-    bad = np.flatnonzero(~rows.pop("finite"))
-    if len(bad):
-        raise InputError(
-            f"clip {clips[bad[0]]['id']!r} gives tokens that are not finite: "
-            "check its audio, and the weights of the encoder"
-        )
-    return rows
-
-
 def _check_grid(tokens: Tokens, announced: tuple[int, int, int]) -> None:
-    """Refuses (T, F, D) that are not what was announced."""
-    got = tokens.patches.shape[1:]
-    if got != announced:
-        raise InputError(f"the encoder gives a grid {got} but announces {announced}")
-
-
-class _Clock:
-    """Says once how long the pass will take, from its first warm batch."""
-
-    def __init__(self, clips: int, log: Callable[[str], None]):
-        self._left, self._say = clips, log
-        self._before: float | None = None
-        self._said = False
-
-    def tick(self, clips: int) -> None:
-        """Called after every batch; the first one is slow, it was compiled."""
-        now = time.monotonic()
-        self._left -= clips
-        if self._before is not None and self._left > 0 and not self._said:
-            rate, self._said = clips / (now - self._before), True
-            left = duration_text(self._left / rate)
-            self._say(f"about {left} to go, at {rate:.3g} clips/s")
-        self._before = now
+    """Refuses tokens whose (T, F, D) is not what the encoder announced."""
+    grid = tokens.patches.shape[1:]
+    if grid != announced:
+        raise InputError(f"the encoder gives a grid {grid} but announces {announced}")

@@ -44,10 +44,10 @@ from unmute_jax.console import progress
 from unmute_jax.encoders.exported import FACTS
 from unmute_jax.errors import InputError, unknown_name
 from unmute_jax.io import write_atomically, writing
-from unmute_jax.store.key import plain
+from unmute_jax.store.key import as_json
 from unmute_jax.store.reader import TokenStore
 
-EXPORT_KINDS, FORMS = ("pooled", "tokens"), ("npy", "parquet")
+EXPORT_KINDS, EXPORT_FORMATS = ("pooled", "tokens"), ("npy", "parquet")
 
 # The rows of an array, block by block.
 Blocks = Iterator[np.ndarray]
@@ -85,7 +85,7 @@ def export_tokens(
         InputError: The folder holds another export, the disk is too small, or pyarrow
             is missing.
     """
-    check(what, form)
+    check_export_options(what, form)
     folder = pathlib.Path(folder).expanduser()
     _pin(folder, _about(stores, what, form))
     files = {
@@ -109,7 +109,7 @@ def export_tokens(
                 file.write(out, advance)
 
 
-def check(what: str, form: str) -> None:
+def check_export_options(what: str, form: str) -> None:
     """Refuses what cannot be exported here, before anything is computed.
 
     Raises:
@@ -117,8 +117,8 @@ def check(what: str, form: str) -> None:
     """
     if what not in EXPORT_KINDS:
         raise unknown_name("what to export", what, EXPORT_KINDS)
-    if form not in FORMS:
-        raise unknown_name("form of export", form, FORMS)
+    if form not in EXPORT_FORMATS:
+        raise unknown_name("form of export", form, EXPORT_FORMATS)
     if form == "parquet":
         _pyarrow()
 
@@ -128,7 +128,7 @@ def check(what: str, form: str) -> None:
 
 def _about(stores: Mapping[str, TokenStore], what: str, form: str) -> dict[str, Any]:
     first = next(iter(stores.values())).manifest
-    return plain(
+    return as_json(
         {
             "what": what,
             "form": form,

@@ -1,8 +1,9 @@
-"""The files of a token store: on a local disk or in a bucket, whole or not at all.
+"""Reads and writes the files of a token store, on a local disk or in a bucket.
 
-A place is a folder or a URL that tensorstore knows ("gs://bucket/folder"). Everything
-that a store reads or writes goes through here or through arrays that `token_format`
-opens with the same `CONTEXT`.
+A store lies in a local folder or at a URL that tensorstore knows
+("gs://bucket/folder"). Files are written whole or not at all. Everything that a store
+reads or writes passes through this module, or through arrays that `layout` opens with
+the same `CONTEXT`.
 """
 
 from __future__ import annotations
@@ -19,116 +20,127 @@ import tensorstore as ts
 
 from unmute_jax.errors import InputError
 
-Place = pathlib.Path | str
-# How tensorstore begins where a bucket did not give or take what there may well be.
-_NO_ANSWER = re.compile(
+PathOrUrl = pathlib.Path | str
+# How tensorstore's message begins where a bucket refused a request or did not answer.
+_REFUSED = re.compile(
     r"((?:PERMISSION_DENIED|UNAUTHENTICATED|ABORTED|UNAVAILABLE|DEADLINE_EXCEEDED|"
     r"RESOURCE_EXHAUSTED|CANCELLED): [^\[\n]*[^\[\n ]|"
     r"NOT_FOUND: [^\[\n]*[^\[\n ](?= \[http_response_code))"
 )
-# Shared, so that "memory://" is the same memory for all who open it.
+# Shared, so that "memory://" is the same memory for everything that opens it.
 CONTEXT = ts.Context()
 
 
-class DamagedStore(InputError):
-    """The bytes of a store are not those that were written.
+class DamagedStoreError(InputError):
+    """Raised when the bytes of a store are not those that were written.
 
     Attributes:
         why: What is wrong, without the name of the store.
     """
 
-    def __init__(self, place: Place, why: object):
-        """`why` may be an error of tensorstore; its first line is kept."""
+    def __init__(self, store: PathOrUrl, why: object):
+        """Creates the error.
+
+        Args:
+            store: The damaged store.
+            why: What is wrong: a text, or an error of tensorstore, of which the first
+                line is used.
+        """
         self.why = str(why).splitlines()[0][:300]
         super().__init__(
-            f"token store {place} is damaged ({self.why}): embed again, what is "
-            "damaged is made again"
+            f"token store {store} is damaged ({self.why}): embed again, and the "
+            "damaged part will be recomputed"
         )
 
 
-def place_of(root: str | pathlib.Path) -> Place:
-    """A URL as it is, without a slash at its end; anything else as a path."""
+def path_or_url(root: str | pathlib.Path) -> PathOrUrl:
+    """Returns a URL without the slash at its end, and anything else as a path."""
     text = str(root)
     return text.rstrip("/") if "://" in text else pathlib.Path(root)
 
 
-def inside(root: Place, name: str) -> Place:
-    """The folder `name` in `root`."""
+def subfolder(root: PathOrUrl, name: str) -> PathOrUrl:
+    """Returns the folder `name` in `root`."""
     return f"{root}/{name}" if isinstance(root, str) else root / name
 
 
-def parent_of(place: Place) -> Place:
-    """The place that holds this one."""
-    return place.rpartition("/")[0] if isinstance(place, str) else place.parent
+def parent_folder(folder: PathOrUrl) -> PathOrUrl:
+    """Returns the folder that contains `folder`."""
+    return folder.rpartition("/")[0] if isinstance(folder, str) else folder.parent
 
 
-def key_value_store(place: Place, name: str = "") -> str | dict[str, Any]:
-    """What tensorstore calls the folder `name` of `place`."""
-    if isinstance(place, str):
-        return f"{place}/{name}/" if name else f"{place}/"
-    return {"driver": "file", "path": f"{place.absolute() / name}/"}
+def kvstore_spec(folder: PathOrUrl, name: str = "") -> str | dict[str, Any]:
+    """Returns tensorstore's specification of `folder`, or of a folder in it."""
+    if isinstance(folder, str):
+        return f"{folder}/{name}/" if name else f"{folder}/"
+    return {"driver": "file", "path": f"{folder.absolute() / name}/"}
 
 
-def folder(place: Place) -> ts.KvStore:
-    """The files at `place`. Each is put in its place whole or not at all."""
-    return ts.KvStore.open(key_value_store(place), context=CONTEXT).result()
+def open_kvstore(folder: PathOrUrl) -> ts.KvStore:
+    """Opens a folder as a key-value store of files, which are written atomically."""
+    return ts.KvStore.open(kvstore_spec(folder), context=CONTEXT).result()
 
 
-def list_files(place: Place, prefix: str = "") -> list[str]:
-    """Names of the files at `place` that begin with `prefix`."""
-    # The least string after all that begin with it; the empty one is no bound.
+def list_files(folder: PathOrUrl, prefix: str = "") -> list[str]:
+    """Returns the names of the files in `folder` that begin with `prefix`."""
+    # The smallest string behind all with this prefix. An empty one is no bound.
     end = prefix[:-1] + chr(ord(prefix[-1]) + 1) if prefix else ""
-    with clear_errors(place):
-        names = folder(place).list(ts.KvStore.KeyRange(prefix, end)).result()
+    with translate_errors(folder):
+        names = open_kvstore(folder).list(ts.KvStore.KeyRange(prefix, end)).result()
     return [name.decode() for name in names]
 
 
-def read_file(place: Place, name: str) -> bytes | None:
-    """What a file holds; None where there is none."""
-    with clear_errors(place):
-        found = folder(place).read(name).result()
-    return found.value if found.state == "value" else None
+def read_file(folder: PathOrUrl, name: str) -> bytes | None:
+    """Returns the content of a file, or None if there is no such file."""
+    with translate_errors(folder):
+        result = open_kvstore(folder).read(name).result()
+    return result.value if result.state == "value" else None
 
 
-def write_file(place: Place, name: str, content: bytes | None) -> None:
-    """Writes a file and returns when it is on disk; None takes it away."""
-    with clear_errors(place):
-        folder(place).write(name, content).result()
+def write_file(folder: PathOrUrl, name: str, content: bytes | None) -> None:
+    """Writes a file and returns when it is on disk; None deletes the file."""
+    with translate_errors(folder):
+        open_kvstore(folder).write(name, content).result()
 
 
-def sealed(value: dict[str, Any], *, indent: int | None = None) -> bytes:
-    """`value` as JSON, with a last member that tells whether a byte was altered."""
+def to_checked_json(value: dict[str, Any], *, indent: int | None = None) -> bytes:
+    """Encodes `value` as JSON whose last member is a checksum of the rest."""
     body = json.dumps(value, indent=indent).encode()
-    return body[:-1] + _seal(body)
+    return body[:-1] + _checksum_member(body)
 
 
-def unsealed(data: bytes) -> dict[str, Any]:
-    """The way back from `sealed`.
+def from_checked_json(data: bytes) -> dict[str, Any]:
+    """Decodes the result of `to_checked_json`.
 
     Raises:
-        ValueError: The bytes are not those that were written.
+        ValueError: If the bytes are not those that were written.
     """
-    seal = len(_seal(b""))
-    body = data[:-seal] + b"}"
-    if data[-seal:] != _seal(body):
+    length = len(_checksum_member(b""))
+    body = data[:-length] + b"}"
+    if data[-length:] != _checksum_member(body):
         raise ValueError("its checksum does not match")
     return json.loads(body)
 
 
-def _seal(body: bytes) -> bytes:
+def _checksum_member(body: bytes) -> bytes:
     return b', "checksum": "%s"}' % hashlib.sha256(body).hexdigest()[:16].encode()
 
 
 @contextlib.contextmanager
-def clear_errors(place: Place) -> Generator[None, None, None]:
-    """Turns what tensorstore and JSON raise into one line for a person."""
+def translate_errors(store: PathOrUrl) -> Generator[None, None, None]:
+    """Turns errors of tensorstore and of JSON into errors of one line.
+
+    Raises:
+        InputError: If the disk or the bucket refused, with its reason.
+        DamagedStoreError: On any other `ValueError`.
+    """
     try:
         yield
     except InputError:
         raise
     except ValueError as error:
         refusal = re.search(r": ([^:]+) \[os_error_code", str(error))
-        refusal = refusal or _NO_ANSWER.match(str(error))
+        refusal = refusal or _REFUSED.match(str(error))
         if refusal is not None:
-            raise InputError(f"token store {place}: {refusal[1]}") from error
-        raise DamagedStore(place, error) from error
+            raise InputError(f"token store {store}: {refusal[1]}") from error
+        raise DamagedStoreError(store, error) from error

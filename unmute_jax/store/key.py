@@ -1,8 +1,8 @@
-"""Which tokens are these? The key of a token store, and how two of them differ.
+"""Defines the key of a token store and explains how two keys differ.
 
-The key holds everything that changes the content: a store is read only where all of it
-agrees, so tokens of an older front end, of other weights or of a changed data set can
-never be taken for the wanted ones.
+The key holds everything that changes the content. A store is read only if its whole key
+matches, so tokens of an older front end, of other weights or of a changed data set are
+never mistaken for the wanted ones.
 """
 
 from __future__ import annotations
@@ -21,12 +21,11 @@ from unmute_jax.errors import unknown_name
 from unmute_jax.store.batches import input_lengths
 from unmute_jax.store.files import PathOrUrl, path_or_url, subfolder
 
-# Raised whenever the layout on disk, or what the pass computes, changes.
+# To be raised whenever the layout on disk, or what `embed` computes, changes.
 FORMAT = 3
 DTYPES = ("bfloat16", "float32", "int8")
-MANIFEST = "manifest.json"
-# Characters of a value that are shown where two keys differ.
-SHOWN = 72
+# Longest value that is shown in full where two keys differ, in characters.
+MAX_SHOWN = 72
 
 
 def store_key(
@@ -38,19 +37,21 @@ def store_key(
     layers: bool = False,
     lengths: int = 1,
 ) -> dict:
-    """Everything that changes the tokens of one split, as plain JSON.
+    """Returns everything that changes the tokens of one split, as JSON types.
 
     Args:
-        encoder: Or what it left; the identity covers weights, sizes and front end.
-        dataset: Its fingerprint covers ids, labels, events, audio, and so which
-            unreadable clips were skipped.
-        split: A split of `dataset`.
-        dtype: One of `DTYPES`, the type the patches are stored in.
-        layers: Whether the outputs of all layers are kept too.
-        lengths: How many lengths inputs may have.
+        encoder: Encoder or exported tokens. The identity covers weights, sizes and
+            front end.
+        dataset: Data set. Its fingerprint covers ids, labels, events and audio, and
+            thereby which unreadable clips were skipped.
+        split: One of `dataset.splits`.
+        dtype: Type in which the patches are stored, one of `DTYPES`.
+        layers: Whether the outputs of all layers are stored, too.
+        lengths: Number of lengths that inputs may have.
 
     Raises:
-        InputError: No such split or type, or clips of such lengths are not taken.
+        InputError: If there is no such split or type, or the encoder takes no clips of
+            such lengths.
     """
     if dtype not in DTYPES:
         raise unknown_name("token type", dtype, DTYPES)
@@ -66,14 +67,14 @@ def store_key(
             "encoder": encoder.identity(),
             **fields,
             "dtype": dtype,
-            # A field of its own only where it is true: other keys stay as they were.
+            # Absent if false, so that the keys of older stores hold.
             **({"layers": encoder.num_layers} if layers else {}),
         }
     )
 
 
 def _input_fields(encoder: Encoder, dataset: Dataset, lengths: int) -> dict:
-    """The fields that say how a waveform becomes an input of the encoder."""
+    """Returns the fields that say how a waveform becomes an input of the encoder."""
     have, want = dataset.sample_rate, encoder.sample_rate
     samples = input_lengths(encoder, dataset.clip_seconds, lengths)
     return {
@@ -83,7 +84,7 @@ def _input_fields(encoder: Encoder, dataset: Dataset, lengths: int) -> dict:
 
 
 def store_path(root: str | pathlib.Path, key: dict) -> PathOrUrl:
-    """The place of the tokens with this key: readable names, then a hash."""
+    """Returns the folder of the tokens with this key: readable names and a hash."""
     digest = hashlib.sha256(_canonical(key).encode()).hexdigest()[:16]
     names = (key["dataset"], key["split"], key["encoder"]["name"])
     readable = "-".join(re.sub(r"[^A-Za-z0-9_+.]+", "_", name) for name in names)
@@ -91,7 +92,7 @@ def store_path(root: str | pathlib.Path, key: dict) -> PathOrUrl:
 
 
 def key_differences(old: dict, new: dict) -> list[str]:
-    """The fields in which two keys differ, as `field: old -> new`."""
+    """Returns the fields in which two keys differ, as `field: old -> new`."""
     before, after = _flat(old), _flat(new)
     return [
         f"{field}: {_short(before.get(field))} -> {_short(after.get(field))}"
@@ -101,7 +102,7 @@ def key_differences(old: dict, new: dict) -> list[str]:
 
 
 def as_json(value: Any) -> Any:
-    """`value` as JSON gives it back (tuples become lists), fit to compare."""
+    """Returns `value` as JSON gives it back (tuples become lists), for comparison."""
     return json.loads(_canonical(value))
 
 
@@ -110,14 +111,14 @@ def _canonical(value: Any) -> str:
 
 
 def _short(text: str | None) -> str:
-    """Keeps a long list from filling the screen."""
+    """Shortens long values."""
     if text is None:
         return "absent"
-    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
+    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "..."
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, str]:
-    """Nested fields under dotted names; lists are compared whole."""
+    """Returns nested fields under dotted names; lists are compared as a whole."""
     if not isinstance(value, dict):
         return {prefix: json.dumps(value)}
     flat = {}

@@ -1,4 +1,4 @@
-"""All token stores in one place: what is there, what of it is needed, and by whom."""
+"""Lists and deletes token stores, and explains why none of them could be used."""
 
 from __future__ import annotations
 
@@ -13,50 +13,39 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import tensorstore as ts
-
-from unmute_jax.console import duration_text, progress, size_text
+from unmute_jax.console import duration_text, size_text
 from unmute_jax.errors import InputError
 from unmute_jax.store.files import (
-    DamagedStore,
-    Place,
-    clear_errors,
+    DamagedStoreError,
+    PathOrUrl,
     list_files,
-    place_of,
+    path_or_url,
     read_file,
-    unsealed,
-    write_file,
 )
-from unmute_jax.store.key import FORMAT, MANIFEST, differences
-from unmute_jax.store.layout import (
-    LARGE,
-    MARKS,
-    Layout,
-    open_arrays,
-    read_manifest,
-    unsound_shards,
-)
+from unmute_jax.store.key import FORMAT, key_differences
+from unmute_jax.store.layout import Layout, unusable_shards
+from unmute_jax.store.manifest import MANIFEST, read_manifest
 
-# Seconds without a new file after which nobody can be writing a store any more.
-QUIET = 2 * 3600.0
-# What manifests of all formats say besides their key.
-FACTS = ("format", "clips", "complete")
+# Seconds without a new file after which no process can be writing a store any more.
+ABANDONED_AFTER = 2 * 3600.0
+# Fields besides the key that manifests of all formats have.
+MANIFEST_FIELDS = ("format", "clips", "complete")
 
 
 @dataclass(frozen=True, kw_only=True)
-class StoredTokens:
-    """A store as it lies on a local disk.
+class StoreInfo:
+    """A store on a local disk.
 
     Attributes:
-        path: Its folder.
-        key: What its tokens are.
-        format: That of its files.
-        clips: Number of clips when it is complete.
-        done: Number of clips that are there, and in no shard that was found damaged.
-        complete: Whether it once was.
-        bytes: What it takes on disk.
+        path: Folder of the store.
+        key: Key of its tokens.
+        format: Format of its files.
+        clips: Number of clips of the complete store.
+        done: Number of clips that exist, without shards that were found damaged.
+        complete: Whether it was ever complete.
+        bytes: Bytes that it takes on disk.
         written: Seconds since its last file was written.
-        used: Seconds since it was last written or read, as far as the system tells.
+        used: Seconds since it was last written or read, as far as the system knows.
     """
 
     path: pathlib.Path
@@ -70,63 +59,66 @@ class StoredTokens:
     used: float
 
     @property
-    def may_be_being_written(self) -> bool:
-        """Whether a process may be at work on it."""
-        return self.done < self.clips and self.written < QUIET
+    def may_still_be_written(self) -> bool:
+        """Whether a process may be writing it at present."""
+        return self.done < self.clips and self.written < ABANDONED_AFTER
 
     @property
     def state(self) -> str:
-        """In a few words."""
+        """A few words for people."""
         if self.format != FORMAT:
             return f"format {self.format}, this program has {FORMAT}"
         if self.done < self.clips:
-            why = "damaged" if self.complete else "unfinished"
-            return f"{why}, {self.done} clips are there"
+            state = "damaged" if self.complete else "unfinished"
+            return f"{state}, {self.done} clips are there"
         return "complete" if self.complete else "unfinished, all clips are there"
 
 
-# Whether somebody reads a store.
-Use = Callable[[StoredTokens], bool]
+# Whether somebody uses a store.
+Use = Callable[[StoreInfo], bool]
 
 
-def places(root: str | pathlib.Path) -> list[pathlib.Path]:
-    """The folders in `root` that have a manifest, whatever it says.
+# Lists of stores
+
+
+def store_folders(root: str | pathlib.Path) -> list[pathlib.Path]:
+    """Returns the folders in `root` that have a manifest, whatever it says.
 
     Raises:
-        InputError: It is no local folder.
+        InputError: If `root` is not a local folder.
     """
     root = _local(root)
     return [root / name for name in _folders(root)]
 
 
-def list_stores(root: str | pathlib.Path) -> list[StoredTokens]:
-    """Every store in a folder, but for those with a damaged manifest.
+def list_stores(root: str | pathlib.Path) -> list[StoreInfo]:
+    """Returns every store in a folder, except those with a damaged manifest.
 
     Raises:
-        InputError: It is no local folder.
+        InputError: If `root` is not a local folder.
     """
     root = _local(root)
-    found = [_stored(root / name, m) for name, m in manifests_under(root)]
-    return [store for store in found if store is not None]
+    stores = [_inspect(root / name, m) for name, m in list_manifests(root)]
+    return [store for store in stores if store is not None]
 
 
-def strays(
-    root: str | pathlib.Path, stores: Sequence[StoredTokens]
+def unrecognised_folders(
+    root: str | pathlib.Path, stores: Sequence[StoreInfo]
 ) -> list[pathlib.Path]:
-    """The folders beside `stores`; nobody can tell what they hold."""
+    """Returns the folders in `root` that are none of `stores`."""
     known = {store.path for store in stores}
     return sorted(p for p in _local(root).glob("*") if p.is_dir() and p not in known)
 
 
-def table(stores: Sequence[StoredTokens]) -> str:
-    """A line per store, for a person."""
+def format_table(stores: Sequence[StoreInfo]) -> str:
+    """Returns a text table with one line per store."""
     rows = [("tokens of", "encoder", "type", "clips", "size", "used", "state")]
     for s in stores:
-        k, layers = s.key, s.key.get("layers")
-        kind = f"{k['dtype']}{f', {layers} layers' if layers else ''}"
-        of, used = f"{k['dataset']} {k['split']}", f"{duration_text(s.used)} ago"
-        facts = (kind, str(s.clips), size_text(s.bytes), used, s.state)
-        rows.append((of, k["encoder"]["name"], *facts))
+        key, layers = s.key, s.key.get("layers")
+        dtype = f"{key['dtype']}{f', {layers} layers' if layers else ''}"
+        split, used = f"{key['dataset']} {key['split']}", f"{duration_text(s.used)} ago"
+        facts = (dtype, str(s.clips), size_text(s.bytes), used, s.state)
+        rows.append((split, key["encoder"]["name"], *facts))
     folders = ["folder", *(s.path.name for s in stores)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
@@ -135,92 +127,71 @@ def table(stores: Sequence[StoredTokens]) -> str:
     )
 
 
-def uses_of(run: pathlib.Path) -> Use:
-    """What tells the stores that a run, finished or not, reads.
+def list_manifests(root: str | pathlib.Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields name and manifest of each store in `root`, finished or not, of any format.
 
-    Which lengths and layers it reads is not asked: rather one kept too many.
-
-    Args:
-        run: Its folder, with `config.json` and `sources.json`.
-
-    Raises:
-        InputError: They cannot be read.
+    Folders without a readable manifest are left out.
     """
-    try:
-        config, sources = (
-            json.loads((run / f"{name}.json").read_text("utf-8"))
-            for name in ("config", "sources")
-        )
-        dtype, encoder = config["tokens"]["dtype"], sources["encoder"]
-        # That of a split covers its clips; a data set may be known by several names.
-        fingerprints = dict(sources["fingerprints"])
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise InputError(f"{run} cannot be read as the folder of a run") from error
-
-    def uses(store: StoredTokens) -> bool:
-        key = store.key
-        mine = (dtype, encoder, fingerprints.get(key["split"]))
-        return mine == (key["dtype"], key["encoder"], key["fingerprint"])
-
-    return uses
+    root = path_or_url(root)
+    for name in _folders(root):
+        data = read_file(root, f"{name}/{MANIFEST}")
+        try:
+            manifest = json.loads(data or b"")
+            _ = _subject(manifest["key"]), *map(manifest.__getitem__, MANIFEST_FIELDS)
+        except (ValueError, LookupError, TypeError):
+            continue
+        yield name, manifest
 
 
-def uses_under(folder: pathlib.Path) -> list[Use]:
-    """`uses_of` all runs in a folder, however deep. A run without sources read none."""
-    return [uses_of(file.parent) for file in sorted(folder.rglob("sources.json"))]
+def explain_miss(root: str | pathlib.Path, key: dict) -> list[str]:
+    """Explains why no store in `root` has this key.
 
-
-def unused(stores: Iterable[StoredTokens], uses: Sequence[Use]) -> list[StoredTokens]:
-    """The stores that nothing uses.
-
-    One of an older format can be used by nothing; of a newer format nobody can tell.
+    Only stores of the same data set, split and encoder name are compared. There is one
+    line for every field in which the most similar stores differ, or a single line if
+    there is nothing to compare with.
     """
+    candidates = {
+        name: key_differences(manifest["key"], key)
+        for name, manifest in list_manifests(root)
+        if _subject(manifest["key"]) == _subject(key) and manifest["key"] != key
+    }
+    if not candidates:
+        dataset, split, encoder = _subject(key)
+        return [f"there are no tokens of {dataset} {split} by {encoder} under {root}"]
+    fewest = min(map(len, candidates.values()))
     return [
-        store
-        for store in stores
-        if store.format < FORMAT
-        or (store.format == FORMAT and not any(use(store) for use in uses))
+        f"{name} differs in {line}"
+        for name, lines in candidates.items()
+        if len(lines) == fewest
+        for line in lines
     ]
 
 
-def remove(store: StoredTokens) -> None:
-    """Deletes a store; where this stops on the way, what is left is still listed.
-
-    Raises:
-        InputError: Something cannot be deleted.
-    """
-    try:
-        for part in store.path.iterdir():
-            if part.name != MANIFEST:
-                shutil.rmtree(part) if part.is_dir() else part.unlink()
-        shutil.rmtree(store.path)
-    except OSError as error:
-        raise InputError(f"{error.filename}: {error.strerror}") from error
-
-
 def _local(root: str | pathlib.Path) -> pathlib.Path:
-    root = place_of(root)
+    root = path_or_url(root)
     if isinstance(root, str):
-        raise InputError(f"{root} is no local folder: ask the tools of your bucket")
+        raise InputError(
+            f"{root} is not a local folder: use the tools of your bucket instead"
+        )
     return root
 
 
-def _stored(path: pathlib.Path, manifest: dict[str, Any]) -> StoredTokens | None:
-    """What is known of a store; None where its manifest cannot be trusted."""
+def _inspect(path: pathlib.Path, manifest: dict[str, Any]) -> StoreInfo | None:
+    """Describes a store; returns None if its manifest is damaged."""
     try:
         read_manifest(path)
-    except DamagedStore:
+    except DamagedStoreError:
         return None
-    except InputError:  # Of another format.
+    except InputError:  # It is of another format.
         done = manifest["clips"]
     else:
-        layout = Layout.of(manifest)
-        done = layout.clips - layout.clips_in(unsound_shards(path, layout))
-    stats, now = dict(_stats(path)), time.time()
+        layout = Layout.from_manifest(manifest)
+        done = layout.clips - layout.count_clips(unusable_shards(path, layout))
+    stats, now = dict(_file_stats(path)), time.time()
     written = max(s.st_mtime for s in stats.values())
-    # Not the manifest: whoever lists stores reads it.
+    # Without the manifest, which is read whenever stores are listed.
     read = [s.st_atime for name, s in stats.items() if name != path / MANIFEST]
-    return StoredTokens(
+    return StoreInfo(
         path=path,
         key=manifest["key"],
         format=manifest["format"],
@@ -233,150 +204,96 @@ def _stored(path: pathlib.Path, manifest: dict[str, Any]) -> StoredTokens | None
     )
 
 
-def _stats(folder: pathlib.Path) -> Iterator[tuple[pathlib.Path, os.stat_result]]:
-    """Of all files; those that somebody takes away meanwhile are left out."""
+def _file_stats(
+    folder: pathlib.Path,
+) -> Iterator[tuple[pathlib.Path, os.stat_result]]:
+    """Yields the status of every file, except those deleted in the meantime."""
     for path in folder.rglob("*"):
         with contextlib.suppress(FileNotFoundError):
-            found = path.stat()
-            if stat.S_ISREG(found.st_mode):
-                yield path, found
-
-
-def manifests_under(root: str | pathlib.Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Name and manifest of each store in `root`, finished or not, of any format.
-
-    What is no store, or has a manifest that cannot be read, is left out.
-    """
-    place = place_of(root)
-    for name in _folders(place):
-        data = read_file(place, f"{name}/{MANIFEST}")
-        try:
-            manifest = json.loads(data or b"")
-            _ = _subject(manifest["key"]), *map(manifest.__getitem__, FACTS)
-        except (ValueError, LookupError, TypeError):
-            continue
-        yield name, manifest
-
-
-def explain_miss(root: str | pathlib.Path, key: dict) -> list[str]:
-    """Why no store under `root` has this key: what differs from the nearest ones.
-
-    Only stores of the same data set, split and encoder name are compared. There is one
-    line per differing field of each nearest store, or a single line when there is
-    nothing to compare with.
-    """
-    same = {
-        name: differences(manifest["key"], key)
-        for name, manifest in manifests_under(root)
-        if _subject(manifest["key"]) == _subject(key) and manifest["key"] != key
-    }
-    if not same:
-        dataset, split, encoder = _subject(key)
-        return [f"there are no tokens of {dataset} {split} by {encoder} under {root}"]
-    fewest = min(map(len, same.values()))
-    return [
-        f"{name} differs in {line}"
-        for name, lines in same.items()
-        if len(lines) == fewest
-        for line in lines
-    ]
+            status = path.stat()
+            if stat.S_ISREG(status.st_mode):
+                yield path, status
 
 
 def _subject(key: dict) -> tuple[str, str, str]:
     return key["dataset"], key["split"], key["encoder"]["name"]
 
 
-def _folders(place: Place) -> list[str]:
-    """Names of what lies directly in a place and may be a store, in order."""
-    if isinstance(place, pathlib.Path):
+def _folders(root: PathOrUrl) -> list[str]:
+    """Returns the names of the folders in `root` that have a manifest, in order."""
+    if isinstance(root, pathlib.Path):
         # A listing through tensorstore would name every file of every store.
-        return sorted(p.parent.name for p in place.glob(f"*/{MANIFEST}"))
-    names = (name.split("/") for name in list_files(place))
+        return sorted(p.parent.name for p in root.glob(f"*/{MANIFEST}"))
+    names = (name.split("/") for name in list_files(root))
     return sorted(parts[0] for parts in names if parts[1:] == [MANIFEST])
 
 
-# Clips that are read at once of a large array; 13 layers of 10 s are 10 MB each.
-PORTION = 16
+# Unused stores
 
 
-def verify(path: Place) -> list[str]:
-    """Reads every byte of a store; what is damaged is marked, to be made again.
+def used_by_run(run: pathlib.Path) -> Use:
+    """Returns a test for the stores that a run, finished or not, reads.
 
-    One that is unfinished is read as far as it goes.
-
-    Returns:
-        What is wrong with it, a line each; none where all is well.
-
-    Raises:
-        InputError: There is no store, it is of another format, or it cannot be read.
-    """
-    try:
-        manifest = read_manifest(path)
-    except DamagedStore as error:
-        return [error.why]
-    if manifest is None:
-        raise InputError(f"there is no token store at {path}")
-    layout, arrays, faults = Layout.of(manifest), {}, []
-    for name in layout.arrays:
-        try:
-            arrays |= open_arrays(path, layout, [name])
-        except DamagedStore as error:
-            faults.append(f"{name}: {error.why}")
-    unsound = unsound_shards(path, layout)
-    if manifest["complete"]:
-        faults += unsound.values()
-    with progress(f"verifying {path}", len(layout.shards), unit="shards") as advance:
-        for shard in layout.shards:
-            if shard not in unsound:
-                faults += _marked(path, layout, arrays, shard)
-            advance(1)
-    return faults
-
-
-def mark_damage(path: Place, layout: Layout, shards: Iterable[int]) -> None:
-    """Looks at some shards again, and marks those that are damaged.
-
-    What is marked is made again by the next `embed`. A store that cannot be written to
-    stays without marks.
-    """
-    arrays = open_arrays(path, layout)
-    for shard in shards:
-        _marked(path, layout, arrays, shard)
-
-
-def _marked(
-    path: Place, layout: Layout, arrays: dict[str, ts.TensorStore], shard: int
-) -> list[str]:
-    """Marks a shard if it is damaged; says why, or nothing."""
-    fault = _fault_of(path, layout, arrays, shard)
-    if fault is None:
-        return []
-    with contextlib.suppress(InputError):
-        write_file(path, f"{MARKS}{shard}", b"")
-    return [f"shard {shard}: {fault}"]
-
-
-def _fault_of(
-    path: Place, layout: Layout, arrays: dict[str, ts.TensorStore], shard: int
-) -> str | None:
-    """What is wrong with a shard, in one line; None if every byte of it is right.
+    Which input lengths and layers the run reads is not considered, so that a store is
+    kept rather than lost.
 
     Args:
-        path: The folder of the store.
-        layout: Of the store.
-        arrays: Of `open_arrays`, opened after whatever may have done harm.
-        shard: Its index.
+        run: Folder of the run, with `config.json` and `sources.json`.
+
+    Raises:
+        InputError: If these files cannot be read.
     """
-    rows = layout.rows(shard)
     try:
-        with clear_errors(path):
-            unsealed(read_file(path, f"clips/{shard}") or b"")
-        for name, array in arrays.items():
-            step = PORTION if name in LARGE else rows.stop - rows.start
-            for start in range(rows.start, rows.stop, step):
-                with clear_errors(path):
-                    part = array[start : min(start + step, rows.stop)]
-                    part.read().result()
-    except DamagedStore as error:
-        return error.why
-    return None
+        config, sources = (
+            json.loads((run / f"{name}.json").read_text("utf-8"))
+            for name in ("config", "sources")
+        )
+        dtype, encoder = config["tokens"]["dtype"], sources["encoder"]
+        # Compared instead of names, because a data set may have several.
+        fingerprints = dict(sources["fingerprints"])
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise InputError(f"{run} cannot be read as the folder of a run") from error
+
+    def uses(store: StoreInfo) -> bool:
+        key = store.key
+        mine = (dtype, encoder, fingerprints.get(key["split"]))
+        return mine == (key["dtype"], key["encoder"], key["fingerprint"])
+
+    return uses
+
+
+def used_by_runs(folder: pathlib.Path) -> list[Use]:
+    """Returns `used_by_run` of all runs in a folder, at any depth.
+
+    Runs without `sources.json` have read no store.
+    """
+    return [used_by_run(file.parent) for file in sorted(folder.rglob("sources.json"))]
+
+
+def unused(stores: Iterable[StoreInfo], uses: Sequence[Use]) -> list[StoreInfo]:
+    """Returns the stores that nothing uses.
+
+    No program of this version can use a store of an older format. Whether something
+    uses a store of a newer format is unknown, so these count as used.
+    """
+    return [
+        store
+        for store in stores
+        if store.format < FORMAT
+        or (store.format == FORMAT and not any(use(store) for use in uses))
+    ]
+
+
+def remove(store: StoreInfo) -> None:
+    """Deletes a store. If the deletion is interrupted, the rest is still listed.
+
+    Raises:
+        InputError: If a file cannot be deleted.
+    """
+    try:
+        for part in store.path.iterdir():
+            if part.name != MANIFEST:
+                shutil.rmtree(part) if part.is_dir() else part.unlink()
+        shutil.rmtree(store.path)
+    except OSError as error:
+        raise InputError(f"{error.filename}: {error.strerror}") from error

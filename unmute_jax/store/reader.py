@@ -1,90 +1,93 @@
-"""Token maps kept on disk: made once, read at random, checked on every read.
-
-`embedding.embed` fills a store; `token_format` says how it lies on disk, `token_key`
-what it is found by.
-"""
+"""Reads token stores: at random, from many threads, with every read checked."""
 
 from __future__ import annotations
 
 import functools
 import pathlib
 import sys
+import zlib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import tensorstore as ts
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8, UInt32
 
 from unmute_jax.errors import InputError
-from unmute_jax.store.clip_reads import read_clips
+from unmute_jax.store.damage import mark_damage
 from unmute_jax.store.files import (
-    DamagedStore,
-    Place,
-    clear_errors,
-    folder,
-    place_of,
-    unsealed,
+    DamagedStoreError,
+    PathOrUrl,
+    from_checked_json,
+    open_kvstore,
+    path_or_url,
+    translate_errors,
 )
-from unmute_jax.store.key import differences, plain
+from unmute_jax.store.key import as_json, key_differences
 from unmute_jax.store.layout import (
-    CHECKS,
+    CHECKSUMS,
     CLIPS_PER_SHARD,
-    LAYERS,
-    SUMMARY,
-    TOKENS,
+    CRC_BYTES,
+    LAYER_ARRAYS,
+    SUMMARY_ARRAYS,
+    TOKEN_ARRAYS,
     Layout,
     open_arrays,
-    read_manifest,
-    unsound_shards,
+    unusable_shards,
 )
-from unmute_jax.store.maintenance import mark_damage
+from unmute_jax.store.manifest import read_manifest
 from unmute_jax.tokens import Summary, Tokens
+
+# Files that `read_clips` reads at a time: remote disks need many requests in flight.
+READ_THREADS = 8
 
 
 @dataclass(frozen=True, eq=False)
 class TokenStore:
-    """The finished tokens of one split by one encoder. Made by `open` or by `embed`.
+    """The finished tokens of one split by one encoder.
+
+    `TokenStore.open` opens a store and `embed` makes one.
 
     Attributes:
-        path: The folder, or the URL of one.
-        manifest: What `manifest.json` says.
+        path: Folder or URL of the store.
+        manifest: Content of `manifest.json`.
     """
 
-    path: Place
+    path: PathOrUrl
     manifest: dict[str, Any]
 
     @classmethod
     def open(cls, path: str | pathlib.Path) -> TokenStore:
-        """The store at `path`.
+        """Opens the store at `path`.
 
         Raises:
-            InputError: There is none, it is unfinished or of another format.
-            DamagedStore: It is known to be damaged.
+            InputError: If there is none, or it is unfinished or of another format.
+            DamagedStoreError: If it is known to be damaged.
         """
-        path = place_of(path)
+        path = path_or_url(path)
         manifest = read_manifest(path)
         if manifest is None:
             raise InputError(f"there is no token store at {path}")
-        layout = Layout.of(manifest)
-        unsound = unsound_shards(path, layout)
+        layout = Layout.from_manifest(manifest)
+        unusable = unusable_shards(path, layout)
         if not manifest["complete"]:
-            done = layout.clips - layout.clips_in(unsound)
+            done = layout.clips - layout.count_clips(unusable)
             raise InputError(
                 f"token store {path} is unfinished ({done} of {layout.clips} clips): "
-                "embed again, it goes on where it stopped"
+                "embed again to resume where it stopped"
             )
-        if unsound:
-            raise DamagedStore(path, next(iter(unsound.values())))
+        if unusable:
+            raise DamagedStoreError(path, next(iter(unusable.values())))
         store = cls(path, manifest)
-        _ = store._arrays  # What describes them may be damaged too.
+        _ = store._arrays  # The descriptions of the arrays may be damaged, too.
         return store
 
     @functools.cached_property
     def layout(self) -> Layout:
         """Sizes of the store."""
-        return Layout.of(self.manifest)
+        return Layout.from_manifest(self.manifest)
 
     @property
     def n(self) -> int:
@@ -93,16 +96,16 @@ class TokenStore:
 
     @property
     def grid(self) -> tuple[int, int, int]:
-        """(T, F, D): time steps, frequency bands, features."""
+        """Token grid (T, F, D): time steps, frequency bands, features."""
         return self.layout.grid
 
     @property
     def dtype(self) -> np.dtype:
-        """The type of the stored patches."""
+        """Type of the stored patches."""
         return ts.dtype(self.layout.dtype).numpy_dtype
 
     def nbytes(self, *, layers: bool = False) -> int:
-        """Bytes of memory that `load` takes."""
+        """Returns the bytes of memory that `load` takes."""
         return self.layout.token_bytes(layers=layers)
 
     @property
@@ -112,23 +115,23 @@ class TokenStore:
 
     @property
     def key(self) -> dict[str, Any]:
-        """Everything that changes the content (`store_key`)."""
+        """Everything that changes the content, as returned by `store_key`."""
         return self.manifest["key"]
 
     @property
     def encoder_identity(self) -> dict[str, Any]:
-        """`identity()` of the encoder that made the tokens."""
+        """Identity of the encoder that made the tokens."""
         return self.key["encoder"]
 
     @functools.cached_property
     def labels(self) -> UInt8[np.ndarray, "n C"]:
-        """One where the class is in the clip, else zero."""
+        """One where the class is in the clip, zero elsewhere."""
         return self._fetch("labels")["labels"]
 
     @property
     def mask(self) -> Bool[np.ndarray, "n T"]:
         """True for real time steps."""
-        return self._held["mask"]
+        return self._small_arrays["mask"]
 
     @property
     def ids(self) -> list[str]:
@@ -137,54 +140,58 @@ class TokenStore:
 
     @property
     def events(self) -> list[tuple[tuple[int, float, float], ...]]:
-        """Per clip: (class, onset, offset), in seconds, as far as they are known."""
+        """The known events of each clip: (class, onset, offset), in seconds."""
         return [tuple(tuple(e) for e in clip["events"]) for clip in self._clips]
 
     def summary(self) -> Summary:
-        """Fixed statistics of all clips, each `[n, D]` float32, without the patches."""
-        return Summary(**self._fetch(*SUMMARY))
+        """Reads the fixed statistics of all clips, without the patches."""
+        return Summary(**self._fetch(*SUMMARY_ARRAYS))
 
     def pooled(self, rows: slice) -> dict[str, Float[np.ndarray, "B D"]]:
-        """`mean` and `cls` of some clips, as of `summary`, and nothing else."""
+        """Reads `mean` and `cls` of some clips, and nothing else of their summary."""
         return self._fetch("mean", "cls", rows=rows)
 
     def load(self, *, layers: bool = False) -> Tokens:
-        """All tokens as arrays in memory; `nbytes` says beforehand how much."""
-        names = self.layout.names_of((*TOKENS, *(LAYERS if layers else ())))
+        """Reads all tokens into memory; `nbytes` tells how much that takes."""
+        names = self.layout.existing((*TOKEN_ARRAYS, *(LAYER_ARRAYS if layers else ())))
         return Tokens(**self._fetch(*names))
 
     def read(
         self, indices: Int[np.ndarray, "B"] | Sequence[int], *, layers: bool = False
     ) -> Tokens:
-        """The tokens of some clips, in the given order; patches in their stored type.
+        """Reads the tokens of some clips, in the given order.
 
-        Where that is int8, `Tokens.floats` gives what they mean.
+        Patches come in their stored type; `Tokens.floats` decodes int8. May be called
+        from many threads. The first call reads the small arrays of all clips into
+        memory.
 
-        `layers` asks for those as well, where the store has them. May be called from
-        many threads. What is small beside the patches is held in memory from the first
-        call on.
+        Args:
+            indices: Clips to read.
+            layers: Whether to read the tokens of all layers, too, if they are stored.
 
         Raises:
-            IndexError: An index is not in `[0, n)`.
-            DamagedStore: Bytes were altered; the next `embed` makes the shard again.
+            IndexError: If an index is not in `[0, n)`.
+            DamagedStoreError: If bytes were altered. The next `embed` recomputes the
+                damaged shard.
         """
         rows = np.asarray(indices, np.int64)
         if rows.size and not (0 <= rows.min() and rows.max() < self.n):
             raise IndexError(f"clips {rows.min()}..{rows.max()} of {self.n}")
-        held = {name: x[rows] for name, x in self._held.items()}
-        wanted = self.layout.names_of(("patches", *(LAYERS if layers else ())))
-        direct = {name: self._read_directly(name, rows) for name in wanted}
-        found = {name: x for name, x in direct.items() if x is not None}
-        rest = [name for name in wanted if name not in found]
-        return Tokens(**found, **self._fetch(*rest, rows=rows), **held)
+        small = {name: x[rows] for name, x in self._small_arrays.items()}
+        names = self.layout.existing(("patches", *(LAYER_ARRAYS if layers else ())))
+        direct = {name: self._read_directly(name, rows) for name in names}
+        large = {name: x for name, x in direct.items() if x is not None}
+        rest = [name for name in names if name not in large]
+        return Tokens(**large, **self._fetch(*rest, rows=rows), **small)
 
     def check_encoder(self, identity: dict[str, Any]) -> None:
-        """Refuses an encoder other than the one these tokens came from.
+        """Refuses an encoder other than the one that made these tokens.
 
         Raises:
-            InputError: Naming the fields that differ, stored value first.
+            InputError: If they differ; the message names the fields, with the stored
+                value first.
         """
-        lines = differences(self.encoder_identity, plain(identity))
+        lines = key_differences(self.encoder_identity, as_json(identity))
         if lines:
             raise InputError(
                 f"the tokens in {self.path} come from another encoder: "
@@ -192,36 +199,37 @@ class TokenStore:
             )
 
     @functools.cached_property
-    def _held(self) -> dict[str, np.ndarray]:
-        names = self.layout.names_of(TOKENS)
+    def _small_arrays(self) -> dict[str, np.ndarray]:
+        """The arrays of `Tokens` except the patches, of all clips."""
+        names = self.layout.existing(TOKEN_ARRAYS)
         return self._fetch(*(name for name in names if name != "patches"))
 
     def _read_directly(self, name: str, rows: np.ndarray) -> np.ndarray | None:
-        """Clips of a large array without tensorstore, where that can be."""
+        """Reads clips of a large array without tensorstore, if that is possible."""
         path = self.path
-        if name not in CHECKS or not len(rows) or isinstance(path, str):
+        if name not in CHECKSUMS or not len(rows) or isinstance(path, str):
             return None
         if sys.byteorder != "little":
             return None
-        return read_clips(path, self.layout, name, rows, self._checks[name][rows])
+        return read_clips(path, self.layout, name, rows, self._checksums[name][rows])
 
     @functools.cached_property
-    def _checks(self) -> dict[str, np.ndarray]:
-        names = {name: c for name, c in CHECKS.items() if c in self.layout.arrays}
-        found = self._fetch(*names.values())
-        return {name: found[check] for name, check in names.items()}
+    def _checksums(self) -> dict[str, np.ndarray]:
+        names = {name: c for name, c in CHECKSUMS.items() if c in self.layout.arrays}
+        arrays = self._fetch(*names.values())
+        return {name: arrays[checksum] for name, checksum in names.items()}
 
     def _fetch(
         self, *names: str, rows: slice | np.ndarray = slice(None)
     ) -> dict[str, np.ndarray]:
-        """Rows of some arrays, all of them by default, read at once."""
+        """Reads rows of some arrays through tensorstore, all at once."""
         try:
             # The reads of a batch are sent when it closes, joined where they touch.
-            with clear_errors(self.path), ts.Batch() as batch:
-                input_kind = {n: self._arrays[n][rows].read(batch=batch) for n in names}
-            with clear_errors(self.path):
-                return {name: future.result() for name, future in input_kind.items()}
-        except DamagedStore:
+            with translate_errors(self.path), ts.Batch() as batch:
+                reads = {n: self._arrays[n][rows].read(batch=batch) for n in names}
+            with translate_errors(self.path):
+                return {name: future.result() for name, future in reads.items()}
+        except DamagedStoreError:
             shards = np.unique(np.arange(self.n)[rows] // CLIPS_PER_SHARD)
             mark_damage(self.path, self.layout, shards.tolist())
             raise
@@ -232,13 +240,63 @@ class TokenStore:
 
     @functools.cached_property
     def _clips(self) -> list[dict[str, Any]]:
-        files, clips = folder(self.path), []
-        input_kind = [files.read(f"clips/{shard}") for shard in self.layout.shards]
-        for shard, future in enumerate(input_kind):
+        """The id and the events of every clip."""
+        files, clips = open_kvstore(self.path), []
+        reads = [files.read(f"clips/{shard}") for shard in self.layout.shards]
+        for shard, future in enumerate(reads):
             try:
-                with clear_errors(self.path):
-                    clips += unsealed(future.result().value)["clips"]
-            except DamagedStore:
+                with translate_errors(self.path):
+                    clips += from_checked_json(future.result().value)["clips"]
+            except DamagedStoreError:
                 mark_damage(self.path, self.layout, [shard])
                 raise
         return clips
+
+
+def read_clips(
+    store: pathlib.Path,
+    layout: Layout,
+    name: str,
+    rows: Int[np.ndarray, "B"],
+    checksums: UInt32[np.ndarray, "B"],
+) -> np.ndarray | None:
+    """Reads clips from the files of a local disk straight into their batch.
+
+    tensorstore copies a chunk several times on its way, which takes a second of
+    processor time per gigabyte: more than a fast disk or the page cache needs. Here
+    every clip is read once, into its place. If a checksum does not match or anything
+    else is odd, the caller reads through tensorstore, which knows the whole format and
+    reports errors.
+
+    Args:
+        store: Folder of the store.
+        layout: Layout of the store.
+        name: Name of an array in which every clip is its own chunk.
+        rows: Clips to read, at least one.
+        checksums: CRC-32 of each of these clips.
+
+    Returns:
+        The clips, or None unless all of them are as they were written.
+    """
+    (_, *sizes), dtype = layout.arrays[name]
+    out = np.empty((len(rows), *sizes), ts.dtype(dtype).numpy_dtype)
+    raw = out.reshape(len(rows), -1).view(np.uint8)
+
+    def read(k: int) -> bool:
+        shard, i = divmod(int(rows[k]), CLIPS_PER_SHARD)
+        path = store / layout.shard_file(name, shard)
+        try:
+            with path.open("rb", buffering=0) as file:
+                # Clips lie in order, each followed by its checksum.
+                file.seek(i * (raw.shape[1] + CRC_BYTES))
+                count = file.readinto(raw[k].data)
+        except OSError:
+            return False
+        return count == raw.shape[1] and zlib.crc32(raw[k].data) == int(checksums[k])
+
+    return out if all(list(_read_pool().map(read, range(len(rows))))) else None
+
+
+@functools.cache
+def _read_pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(READ_THREADS, "clips")

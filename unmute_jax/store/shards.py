@@ -1,138 +1,156 @@
-"""Who makes which shard of a token store.
+"""Shares the shards of a store among processes and assembles them from batches.
 
-Any number of processes fill a store side by side. None knows of the others, and nobody
-claims anything: each goes through what is missing in a random order of its own and,
-when the turn of a shard comes, looks whether it is there by now. Two that make the same
-one write the same bytes. Of S shards, n processes make about n ln(S / n) twice.
+Any number of processes may fill a store side by side without knowing of each other and
+without claims. Each goes through the missing shards in a random order of its own, and
+looks whether a shard exists by now when its turn comes. Two processes that make the
+same shard write the same bytes. Of S shards, n processes make about n ln(S / n) twice.
 """
 
 from __future__ import annotations
 
 import math
 import random
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int
 
+from unmute_jax.errors import InputError
 from unmute_jax.store.layout import CLIPS_PER_SHARD, Layout
-
-
-class ShardWork:
-    """The shards that this process makes; may be asked from many threads."""
-
-    def __init__(
-        self, layout: Layout, pending: Sequence[int], is_finished: Callable[[int], bool]
-    ):
-        """Work on `pending`; `is_finished` tells whether somebody made a shard."""
-        self.layout, self.pending = layout, frozenset(pending)
-        self._is_finished = is_finished
-        self._wanted: dict[int, bool] = {}
-        self._lock = threading.Lock()
-
-    def wants(self, shard: int) -> bool:
-        """Whether to make a shard; decided once, when this is first asked."""
-        with self._lock:
-            if shard not in self._wanted:
-                missing = shard in self.pending and not self._is_finished(shard)
-                self._wanted[shard] = missing
-            return self._wanted[shard]
-
-    def wants_any(self, places: range) -> bool:
-        """Whether some of these neighbouring clips are in a wanted shard."""
-        first, last = places[0] // CLIPS_PER_SHARD, places[-1] // CLIPS_PER_SHARD
-        # Asked of all, so that each is decided before its first clip comes.
-        return any([self.wants(shard) for shard in range(first, last + 1)])
-
-    @property
-    def clips(self) -> int:
-        """Number of clips in pending shards, but for those that others have made."""
-        with self._lock:
-            mine = [s for s in self.pending if self._wanted.get(s, True)]
-        return self.layout.clips_in(mine)
-
-
-def shuffled_blocks(layout: Layout, pending: Sequence[int], size: int) -> list[int]:
-    """The blocks of `size` clips that touch the pending shards, in random order.
-
-    Blocks are counted from the first clip of all, so that every pass sees the same
-    ones. Those that share a shard, directly or not, stay together and in order: what is
-    read twice is less than one block at each end of a pending stretch.
-    """
-    touched: set[int] = set()
-    for shard in pending:
-        rows = layout.rows(shard)
-        touched |= set(range(rows.start // size, -(-rows.stop // size)))
-    together = math.lcm(size, CLIPS_PER_SHARD) // size
-    step_blocks: dict[int, list[int]] = {}
-    for block in sorted(touched):
-        step_blocks.setdefault(block // together, []).append(block)
-    order = list(step_blocks.values())
-    # Not seeded: no two processes may have the same order.
-    random.SystemRandom().shuffle(order)
-    return [block for stretch in order for block in stretch]
-
 
 Rows = dict[str, np.ndarray]
 
 
 class Shard(NamedTuple):
-    """What `TokenWriter.write` takes."""
+    """A whole shard, as `TokenWriter.write` takes it.
+
+    Attributes:
+        shard: Index of the shard.
+        rows: Rows of the shard's clips, by array.
+        clips: The id and the events of each clip.
+    """
 
     shard: int
     rows: Rows
     clips: list[dict[str, Any]]
 
 
-class Assembly:
-    """Collects clips until a shard has all of them."""
+class ShardAssembler:
+    """Collects clips until the shards that this process makes are whole.
 
-    def __init__(self, work: ShardWork):
-        """Waits for the shards that `work` wants."""
-        self._work, self._layout = work, work.layout
-        self._missing = {s: work.layout.clips_in([s]) for s in work.pending}
-        self._open: dict[int, Shard] = {}
+    Attributes:
+        layout: Layout of the store.
+        pending: The shards that were missing at the start, in order.
+    """
 
-    def wants(self, places: Int[np.ndarray, "B"]) -> bool:
-        """Whether any of these clips is missing."""
-        return bool(self._wanted(_shards(places)))
-
-    def add(
-        self, places: Int[np.ndarray, "B"], rows: Rows, clips: list[dict[str, Any]]
-    ) -> Iterator[Shard]:
-        """Takes clips, no clip twice; gives the shards that are whole now.
+    def __init__(
+        self, layout: Layout, pending: Sequence[int], is_finished: Callable[[int], bool]
+    ):
+        """Creates an assembler without any clips.
 
         Args:
-            places: Of the clips, in the split.
-            rows: Per array of the store, one row per clip.
-            clips: Per clip: its id and its events.
+            layout: Layout of the store.
+            pending: Shards that this process makes unless others are faster.
+            is_finished: Whether another process has written a shard by now.
         """
-        shards = _shards(places)
-        for s in self._wanted(shards):
+        self.layout, self.pending = layout, sorted(pending)
+        self._is_finished = is_finished
+        self._decided: set[int] = set()
+        self._open: dict[int, Shard] = {}
+        # Number of clips that are still missing from each shard that is needed.
+        self._missing = {s: layout.count_clips([s]) for s in self.pending}
+
+    @property
+    def clips_left(self) -> int:
+        """Number of clips that are still missing from shards this process makes."""
+        return sum(self._missing.values())
+
+    def needs(self, indices: Int[np.ndarray, "B"] | range) -> bool:
+        """Whether any of these clips belongs to a shard that is still to be made.
+
+        Whether a shard is made is decided once, when one of its clips is first asked
+        for.
+        """
+        return bool(self._needed_shards(np.asarray(indices)))
+
+    def add(
+        self, indices: Int[np.ndarray, "B"], rows: Rows, clips: list[dict[str, Any]]
+    ) -> Iterator[Shard]:
+        """Adds clips, none of them twice, and yields the shards that are whole now.
+
+        Args:
+            indices: Indices of the clips in their split.
+            rows: Arrays of the store, one row per clip.
+            clips: The id and the events of each clip.
+        """
+        shards = indices // CLIPS_PER_SHARD
+        for s in self._needed_shards(indices):
             (mine,) = np.nonzero(shards == s)
-            shard = self._open.setdefault(s, self._empty(s, rows))
-            there = places[mine] - self._layout.rows(s).start
+            shard = self._open.setdefault(s, self._empty_shard(s, rows))
+            positions = indices[mine] - self.layout.rows(s).start
             for name, x in rows.items():
-                shard.rows[name][there] = x[mine]
-            for place, i in zip(there, mine, strict=True):
-                shard.clips[place] = clips[i]
+                shard.rows[name][positions] = x[mine]
+            for position, i in zip(positions, mine, strict=True):
+                shard.clips[position] = clips[i]
             self._missing[s] -= len(mine)
             if not self._missing[s]:
                 del self._missing[s]
                 yield self._open.pop(s)
 
-    def _wanted(self, shards: Int[np.ndarray, "B"]) -> list[int]:
-        found = self._missing.keys() & set(shards.tolist())
-        return [s for s in sorted(found) if self._work.wants(s)]
+    def _needed_shards(self, indices: Int[np.ndarray, "B"]) -> list[int]:
+        shards = np.unique(indices // CLIPS_PER_SHARD).tolist()
+        return [s for s in shards if self._is_needed(s)]
 
-    def _empty(self, index: int, rows: Rows) -> Shard:
-        n = self._layout.clips_in([index])
+    def _is_needed(self, shard: int) -> bool:
+        if shard in self._missing and shard not in self._decided:
+            self._decided.add(shard)
+            if self._is_finished(shard):
+                del self._missing[shard]
+        return shard in self._missing
+
+    def _empty_shard(self, index: int, rows: Rows) -> Shard:
+        n = self.layout.count_clips([index])
         arrays = {k: np.empty((n, *x.shape[1:]), x.dtype) for k, x in rows.items()}
         return Shard(index, arrays, [{}] * n)
 
 
-def _shards(places: Int[np.ndarray, "B"]) -> Int[np.ndarray, "B"]:
-    """The shards that clips belong to."""
-    return places // CLIPS_PER_SHARD
+def shuffled_blocks(layout: Layout, pending: Sequence[int], size: int) -> list[int]:
+    """Returns the blocks of `size` clips that touch the pending shards, shuffled.
+
+    Blocks are counted from the first clip of the split, so that every pass sees the
+    same ones. Blocks that share a shard, directly or through others, stay together and
+    in order. Less than one block is read twice at each end of a pending stretch.
+    """
+    touched: set[int] = set()
+    for shard in pending:
+        rows = layout.rows(shard)
+        touched |= set(range(rows.start // size, -(-rows.stop // size)))
+    together = math.lcm(size, CLIPS_PER_SHARD) // size
+    stretches: dict[int, list[int]] = {}
+    for block in sorted(touched):
+        stretches.setdefault(block // together, []).append(block)
+    order = list(stretches.values())
+    # Not seeded: processes that start together must not have the same order.
+    random.SystemRandom().shuffle(order)
+    return [block for stretch in order for block in stretch]
+
+
+def finite_rows(clips: list[dict[str, Any]], arrays: dict[str, np.ndarray]) -> Rows:
+    """Returns the rows of a batch's clips, without padding.
+
+    Args:
+        clips: The id and the events of each clip.
+        arrays: Result of `to_store_arrays`, as host arrays.
+
+    Raises:
+        InputError: If the tokens of a clip are not finite; the message names it.
+    """
+    rows = {name: x[: len(clips)] for name, x in arrays.items()}
+    bad = np.flatnonzero(~rows.pop("finite"))
+    if len(bad):
+        raise InputError(
+            f"clip {clips[bad[0]]['id']!r} gives tokens that are not finite: "
+            "check its audio and the weights of the encoder"
+        )
+    return rows

@@ -1,0 +1,69 @@
+"""Estimates what embedding a split would take, without embedding it."""
+
+from __future__ import annotations
+
+import pathlib
+import shutil
+from typing import Any
+
+from unmute_jax.console import size_text
+from unmute_jax.datasets import Dataset
+from unmute_jax.encoders import Source
+from unmute_jax.errors import InputError
+from unmute_jax.io import token_root
+from unmute_jax.store.files import PathOrUrl, path_or_url
+from unmute_jax.store.key import store_path
+from unmute_jax.store.layout import Layout, unusable_shards
+from unmute_jax.store.manifest import manifest_for, read_manifest
+
+
+def estimate_store(
+    encoder: Source,
+    dataset: Dataset,
+    split: str,
+    *,
+    root: str | pathlib.Path | None = None,
+    dtype: str = "bfloat16",
+    layers: bool = False,
+    lengths: int = 1,
+) -> dict[str, Any]:
+    """Estimates what `embed` would do with the same arguments.
+
+    Returns:
+        `bytes` that the whole store takes on disk, the number of `clips`, whether the
+        finished store `exists`, how many clips a resumed pass would find done
+        (`resumable`), and the `path` of the store.
+    """
+    root = path_or_url(token_root() if root is None else root)
+    manifest = manifest_for(
+        encoder, dataset, split, dtype, layers=layers, lengths=lengths
+    )
+    layout, path = Layout.from_manifest(manifest), store_path(root, manifest["key"])
+    existing, unusable = read_manifest(path), unusable_shards(path, layout)
+    return {
+        "bytes": layout.disk_bytes,
+        "clips": layout.clips,
+        "exists": existing is not None and existing["complete"] and not unusable,
+        "resumable": layout.clips - layout.count_clips(unusable),
+        "path": path,
+    }
+
+
+def check_disk_space(path: PathOrUrl, layout: Layout) -> int:
+    """Returns the bytes still to be written to a store, if the disk has room for them.
+
+    Raises:
+        InputError: If the disk is too small.
+    """
+    missing = layout.count_clips(unusable_shards(path, layout))
+    needed = layout.disk_bytes * missing // layout.clips
+    if isinstance(path, str):
+        return needed  # The room in a bucket is not limited.
+    parent = next(p for p in (path, *path.absolute().parents) if p.exists())
+    free = shutil.disk_usage(parent).free
+    if needed > free:
+        raise InputError(
+            f"the tokens need {size_text(needed)} but {parent} has {size_text(free)} "
+            "free: make room, or keep caches on another disk (UNMUTE_TOKENS)"
+        )
+    return needed

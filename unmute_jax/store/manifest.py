@@ -1,0 +1,145 @@
+"""Reads and writes the manifest of a token store, which says what its tokens are."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from unmute_jax.datasets import Dataset
+from unmute_jax.encoders import Source
+from unmute_jax.errors import InputError
+from unmute_jax.store.files import (
+    DamagedStoreError,
+    PathOrUrl,
+    from_checked_json,
+    read_file,
+    to_checked_json,
+    write_file,
+)
+from unmute_jax.store.key import FORMAT, as_json, key_differences, store_key
+
+MANIFEST = "manifest.json"
+
+
+def new_manifest(
+    key: dict, *, clips: int, grid: Sequence[int], classes: Sequence[str], **about: Any
+) -> dict[str, Any]:
+    """Returns the manifest of a store that is about to be filled.
+
+    Args:
+        key: Key of the tokens, as returned by `store_key`.
+        clips: Number of clips.
+        grid: Token grid (T, F, D).
+        classes: Names of the label columns.
+        about: Further facts for readers of the store (licence, geometry, ...).
+    """
+    sizes = {"clips": clips, "grid": grid, "classes": classes}
+    return as_json({"format": FORMAT, "complete": False, "key": key, **sizes, **about})
+
+
+def manifest_for(
+    encoder: Source,
+    dataset: Dataset,
+    split: str,
+    dtype: str,
+    *,
+    layers: bool,
+    lengths: int,
+) -> dict[str, Any]:
+    """Returns the manifest of the tokens of one split (arguments as of `embed`).
+
+    Raises:
+        InputError: If the encoder does not return the layers that are asked for, or
+            the split has no clips.
+    """
+    if layers and not encoder.num_layers:
+        raise InputError(
+            f"{encoder.name} returns the tokens of its last layer only; probes of all "
+            "layers (cgp, linear_cgp, head2toe) need an encoder that returns every "
+            "layer"
+        )
+    key = store_key(encoder, dataset, split, dtype, layers=layers, lengths=lengths)
+    clips = dataset.splits[split]
+    if not clips:
+        raise InputError(f"split {split} of {dataset.name} has no clips")
+    t, f = encoder.grid(dataset.clip_seconds)
+    return new_manifest(
+        key,
+        clips=clips,
+        grid=(t, f, encoder.num_features),
+        classes=dataset.classes,
+        task=dataset.task,
+        data={
+            "source": dataset.source,
+            "licence": dataset.licence,
+            "citation": dataset.citation,
+            "notes": dataset.notes,
+        },
+        encoder={
+            "description": encoder.description,
+            "licence": encoder.licence,
+            "code": encoder.code,
+        },
+        geometry={
+            "seconds_per_step": encoder.geometry.seconds_per_step,
+            "frequency_edges_hz": encoder.geometry.frequency_edges_hz,
+        },
+    )
+
+
+def write_manifest(store: PathOrUrl, manifest: dict[str, Any]) -> None:
+    """Writes the manifest of a store, with a checksum."""
+    write_file(store, MANIFEST, to_checked_json(manifest, indent=1))
+
+
+def read_manifest(store: PathOrUrl) -> dict[str, Any] | None:
+    """Reads the manifest of a store; returns None if there is none.
+
+    Raises:
+        InputError: If it cannot be read or is of another format.
+        DamagedStoreError: If it was altered.
+    """
+    data = read_file(store, MANIFEST)
+    if data is None:
+        return None
+    try:
+        manifest = from_checked_json(data)
+    except ValueError as error:
+        manifest = _read_without_checksum(data)
+        if manifest is None:
+            why = f"the checksum of {MANIFEST} does not match"
+            raise DamagedStoreError(store, why) from error
+    if manifest["format"] == FORMAT:
+        return manifest
+    raise InputError(
+        f"token store {store} has format {manifest['format']}, but this program reads "
+        f"format {FORMAT}: embed again"
+    )
+
+
+def _read_without_checksum(data: bytes) -> dict[str, Any] | None:
+    """Reads a manifest of the first formats, which had no checksum, or returns None."""
+    with contextlib.suppress(ValueError):
+        manifest = json.loads(data)
+        if isinstance(manifest, dict) and "checksum" not in manifest:
+            return manifest if manifest.get("format", FORMAT) != FORMAT else None
+    return None
+
+
+def check_same_store(store: PathOrUrl, existing: dict, wanted: dict) -> None:
+    """Refuses a folder whose tokens are not those that its name stands for.
+
+    Raises:
+        InputError: If the manifests differ; the message names the differences.
+    """
+    fields = ("key", "clips", "grid", "classes")
+    lines = key_differences(
+        *({f: m.get(f) for f in fields} for m in (existing, wanted))
+    )
+    if lines:
+        raise InputError(
+            f"token store {store} holds other tokens than its name says "
+            f"({'; '.join(lines)}): delete the folder and embed again"
+        )
