@@ -25,7 +25,7 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_default_matmul_precision", "highest")
 
-# grain reads absl flags when its workers start; pytest never parses them.
+# Commands and checks read absl flags, which pytest never parses.
 if not flags.FLAGS.is_parsed():
     flags.FLAGS.mark_as_parsed()
 

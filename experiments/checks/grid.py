@@ -60,7 +60,9 @@ def main(chosen: Grid) -> None:
         rows: list[Row] = []
         while (left := KILLS.value - sum(kills for kills, *_ in rows)) > 0:
             folder = pathlib.Path(name, f"round {len(rows) + 1}")
-            killable.share(calm / "cache", folder / "cache", ("datasets", "compiled"))
+            killable.share_caches(
+                calm / "cache", folder / "cache", ("datasets", "compiled")
+            )
             # The last round predicts this one best: the first run compiled everything,
             # and the machine may have been slower.
             lives = [draw.uniform(0, length / 2) for _ in range(left)]
@@ -101,7 +103,9 @@ def run(
     own = [f"--workdir={folder / 'run'}", f"--expiry={EXPIRY}"]
 
     def start() -> Killable:
-        return Killable("grid", [*arguments, *own], folder / "cache", begins=BEGINS)
+        return Killable(
+            "grid", [*arguments, *own], folder / "cache", start_marker=BEGINS
+        )
 
     return killable.run(start, count, lives)
 

@@ -1,4 +1,4 @@
-"""Programs of ours that are killed and started again, until they come to their end."""
+"""Runs programs that are killed at given moments and started again."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from unmute_jax.errors import InputError
 from unmute_jax.io import CACHE_VARIABLE, TOKENS_VARIABLE
 
 # Seconds between two looks at the processes.
-LOOK_EVERY = 0.01
+POLL_INTERVAL = 0.01
 
 
 class Killable:
-    """A program in a process of its own, with caches of its own.
+    """A program that runs in a process and caches of its own.
 
     Attributes:
-        begun_at: When it had said what it says when it begins; None before.
-        dies_at: When it is to be killed.
+        began_at: When the part to be disturbed began; None before.
+        kill_at: When the process will be killed.
     """
 
     def __init__(
@@ -31,21 +31,21 @@ class Killable:
         arguments: Iterable[str],
         cache: pathlib.Path,
         *,
-        begins: bytes = b"",
+        start_marker: bytes = b"",
     ):
-        """Starts it.
+        """Starts the program.
 
         Args:
-            program: Its name in `experiments`.
-            arguments: Its command line.
-            cache: The folder of its caches.
-            begins: What it says when it comes to what is to be disturbed; by default
-                that is all of it.
+            program: Name of the program in `experiments`.
+            arguments: Arguments of its command line.
+            cache: Folder of its caches.
+            start_marker: Output of the program that shows that the part to be disturbed
+                has begun; by default the whole program is disturbed.
         """
-        self.begun_at: float | None = None
-        self.dies_at = float("inf")
-        self._program, self._begins = program, begins
-        self._said = tempfile.TemporaryFile()
+        self.began_at: float | None = None
+        self.kill_at = float("inf")
+        self._program, self._start_marker = program, start_marker
+        self._output_file = tempfile.TemporaryFile()
         cache.mkdir(parents=True, exist_ok=True)
         self._process = subprocess.Popen(
             [sys.executable, "-m", f"experiments.{program}", *arguments],
@@ -53,72 +53,72 @@ class Killable:
                 **os.environ,
                 CACHE_VARIABLE: str(cache),
                 TOKENS_VARIABLE: "",
-                "PYTHONUNBUFFERED": "1",  # So that what it says is known at once.
+                "PYTHONUNBUFFERED": "1",  # The output is needed at once.
             },
-            stdout=self._said,
+            stdout=self._output_file,
             stderr=subprocess.STDOUT,
         )
 
     def has_begun(self) -> bool:
-        """Whether it has come to what is to be disturbed."""
-        return self._begins in self._output()
+        """Whether the part to be disturbed has begun."""
+        return self._start_marker in self._output()
 
     def is_over(self) -> bool:
-        """Whether it has come to its end.
+        """Whether the program has ended.
 
         Raises:
-            InputError: That end was an error; the message has all that it said.
+            InputError: If it ended with an error; the message holds its output.
         """
         if code := self._process.poll():
-            said = self._output().decode(errors="replace")
-            raise InputError(f"{self._program} ended with {code}: {said}")
+            output = self._output().decode(errors="replace")
+            raise InputError(f"{self._program} ended with {code}: {output}")
         return code is not None
 
     def kill(self) -> None:
-        """Ends it as a power cut would; it is not to be asked anything from then on."""
+        """Ends the process as a power cut would. No other method may follow."""
         self._process.kill()
         self._process.wait()
-        self._said.close()
+        self._output_file.close()
 
     def _output(self) -> bytes:
-        # The process writes where the file's position is, which this does not move.
-        file = self._said.fileno()
+        # The process writes at the position of the file, which this does not move.
+        file = self._output_file.fileno()
         return os.pread(file, os.fstat(file).st_size, 0)
 
 
 def run(
     start: Callable[[], Killable],
     count: int = 1,
-    lives: Iterable[float] = (),
+    lifetimes: Iterable[float] = (),
     killed: Callable[[], None] = lambda: None,
 ) -> tuple[int, float]:
-    """Runs processes side by side to their ends, through kills.
+    """Runs processes side by side until all have ended, restarting those it kills.
 
     Args:
-        start: Starts one of them; and again, in place of one that was killed.
-        count: How many there are at a time.
-        lives: Seconds that processes live once they have begun; those that find no
-            more of them here come to their end.
-        killed: Called after each kill, before another process is started.
+        start: Function that starts a process; also called after each kill.
+        count: Number of processes at a time.
+        lifetimes: Seconds after which processes are killed, counted from the beginning
+            of the part to be disturbed. When they are used up, no process is killed.
+        killed: Function that is called after each kill, before the process is replaced.
 
     Returns:
-        How many were killed, and the seconds from the first beginning to the end.
+        The number of kills, and the seconds from the first beginning to the end.
 
     Raises:
-        InputError: One of them ended in an error, or none ever began.
+        InputError: If a process ended with an error, or none ever began.
     """
-    left, kills, begun = iter(lives), 0, None
+    left, kills, began = iter(lifetimes), 0, None
     processes = [start() for _ in range(count)]
     try:
-        # All are asked, so that no error is missed.
+        # A list, so that every process is asked and no error is missed.
         while not all([process.is_over() for process in processes]):
-            time.sleep(LOOK_EVERY)
+            time.sleep(POLL_INTERVAL)
             now = time.monotonic()
             for i, process in enumerate(processes):
-                if process.begun_at is None and process.has_begun():
-                    process.begun_at, begun = now, begun or now
-                    process.dies_at = now + next(left, float("inf"))
-                if now > process.dies_at and not process.is_over():
+                if process.began_at is None and process.has_begun():
+                    process.began_at, began = now, began or now
+                    process.kill_at = now + next(left, float("inf"))
+                if now > process.kill_at and not process.is_over():
                     process.kill()
                     kills += 1
                     killed()
@@ -126,13 +126,15 @@ def run(
     finally:
         for process in processes:
             process.kill()
-    if begun is None:
-        raise InputError("none of the processes ever began what was to be disturbed")
-    return kills, time.monotonic() - begun
+    if began is None:
+        raise InputError("no process ever began the part that was to be disturbed")
+    return kills, time.monotonic() - began
 
 
-def share(calm: pathlib.Path, cache: pathlib.Path, rooms: Iterable[str]) -> None:
-    """Makes a new cache that has some rooms of another, which are not in question."""
-    cache.mkdir(parents=True)
-    for room in rooms:
-        (cache / room).symlink_to(calm / room)
+def share_caches(
+    source: pathlib.Path, target: pathlib.Path, folders: Iterable[str]
+) -> None:
+    """Creates a cache that links to some folders of another one."""
+    target.mkdir(parents=True)
+    for folder in folders:
+        (target / folder).symlink_to(source / folder)

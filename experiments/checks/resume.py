@@ -54,7 +54,7 @@ def main(settings: Experiment) -> None:
         while kills < KILLS.value:
             shutil.rmtree(harried, ignore_errors=True)
             # Compiling again each time would be slow.
-            killable.share(calm / "cache", harried / "cache", ("compiled",))
+            killable.share_caches(calm / "cache", harried / "cache", ("compiled",))
             more, _ = _run(
                 passed_on, harried, lives, lambda: print("killed", flush=True)
             )

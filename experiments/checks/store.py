@@ -1,13 +1,13 @@
-"""Kills the writers of token stores and alters their bytes; nothing may come of it.
+"""Kills the writers of token stores and alters their bytes; no harm may come of it.
 
 python -m experiments.checks.store --kills=20 --corruptions=100
 
-Two processes embed the same data set into one cache at once, each killed with SIGKILL
-at random moments of its pass and started again, until there were so many kills; what
-they leave must be what one process writes undisturbed, file by file, to the last byte.
-Then single bytes of a store are altered and files cut short, anywhere, one at a time:
-all of it must be found, by who verifies and by who reads. Last, several shards are
-damaged at once, and embedding again must bring every byte back.
+Two processes embed the same data set into one cache at once. Each is killed with
+SIGKILL at random moments of its pass and started again, until there were enough kills.
+Their store must equal that of an undisturbed process, file by file and byte by byte.
+Then single bytes of a store are altered and files are truncated, anywhere, one at a
+time: verifying must find all of it, and reading must never return it. At last several
+shards are damaged at once, and embedding again must restore every byte.
 """
 
 from __future__ import annotations
@@ -40,39 +40,44 @@ from unmute_jax.store.writer import metadata_files
 
 KILLS = flags.DEFINE_integer("kills", 20, "Least number of kills.", 0)
 CORRUPTIONS = flags.DEFINE_integer("corruptions", 100, "Number of altered bytes.", 1)
-RANDOM_SEED = flags.DEFINE_integer("random_seed", 0, "Of moments, files and places.")
-CLIPS = flags.DEFINE_integer("clips", 2000, "Clips of the store that is fought over.")
+RANDOM_SEED = flags.DEFINE_integer(
+    "random_seed", 0, "Seed of the moments of kills and of the altered bytes."
+)
+CLIPS = flags.DEFINE_integer("clips", 2000, "Clips whose writers are killed.")
 
 # Clips of the store whose bytes are altered: two shards, the last one ragged.
 SMALL = 70
-# What a writer says when it begins.
+# Output of a writer that shows that it has begun to write.
 BEGINS = b" to write to "
-# What tensorstore calls a file until it is whole.
-PART = ".__lock"
-# What was done, how often, and what was amiss.
-Row = tuple[str, int, list[str]]
+# Suffix of files that tensorstore has not yet written as a whole.
+PARTIAL = ".__lock"
+# A description of the trials, their number, and what went wrong.
+Result = tuple[str, int, list[str]]
 
 
 def main(rest: list[str]) -> None:
-    """Does all of it; prints a table, and ends with 1 where anything was amiss."""
+    """Runs all trials and prints a table; exits with 1 if anything went wrong."""
     if rest:
         raise InputError(f"unexpected argument {rest[0]!r}")
-    draw = random.Random(RANDOM_SEED.value)
+    rng = random.Random(RANDOM_SEED.value)
     with tempfile.TemporaryDirectory() as folder:
-        calm = pathlib.Path(folder, "calm")
-        whole = write(calm)
-        print(f"an undisturbed writer takes {whole:.0f} s", flush=True)
-        rows = [fight(calm, pathlib.Path(folder, "killed"), whole, draw)]
+        undisturbed = pathlib.Path(folder, "undisturbed")
+        seconds = write(undisturbed)
+        print(f"an undisturbed writer takes {seconds:.0f} s", flush=True)
+        results = [
+            kill_writers(undisturbed, pathlib.Path(folder, "killed"), seconds, rng)
+        ]
         (store,) = (
-            p for p in store_folders(calm / "tokens") if "-validation-" in p.name
+            p for p in store_folders(undisturbed / "tokens") if "-validation-" in p.name
         )
-        rows += [alter(store, draw), cut_short(store, draw), rebuild(calm, store, draw)]
-    print("| what | times | amiss |\n|---|---|---|")
-    for what, times, amiss in rows:
-        print(f"| {what} | {times} | {len(amiss)} |")
-    for line in (line for *_, amiss in rows for line in amiss):
-        print(f"amiss: {line}")
-    if any(amiss for *_, amiss in rows):
+        results += [alter_bytes(store, rng), truncate_files(store, rng)]
+        results += [repair(store, rng, lambda: write(undisturbed))]
+    print("| trial | times | failures |\n|---|---|---|")
+    for trial, times, failures in results:
+        print(f"| {trial} | {times} | {len(failures)} |")
+    for line in (line for *_, failures in results for line in failures):
+        print(f"failure: {line}")
+    if any(failures for *_, failures in results):
         sys.exit(1)
 
 
@@ -82,58 +87,71 @@ def main(rest: list[str]) -> None:
 def write(
     cache: pathlib.Path,
     count: int = 1,
-    lives: Iterable[float] = (),
+    lifetimes: Iterable[float] = (),
     killed: Callable[[], None] = lambda: None,
 ) -> float:
-    """Lets writers fill a cache, as `killable.run` does; the seconds they wrote."""
+    """Fills a cache through `killable.run` and returns the seconds it took."""
     sizes = {"train": CLIPS.value, "validation": SMALL, "test": SMALL}
     options = [f"--config.dataset_options.{s}_clips={n}" for s, n in sizes.items()]
     arguments = ["--config=configs/quickstart.py", *options]
 
     def start() -> Killable:
-        return Killable("embed", arguments, cache, begins=BEGINS)
+        return Killable("embed", arguments, cache, start_marker=BEGINS)
 
-    return killable.run(start, count, lives, killed)[1]
+    return killable.run(start, count, lifetimes, killed)[1]
 
 
-def fight(
-    calm: pathlib.Path, killed: pathlib.Path, whole: float, draw: random.Random
-) -> Row:
-    """Kills until there were enough, in as many caches as that takes."""
-    halves, rounds, amiss = list[bool](), 0, list[str]()
+def kill_writers(
+    undisturbed: pathlib.Path,
+    killed: pathlib.Path,
+    seconds: float,
+    rng: random.Random,
+) -> Result:
+    """Kills pairs of writers, in as many caches as it takes for enough kills.
+
+    Args:
+        undisturbed: Cache of the undisturbed writer.
+        killed: Cache of the killed writers.
+        seconds: Duration of the undisturbed pass.
+        rng: Source of the moments of the kills.
+    """
+    half_written, rounds, failures = list[bool](), 0, list[str]()
     with progress("kills", KILLS.value, unit="kills") as advance:
 
         def note() -> None:
-            halves.append(is_half_written(killed / "tokens"))
+            half_written.append(is_half_written(killed / "tokens"))
             advance(1)
 
-        while (left := KILLS.value - len(halves)) > 0:
+        while (left := KILLS.value - len(half_written)) > 0:
             shutil.rmtree(killed, ignore_errors=True)
-            killable.share(calm, killed, ("datasets", "compiled"))
-            write(killed, 2, [draw.uniform(0, whole / 2) for _ in range(left)], note)
+            killable.share_caches(undisturbed, killed, ("datasets", "compiled"))
+            lifetimes = [rng.uniform(0, seconds / 2) for _ in range(left)]
+            write(killed, 2, lifetimes, note)
             rounds += 1
-            amiss += file_differences(calm / "tokens", killed / "tokens")
-    what = f"kills of two writers, {rounds} times until all was written"
-    return f"{what} ({sum(halves)} left shards half written)", len(halves), amiss
+            failures += file_differences(undisturbed / "tokens", killed / "tokens")
+    trial = (
+        f"kills of two writers, {rounds} times until all was written "
+        f"({sum(half_written)} left shards half written)"
+    )
+    return trial, len(half_written), failures
 
 
 def is_half_written(tokens: pathlib.Path) -> bool:
     """Whether a shard has some of its files, or a part of one."""
     for path in store_folders(tokens):
         layout = Layout.from_manifest(json.loads((path / MANIFEST).read_bytes()))
-        files = [
-            [path / n for n in layout.shard_files(shard)] for shard in layout.shards
-        ]
-        there = [{file.exists() for file in shard} for shard in files]
-        if {True, False} in there:
-            return True
-    return any(tokens.rglob(f"*{PART}"))
+        for shard in layout.shards:
+            exist = {(path / name).exists() for name in layout.shard_files(shard)}
+            if exist == {True, False}:
+                return True
+    return any(tokens.rglob(f"*{PARTIAL}"))
 
 
-def file_differences(calm: pathlib.Path, other: pathlib.Path) -> list[str]:
-    """The files that are not the same in two folders."""
+def file_differences(undisturbed: pathlib.Path, other: pathlib.Path) -> list[str]:
+    """Returns the files that are not the same in two folders."""
     ours, theirs = (
-        {str(p.relative_to(root)): p for p in files_of(root)} for root in (calm, other)
+        {str(p.relative_to(root)): p for p in files_of(root)}
+        for root in (undisturbed, other)
     )
     return [
         f"{name} differs from that of the undisturbed writer"
@@ -145,69 +163,68 @@ def file_differences(calm: pathlib.Path, other: pathlib.Path) -> list[str]:
 
 
 def files_of(root: pathlib.Path) -> list[pathlib.Path]:
-    """All whole files in a folder that hold anything."""
-    there = (p for p in root.rglob("*") if p.is_file() and p.suffix != PART)
-    return sorted(p for p in there if p.stat().st_size)
+    """Returns all whole files in a folder that are not empty."""
+    files = (p for p in root.rglob("*") if p.is_file() and p.suffix != PARTIAL)
+    return sorted(p for p in files if p.stat().st_size)
 
 
 # Damage
 
 
-def alter(path: pathlib.Path, draw: random.Random) -> Row:
-    """Alters single bytes, one at a time."""
-    wanted, files, amiss = content(path), files_of(path), []
+def alter_bytes(path: pathlib.Path, rng: random.Random) -> Result:
+    """Alters single bytes of a store, one at a time."""
+    wanted, files, failures = content(path), files_of(path), []
     with progress("altered bytes", CORRUPTIONS.value, unit="bytes") as advance:
         for _ in range(CORRUPTIONS.value):
-            file = draw.choice(files)
+            file = rng.choice(files)
             data = file.read_bytes()
-            place = draw.randrange(len(data))
-            byte = bytes([data[place] ^ draw.randrange(1, 256)])
-            harmed = data[:place] + byte + data[place + 1 :]
-            with holding(file, harmed):
-                where = f"{file.relative_to(path)}, byte {place}"
-                amiss += unseen(path, wanted, where)
+            i = rng.randrange(len(data))
+            byte = bytes([data[i] ^ rng.randrange(1, 256)])
+            with replaced(file, data[:i] + byte + data[i + 1 :]):
+                where = f"{file.relative_to(path)}, byte {i}"
+                failures += undetected(path, wanted, where)
             advance(1)
-    return "altered bytes", CORRUPTIONS.value, amiss
+    return "altered bytes", CORRUPTIONS.value, failures
 
 
-def cut_short(path: pathlib.Path, draw: random.Random) -> Row:
-    """Cuts files short, one of every kind, as a full disk or a bad copy might."""
-    wanted, layout, amiss = content(path), TokenStore.open(path).layout, []
-    shard = draw.choice(layout.shards)
+def truncate_files(path: pathlib.Path, rng: random.Random) -> Result:
+    """Truncates one file of every kind, as a full disk or a bad copy might."""
+    wanted, layout, failures = content(path), TokenStore.open(path).layout, []
+    shard = rng.choice(layout.shards)
     names = [MANIFEST, *metadata_files(layout), *layout.shard_files(shard)]
     for file in (path / name for name in names):
         data = file.read_bytes()
-        length = draw.randrange(len(data))
-        with holding(file, data[:length]):
-            where = f"{file.relative_to(path)}, cut to {length} bytes"
-            amiss += unseen(path, wanted, where)
-    return "files cut short", len(names), amiss
+        length = rng.randrange(len(data))
+        with replaced(file, data[:length]):
+            where = f"{file.relative_to(path)}, truncated to {length} bytes"
+            failures += undetected(path, wanted, where)
+    return "truncated files", len(names), failures
 
 
 @contextlib.contextmanager
-def holding(file: pathlib.Path, harmed: bytes) -> Generator[None]:
-    """Lets a file hold other bytes for a while, then takes all traces away."""
-    data = file.read_bytes()
-    file.write_bytes(harmed)
-    yield
+def replaced(file: pathlib.Path, data: bytes) -> Generator[None]:
+    """Replaces the content of a file, and afterwards removes all traces of that."""
+    original = file.read_bytes()
     file.write_bytes(data)
+    yield
+    file.write_bytes(original)
     store = next(p for p in file.parents if (p / MANIFEST).exists())
     shutil.rmtree(store / DAMAGE_MARKS, ignore_errors=True)
 
 
-def unseen(path: pathlib.Path, wanted: str, where: str) -> list[str]:
-    """What is amiss: harm that --verify does not find, or that somebody reads."""
-    amiss = []
+def undetected(path: pathlib.Path, wanted: str, where: str) -> list[str]:
+    """Returns a line if verifying misses the damage, and one if reading returns it."""
+    failures = []
     with contextlib.suppress(InputError):
         if content(path) != wanted:
-            amiss.append(f"{where}: read without complaint")
+            failures.append(f"{where}: read without an error")
     if not verify_store(path):
-        amiss.append(f"{where}: not found by --verify")
-    return amiss
+        failures.append(f"{where}: not found by --verify")
+    return failures
 
 
 def content(path: pathlib.Path) -> str:
-    """A digest of all that training reads of a store, as it reads it."""
+    """Returns a digest of everything that training reads of a store."""
     store = TokenStore.open(path)
     tokens, summary = store.read(np.arange(store.n)), store.summary()
     arrays = jax.tree.leaves((tokens, summary, store.labels))
@@ -217,18 +234,20 @@ def content(path: pathlib.Path) -> str:
     return digest.hexdigest()
 
 
-def rebuild(calm: pathlib.Path, path: pathlib.Path, draw: random.Random) -> Row:
-    """Harms a file of every shard, verifies, and embeds again."""
-    whole = {file: file.read_bytes() for file in files_of(path)}
+def repair(
+    path: pathlib.Path, rng: random.Random, write_again: Callable[[], object]
+) -> Result:
+    """Damages a file of every shard, verifies the store, and embeds again."""
+    original = {file: file.read_bytes() for file in files_of(path)}
     layout = TokenStore.open(path).layout
     for shard in layout.shards:
-        file = path / draw.choice(layout.shard_files(shard))
-        file.write_bytes(whole[file][:-1])
+        file = path / rng.choice(layout.shard_files(shard))
+        file.write_bytes(original[file][:-1])
     verify_store(path)
-    write(calm)
+    write_again()
     now = {file: file.read_bytes() for file in files_of(path)}
-    amiss = [] if now == whole else [f"{path.name}: not as it was before the harm"]
-    return "harmed shards that embedding makes again", len(layout.shards), amiss
+    failures = [] if now == original else [f"{path.name}: not as before the damage"]
+    return "damaged shards that embedding restores", len(layout.shards), failures
 
 
 if __name__ == "__main__":
