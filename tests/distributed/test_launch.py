@@ -1,10 +1,18 @@
-"""Which processes a run consists of, as launchers tell it."""
+"""How the processes of a run find each other, and what becomes of them."""
 
+import signal
+
+import numpy as np
 import pytest
+import safetensors.numpy
 
-from unmute_jax import distributed
+from tests.distributed.process import CHANGES, run
+from tests.training.fakes import make_setup, settings
+from unmute_jax import distributed, results
 from unmute_jax.distributed import launch
 from unmute_jax.errors import InputError
+from unmute_jax.training.run import run_experiment
+from unmute_jax.training.workdir import Workdir
 
 LAUNCHERS = (
     "SLURM_STEP_NUM_TASKS",
@@ -17,8 +25,8 @@ LAUNCHERS = (
 
 
 @pytest.fixture
-def asked(monkeypatch):
-    """What `jax.distributed.initialize` was told: nothing, or its arguments."""
+def calls(monkeypatch):
+    """The arguments of all calls of `jax.distributed.initialize`, which fails."""
     for name in LAUNCHERS:
         monkeypatch.delenv(name, raising=False)
     calls = []
@@ -43,13 +51,13 @@ def asked(monkeypatch):
         {"TPU_PROCESS_ADDRESSES": "local"},
     ],
 )
-def test_without_other_processes_nothing_is_joined(asked, monkeypatch, environment):
+def test_without_other_processes_nothing_is_joined(calls, monkeypatch, environment):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with launch.joined("auto"):
         assert distributed.is_alone()
         assert distributed.is_writer()
-    assert asked == []
+    assert calls == []
 
 
 @pytest.mark.parametrize(
@@ -60,25 +68,36 @@ def test_without_other_processes_nothing_is_joined(asked, monkeypatch, environme
         {"TPU_WORKER_HOSTNAMES": "t0,t1"},
     ],
 )
-def test_a_launcher_of_several_is_joined_unless_told_off(
-    asked, monkeypatch, environment
+def test_a_launcher_of_several_is_joined_unless_it_is_off(
+    calls, monkeypatch, environment
 ):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with launch.joined("off"):
-        assert asked == []
+        assert calls == []
     with (
-        pytest.raises(InputError, match=r"did not meet: nobody there$"),
+        pytest.raises(InputError, match=r"did not meet: nobody there; see --dist"),
         launch.joined("auto"),
     ):
         pass
-    assert asked == [{"heartbeat_timeout_seconds": launch.PATIENCE}]
+    assert calls == [{"heartbeat_timeout_seconds": launch.PATIENCE}]
 
 
-def test_other_launchers_are_told_in_one_option(asked):
+def test_an_open_mpi_that_jax_does_not_know_is_described_by_the_option(monkeypatch):
+    for name in LAUNCHERS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
+    with (
+        pytest.raises(InputError, match=r"did not meet: .*; see --distributed"),
+        launch.joined("auto"),
+    ):
+        pass
+
+
+def test_other_launchers_are_described_by_the_option(calls):
     with pytest.raises(InputError, match="meet"), launch.joined("node0:1234,4,3"):
         pass
-    (arguments,) = asked
+    (arguments,) = calls
     assert arguments == {
         "coordinator_address": "node0:1234",
         "num_processes": 4,
@@ -86,11 +105,11 @@ def test_other_launchers_are_told_in_one_option(asked):
         "heartbeat_timeout_seconds": launch.PATIENCE,
     }
     with launch.joined("node0:1234,1,0"):
-        assert len(asked) == 1
+        assert len(calls) == 1
 
 
 @pytest.mark.parametrize("spec", ["on", "node0,2,1", "node0:1234,2", "node0:1,2,2"])
-def test_a_wrong_option_says_what_is_right(asked, spec):
+def test_a_wrong_option_says_what_is_right(calls, spec):
     with (
         pytest.raises(InputError, match="must be auto, off or HOST:PORT,COUNT,INDEX"),
         launch.joined(spec),
@@ -98,10 +117,49 @@ def test_a_wrong_option_says_what_is_right(asked, spec):
         pass
 
 
-def test_an_open_mpi_that_tells_no_address_is_told_one(asked, monkeypatch):
-    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
-    with (
-        pytest.raises(InputError, match=r"HOST:PORT,\$OMPI_COMM_WORLD_SIZE"),
-        launch.joined("auto"),
-    ):
-        pass
+@pytest.fixture
+def own_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("UNMUTE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("UNMUTE_TOKENS", "")
+
+
+def params(folder):
+    return {
+        (file.name, name): x
+        for file in sorted((folder / "probes").iterdir())
+        for name, x in safetensors.numpy.load_file(file).items()
+    }
+
+
+def test_two_processes_stop_together_go_on_and_give_what_one_gives(own_cache, tmp_path):
+    workdir = tmp_path / "both"
+    # One of them is asked to stop: both save and end, and one says so.
+    ended = run("train", workdir, extra=[(), (2, int(signal.SIGTERM))])
+    assert [code for code, *_ in ended] == [143, 143], ended
+    (_, first_errors), (_, second_errors) = (output for _, *output in ended)
+    assert (
+        "stopped by SIGTERM; the same command goes on from step 4 of protobin, "
+        "official split, search x2" in first_errors
+    )
+    assert "stopped" not in second_errors
+
+    ended = run("train", workdir)
+    assert [code for code, *_ in ended] == [0, 0], ended
+    (_, first, _), (_, second, _) = ended
+    assert "done" in first
+    assert "done" not in second
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    assert len(lines) == 2 * CHANGES["epochs"]
+
+    setup = make_setup(settings(**CHANGES))
+    alone = run_experiment(setup, Workdir(tmp_path / "alone", setup.settings))
+    (file,) = (workdir / "results").glob("*.json")
+    record = results.read_record(file)
+    assert record.validation == pytest.approx(alone[0].validation)
+    assert record.facts["devices"].startswith("4 x")
+    ours, theirs = params(workdir), params(tmp_path / "alone")
+    assert ours.keys() == theirs.keys()
+    assert len(ours) >= 2
+    for key, wanted in theirs.items():
+        scale = np.abs(wanted).max()
+        np.testing.assert_allclose(ours[key], wanted, rtol=0, atol=1e-5 * scale)

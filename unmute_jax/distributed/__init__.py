@@ -1,30 +1,28 @@
-"""Devices and processes: the only room that knows how many of them there are."""
+"""Devices and processes: placing arrays, mapping functions, agreeing on values."""
 
 from unmute_jax.distributed.collectives import (
-    ASK_EVERY,
+    AGREE_EVERY,
     assert_same_on_all,
     broadcast_from_writer,
+    connect_devices,
     global_max,
     global_min,
     is_alone,
     is_writer,
     local_share,
-    meet,
-    name_of,
-    post,
-    posted,
+    processes_here,
     retry_until_visible,
     wait_for_all,
 )
 from unmute_jax.distributed.memory import free_memory, host_memory
 from unmute_jax.distributed.mesh import (
     BATCH,
-    everywhere,
     local_mesh,
     local_rows,
     make_mesh,
     pmapped,
     replicate,
+    replicate_read_only,
     replicated,
     shard,
     split_over_devices,
@@ -33,11 +31,11 @@ from unmute_jax.distributed.mesh import (
 )
 
 __all__ = [
-    "ASK_EVERY",
+    "AGREE_EVERY",
     "BATCH",
     "assert_same_on_all",
     "broadcast_from_writer",
-    "everywhere",
+    "connect_devices",
     "free_memory",
     "global_max",
     "global_min",
@@ -48,12 +46,10 @@ __all__ = [
     "local_rows",
     "local_share",
     "make_mesh",
-    "meet",
-    "name_of",
     "pmapped",
-    "post",
-    "posted",
+    "processes_here",
     "replicate",
+    "replicate_read_only",
     "replicated",
     "retry_until_visible",
     "shard",

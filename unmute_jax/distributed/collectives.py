@@ -1,185 +1,186 @@
-"""The one place that knows about devices and processes."""
+"""Agreement between the processes of a run: waiting, broadcasting, minima and maxima.
 
+All processes must call these functions in the same order, each from its main thread.
+"""
+
+import functools
 import itertools
 import pickle
 import platform
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import jax
 import numpy as np
-from jax._src import distributed
 from jax.experimental import multihost_utils
 
 from unmute_jax.distributed.mesh import BATCH, local_mesh, make_mesh, pmapped, shard
 from unmute_jax.errors import InputError
 
-# Steps after which processes ask each other, a millisecond or so each time.
-ASK_EVERY = 16
+# Training steps between two calls of `global_max` that exchange values, which takes
+# about a millisecond.
+AGREE_EVERY = 16
 # Seconds within which a shared disk shows to one machine what another has written.
-SETTLES = 60.0
+VISIBLE_WITHIN = 60.0
+# Milliseconds that a process waits for the others: a week, for some may still embed.
+_PATIENCE = 7 * 24 * 3600 * 1000
 T = TypeVar("T")
-# Every process asks the same questions in the same order.
-_questions = itertools.count()
+# Every process counts the same waits, so that no two of them have the same name.
+_waits = itertools.count()
+
+
+def is_alone() -> bool:
+    """Whether this is the only process of the run."""
+    return jax.process_count() == 1
+
+
+def is_writer() -> bool:
+    """Whether this process is the one that writes records, tables and messages."""
+    return jax.process_index() == 0
 
 
 def local_share(items: Sequence[int]) -> Sequence[int]:
-    """This process's share of `items`, neighbours of each other."""
+    """Returns this process's share of `items`, a contiguous block."""
     count, index = jax.process_count(), jax.process_index()
     return items[len(items) * index // count : len(items) * (index + 1) // count]
 
 
-def meet() -> None:
-    """Connects the devices of all processes, once all of them are here.
+def connect_devices() -> None:
+    """Connects the devices of all processes, once all processes have started.
 
-    Those of CPUs must come within half a minute of each other the first time, which
-    processes that compile side by side may not.
+    CPUs must make their first exchange within half a minute of each other, which
+    processes that compile programs side by side may not.
     """
-    post("machine", platform.node())
-    wait_for_all("meet")
+    wait_for_all("start")
     mesh = make_mesh()
     total = pmapped(
         lambda x: jax.lax.psum(x.sum(), BATCH), mesh, in_axes=(0,), out_axes=None
     )
     ones = np.ones(local_mesh(mesh).size, np.int32)
     jax.block_until_ready(total(shard(ones, mesh)))
-    global_min(1)
+    processes_here()
 
 
-def is_alone() -> bool:
-    """Whether there is one process only."""
-    return jax.process_count() == 1
+@functools.cache
+def processes_here() -> int:
+    """Returns the number of processes of this run on this machine."""
+    if is_alone():
+        return 1
+    machine = np.uint32(zlib.crc32(platform.node().encode()))
+    return int((multihost_utils.process_allgather(machine) == machine).sum())
 
 
-def is_writer() -> bool:
-    """Whether this process is the one that writes records, tables and lines."""
-    return jax.process_index() == 0
+def wait_for_all(what: str) -> None:
+    """Returns when all processes have called it.
+
+    No device takes part, as collectives on CPUs fail where a process is late.
+
+    Args:
+        what: What is waited for, the same in all processes.
+    """
+    if is_alone():
+        return
+    from orbax.checkpoint import multihost  # Takes long to import.
+
+    barrier = multihost.get_barrier_sync_fn()
+    barrier(key=f"unmute/{what}/{next(_waits)}", timeout_ms=_PATIENCE)
 
 
 def broadcast_from_writer(decide: Callable[[], T]) -> T:
-    """What `decide` gives in the process that writes, in all of them.
+    """Returns in all processes what `decide` returns in the writer.
 
-    For whatever depends on files, which others may see later than those who wrote
-    them: all processes must take the same turns.
+    It is for decisions that depend on files, which other processes may see later than
+    the writer: all processes must take the same branches.
+
+    Args:
+        decide: Function without arguments, called in the writer only. Its value must
+            be picklable.
     """
-    if jax.process_count() == 1:
+    if is_alone():
         return decide()
-    key = f"unmute/broadcast_from_writer/{next(_questions)}"
-    if is_writer():
-        value = decide()
-        _client().key_value_set_bytes(key, pickle.dumps(value))
-        return value
-    return pickle.loads(_awaited(key))
+    content = pickle.dumps(decide()) if is_writer() else b""
+    wait_for_all("decision")
+    size = int(multihost_utils.broadcast_one_to_all(np.int32(len(content))))
+    # Few different sizes, as each is a program to compile.
+    padded = np.zeros(1 << max(10, (size - 1).bit_length()), np.uint8)
+    padded[: len(content)] = np.frombuffer(content, np.uint8)
+    received = np.asarray(multihost_utils.broadcast_one_to_all(padded), np.uint8)
+    return pickle.loads(received[:size].tobytes())
+
+
+def assert_same_on_all(what: str, value: Any) -> None:
+    """Checks that all processes were given the same.
+
+    Args:
+        what: Name of the value, for the message.
+        value: The value in this process, picklable.
+
+    Raises:
+        InputError: The value differs from the writer's.
+    """
+    wanted = broadcast_from_writer(lambda: value)
+    if wanted != value:
+        raise InputError(
+            f"{what} must be the same for all processes: the first one has "
+            f"{wanted!r:.300}, process {jax.process_index()} has {value!r:.300}"
+        )
 
 
 def retry_until_visible(look: Callable[[], T]) -> T:
-    """What `look` gives, tried again while it cannot see what other processes wrote.
+    """Returns what `look` returns, retried while other processes' files are missing.
+
+    Args:
+        look: Function without arguments that reads files of other processes.
 
     Raises:
-        InputError: It never could: there is no disk that all of them share.
+        InputError: The files did not appear: the processes share no disk.
     """
     if is_alone():
         return look()
-    until = time.monotonic() + SETTLES
+    until = time.monotonic() + VISIBLE_WITHIN
     while True:
         try:
             return look()
         except (InputError, OSError, RuntimeError) as error:
             if time.monotonic() >= until:
                 raise InputError(
-                    "what other processes have written cannot be seen from here: "
-                    "UNMUTE_CACHE and --workdir must be on a disk that all share "
-                    f"({error})"
+                    "files of other processes cannot be seen from here: UNMUTE_CACHE "
+                    f"and --workdir must be on a disk that all share ({error})"
                 ) from error
             time.sleep(1)
 
 
-def assert_same_on_all(what: str, value: Any) -> None:
-    """Refuses processes that were given different things.
-
-    Raises:
-        InputError: `value` is not that of the process that writes.
-    """
-    wanted = broadcast_from_writer(lambda: value)
-    if wanted != value:
-        raise InputError(
-            f"{what} must be the same for all processes: the first one has "
-            f"{wanted!r:.300}, this one {value!r:.300}"
-        )
-
-
 def global_min(value: int) -> int:
-    """The global_min `value` in any process, such as of the room that each has."""
-    if jax.process_count() == 1:
+    """Returns the minimum of `value` over all processes.
+
+    Args:
+        value: A number of this process, such as its free bytes; not negative.
+    """
+    if is_alone():
         return value
-    # In two halves: JAX has no integers of 64 bits.
+    # In two halves: JAX has no integers of 64 bits by default.
     halves = np.asarray(divmod(value, 2**31), np.int32)
-    every = multihost_utils.process_allgather(halves).tolist()
-    high, low = min(map(tuple, every))
+    high, low = min(map(tuple, multihost_utils.process_allgather(halves).tolist()))
     return high * 2**31 + low
 
 
-def wait_for_all(what: str) -> None:
-    """Returns when every process is here; `what` must be the same in all of them.
-
-    However long it takes, signals are heard: it waits for no device.
-    """
-    if jax.process_count() == 1:
-        return
-    key = f"unmute/{what}/{next(_questions)}"
-    if _client().key_value_increment(key, 1) == jax.process_count():
-        _client().key_value_set_bytes(f"{key}/all", b"here")
-    _awaited(f"{key}/all")
-
-
-def _awaited(key: str) -> bytes:
-    """What some process says, as soon as it does."""
-    while True:
-        try:
-            return _client().blocking_key_value_get_bytes(key, 1000)
-        except jax.errors.JaxRuntimeError as error:
-            # In between, Python looks after signals.
-            if "DEADLINE_EXCEEDED" not in str(error):
-                raise
-
-
-def _client() -> Any:
-    """The service that the processes met through; JAX has no public name for it."""
-    return distributed.global_state.client
-
-
-def post(room: str, text: str) -> None:
-    """Leaves a note that every process can find."""
-    _client().key_value_set(f"unmute/notes/{room}/{jax.process_index()}", text)
-
-
-def posted(room: str) -> dict[int, str]:
-    """The notes in `room`, by the index of the process that left them."""
-    found = _client().key_value_dir_get(f"unmute/notes/{room}/")
-    return {int(key.rpartition("/")[2]): text for key, text in found}
-
-
-def name_of(index: int | None = None) -> str:
-    """A process, for people; by default this one."""
-    index = jax.process_index() if index is None else index
-    return f"process {index} of {jax.process_count()}"
-
-
 def global_max(before: int, step: int, *values: int) -> tuple[int, ...]:
-    """The global_max of each of `values` in any process, the same in all of them.
+    """Returns the maximum of each of `values` over all processes, now and then.
 
-    For requests that may come to one process alone, such as to stop. Processes ask
-    each other once in a while, in the same steps; otherwise nobody wants anything.
+    It is for requests that may reach one process alone, such as a signal to stop.
+    Processes exchange their values every `AGREE_EVERY` steps; in between, all get
+    zeros.
 
     Args:
-        before: The step that they were in when this was called last.
-        step: The one that every process is in.
-        values: Not negative.
+        before: The step of the last call.
+        step: The step that all processes are in.
+        values: Numbers of this process, not negative.
     """
-    if jax.process_count() == 1:
+    if is_alone():
         return values
-    if before // ASK_EVERY == step // ASK_EVERY:
+    if before // AGREE_EVERY == step // AGREE_EVERY:
         return (0,) * len(values)
-    asked = multihost_utils.process_allgather(np.asarray(values, np.int32))
-    return tuple(int(x) for x in asked.max(axis=0))
+    gathered = multihost_utils.process_allgather(np.asarray(values, np.int32))
+    return tuple(int(x) for x in gathered.max(axis=0))

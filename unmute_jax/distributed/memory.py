@@ -1,34 +1,26 @@
-"""The one place that knows about devices and processes."""
-
-import functools
-import platform
+"""Free memory of devices and of the host."""
 
 import jax
 
-from unmute_jax.distributed.collectives import is_alone, posted
+from unmute_jax.distributed.collectives import processes_here
 
 
 def free_memory() -> int:
-    """Bytes that are free on each of this process's devices (on CPU: of the host)."""
-    known = [d.memory_stats() for d in jax.local_devices()]
-    free = [s["bytes_limit"] - s["bytes_in_use"] for s in known if s]
+    """Returns the bytes that are free on every device of this process.
+
+    CPU devices share the host's memory, which is returned for them.
+    """
+    stats = [device.memory_stats() for device in jax.local_devices()]
+    free = [s["bytes_limit"] - s["bytes_in_use"] for s in stats if s]
     return min(free) if free else host_memory()
 
 
 def host_memory() -> int:
-    """Bytes of memory that are free for this process, as the operating system sees it.
+    """Returns the bytes of host memory that are free for this process.
 
     Processes on one machine have equal shares.
     """
-    return _machine_memory() // _processes_here()
-
-
-@functools.cache
-def _processes_here() -> int:
-    """Processes of this run on this machine."""
-    if is_alone():
-        return 1
-    return max(1, list(posted("machine").values()).count(platform.node()))
+    return _machine_memory() // processes_here()
 
 
 def _machine_memory() -> int:
@@ -39,5 +31,5 @@ def _machine_memory() -> int:
                     return int(line.split()[1]) * 1024
     except OSError:
         pass
-    # Where nobody can tell (macOS), assume a small machine.
+    # Other systems (macOS) do not tell: assume a small machine.
     return 8 * 1024**3

@@ -1,4 +1,4 @@
-"""The one place that knows about devices and processes."""
+"""Places arrays on devices and maps functions over them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,23 +15,27 @@ BATCH = "batch"
 
 
 def make_mesh(devices: int | None = None) -> Mesh:
-    """A one-axis mesh over `devices` devices (all by default), alike in all processes.
+    """Returns a mesh with one axis, `BATCH`, the same in all processes.
 
     The axis is Auto: with the default Explicit axes `jnp.take` and `lax.map` over a
-    sharded leading axis raise. Neighbours on it are of the same process, so that
-    each process has its rows of a batch in one block; `jax.make_mesh` would order
-    devices as they are wired.
+    sharded leading axis raise. Devices are ordered by process, so that each process
+    has its rows of a batch in one block; `jax.make_mesh` would order them as they are
+    wired.
+
+    Args:
+        devices: Number of devices, of which every process gives an equal share; by
+            default all.
 
     Raises:
-        InputError: There are not so many, or the processes cannot share them evenly.
+        InputError: There are fewer devices, or processes cannot give equal shares.
     """
     chosen = sorted(jax.devices(), key=lambda d: (d.process_index, d.id))
     if devices is not None:
         count = jax.process_count()
         if devices % count or not 0 < devices <= len(chosen):
             raise InputError(
-                f"config.devices={devices}: there are {len(chosen)}, and every one of "
-                f"{count} processes uses as many of its own"
+                f"config.devices={devices}: there are {len(chosen)}, and each of "
+                f"{count} processes must use an equal number of its own"
             )
         rank = {d: i % (len(chosen) // count) for i, d in enumerate(chosen)}
         chosen = [d for d in chosen if rank[d] < devices // count]
@@ -46,20 +50,20 @@ def pmapped(
     out_axes: Any,
     donate: tuple[int, ...] = (),
 ) -> Callable:
-    """`step` mapped over the devices of `mesh`, compiled.
+    """Returns `step`, compiled and mapped over the devices of `mesh`.
 
-    This is `jit(shard_map(step, check_vma=False))`, what `jax.pmap` itself is today,
-    with global arrays in and out, so that checkpoints and many processes work. `step`
-    sees its own rows only and reduces with `jax.lax.psum(..., parallel.BATCH)`: sums
-    and counts, never means of means.
+    This is `jit(shard_map(step, check_vma=False))`, as `jax.pmap` itself is today, but
+    with global arrays, so that checkpoints and many processes work. `step` sees the
+    rows of its device only and reduces sums and counts with `jax.lax.psum(...,
+    distributed.BATCH)`, never means of means.
 
     Args:
-        step: The per-device function.
-        mesh: From `make_mesh`.
-        in_axes: Per argument: 0, its leading axis is split over the devices; None, it
-            is the same on all of them.
+        step: The function of one device.
+        mesh: The devices, as returned by `make_mesh`.
+        in_axes: For each argument, 0 if its leading axis is split over the devices, or
+            None if it is the same on all of them.
         out_axes: A tree prefix of the result with the same meaning.
-        donate: Arguments whose buffers the result may reuse.
+        donate: Indices of arguments whose buffers the result may reuse.
     """
 
     def spec(axis: int | None) -> P:
@@ -77,42 +81,59 @@ def pmapped(
 
 
 def replicate(tree: Any, mesh: Mesh) -> Any:
-    """A copy of `tree` on every device; never an alias, so that it can be donated."""
+    """Returns a copy of `tree` on every device; never an alias, so it can be donated.
+
+    Args:
+        tree: Arrays that every process passes whole.
+        mesh: The devices.
+    """
     return _place(tree, NamedSharding(mesh, P()), may_alias=False)
 
 
-def everywhere(tree: Any, mesh: Mesh) -> Any:
-    """`tree` on every device, to be read only: a CPU may take the host's own memory."""
+def replicate_read_only(tree: Any, mesh: Mesh) -> Any:
+    """Returns `tree` on every device; a CPU may use the host's memory, so never donate.
+
+    Args:
+        tree: Arrays that every process passes whole.
+        mesh: The devices.
+    """
     return _place(tree, NamedSharding(mesh, P()), may_alias=None)
 
 
 def split_over_devices(tree: Any, mesh: Mesh) -> Any:
-    """A copy of `tree` dealt out to the devices along its leading axis.
+    """Returns a copy of `tree`, split over the devices along the leading axes.
 
-    Every process passes all of it.
+    Args:
+        tree: Arrays that every process passes whole.
+        mesh: The devices.
     """
     return _place(tree, NamedSharding(mesh, P(BATCH)), may_alias=False)
 
 
 def replicated(x: jax.Array) -> NamedSharding:
-    """Whole, on all devices that `x` is on."""
+    """Returns the sharding with a whole copy on every device that `x` is on."""
     assert isinstance(x.sharding, NamedSharding)
     return NamedSharding(x.sharding.mesh, P())
 
 
 def with_rows_of(x: jax.Array, like: jax.Array) -> jax.Array:
-    """`x`, cut or with its last row repeated, as long as `like` and placed like it."""
-    host, more = to_host(x), max(0, len(like) - len(x))
-    host = np.concatenate([host, np.repeat(host[-1:], more, axis=0)])[: len(like)]
+    """Returns `x` with as many rows as `like`, on the same devices.
+
+    Args:
+        x: Array whose rows are cut off, or whose last row is repeated.
+        like: Array with the number of rows and the sharding of the result.
+    """
+    host, missing = to_host(x), max(0, len(like) - len(x))
+    host = np.concatenate([host, np.repeat(host[-1:], missing, axis=0)])[: len(like)]
     assert isinstance(like.sharding, NamedSharding)
     return _place(host, like.sharding, may_alias=False)
 
 
 def _place(tree: Any, where: NamedSharding, *, may_alias: bool | None) -> Any:
-    """`tree`, which every process has, on the devices of all of them.
+    """Places `tree`, which every process has, on the devices of all processes.
 
-    With several processes `jax.device_put` would compare what they have each time,
-    which no thread may do besides the main one, and takes a while.
+    With several processes `jax.device_put` compares their values each time, which
+    takes a while and only the main thread may do.
     """
     if where.is_fully_addressable:
         return jax.device_put(tree, where, may_alias=may_alias)
@@ -125,7 +146,7 @@ def _place(tree: Any, where: NamedSharding, *, may_alias: bool | None) -> Any:
 
 
 def to_host(tree: Any) -> Any:
-    """`tree` as NumPy arrays, whole in every process."""
+    """Returns `tree` as NumPy arrays, whole in every process."""
 
     def fetch(x: Any) -> np.ndarray:
         if not isinstance(x, jax.Array) or x.is_fully_addressable:
@@ -138,9 +159,11 @@ def to_host(tree: Any) -> Any:
 
 
 def shard(tree: Any, mesh: Mesh) -> Any:
-    """Host arrays split over the devices along their leading axis.
+    """Splits host arrays over the devices along their leading axes.
 
-    Each process passes its own rows; their number must be a multiple of its devices.
+    Args:
+        tree: The rows of this process, a multiple of its number of devices.
+        mesh: The devices.
     """
     sharding = NamedSharding(mesh, P(BATCH))
     return jax.tree.map(
@@ -149,9 +172,9 @@ def shard(tree: Any, mesh: Mesh) -> Any:
 
 
 def local_rows(tree: Any) -> Any:
-    """This process's share of host arrays that every process holds whole.
+    """Returns this process's rows of host arrays that every process has whole.
 
-    Rows are dealt out in blocks, in the order of the processes.
+    Each process has one block of rows, in the order of the processes.
     """
     count, index = jax.process_count(), jax.process_index()
 
@@ -163,7 +186,7 @@ def local_rows(tree: Any) -> Any:
 
 
 def local_mesh(mesh: Mesh) -> Mesh:
-    """The devices of `mesh` that belong to this process, for work of its own."""
+    """Returns the mesh of those devices of `mesh` that belong to this process."""
     if jax.process_count() == 1:
         return mesh
     mine = [d for d in mesh.devices.flat if d.process_index == jax.process_index()]

@@ -1,8 +1,8 @@
-"""Stopping in good order: SIGTERM and Ctrl-C, at once or after the step in hand.
+"""Handles SIGTERM and Ctrl-C: a run stops at once, or after the current step.
 
-Whatever this package writes is whole or absent, so that most of a run may be left at
-any moment. Training is different: what it did since its last checkpoint would be lost.
-It defers the signals, finishes its step, and saves.
+All files are written atomically, so most of a run may stop at any moment. Training
+would lose the steps since its last checkpoint: it defers the signals, finishes its
+step and saves.
 """
 
 from __future__ import annotations
@@ -17,46 +17,54 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Stopped(KeyboardInterrupt):
-    """Somebody asked this run to end; the same command goes on.
+    """A signal has stopped the run, which the same command continues.
 
     Attributes:
-        code: What the process exits with, 128 and the number of the signal.
+        code: Exit code of the process: 128 plus the number of the signal.
     """
 
     def __init__(self, signum: int, whence: str = "here"):
-        """By signal `signum`; the next run goes on from `whence`."""
+        """Creates the exception.
+
+        Args:
+            signum: Number of the signal.
+            whence: Where the next run goes on, for the message.
+        """
         self.code = 128 + signum
         name = signal.Signals(signum).name
         super().__init__(f"stopped by {name}; the same command goes on from {whence}")
 
 
 def at_once() -> None:
-    """From now on both signals raise `Stopped` in the main thread."""
+    """Makes both signals raise `Stopped` in the main thread from now on."""
     for signum in SIGNALS:
         signal.signal(signum, _raise)
 
 
 @contextlib.contextmanager
 def deferred() -> Generator[Callable[[], int]]:
-    """Inside, a signal only leaves a note: the value tells its number, 0 for none.
+    """Defers signals for the duration of a `with` block.
 
-    A second Ctrl-C stops at once. Outside of the main thread nothing changes.
+    A second Ctrl-C stops at once. Outside the main thread nothing changes.
+
+    Yields:
+        A function that returns the number of the last signal, or 0.
     """
-    noted = 0
+    received = 0
 
-    def note(signum: int, frame: FrameType | None) -> None:
-        nonlocal noted
-        # Schedulers may send SIGTERM more than once.
-        if noted and signum == signal.SIGINT:
+    def receive(signum: int, frame: FrameType | None) -> None:
+        nonlocal received
+        # Only Ctrl-C: schedulers may send SIGTERM more than once.
+        if received and signum == signal.SIGINT:
             _raise(signum, frame)
-        noted = signum
+        received = signum
 
     if threading.current_thread() is not threading.main_thread():
         yield lambda: 0
         return
-    before = {signum: signal.signal(signum, note) for signum in SIGNALS}
+    before = {signum: signal.signal(signum, receive) for signum in SIGNALS}
     try:
-        yield lambda: noted
+        yield lambda: received
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)

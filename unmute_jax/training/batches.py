@@ -177,7 +177,7 @@ class ProbeData:
             if not everywhere or self._held is None:
                 return None
             parts = pack(self._held), self.targets.astype(np.float32), self.weights
-            self._resident[mesh] = distributed.everywhere(Batch(*parts), mesh)
+            self._resident[mesh] = distributed.replicate_read_only(Batch(*parts), mesh)
         return self._resident[mesh]
 
     def _have_room(self, mesh: Mesh) -> bool:
@@ -273,7 +273,7 @@ def batches(
         weight[~is_real] = 0
         targets = inputs.targets[padded].astype(np.float32)
         batch = Batch(pack(inputs.read(padded)), targets, weight)
-        place = distributed.everywhere if shard_trials else distributed.shard
+        place = distributed.replicate_read_only if shard_trials else distributed.shard
         return place(batch, mesh)
 
     yield from read_ahead(make, rows)
@@ -307,10 +307,10 @@ def step_blocks(
             rows[: len(chosen), i], rows[len(chosen) :, i] = chosen, chosen[0]
             real[: len(chosen), i] = 1
         if shard_trials:
-            placed = distributed.everywhere((rows, real), mesh)
+            placed = distributed.replicate_read_only((rows, real), mesh)
         else:
             placed = distributed.shard(distributed.local_rows((rows, real)), mesh)
-        steps = distributed.everywhere(np.int32(end - start), mesh)
+        steps = distributed.replicate_read_only(np.int32(end - start), mesh)
         yield end, StepBlock(placed[0], placed[1], steps)
         start = end
 
