@@ -1,7 +1,7 @@
-"""The tensors of ASiT checkpoints.
+"""Checkpoints of ASiT.
 
 The training script saves a student and a teacher; the teacher, a running mean of the
-student, is the encoder. Copies by others hold its tensors alone, under `model.`.
+student, is the encoder. Copies by third parties hold the teacher alone, under `model.`.
 
 Source: github.com/Sara-Ahmed/ASiT, commit of 2024-03-10.
 """
@@ -9,15 +9,10 @@ Source: github.com/Sara-Ahmed/ASiT, commit of 2024-03-10.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
-
-from unmute_jax.weights import vit
-from unmute_jax.weights.contents import TRAINING, Canonical, select, state_dict
-from unmute_jax.weights.mapping import Leaf, Shape
-from unmute_jax.weights.vit import BANDS, Sizes
+from unmute_jax.weights.contents import TRAINING, EncoderTensors, select, state_dict
+from unmute_jax.weights.vit import BANDS, VitCheckpoints
 
 # What distributed training, the training script and the copies put in front.
 _PREFIX = re.compile(r"(module\.)?(backbone\.|model\.(asit\.)?)?")
@@ -36,65 +31,24 @@ _BESIDE = TRAINING | {
 }
 
 
-def canonical(content: Any, source: str) -> Canonical:
-    """The tensors of the encoder, under the names of timm.
+class AsitCheckpoints(VitCheckpoints):
+    """Checkpoints of ASiT; the positions of the base model are learnt, for 5.92 s."""
 
-    Raises:
-        InputError: The file holds neither a teacher nor a state dict of tensors.
-    """
-    nested = isinstance(content, dict) and isinstance(content.get("model"), dict)
-    key = "model" if nested else "teacher"
-    state = state_dict(content, source, key=key, beside=_BESIDE)
-    copied = state.flat or nested
-    return select(
-        state,
-        source,
-        layout="a copy by others" if copied else "training script, teacher",
-        rename=lambda name: _PREFIX.sub("", name, count=1),
-        ignored=_IGNORED,
-    )
+    base_positions = 1 + 37 * BANDS
 
+    def find_tensors(self, content: Any, source: str) -> EncoderTensors:
+        """Finds the tensors of the teacher.
 
-def choose_heads(sizes: Sizes, content: Any, given: int | None, source: str) -> int:
-    """`given` or width / 64; the files do not say."""
-    del content, source
-    return given or vit.usual_heads(sizes)
-
-
-def read_sizes(tensors: Mapping[str, np.ndarray], content: Any, source: str) -> Sizes:
-    """The sizes of the network that canonical tensors belong to.
-
-    Raises:
-        InputError: A tensor that tells a size is missing or of an odd shape.
-    """
-    del content
-    return vit.check_grid(vit.read_sizes(tensors, source), source)
-
-
-def base_sizes(width: int, depth: int, num_heads: int) -> Sizes:
-    """Sizes in the proportions of ASiT-base, positions for 5.92 s."""
-    del num_heads
-    return Sizes(width=width, depth=depth, hidden=4 * width, positions=1 + 37 * BANDS)
-
-
-def layout(sizes: Sizes) -> dict[str, Shape]:
-    """Name -> shape of every tensor that a network of these sizes needs."""
-    return vit.layout(sizes)
-
-
-def untrained(sizes: Sizes, seed: int) -> dict[str, np.ndarray]:
-    """Random tensors, learnt positions included, the same on every device."""
-    rng = np.random.default_rng(seed)
-    shapes = layout(sizes)
-    return {name: vit.draw(name, shape, rng) for name, shape in shapes.items()}
-
-
-def leaves(
-    tensors: Mapping[str, np.ndarray], sizes: Sizes, source: str
-) -> Iterator[Leaf]:
-    """Parameters of `encoders.asit.AsitNetwork` from canonical tensors.
-
-    Raises:
-        InputError: The tensors are not exactly those of the layout.
-    """
-    return vit.leaves(tensors, layout(sizes), source)
+        Raises:
+            InputError: The file holds neither a teacher nor a state dict of tensors.
+        """
+        is_nested = isinstance(content, dict) and isinstance(content.get("model"), dict)
+        key = "model" if is_nested else "teacher"
+        state = state_dict(content, source, key=key, beside=_BESIDE)
+        is_copy = state.is_flat or is_nested
+        return select(
+            state,
+            layout="a copy by others" if is_copy else "training script, teacher",
+            ignored=_IGNORED,
+            rename=lambda name: _PREFIX.sub("", name, count=1),
+        )

@@ -1,4 +1,7 @@
-"""Finding an encoder in what a file holds: what is used, what is not, and why."""
+"""Finds the tensors of an encoder in the content of a weights file.
+
+Everything else in the file is listed with the reason why it is not used.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from unmute_jax.errors import InputError
-from unmute_jax.weights.inert import InertObject
+from unmute_jax.weights.inert import InertObject, lookup
 
 # What training scripts save beside the weights, and why it is not used.
 TRAINING = {
@@ -33,33 +36,41 @@ _NO_TENSOR = "no tensor"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Canonical:
-    """What a file holds for an encoder.
-
-    Attributes:
-        layout: What wrote the file, for people.
-        tensors: Under names that all layouts share.
-        ignored: What else is in the file -> why it is not used.
-    """
-
-    layout: str
-    tensors: dict[str, np.ndarray]
-    ignored: dict[str, str]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class StateDict:
     """The named tensors in a file.
 
     Attributes:
-        tensors: Nested dicts may be among them.
-        flat: Whether they are the whole file, and not an entry of it.
-        beside: What is in the file besides -> why it is not used.
+        content: Content of the whole file.
+        source: Name of the file, for messages.
+        tensors: Name -> tensor; nested dicts may be among them.
+        is_flat: Whether they are the whole content, and not an entry of it.
+        beside: Name of what else the file holds -> why it is not used.
     """
 
+    content: Any
+    source: str
     tensors: dict[str, Any]
-    flat: bool
+    is_flat: bool
     beside: dict[str, str]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EncoderTensors:
+    """The tensors of an encoder in a file.
+
+    Attributes:
+        content: Content of the whole file.
+        source: Name of the file, for messages.
+        layout: What wrote the file, for people.
+        tensors: Canonical name -> tensor; all layouts of a family share these names.
+        ignored: Name of what else the file holds -> why it is not used.
+    """
+
+    content: Any
+    source: str
+    layout: str
+    tensors: dict[str, np.ndarray]
+    ignored: dict[str, str]
 
 
 def state_dict(
@@ -69,58 +80,55 @@ def state_dict(
     key: str = "model",
     beside: Mapping[str, str] = TRAINING,
 ) -> StateDict:
-    """What lies under `key` in the content of a weights file, or the content itself.
+    """Returns the state dict under `key` in the content of a file, or the content.
 
     Args:
-        content: Of the file.
-        source: Of the content, for the message.
+        content: Content of the file.
+        source: Name of the file, for messages.
         key: Where the state dict should be.
-        beside: What may lie beside the state dict -> why it is not used.
+        beside: Name of what may lie beside the state dict -> why it is not used.
 
     Raises:
-        InputError: Nothing that could be a state dict is there, or unknown tensors lie
-            beside it.
+        InputError: The file holds no state dict, or unknown tensors beside it.
     """
     if not isinstance(content, dict):
-        raise InputError(f"{source} holds no weights but {brief(content)}")
-    flat = not isinstance(content.get(key), dict)
-    if not flat:
+        raise InputError(f"{source} holds no weights but {short(content)}")
+    is_flat = not isinstance(content.get(key), dict)
+    if not is_flat:
         tensors = content[key]
-        left = _left_beside(content, key, beside, source)
+        unused = _unused_beside(content, key, beside, source)
     elif any(isinstance(value, np.ndarray) for value in content.values()):
-        left = {name: beside[name] for name in content if name in beside}
-        tensors = {name: value for name, value in content.items() if name not in left}
+        unused = {name: beside[name] for name in content if name in beside}
+        tensors = {k: value for k, value in content.items() if k not in unused}
     else:
-        held = some(brief(name) for name in content) or "nothing"
-        raise InputError(f"{source} holds no weights under {key!r}; it holds {held}")
+        names = first_few(short(name) for name in content) or "nothing"
+        raise InputError(f"{source} holds no weights under {key!r}; it holds {names}")
     if not all(isinstance(name, str) for name in tensors):
         raise InputError(f"{source} holds no weights: not all have names")
-    return StateDict(tensors=tensors, flat=flat, beside=left)
+    return StateDict(
+        content=content, source=source, tensors=tensors, is_flat=is_flat, beside=unused
+    )
 
 
-def _left_beside(
+def _unused_beside(
     content: dict[Any, Any], key: str, beside: Mapping[str, str], source: str
 ) -> dict[str, str]:
-    left = {
-        brief(name).strip("'"): beside.get(name, _NO_TENSOR)
-        for name in content
-        if name != key
-    }
+    others = {name: value for name, value in content.items() if name != key}
     unknown = [
-        brief(name)
-        for name, value in content.items()
-        if name != key and name not in beside and _holds_tensors(value)
+        short(name)
+        for name, value in others.items()
+        if name not in beside and _holds_tensors(value)
     ]
     if unknown:
         raise InputError(
             f"{source} holds tensors beside its {key!r} that are not known: "
-            f"{some(unknown)}"
+            f"{first_few(unknown)}"
         )
-    return left
+    return {short(name).strip("'"): beside.get(name, _NO_TENSOR) for name in others}
 
 
 def _holds_tensors(value: Any) -> bool:
-    """Whether a tensor lies anywhere in `value`, however deep."""
+    """Whether there is a tensor anywhere in `value`, however deep."""
     waiting, seen = [value], set[int]()
     while waiting:
         value = waiting.pop()
@@ -140,71 +148,91 @@ def _holds_tensors(value: Any) -> bool:
 
 def select(
     state: StateDict,
-    source: str,
     *,
     layout: str,
-    rename: Callable[[str], str],
     ignored: Mapping[str, str],
-) -> Canonical:
-    """The tensors of the encoder in a state dict.
+    rename: Callable[[str], str] = str,
+) -> EncoderTensors:
+    """Returns the tensors of the encoder in a state dict.
 
     Args:
-        state: Of a file.
-        source: Of the file, for the message.
-        layout: Of the file, for people.
-        rename: From names in the file to canonical ones.
-        ignored: How the canonical names begin that are not used -> why.
+        state: State dict of a file.
+        layout: What wrote the file, for people.
+        ignored: Start of the canonical names that are not used -> why.
+        rename: Function from the names in the file to canonical names.
 
     Raises:
-        InputError: What is not ignored holds tensors of its own, or two get the same
-            name.
+        InputError: An entry that is not ignored holds tensors of its own, or two
+            entries get the same name.
     """
     tensors: dict[str, np.ndarray] = {}
-    left = dict(state.beside)
+    unused = dict(state.beside)
     for name, tensor in state.tensors.items():
         new = rename(name)
         reasons = [why for start, why in ignored.items() if new.startswith(start)]
         if reasons:
-            left[name] = reasons[0]
+            unused[name] = reasons[0]
             continue
         if new in tensors:
-            raise InputError(f"{source} holds {new} twice, once as {name}")
+            raise InputError(f"{state.source} holds {new} twice, once as {name}")
         if isinstance(tensor, np.ndarray):
             tensors[new] = tensor
         elif _holds_tensors(tensor):
             raise InputError(
-                f"{source} does not fit the network; not expected: {name}, "
-                f"{brief(tensor)}"
+                f"{state.source} does not fit the network; not expected: {name}, "
+                f"{short(tensor)}"
             )
         else:
-            left[name] = _NO_TENSOR
-    where = ", not in a dict of its own" if state.flat else ""
-    return Canonical(layout=f"{layout}{where}", tensors=tensors, ignored=left)
+            unused[name] = _NO_TENSOR
+    where = ", not in a dict of its own" if state.is_flat else ""
+    return EncoderTensors(
+        content=state.content,
+        source=state.source,
+        layout=f"{layout}{where}",
+        tensors=tensors,
+        ignored=unused,
+    )
 
 
-def count_blocks(names: Iterable[str], pattern: re.Pattern[str], source: str) -> int:
-    """The number of blocks, none of which may be missing.
+def count_blocks(found: EncoderTensors, pattern: str) -> int:
+    """Returns the number of blocks, of which none may be missing.
 
     Args:
-        names: Of the tensors.
-        pattern: Its first group is the number of the block.
-        source: Of the tensors, for the message.
+        found: Tensors of a file.
+        pattern: Regular expression of the start of a name in a block; its first group
+            is the number of the block.
 
     Raises:
         InputError: The numbers have a gap.
     """
-    found = {int(m[1]) for name in names if (m := pattern.match(name))}
-    depth = max(found, default=-1) + 1
-    if len(found) < depth:
-        first = next(number for number in range(depth) if number not in found)
+    numbers = {int(m[1]) for name in found.tensors if (m := re.match(pattern, name))}
+    depth = max(numbers, default=-1) + 1
+    if len(numbers) < depth:
+        first = next(number for number in range(depth) if number not in numbers)
         raise InputError(
-            f"{source} holds blocks up to {depth - 1}, but block {first} is missing"
+            f"{found.source} holds blocks up to {depth - 1}, but block {first} is "
+            "missing"
         )
     return depth
 
 
-def brief(value: Any) -> str:
-    """`value` in a few words: what a file holds may be as large as it likes."""
+def size_of(found: EncoderTensors, name: str, axis: int) -> int:
+    """Returns the length of an axis of a tensor that shows a size of the network.
+
+    Raises:
+        InputError: The tensor is missing or has too few axes.
+    """
+    tensors = found.tensors
+    if name not in tensors or tensors[name].ndim <= axis:
+        raise InputError(
+            f"{found.source} holds another network: tensor {name} is missing or "
+            f"misshapen; it holds {', '.join(list(tensors)[:4]) or 'nothing'}, ..."
+        )
+    return tensors[name].shape[axis]
+
+
+def short(value: Any) -> str:
+    """Describes `value` in a few words, as it may be as large as a file likes."""
     if isinstance(value, str):
         return repr(value[:60])
     if isinstance(value, int) and abs(value) >= 1 << 63:
@@ -216,13 +244,19 @@ def brief(value: Any) -> str:
     return "a dict" if isinstance(value, dict) else f"a {type(value).__name__}"
 
 
-def some(names: Iterable[str], limit: int = 8) -> str:
-    """The first of `names`, and how many more there are."""
+def first_few(names: Iterable[str], limit: int = 8) -> str:
+    """Lists the first of `names`, and says how many more there are."""
     names = list(names)
     rest = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + rest
 
 
-def whole_number(value: Any) -> int | None:
-    """`value` if it could be a size; a file may hold anything in its place."""
+def stated_int(content: Any, paths: Iterable[tuple[str, ...]]) -> int | None:
+    """Returns the first possible size that a file states under one of `paths`."""
+    stated = (positive_int(lookup(content, *path)) for path in paths)
+    return next((number for number in stated if number is not None), None)
+
+
+def positive_int(value: Any) -> int | None:
+    """Returns `value` if it could be a size; a file may hold anything in its place."""
     return value if type(value) is int and 0 < value < 1 << 31 else None

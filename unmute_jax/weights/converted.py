@@ -1,8 +1,9 @@
-"""Converted weights: one safetensors file that says what it is.
+"""Writes and reads converted weights: one safetensors file that says what it is.
 
-The tensors are the parameters, float32, each under its path in the tree. The metadata
-name the encoder, its sizes, the source and its SHA-256, the front end, the licence; and
-a digest of all of this and of the tensors: a file that was altered is refused.
+The tensors are the parameters in float32, each under its path in the tree. The metadata
+name the encoder, its sizes, the source file and its SHA-256, the front end and the
+licence. They also hold a digest of all of this and of the tensors, so that a file that
+was altered is refused.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import numpy as np
 from unmute_jax.console import progress
 from unmute_jax.errors import InputError
 from unmute_jax.io import writing
-from unmute_jax.weights.contents import some, whole_number
+from unmute_jax.weights.contents import first_few, positive_int
 from unmute_jax.weights.encoder_weights import (
     EncoderWeights,
     Origin,
@@ -34,26 +35,26 @@ from unmute_jax.weights.files import WeightsFile
 from unmute_jax.weights.mapping import Shape
 
 FORMAT, FORMAT_VERSION = "unmute_jax encoder", 1
-# Of the first tensor in the file, and of all whose size allows it: JAX can then use
-# them where they are.
+# JAX can use a tensor where it lies if it is aligned. The first tensor is, and all
+# others whose sizes allow it.
 _ALIGNMENT = 64
 
 
 def is_converted(file: WeightsFile) -> bool:
-    """Whether the file says that `write` has written it."""
+    """Whether the file says that `write` wrote it."""
     return file.metadata.get("format") == FORMAT
 
 
-def facts(
+def metadata_of(
     origin: Origin, weights: EncoderWeights, source: WeightsFile, front_end: Any
 ) -> dict[str, str]:
-    """The metadata of a converted file, but its digest.
+    """Returns the metadata of a converted file, without its digest.
 
     Args:
-        origin: Of the encoder.
-        weights: To be written.
-        source: The file that they are of.
-        front_end: Constants of the front end by default, JSON values; for people.
+        origin: Origin of the encoder.
+        weights: Weights to be written.
+        source: File that they were read from.
+        front_end: Constants of the default front end, as JSON values, for people.
     """
     return {
         "format": FORMAT,
@@ -78,12 +79,12 @@ def facts(
 def write(
     path: pathlib.Path, weights: EncoderWeights, metadata: Mapping[str, str]
 ) -> None:
-    """Writes the parameters one by one: the memory of the largest is enough.
+    """Writes the parameters one by one, so that the largest needs the most memory.
 
     Args:
-        path: Replaced only when the new file is complete.
-        weights: To be written.
-        metadata: Of `facts`.
+        path: Path of the file; an old one is replaced when the new one is complete.
+        weights: Weights to be written.
+        metadata: Metadata, as returned by `metadata_of`.
 
     Raises:
         OSError: The file cannot be written.
@@ -112,7 +113,7 @@ def write(
 def _header(
     shapes: Mapping[str, Shape], metadata: Mapping[str, str]
 ) -> tuple[bytes, dict[str, int]]:
-    """What a safetensors file begins with, and where each tensor is behind that."""
+    """Returns the header of a safetensors file, and the offset of each tensor in it."""
     sizes = {name: 4 * math.prod(shape) for name, shape in shapes.items()}
     about: dict[str, Any] = {"__metadata__": dict(metadata)}
     offsets: dict[str, int] = {}
@@ -132,16 +133,16 @@ def _header(
 def read(
     origin: Origin, file: WeightsFile, num_heads: int | None = None
 ) -> EncoderWeights:
-    """The weights in a converted file.
+    """Returns the weights in a converted file.
 
     Args:
-        origin: Of the encoder that is wanted.
-        file: One that `is_converted`.
-        num_heads: Attention heads; the file knows them itself.
+        origin: Origin of the encoder that is wanted.
+        file: File for which `is_converted` holds.
+        num_heads: Number of attention heads; by default, what the file states.
 
     Raises:
-        InputError: The file is of another encoder or of a newer version of this
-            library, or was altered, or `num_heads` is not what it was converted with.
+        InputError: The file holds another encoder, or was written by a newer version of
+            this library, or was altered, or was converted with other `num_heads`.
     """
     source, metadata = str(file.path), file.metadata
     _check_version(metadata, source)
@@ -173,28 +174,28 @@ def read(
 def _check_version(metadata: Mapping[str, str], source: str) -> None:
     version = metadata.get("format_version", "")
     if not version.isdecimal():
-        raise InputError(f"{source} is damaged: it is of no version")
+        raise InputError(f"{source} is damaged: it is of no version of the format")
     if int(version[:9]) > FORMAT_VERSION:
         raise InputError(
             f"{source} has version {version[:9]} of the format, of unmute-jax "
-            f"{metadata.get('library_version')!r:.20}; this one reads up to "
+            f"{metadata.get('library_version')!r:.20}; this one reads versions up to "
             f"{FORMAT_VERSION}: update unmute-jax or convert again"
         )
 
 
 def _stated(origin: Origin, metadata: Mapping[str, str], source: str) -> EncoderWeights:
-    """What the metadata say, without any leaves."""
+    """Returns what the metadata state, without any parameters."""
     try:
-        said = json.loads(metadata["sizes"])
-        numbers = [v for k, v in said.items() if (k, v) != ("classes", None)]
-        sizes = origin.checkpoints.Sizes(**said)
-        heads = whole_number(int(metadata["num_heads"][:9]))
+        given = json.loads(metadata["sizes"])
+        numbers = [v for k, v in given.items() if (k, v) != ("classes", None)]
+        sizes = origin.checkpoints.sizes_type(**given)
+        heads = positive_int(int(metadata["num_heads"][:9]))
         classes = json.loads(metadata["classes"])
         texts = [metadata[key] for key in ("source_file", "licence", "layout")]
         (sha256,) = re.findall(r"\A[0-9a-f]{64}\Z", metadata["source_sha256"])
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(f"{source} is damaged: its metadata lack something") from error
-    if heads is None or any(whole_number(number) is None for number in numbers):
+    if heads is None or any(positive_int(number) is None for number in numbers):
         raise InputError(f"{source} is damaged: its sizes are impossible")
     return EncoderWeights(
         sizes=sizes,
@@ -212,10 +213,10 @@ def _check_shapes(
     origin: Origin, sizes: Any, shapes: Mapping[str, Shape], source: str
 ) -> None:
     """Refuses tensors that are not exactly those of a network of these sizes."""
-    held = sum(math.prod(shape) for shape in shapes.values())
+    stored = sum(math.prod(shape) for shape in shapes.values())
     layout = origin.checkpoints.layout(sizes) if sizes.depth <= len(shapes) else {}
     needed = sum(math.prod(shape) for shape in layout.values())
-    if not layout or needed > 2 * held:
+    if not layout or needed > 2 * stored:
         raise InputError(f"{source} is damaged: its sizes are not those of its tensors")
     one = np.ones((), np.float32)
     tensors = {name: np.broadcast_to(one, shape) for name, shape in layout.items()}
@@ -224,7 +225,7 @@ def _check_shapes(
     names = sorted(expected.keys() | shapes.keys())
     wrong = [name for name in names if expected.get(name) != shapes.get(name)]
     if wrong:
-        raise InputError(f"{source} is damaged in its tensors {some(wrong)}")
+        raise InputError(f"{source} is damaged in its tensors {first_few(wrong)}")
 
 
 def _sha256(tensor: np.ndarray) -> str:
@@ -234,10 +235,10 @@ def _sha256(tensor: np.ndarray) -> str:
 def _digest(
     metadata: Mapping[str, str], shapes: Mapping[str, Shape], hashes: Mapping[str, str]
 ) -> str:
-    """SHA-256 of everything that the file says, and of every tensor."""
-    said = {key: value for key, value in metadata.items() if key != "digest"}
+    """Returns the SHA-256 of all other metadata, and of the shapes and tensors."""
+    others = {key: value for key, value in metadata.items() if key != "digest"}
     tensors = {name: [list(shapes[name]), hashes[name]] for name in shapes}
-    return hashlib.sha256(_json([said, tensors]).encode()).hexdigest()
+    return hashlib.sha256(_json([others, tensors]).encode()).hexdigest()
 
 
 def _json(value: Any) -> str:

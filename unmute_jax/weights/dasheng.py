@@ -1,17 +1,15 @@
-"""The tensors of Dasheng checkpoints, pre-trained or fine-tuned.
+"""Checkpoints of Dasheng, pre-trained or fine-tuned.
 
-Three layouts hold them: under "model" beside the arguments of the class; flat, with the
-head of the fine-tuned file; and on Hugging Face, every name behind `encoder.` and
-without the front end. All are given the names of the first.
+Three layouts hold the same tensors: under "model" beside the arguments of the class;
+flat, with the head of the fine-tuned file; and on Hugging Face, where every name begins
+with `encoder.` and the front end is left out. The canonical names are those of the
+first.
 
 Source: github.com/RicherMans/Dasheng, commit db73093 (Apache-2.0).
 """
 
 from __future__ import annotations
 
-import dataclasses
-import re
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,25 +17,17 @@ import numpy as np
 from unmute_jax.audio.mel import MelDecibels, mel_banks, window
 from unmute_jax.errors import InputError
 from unmute_jax.ops.interpolation import bilinear
-from unmute_jax.weights import vit
+from unmute_jax.weights.checkpoints import Checkpoints, Sizes
 from unmute_jax.weights.contents import (
-    Canonical,
+    EncoderTensors,
     count_blocks,
     select,
-    state_dict,
-    whole_number,
-)
-from unmute_jax.weights.inert import lookup
-from unmute_jax.weights.mapping import (
-    Leaf,
-    Shape,
-    check_layout,
-    flax_leaf,
-    linear_shapes,
-    norm_shapes,
     size_of,
-    vit_block_shapes,
+    state_dict,
+    stated_int,
 )
+from unmute_jax.weights.mapping import Rule, Shape, linear_shapes, norm_shapes
+from unmute_jax.weights.vit import BLOCK_RULES, BLOCKS, block_shapes
 
 MEL = MelDecibels(
     num_mels=64,
@@ -58,95 +48,135 @@ PUBLISHED_SIZES = {
     (1536, 40): ("1.2B", 24),
 }
 
-_BLOCK = re.compile(r"blocks\.(\d{1,4})\.")
-_NORM = "init_bn.1"
-_TIMES = "time_pos_embed"
-_IGNORED = {f"{_NORM}.num_batches_tracked": "a counter of the training"}
+_IGNORED = {"init_bn.1.num_batches_tracked": "a counter of the training"}
 # Numbers in a table that is made longer; that of 1.2B has 0.4 million.
 _MAX_POSITIONS = 1 << 26
-_WINDOW = "front_end.0.spectrogram.window"
-_BANKS = "front_end.0.mel_scale.fb"
 # Half precision rounds by less; another window or mel scale differs by far more.
 _BUFFER_ATOL = 5e-3
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Sizes:
-    """What tensor shapes tell about a network.
-
-    Attributes:
-        width: D.
-        depth: Number of blocks.
-        hidden: Width inside the MLPs.
-        positions: Tokens of a piece.
-        classes: Outputs of the head; None without one.
-    """
-
-    width: int
-    depth: int
-    hidden: int
-    positions: int
-    classes: int | None = None
+def _positions(time: np.ndarray, frequency: np.ndarray) -> np.ndarray:
+    """The sum of both tables, `[tokens, D]`."""
+    total = time.astype(np.float32) + frequency.astype(np.float32)
+    return total[0, :, 0].T
 
 
-def base_sizes(width: int, depth: int, num_heads: int) -> Sizes:
-    """Sizes in the proportions of the published files."""
-    del num_heads
-    return Sizes(width=width, depth=depth, hidden=4 * width, positions=PIECE)
+class DashengCheckpoints(Checkpoints):
+    """Checkpoints of Dasheng; `Sizes.positions` are the tokens of a piece."""
 
-
-def layout(sizes: Sizes) -> dict[str, Shape]:
-    """Name -> shape of every tensor that a network of these sizes needs."""
-    d = sizes.width
-    shapes: dict[str, Shape] = {
-        "time_pos_embed": (1, d, 1, sizes.positions),
-        "freq_pos_embed": (1, d, 1, 1),
-        **norm_shapes(_NORM, MEL.num_mels),
-        f"{_NORM}.running_mean": (MEL.num_mels,),
-        f"{_NORM}.running_var": (MEL.num_mels,),
-        "patch_embed.proj.weight": (d, 1, MEL.num_mels, FRAMES),
-        "patch_embed.proj.bias": (d,),
-        **norm_shapes("norm", d),
-    }
-    for i in range(sizes.depth):
-        shapes |= vit_block_shapes(f"blocks.{i}", d, sizes.hidden)
-    if sizes.classes is not None:
-        shapes |= norm_shapes("outputlayer.0", d)
-        shapes |= linear_shapes("outputlayer.1", d, sizes.classes)
-    return shapes
-
-
-def canonical(content: Any, source: str) -> Canonical:
-    """The tensors of a file in any layout.
-
-    The front end is computed here, but that of the file must be the same.
-
-    Args:
-        content: Of a `weights.files.WeightsFile`.
-        source: Of the content, for the message.
-
-    Raises:
-        InputError: The file holds no state dict of tensors, or the buffers of another
-            front end.
-    """
-    state = state_dict(content, source)
-    hub = any(name.startswith("encoder.") for name in state.tensors)
-    found = select(
-        state,
-        source,
-        layout="Hugging Face" if hub else "the authors' package",
-        rename=lambda name: name.removeprefix("encoder."),
-        ignored=_IGNORED,
+    base_positions = PIECE
+    rules = (
+        Rule(
+            "time_pos_embed",
+            "positions",
+            others=("freq_pos_embed",),
+            make=_positions,
+        ),
+        Rule(r"init_bn\.1\.(weight|bias)", r"input_norm.\1"),
+        Rule(r"init_bn\.1\.running_mean", "input_norm.mean", make=np.asarray),
+        Rule(r"init_bn\.1\.running_var", "input_norm.var", make=np.asarray),
+        # Patches are (time, mel) here, (mel, time) there.
+        Rule(
+            r"patch_embed\.proj\.weight",
+            "patch_embed.weight",
+            make=lambda x: x.swapaxes(2, 3).reshape(len(x), -1),
+        ),
+        Rule(r"patch_embed\.proj\.bias", "patch_embed.bias"),
+        *BLOCK_RULES,
+        Rule(r"norm\.(weight|bias)", r"norm.\1"),
+        Rule(r"outputlayer\.0\.(weight|bias)", r"head_norm.\1"),
+        Rule(r"outputlayer\.1\.(weight|bias)", r"head.\1"),
     )
-    # The Nyquist bin has no weight; ours leave it out.
-    for name, ours in ((_WINDOW, window(MEL)), (_BANKS, mel_banks(MEL))):
-        if name in found.tensors:
-            _check_buffer(name, found.tensors.pop(name), ours, source)
-            found.ignored[name] = "computed here, and the same"
-    frames = _stated(content, "target_length")
-    if _TIMES in found.tensors:
-        found.tensors[_TIMES] = fit_positions(found.tensors[_TIMES], frames, source)
-    return found
+
+    def find_tensors(self, content: Any, source: str) -> EncoderTensors:
+        """Finds the tensors of the encoder in a file of any layout.
+
+        The front end is computed by this library, but that of the file must be equal.
+
+        Raises:
+            InputError: The file holds no state dict of tensors, or the buffers of
+                another front end.
+        """
+        state = state_dict(content, source)
+        is_hub = any(name.startswith("encoder.") for name in state.tensors)
+        found = select(
+            state,
+            layout="Hugging Face" if is_hub else "the authors' package",
+            ignored=_IGNORED,
+            rename=lambda name: name.removeprefix("encoder."),
+        )
+        buffers = {
+            "front_end.0.spectrogram.window": window(MEL),
+            # The last row is of the Nyquist bin, which has no weight and is not here.
+            "front_end.0.mel_scale.fb": mel_banks(MEL),
+        }
+        for name, ours in buffers.items():
+            if name in found.tensors:
+                _check_buffer(name, found.tensors.pop(name), ours, source)
+                found.ignored[name] = "computed here, and the same"
+        if "time_pos_embed" in found.tensors:
+            table = found.tensors["time_pos_embed"]
+            frames = _stated(found, "target_length")
+            found.tensors["time_pos_embed"] = fit_positions(table, frames, source)
+        return found
+
+    def read_sizes(self, found: EncoderTensors) -> Sizes:
+        """Reads the sizes off the shapes.
+
+        Raises:
+            InputError: A tensor that shows a size is missing or has too few axes.
+        """
+        head = "outputlayer.1.weight"
+        return Sizes(
+            width=size_of(found, "time_pos_embed", 1),
+            depth=count_blocks(found, BLOCKS),
+            hidden=size_of(found, "blocks.0.mlp.fc1.weight", 0),
+            positions=size_of(found, "time_pos_embed", 3),
+            classes=size_of(found, head, 0) if head in found.tensors else None,
+        )
+
+    def choose_heads(
+        self, found: EncoderTensors, sizes: Sizes, given: int | None
+    ) -> int:
+        """Returns `given`, or the heads of the published size, or those stated.
+
+        Published files may state the default of the class, which is not theirs.
+
+        Raises:
+            InputError: Nothing tells.
+        """
+        _, published = PUBLISHED_SIZES.get((sizes.width, sizes.depth), (None, None))
+        heads = given or published or _stated(found, "num_heads")
+        if heads is None:
+            raise InputError(
+                f"{found.source} does not say how many heads it has: give num_heads"
+            )
+        return heads
+
+    def layout(self, sizes: Sizes) -> dict[str, Shape]:
+        """Returns the canonical name and shape of every tensor of a network."""
+        d = sizes.width
+        shapes: dict[str, Shape] = {
+            "time_pos_embed": (1, d, 1, sizes.positions),
+            "freq_pos_embed": (1, d, 1, 1),
+            **norm_shapes("init_bn.1", MEL.num_mels),
+            "init_bn.1.running_mean": (MEL.num_mels,),
+            "init_bn.1.running_var": (MEL.num_mels,),
+            "patch_embed.proj.weight": (d, 1, MEL.num_mels, FRAMES),
+            "patch_embed.proj.bias": (d,),
+            **norm_shapes("norm", d),
+            **block_shapes(sizes),
+        }
+        if sizes.classes is not None:
+            shapes |= norm_shapes("outputlayer.0", d)
+            shapes |= linear_shapes("outputlayer.1", d, sizes.classes)
+        return shapes
+
+    def draw(self, name: str, shape: Shape, rng: np.random.Generator) -> np.ndarray:
+        """Returns a random tensor; the BatchNorm has seen no data yet."""
+        if name.endswith("running_mean"):
+            return np.zeros(shape, np.float32)
+        return super().draw(name, shape, rng)
 
 
 def _check_buffer(name: str, theirs: np.ndarray, ours: np.ndarray, source: str) -> None:
@@ -157,20 +187,22 @@ def _check_buffer(name: str, theirs: np.ndarray, ours: np.ndarray, source: str) 
 
 
 def fit_positions(table: np.ndarray, frames: int | None, source: str) -> np.ndarray:
-    """The table for pieces of another length, as the reference fits it on loading.
+    """Fits the table of positions to pieces of another length, as the reference does.
 
     Args:
-        table: `[..., N]`, as it is stored.
-        frames: Of a piece; where there are more positions, the first ones are taken,
-            where there are fewer, they are interpolated. None: as many as are stored.
-        source: Of the table, for the message.
+        table: Positions as they are stored, `[..., N]`.
+        frames: Length of a piece in frames. Of more positions the first ones are taken,
+            fewer are interpolated. None: the table stays as it is.
+        source: Name of the file, for messages.
 
     Raises:
         InputError: There is no position, or none is wanted.
     """
     stored = np.shape(table)[-1] if np.ndim(table) else 0
     positions = stored if frames is None else frames // FRAMES
-    if stored < 1 or not 1 <= positions <= max(stored, _longest(table)):
+    # No more memory is taken than a table of a plausible size needs.
+    most = _MAX_POSITIONS * stored // max(1, table.size)
+    if stored < 1 or not 1 <= positions <= max(stored, most):
         raise InputError(
             f"{source} is configured for pieces of {frames} frames but has positions "
             f"for {FRAMES * stored}"
@@ -180,97 +212,7 @@ def fit_positions(table: np.ndarray, frames: int | None, source: str) -> np.ndar
     return table[..., :positions]
 
 
-def _longest(table: np.ndarray) -> int:
-    """The most positions that memory is taken for."""
-    return _MAX_POSITIONS * table.shape[-1] // max(1, table.size)
-
-
-def choose_heads(sizes: Sizes, content: Any, given: int | None, source: str) -> int:
-    """`given`, or those of the published size, or what the file states.
-
-    The published files may state the default of the class, which is not theirs.
-
-    Raises:
-        InputError: Nothing tells.
-    """
-    _, published = PUBLISHED_SIZES.get((sizes.width, sizes.depth), (None, None))
-    heads = given or published or _stated(content, "num_heads")
-    if heads is None:
-        raise InputError(f"{source} does not say how many heads it has: give num_heads")
-    return heads
-
-
-def _stated(content: Any, size: str) -> int | None:
-    """A size among the arguments of the class, where the file has them."""
-    for path in (("config", size), ("config", "encoder_kwargs", size)):
-        value = whole_number(lookup(content, *path))
-        if value is not None:
-            return value
-    return None
-
-
-def read_sizes(tensors: Mapping[str, np.ndarray], content: Any, source: str) -> Sizes:
-    """The sizes of the network that canonical tensors belong to.
-
-    Raises:
-        InputError: A tensor that tells a size is missing or has too few axes.
-    """
-    del content
-
-    def size(name: str, axis: int) -> int:
-        return size_of(tensors, name, axis, source)
-
-    head = "outputlayer.1.weight"
-    return Sizes(
-        width=size(_TIMES, 1),
-        depth=count_blocks(tensors, _BLOCK, source),
-        hidden=size("blocks.0.mlp.fc1.weight", 0),
-        positions=size(_TIMES, 3),
-        classes=size(head, 0) if head in tensors else None,
-    )
-
-
-def untrained(sizes: Sizes, seed: int) -> dict[str, np.ndarray]:
-    """Random tensors, the same on every device; the BatchNorm has seen nothing yet."""
-    rng = np.random.default_rng(seed)
-    tensors = {
-        name: vit.draw(name, shape, rng) for name, shape in layout(sizes).items()
-    }
-    tensors[f"{_NORM}.running_mean"] = np.zeros(MEL.num_mels, np.float32)
-    return tensors
-
-
-def leaves(
-    tensors: Mapping[str, np.ndarray], sizes: Sizes, source: str
-) -> Iterator[Leaf]:
-    """Parameters of `encoders.dasheng_network.DashengNetwork`, one by one.
-
-    Raises:
-        InputError: The tensors are not exactly those of `layout(sizes)`.
-    """
-    check_layout(tensors, layout(sizes), source)
-    return _leaves(dict(tensors))
-
-
-_MODULES = {
-    _NORM: "input_norm",
-    "patch_embed.proj": "patch_embed",
-    "outputlayer.0": "head_norm",
-    "outputlayer.1": "head",
-}
-_STATISTICS = {"running_mean": "mean", "running_var": "var"}
-
-
-def _leaves(tensors: dict[str, np.ndarray]) -> Iterator[Leaf]:
-    time, frequency = (
-        tensors.pop(f"{axis}_pos_embed").astype(np.float32) for axis in ("time", "freq")
-    )
-    yield ("positions",), (time + frequency)[0, :, 0].T
-    for name, tensor in tensors.items():
-        module, _, last = name.rpartition(".")
-        if name == "patch_embed.proj.weight":
-            # Patches are (time, mel) here, (mel, time) there.
-            tensor = tensor.swapaxes(2, 3)
-        leaf, array = flax_leaf(last, tensor)
-        folders = _MODULES.get(module) or _BLOCK.sub(r"blocks_\1.", module)
-        yield (*folders.split("."), _STATISTICS.get(last, leaf)), array
+def _stated(found: EncoderTensors, argument: str) -> int | None:
+    """An argument of the class, where the file holds them."""
+    paths = (("config", argument), ("config", "encoder_kwargs", argument))
+    return stated_int(found.content, paths)

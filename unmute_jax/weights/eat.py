@@ -1,73 +1,105 @@
-"""The tensors of EAT checkpoints, and of SSLAM's, which has the same network.
+"""Checkpoints of EAT, and of SSLAM, which has the same network.
 
 Four layouts hold the same tensors: fairseq pre-trained and fine-tuned, and both again
-as re-published on Hugging Face. All are renamed to the Hugging Face names without their
-leading `model.`.
+as re-published on Hugging Face. The canonical names are those of Hugging Face without
+their leading `model.`.
 
 Source: github.com/cwx-worst-one/EAT, commit 06c1c34 (MIT).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from unmute_jax.weights import vit
-from unmute_jax.weights.contents import Canonical, select, state_dict, whole_number
-from unmute_jax.weights.inert import lookup
-from unmute_jax.weights.mapping import Leaf, Shape, norm_shapes
-from unmute_jax.weights.vit import BANDS, PATCH, Sizes
+from unmute_jax.weights.checkpoints import Sizes
+from unmute_jax.weights.contents import EncoderTensors, select, state_dict
+from unmute_jax.weights.mapping import Rule, Shape, norm_shapes
+from unmute_jax.weights.vit import (
+    BANDS,
+    BLOCK_RULES,
+    HEAD_RULES,
+    PATCH,
+    VitCheckpoints,
+    block_shapes,
+    head_shapes,
+    sine_table,
+)
 
 _MODALITY = "modality_encoders.IMAGE."  # The audio encoder, in spite of its name.
-_CLS = "extra_tokens"
-_POSITIONS = "fixed_positional_encoder.positions"
 _IGNORED = {
     "_ema": "teacher of the pre-training; the student is the encoder",
     "decoder.": "decoder of the pre-training",
 }
 
 
-def base_sizes(width: int, depth: int, num_heads: int) -> Sizes:
-    """Sizes in the proportions of EAT-base, positions for 122.88 s."""
-    del num_heads
-    return Sizes(width=width, depth=depth, hidden=4 * width, positions=768 * BANDS)
+class EatCheckpoints(VitCheckpoints):
+    """Checkpoints of EAT; the position table of the base model is for 122.88 s."""
 
-
-def layout(sizes: Sizes) -> dict[str, Shape]:
-    """Name -> shape of every tensor that a network of these sizes needs."""
-    d = sizes.width
-    return {
-        _CLS: (1, 1, d),
-        "local_encoder.proj.weight": (d, 1, PATCH, PATCH),
-        "local_encoder.proj.bias": (d,),
-        _POSITIONS: (1, sizes.positions, d),
-        **norm_shapes("pre_norm", d),
-        **vit.block_shapes(sizes),
-        **vit.head_shapes(sizes),
-    }
-
-
-def canonical(content: Any, source: str) -> Canonical:
-    """The tensors of a file in any of the four layouts, under their canonical names.
-
-    Args:
-        content: Of a `weights.files.WeightsFile`.
-        source: Of the content, for the message.
-
-    Raises:
-        InputError: The file holds no state dict of tensors.
-    """
-    state = state_dict(content, source)
-    fairseq = any(_MODALITY in name for name in state.tensors)
-    return select(
-        state,
-        source,
-        layout="fairseq" if fairseq else "Hugging Face",
-        rename=_rename,
-        ignored=_IGNORED,
+    base_positions = 768 * BANDS
+    cls_name = "extra_tokens"
+    positions_name = "fixed_positional_encoder.positions"
+    heads_paths = (
+        ("cfg", "model", "pretrained_model_args", "model", "num_heads"),
+        ("cfg", "model", "num_heads"),
+        ("config", "num_heads"),
     )
+    rules = (
+        Rule("extra_tokens", "cls", make=lambda x: x[0, 0]),
+        Rule(r"fixed_positional_encoder\.positions", "positions", make=lambda x: x[0]),
+        Rule(r"local_encoder\.proj\.(weight|bias)", r"patch_embed.\1"),
+        Rule(r"pre_norm\.(weight|bias)", r"pre_norm.\1"),
+        *BLOCK_RULES,
+        *HEAD_RULES,
+    )
+
+    def find_tensors(self, content: Any, source: str) -> EncoderTensors:
+        """Finds the tensors of the student in a file of any of the four layouts.
+
+        Raises:
+            InputError: The file holds no state dict of tensors.
+        """
+        state = state_dict(content, source)
+        is_fairseq = any(_MODALITY in name for name in state.tensors)
+        return select(
+            state,
+            layout="fairseq" if is_fairseq else "Hugging Face",
+            ignored=_IGNORED,
+            rename=_rename,
+        )
+
+    def read_sizes(self, found: EncoderTensors) -> Sizes:
+        """Reads the sizes off the shapes; the position table may have any length.
+
+        Raises:
+            InputError: A tensor that shows a size is missing or has too few axes.
+        """
+        return self.sizes_of_shapes(found)
+
+    def layout(self, sizes: Sizes) -> dict[str, Shape]:
+        """Returns the canonical name and shape of every tensor of a network."""
+        d = sizes.width
+        return {
+            "extra_tokens": (1, 1, d),
+            "local_encoder.proj.weight": (d, 1, PATCH, PATCH),
+            "local_encoder.proj.bias": (d,),
+            "fixed_positional_encoder.positions": (1, sizes.positions, d),
+            **norm_shapes("pre_norm", d),
+            **block_shapes(sizes),
+            **head_shapes(sizes),
+        }
+
+    def draw(self, name: str, shape: Shape, rng: np.random.Generator) -> np.ndarray:
+        """Returns a random tensor, as the reference initialises it.
+
+        The class token is standard normal; the positions are the fixed table.
+        """
+        if name == self.positions_name:
+            return position_table(shape[1], shape[2])[None]
+        if name == self.cls_name:
+            return rng.standard_normal(shape, np.float32)
+        return super().draw(name, shape, rng)
 
 
 def _rename(name: str) -> str:
@@ -76,67 +108,12 @@ def _rename(name: str) -> str:
     return name.removeprefix(_MODALITY)
 
 
-def choose_heads(sizes: Sizes, content: Any, given: int | None, source: str) -> int:
-    """`given`, or what the file states, or width / 64; tensor shapes do not tell."""
-    del source
-    return given or _stated_heads(content) or vit.usual_heads(sizes)
-
-
-def _stated_heads(content: Any) -> int | None:
-    pretrained = ("cfg", "model", "num_heads")
-    finetuned = ("cfg", "model", "pretrained_model_args", "model", "num_heads")
-    for path in (finetuned, pretrained, ("config", "num_heads")):
-        heads = whole_number(lookup(content, *path))
-        if heads is not None:
-            return heads
-    return None
-
-
-def read_sizes(tensors: Mapping[str, np.ndarray], content: Any, source: str) -> Sizes:
-    """The sizes of the network that canonical tensors belong to.
-
-    Raises:
-        InputError: A tensor that tells a size is missing or has too few axes.
-    """
-    del content
-    return vit.read_sizes(tensors, source, cls=_CLS, positions=_POSITIONS)
-
-
-def untrained(sizes: Sizes, seed: int) -> dict[str, np.ndarray]:
-    """Tensors as the reference initialises them, the same on every device.
-
-    Linear maps are normal with sd 0.02, biases 0, LayerNorms the identity, the patch
-    embedding Xavier-uniform, the class token standard normal; positions are the fixed
-    table.
-    """
-    rng = np.random.default_rng(seed)
-    return {name: _draw(name, shape, rng) for name, shape in layout(sizes).items()}
-
-
-def _draw(name: str, shape: Shape, rng: np.random.Generator) -> np.ndarray:
-    if name == _POSITIONS:
-        return position_table(shape[1], shape[2])[None]
-    if name == _CLS:
-        return rng.standard_normal(shape, np.float32)
-    return vit.draw(name, shape, rng)
-
-
 def position_table(rows: int, width: int) -> np.ndarray:
-    """Sines and cosines of (time, frequency), `[rows, width]` float32, time-major.
+    """Returns sines and cosines of time and frequency, `[rows, width]` float32.
 
-    The first half of the channels holds the frequency index. Published files store this
-    table rounded through float16: theirs is read, never recomputed.
+    Rows are time-major. The first half of the channels holds the frequency index.
+    Published files store this table rounded through float16: theirs is read, never
+    recomputed.
     """
     t, f = np.divmod(np.arange(rows), BANDS)
-    return vit.sine_table((f, t), width)
-
-
-def leaves(
-    tensors: Mapping[str, np.ndarray], sizes: Sizes, source: str
-) -> Iterator[Leaf]:
-    """Parameters of `encoders.eat.EatNetwork` from canonical tensors.
-
-    Raises:
-        InputError: The tensors are not exactly those of `layout(sizes)`.
-    """
-    return vit.leaves(tensors, layout(sizes), source)
+    return sine_table((f, t), width)

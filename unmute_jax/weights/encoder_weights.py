@@ -1,62 +1,17 @@
-"""Where the weights of an encoder come from, and what they are once they are here."""
+"""The weights of an encoder, and where they come from."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import jax
 import numpy as np
 
 from unmute_jax.errors import InputError
-from unmute_jax.weights.contents import Canonical
-from unmute_jax.weights.mapping import Leaf, Shape, nested
-
-
-@runtime_checkable
-class Checkpoints(Protocol):
-    """What a module of this folder says of the checkpoints of an encoder.
-
-    Its `Sizes`, a dataclass of whole numbers, have at least `width`, `depth` and
-    `classes`, which is None without a classification head.
-    """
-
-    Sizes: type[Any]
-
-    def canonical(self, content: Any, source: str, /) -> Canonical:
-        """The tensors of the encoder, from the content of a file of any layout."""
-        ...
-
-    def read_sizes(
-        self, tensors: Mapping[str, np.ndarray], content: Any, source: str, /
-    ) -> Any:
-        """The `Sizes` that canonical tensors have."""
-        ...
-
-    def choose_heads(
-        self, sizes: Any, content: Any, given: int | None, source: str, /
-    ) -> int:
-        """The attention heads of a file; `given` says so where the file does not."""
-        ...
-
-    def base_sizes(self, width: int, depth: int, num_heads: int, /) -> Any:
-        """`Sizes` in the proportions of the published base model."""
-        ...
-
-    def layout(self, sizes: Any, /) -> dict[str, Shape]:
-        """Name -> shape of every canonical tensor."""
-        ...
-
-    def untrained(self, sizes: Any, seed: int, /) -> dict[str, np.ndarray]:
-        """Random canonical tensors."""
-        ...
-
-    def leaves(
-        self, tensors: Mapping[str, np.ndarray], sizes: Any, source: str, /
-    ) -> Iterator[Leaf]:
-        """Parameters of the network from canonical tensors, all of them, one by one."""
-        ...
+from unmute_jax.weights.checkpoints import Checkpoints
+from unmute_jax.weights.mapping import Leaf, nested
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,11 +19,11 @@ class Origin:
     """Where the weights of an encoder come from.
 
     Attributes:
-        title: Of the encoder, as its authors spell it.
-        licence: Of the published weights.
-        citation: Of the paper.
-        code: The repository that the files and the network are of.
-        checkpoints: Reads the files.
+        title: Name of the encoder, as its authors spell it.
+        licence: Licence of the published weights.
+        citation: Citation of the paper.
+        code: Repository that published the files and the network.
+        checkpoints: Reader of the files.
         published: (width, depth) of published models -> (name, attention heads).
     """
 
@@ -81,11 +36,11 @@ class Origin:
 
     @property
     def name(self) -> str:
-        """In the registry of encoders, without the "+" of supervised variants."""
+        """Name in the registry of encoders, without the "+" of supervised variants."""
         return self.title.lower()
 
     def title_of(self, sizes: Any) -> str:
-        """With the size: "EAT-base", or width x depth where that has no name."""
+        """Title with the size: "EAT-base", or width x depth if that has no name."""
         size = sizes.width, sizes.depth
         name, _ = self.published.get(size, (f"{sizes.width}x{sizes.depth}", None))
         return f"{self.title}-{name}"
@@ -96,16 +51,18 @@ class EncoderWeights:
     """The sizes of a network, and parameters that fit it.
 
     Attributes:
-        sizes: The `Sizes` of its checkpoints.
-        num_heads: Attention heads.
-        classes: Names of the outputs of the head; none without one, or unknown.
-        leaves: Gives the parameters one by one, as views of the file where possible.
-        description: For people: which weights these are.
-        licence: Of the weights.
+        sizes: Sizes of the network, of the type that its checkpoints use.
+        num_heads: Number of attention heads.
+        classes: Names of the outputs of the head; empty if there is none, or if they
+            are unknown.
+        leaves: Function that returns an iterator over the parameters, which are views
+            of the file where possible.
+        description: Which weights these are, for people.
+        licence: Licence of the weights.
         identity: "sha256:..." of the file, or how the weights were made.
         layout: What wrote the file, for people.
-        used: How many tensors of the file are.
-        ignored: What else is in the file -> why it is not used.
+        used: Number of tensors of the file that are used.
+        ignored: Name of what else the file holds -> why it is not used.
     """
 
     sizes: Any
@@ -121,9 +78,9 @@ class EncoderWeights:
 
     @property
     def params(self) -> dict[str, Any]:
-        """A nested dict of float32 arrays on the default device.
+        """Nested dict of float32 arrays on the default device.
 
-        They go there one by one, so that no second copy of all of them is made.
+        They are moved one by one, so that no second copy of all of them is made.
         """
         return nested(
             (path, jax.device_put(np.ascontiguousarray(array, np.float32)))
@@ -132,20 +89,20 @@ class EncoderWeights:
 
 
 def describe(origin: Origin, sizes: Any, file_name: str) -> str:
-    """Which weights these are: "EAT-base, pre-trained, FILE"."""
+    """Says which weights these are: "EAT-base, pre-trained, FILE"."""
     return f"{origin.title_of(sizes)}, {training_of(sizes)}, {file_name}"
 
 
 def training_of(sizes: Any) -> str:
-    """Only fine-tuned files hold a head."""
+    """Returns "pre-trained", or "fine-tuned" for weights that have a head."""
     return "pre-trained" if sizes.classes is None else "fine-tuned"
 
 
 def check_heads(sizes: Any, heads: int) -> int:
-    """`heads` itself.
+    """Returns `heads`.
 
     Raises:
-        InputError: The width cannot be split into so many.
+        InputError: The width cannot be split into so many heads.
     """
     if heads < 1 or sizes.width % heads:
         raise InputError(

@@ -1,4 +1,4 @@
-"""A weights file, whatever its container."""
+"""Reads weights files, whether they are safetensors or files of torch."""
 
 from __future__ import annotations
 
@@ -40,15 +40,16 @@ _DTYPES = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WeightsFile:
-    """What a weights file holds.
+    """A weights file and its content.
 
     Attributes:
-        path: Of the file.
-        content: Of a torch file the saved object; of a safetensors file a dict
-            `{"model": tensors, "config": ...}` with the JSON beside it, or `{}`.
-            Tensors are views of the file: it must not be changed while they live.
-        metadata: Of a safetensors file, `{}` of others.
-        is_safetensors: Else it is of torch.
+        path: Path of the file.
+        content: The saved object of a torch file. For a safetensors file, a dict
+            `{"model": tensors, "config": ...}`, where the config is the JSON file
+            beside it, or `{}`. Tensors are views of the file, which must not be changed
+            while they are in use.
+        metadata: Metadata of a safetensors file; `{}` for a torch file.
+        is_safetensors: Whether it is a safetensors file, and not one of torch.
     """
 
     path: pathlib.Path
@@ -58,16 +59,16 @@ class WeightsFile:
 
     @functools.cached_property
     def sha256(self) -> str:
-        """Of the bytes of the file."""
+        """SHA-256 of the bytes of the file, as hexadecimal digits."""
         with self.path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_weights(path: str | os.PathLike[str]) -> WeightsFile:
-    """Reads a .pt, .pth or .safetensors file, told apart by its first bytes.
+    """Reads a .pt, .pth or .safetensors file; its first bytes show which one it is.
 
     Args:
-        path: The file, or a folder that holds `model.safetensors`.
+        path: Path of the file, or of a folder that holds `model.safetensors`.
 
     Raises:
         InputError: There is no such file, or it cannot be read.
@@ -95,12 +96,13 @@ def read_weights(path: str | os.PathLike[str]) -> WeightsFile:
     )
 
 
-def let_go(tensor: np.ndarray) -> None:
-    """Gives the memory of all that was read of a file back to the system.
+def release_pages(tensor: np.ndarray) -> None:
+    """Returns the memory that a mapped file takes to the system.
+
+    All tensors of the file remain valid; their bytes are read again when needed.
 
     Args:
-        tensor: Any of the file; it and others stay as they are, and are read again when
-            somebody looks.
+        tensor: Any tensor of the file.
     """
     owner: Any = tensor
     while isinstance(owner, np.ndarray):
@@ -113,7 +115,7 @@ def let_go(tensor: np.ndarray) -> None:
 def _read_safetensors(
     path: pathlib.Path,
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The tensors, as views of the file, and the metadata."""
+    """Returns the tensors, as views of the file, and the metadata."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if length > _MAX_HEADER:
@@ -127,7 +129,7 @@ def _read_safetensors(
             ) from error
         content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     tensors, start = {}, 8 + length
-    # The library has checked that they lie behind each other without a gap.
+    # The library has checked that the tensors follow each other without a gap.
     for name in opened.offset_keys():
         about = opened.get_slice(name)
         kind, shape = about.get_dtype(), tuple(about.get_shape())
@@ -140,7 +142,7 @@ def _read_safetensors(
 
 
 def _config_beside(path: pathlib.Path) -> dict[str, Any]:
-    """The JSON that Hugging Face keeps beside its weights, `{}` where there is none."""
+    """Returns the JSON file that Hugging Face keeps beside its weights, or `{}`."""
     for name in (f"{path.stem}_config.json", "config.json"):
         config = path.with_name(name)
         if config.is_file():

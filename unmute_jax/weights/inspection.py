@@ -1,4 +1,4 @@
-"""What a weights file holds, in lines for people."""
+"""Describes what a weights file holds, in lines for people."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from unmute_jax.errors import InputError, one_line
 from unmute_jax.weights import converted, loading
-from unmute_jax.weights.contents import some
+from unmute_jax.weights.contents import first_few
 from unmute_jax.weights.encoder_weights import EncoderWeights, Origin
 from unmute_jax.weights.files import WeightsFile
 from unmute_jax.weights.inert import InertObject
@@ -20,11 +20,11 @@ _MAX_LINES, _MAX_DEPTH = 100, 8
 
 
 def describe_file(file: WeightsFile, origins: Iterable[Origin]) -> Iterator[str]:
-    """What is in a file, and which encoders it fits.
+    """Yields what is in a file, and which encoders it fits.
 
     Args:
-        file: Converted or not.
-        origins: The encoders to try.
+        file: File to describe, converted or not.
+        origins: Origins of the encoders to try.
     """
     size = file.path.stat().st_size
     yield f"{file.path}: {_container(file)}, {size:,} bytes, SHA-256 {file.sha256}"
@@ -45,12 +45,12 @@ def describe_file(file: WeightsFile, origins: Iterable[Origin]) -> Iterator[str]
 
 
 def describe_weights(origin: Origin, weights: EncoderWeights) -> Iterator[str]:
-    """What of a file is used, what is not and why, and under which licence it is."""
+    """Yields what of a file is used, what is not and why, and its licence."""
     numbers = sum(array.size for _, array in weights.leaves())
     yield f"{weights.description}; {weights.num_heads} heads; {numbers:,} parameters"
     yield f"  layout: {weights.layout}; {weights.used} tensors used"
     for reason, names in _by_reason(weights.ignored).items():
-        yield f"  not used, {reason}: {one_line(some(names, 3), 300)}"
+        yield f"  not used, {reason}: {one_line(first_few(names, 3), 300)}"
     yield f"  licence of the weights: {weights.licence}"
     yield f"  {origin.citation}; {origin.code}"
 
@@ -79,7 +79,7 @@ def _by_reason(ignored: Mapping[str, str]) -> dict[str, list[str]]:
 
 
 def _tensors(content: Any) -> Iterator[tuple[str, np.ndarray]]:
-    """(path, tensor) of all tensors; what is nested too deep is left out."""
+    """Yields (path, tensor) of all tensors, except those that are nested too deep."""
     waiting: list[tuple[str, int, Any]] = [("", 0, content)]
     seen = set[int]()
     while waiting:

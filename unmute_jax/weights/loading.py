@@ -1,4 +1,4 @@
-"""Loading the weights of an encoder: from a file, converted or not, or at random."""
+"""Loads the weights of an encoder from a file, or makes random ones."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 from unmute_jax.datasets import audioset_labels
 from unmute_jax.errors import InputError, one_line
 from unmute_jax.weights import converted
+from unmute_jax.weights.checkpoints import HEAD_WIDTH
 from unmute_jax.weights.encoder_weights import (
     EncoderWeights,
     Origin,
     check_heads,
     describe,
 )
-from unmute_jax.weights.files import WeightsFile, let_go, read_weights
+from unmute_jax.weights.files import WeightsFile, read_weights, release_pages
 from unmute_jax.weights.mapping import Leaf
-from unmute_jax.weights.vit import HEAD_WIDTH
 
 _BASE = (768, 12)
 
@@ -28,12 +28,12 @@ _log = logging.getLogger(__name__)
 def read(
     origin: Origin, path: pathlib.Path, num_heads: int | None = None
 ) -> EncoderWeights:
-    """The weights in a file; their licence is logged.
+    """Reads the weights in a file, and logs their licence.
 
     Args:
-        origin: Of the encoder.
-        path: A file of any layout of its checkpoints.
-        num_heads: Attention heads, where the file does not say.
+        origin: Origin of the encoder.
+        path: File of any layout of its checkpoints.
+        num_heads: Number of attention heads, if the file does not state it.
 
     Raises:
         InputError: The file cannot be read, or holds another network.
@@ -46,30 +46,30 @@ def read(
 def from_file(
     origin: Origin, file: WeightsFile, num_heads: int | None = None
 ) -> EncoderWeights:
-    """The weights in a file that is open; as `read`."""
+    """Returns the weights in a file that is read already; otherwise as `read`."""
     try:
         if converted.is_converted(file):
             return converted.read(origin, file, num_heads)
-        return _foreign(origin, file, num_heads)
+        return _from_checkpoint(origin, file, num_heads)
     except InputError as error:
-        # Names in the files of others may be long, and hold line breaks.
+        # Names in foreign files may be long, and hold line breaks.
         raise InputError(one_line(str(error))) from error
 
 
-def _foreign(
+def _from_checkpoint(
     origin: Origin, file: WeightsFile, num_heads: int | None
 ) -> EncoderWeights:
     source, checkpoints = str(file.path), origin.checkpoints
-    found = checkpoints.canonical(file.content, source)
-    sizes = checkpoints.read_sizes(found.tensors, file.content, source)
-    heads = checkpoints.choose_heads(sizes, file.content, num_heads, source)
-    # Looks at the shapes at once, at the numbers when they are asked for.
+    found = checkpoints.find_tensors(file.content, source)
+    sizes = checkpoints.read_sizes(found)
+    heads = checkpoints.choose_heads(found, sizes, num_heads)
+    # This checks the shapes at once; the numbers are read when they are asked for.
     checkpoints.leaves(found.tensors, sizes, source)
 
     def leaves() -> Iterator[Leaf]:
         for leaf in checkpoints.leaves(found.tensors, sizes, source):
             yield leaf
-            let_go(next(iter(found.tensors.values())))
+            release_pages(next(iter(found.tensors.values())))
 
     return EncoderWeights(
         sizes=sizes,
@@ -95,39 +95,40 @@ def untrained(
     depth: int | None = None,
     num_heads: int | None = None,
 ) -> EncoderWeights:
-    """Random weights, the same on every device.
+    """Makes random weights, the same on every device.
 
     Args:
-        origin: Of the encoder.
-        seed: Of the numbers.
-        width: D, 768 by default.
-        depth: Blocks, 12 by default.
-        num_heads: By default those of the published size, or width / 64.
+        origin: Origin of the encoder.
+        seed: Seed of the random numbers.
+        width: D; by default 768.
+        depth: Number of blocks; by default 12.
+        num_heads: Number of attention heads; by default that of the published model of
+            this size, or width / 64.
 
     Raises:
-        InputError: Sizes that do not fit each other.
+        InputError: The sizes do not fit each other.
     """
     size = (width or _BASE[0], depth or _BASE[1])
     _, usual = origin.published.get(size, (None, size[0] // HEAD_WIDTH))
     heads = num_heads or usual
     sizes = origin.checkpoints.base_sizes(*size, heads)
-    made = f"untrained (seed {seed})"
+    identity = f"untrained (seed {seed})"
 
     def leaves() -> Iterator[Leaf]:
         tensors = origin.checkpoints.untrained(sizes, seed)
-        return origin.checkpoints.leaves(tensors, sizes, made)
+        return origin.checkpoints.leaves(tensors, sizes, identity)
 
     return EncoderWeights(
         sizes=sizes,
         num_heads=check_heads(sizes, heads),
         classes=(),
         leaves=leaves,
-        description=f"{origin.title_of(sizes)}, {made}",
+        description=f"{origin.title_of(sizes)}, {identity}",
         licence=origin.licence,
-        identity=made,
+        identity=identity,
     )
 
 
 def _labels(content: Any) -> Any:
-    """Output -> identifier of its class, where the file lists them as BEATs does."""
+    """Output -> identifier of its class, if the file lists them as BEATs does."""
     return content.get("label_dict") if isinstance(content, Mapping) else None

@@ -1,99 +1,72 @@
-"""From named tensors in PyTorch's conventions to a tree of flax parameters."""
+"""Maps named tensors in PyTorch's conventions to a tree of flax parameters."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import dataclasses
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from unmute_jax.errors import InputError
-from unmute_jax.weights.contents import some
+from unmute_jax.weights.contents import first_few
 
 Shape = tuple[int, ...]
 Leaf = tuple[tuple[str, ...], np.ndarray]
 _FLOATS = {"float16", "bfloat16", "float32", "float64"}
 
 
-def norm_shapes(name: str, width: int) -> dict[str, Shape]:
-    """The tensors of a LayerNorm."""
-    return {f"{name}.weight": (width,), f"{name}.bias": (width,)}
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    r"""One line of a key map: how tensors become a parameter.
+
+    Attributes:
+        source: Regular expression of the whole name of a tensor.
+        target: Path of the parameter, with "." between its parts and "\\1" for the
+            first group of `source`.
+        others: Names of further tensors that the parameter is made of, likewise.
+        make: Function from the tensors to the parameter. Without one, the tensor is a
+            PyTorch `weight` or `bias` and becomes what `flax_leaf` says.
+    """
+
+    source: str
+    target: str
+    others: tuple[str, ...] = ()
+    make: Callable[..., np.ndarray] | None = None
 
 
-def linear_shapes(name: str, inputs: int, outputs: int) -> dict[str, Shape]:
-    """The tensors of a linear map with bias."""
-    return {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
-
-
-def vit_block_shapes(block: str, width: int, hidden: int) -> dict[str, Shape]:
-    """The tensors of a transformer block under the names of timm."""
-    return {
-        **norm_shapes(f"{block}.norm1", width),
-        **norm_shapes(f"{block}.norm2", width),
-        **linear_shapes(f"{block}.attn.qkv", width, 3 * width),
-        **linear_shapes(f"{block}.attn.proj", width, width),
-        **linear_shapes(f"{block}.mlp.fc1", width, hidden),
-        **linear_shapes(f"{block}.mlp.fc2", hidden, width),
-    }
-
-
-def size_of(
-    tensors: Mapping[str, np.ndarray], name: str, axis: int, source: str
-) -> int:
-    """Length of an axis of a tensor that tells a size of the network.
+def map_tensors(
+    tensors: Mapping[str, np.ndarray], rules: Sequence[Rule]
+) -> Iterator[Leaf]:
+    """Yields the parameters one by one, as views of the tensors where possible.
 
     Raises:
-        InputError: The tensor is missing or has too few axes.
+        AssertionError: The rules do not use each tensor exactly once.
     """
-    if name not in tensors or tensors[name].ndim <= axis:
-        raise InputError(
-            f"{source} holds another network: tensor {name} is missing or misshapen; "
-            f"it holds {', '.join(list(tensors)[:4]) or 'nothing'}, ..."
-        )
-    return tensors[name].shape[axis]
-
-
-def check_layout(
-    tensors: Mapping[str, np.ndarray], layout: Mapping[str, Shape], source: str
-) -> None:
-    """Refuses tensors that are not exactly those of `layout`.
-
-    Args:
-        tensors: What the file holds, after renaming.
-        layout: Name -> shape of what the network needs.
-        source: Of the tensors, for the message.
-
-    Raises:
-        InputError: One line that lists what is missing, what is left over and what has
-            another shape or is no floating-point tensor.
-    """
-    missing = [name for name in layout if name not in tensors]
-    extra = [name for name in tensors if name not in layout]
-    wrong = [
-        f"{name} is {list(tensors[name].shape)}, not {list(shape)}"
-        for name, shape in layout.items()
-        if name in tensors and tensors[name].shape != shape
-    ]
-    types = [
-        f"{name} is {tensors[name].dtype}"
-        for name in layout
-        if name in tensors and tensors[name].dtype.name not in _FLOATS
-    ]
-    complaints = {
-        "missing": missing,
-        "not expected": extra,
-        "of another shape": wrong,
-        "not floating point": types,
-    }
-    parts = [f"{what}: {some(names)}" for what, names in complaints.items() if names]
-    if parts:
-        raise InputError(f"{source} does not fit the network; {'; '.join(parts)}")
+    plan: list[tuple[list[str], str, Rule]] = []
+    for name in tensors:
+        for rule in rules:
+            if match := re.fullmatch(rule.source, name):
+                names = [name, *map(match.expand, rule.others)]
+                plan.append((names, match.expand(rule.target), rule))
+    uses = Counter(name for names, _, _ in plan for name in names)
+    if wrong := [name for name in {*uses, *tensors} if uses[name] != 1]:
+        raise AssertionError(f"the key map does not use these tensors once: {wrong}")
+    for names, target, rule in plan:
+        *folders, last = target.split(".")
+        if rule.make:
+            yield (*folders, last), rule.make(*(tensors[name] for name in names))
+        else:
+            leaf, array = flax_leaf(last, tensors[names[0]])
+            yield (*folders, leaf), array
 
 
 def flax_leaf(name: str, tensor: np.ndarray) -> tuple[str, np.ndarray]:
-    """The flax name and array of a PyTorch `weight` or `bias`.
+    """Returns the flax name and array of a PyTorch `weight` or `bias`.
 
-    One-dimensional weights are the scale of a LayerNorm; others are linear maps or
+    A weight of one axis is the scale of a LayerNorm. Others are linear maps or
     convolutions `[out, in, ...]`, which become `[out, in * ...]`.
     """
     if name == "bias":
@@ -103,8 +76,57 @@ def flax_leaf(name: str, tensor: np.ndarray) -> tuple[str, np.ndarray]:
     return "weight", tensor.reshape(tensor.shape[0], -1)
 
 
+def norm_shapes(name: str, width: int) -> dict[str, Shape]:
+    """Returns the shapes of the tensors of a LayerNorm by their names."""
+    return {f"{name}.weight": (width,), f"{name}.bias": (width,)}
+
+
+def linear_shapes(name: str, inputs: int, outputs: int) -> dict[str, Shape]:
+    """Returns the shapes of the tensors of a linear map with bias by their names."""
+    return {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
+
+
+def check_layout(
+    tensors: Mapping[str, np.ndarray], layout: Mapping[str, Shape], source: str
+) -> None:
+    """Refuses tensors that are not exactly those of `layout`.
+
+    Args:
+        tensors: Canonical name -> tensor of a file.
+        layout: Name -> shape of every tensor that the network needs.
+        source: Name of the file, for messages.
+
+    Raises:
+        InputError: One line that lists what is missing, what is left over and what has
+            another shape or is no floating-point tensor.
+    """
+    missing = [name for name in layout if name not in tensors]
+    extra = [name for name in tensors if name not in layout]
+    misshapen = [
+        f"{name} is {list(tensors[name].shape)}, not {list(shape)}"
+        for name, shape in layout.items()
+        if name in tensors and tensors[name].shape != shape
+    ]
+    not_floats = [
+        f"{name} is {tensors[name].dtype}"
+        for name in layout
+        if name in tensors and tensors[name].dtype.name not in _FLOATS
+    ]
+    complaints = {
+        "missing": missing,
+        "not expected": extra,
+        "of another shape": misshapen,
+        "not floating point": not_floats,
+    }
+    parts = [
+        f"{what}: {first_few(names)}" for what, names in complaints.items() if names
+    ]
+    if parts:
+        raise InputError(f"{source} does not fit the network; {'; '.join(parts)}")
+
+
 def nested(leaves: Iterable[Leaf]) -> dict[str, Any]:
-    """A tree of arrays from (path, array) pairs."""
+    """Returns a tree of arrays from (path, array) pairs."""
     tree: dict[str, Any] = {}
     for (*folders, leaf), array in leaves:
         node = tree
