@@ -1,12 +1,16 @@
-"""A miniature of ESC-50: its layout, its five folds, twelve of its classes."""
+"""Fixtures: an ESC-50 miniature that a test may damage, and miniatures to read."""
 
 import csv
 import dataclasses
+import functools
 import pathlib
 
 import numpy as np
 import pytest
 import soundfile as sf
+
+from tests.datasets.miniatures import MINIATURES
+from unmute_jax.datasets import load_dataset
 
 CLASSES = {
     0: "dog",
@@ -27,8 +31,8 @@ SECONDS = 0.3
 
 
 @dataclasses.dataclass(frozen=True)
-class Miniature:
-    """A copy that a test may damage."""
+class Esc50Miniature:
+    """The layout and the folds of ESC-50 with twelve of its classes."""
 
     root: pathlib.Path
 
@@ -43,7 +47,6 @@ class Miniature:
         rng = np.random.default_rng(seed)
         x = rng.integers(-9000, 9000, round(SECONDS * RATE)).astype(np.int16)
         sf.write(self.audio(name), x, RATE)
-        return x
 
     def edit_csv(self, old, new):
         text = self.csv.read_text()
@@ -51,21 +54,9 @@ class Miniature:
         self.csv.write_text(text.replace(old, new))
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    """Every test starts with nothing prepared."""
-    monkeypatch.setenv("UNMUTE_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def miniature(tmp_path):
-    return esc50(tmp_path / "files")
-
-
 def esc50(folder):
-    """Writes the miniature below a folder."""
-    mini = Miniature(folder / "ESC-50-master")
+    """Writes the miniature of ESC-50 below a folder."""
+    mini = Esc50Miniature(folder / "ESC-50-master")
     (mini.root / "audio").mkdir(parents=True)
     (mini.root / "meta").mkdir()
     with mini.csv.open("w", newline="") as file:
@@ -79,3 +70,41 @@ def esc50(folder):
                 writer.writerow([name, fold, target, category, is_esc10, source, "A"])
                 mini.write(name, source)
     return mini
+
+
+@pytest.fixture
+def miniature(tmp_path):
+    return esc50(tmp_path / "files")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    """Every test starts with nothing prepared."""
+    monkeypatch.setenv("UNMUTE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="session")
+def place_of(tmp_path_factory):
+    """Writes the miniature of a layout once, for all tests that only read it."""
+    root = tmp_path_factory.mktemp("miniatures")
+
+    @functools.cache
+    def written(make):
+        return make(root / make.__name__)
+
+    return lambda name: written(MINIATURES[name].make)
+
+
+@pytest.fixture(scope="session")
+def loaded(place_of, tmp_path_factory):
+    """Loads a miniature once, for all tests that only read it."""
+    cache = tmp_path_factory.mktemp("cache")
+
+    @functools.cache
+    def load(name):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("UNMUTE_CACHE", str(cache))
+            return load_dataset(name, data_dir=place_of(name))
+
+    return load

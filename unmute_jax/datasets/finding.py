@@ -72,7 +72,8 @@ def find_parts(
     if not all(found.values()) and place.is_dir():
         inner = list(place.iterdir())
         if len(inner) == 1 and inner[0].is_dir():
-            return find_parts(inner[0], parts)
+            if files := find_parts(inner[0], parts):
+                return files
     missing = [marker for marker, files in found.items() if files is None]
     if len(missing) == len(found):
         return None

@@ -39,7 +39,6 @@ ABSENT = {
     "street": "bells fireworks river Vwater water waves",
     "waterfront": "air_conditioner bells explosives water",
 }
-CLIPS_PER_SCENE = 5000
 TRAIN_SHARE, VALIDATION_SHARE = 0.70, 0.05
 
 _POOLED = DatasetInfo(

@@ -1,3 +1,5 @@
+"""The embedded sample of ESC-10, and how it is made."""
+
 import csv
 import pathlib
 

@@ -1,0 +1,161 @@
+"""What every builder promises: preparation, fingerprints and bad clips."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+import soundfile as sf
+
+from tests.datasets.conftest import RATE
+from unmute_jax.datasets import base, load_dataset
+from unmute_jax.datasets.esc50 import Esc50
+from unmute_jax.errors import InputError
+
+
+@pytest.fixture
+def load(miniature):
+    """Loads the miniature of ESC-50."""
+    return lambda **options: load_dataset("esc50", data_dir=miniature.root, **options)
+
+
+def fingerprints(dataset):
+    return {split: dataset.fingerprint(split) for split in dataset.splits}
+
+
+# Preparation.
+
+
+def test_a_data_set_is_prepared_once(load, monkeypatch, capfd):
+    dataset = load()
+    monkeypatch.setattr(Esc50, "read_clip", None)  # No clip may be read again.
+    assert load() == dataset
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_change_of_content_prepares_anew(load, miniature):
+    first = load()
+    assert load(on_bad="skip").folder != first.folder
+    assert fingerprints(load(on_bad="skip")) == fingerprints(first)
+    miniature.write("5-5000-A-0.wav", seed=77)
+    assert load().folder != first.folder
+
+
+def test_a_fingerprint_changes_with_the_content_only(load, miniature, tmp_path):
+    first = fingerprints(load())
+    # It does not change with the place or the time of a file,
+    shutil.copytree(miniature.root, tmp_path / "elsewhere")
+    os.utime(tmp_path / "elsewhere" / "audio" / "1-1000-A-0.wav", (0, 0))
+    copied = load_dataset("esc50", data_dir=tmp_path / "elsewhere")
+    assert fingerprints(copied) == first
+    # but with one sample, in its own split,
+    path = miniature.audio("2-2000-A-0.wav")
+    x, _ = sf.read(path, dtype="int16")
+    x[100] ^= 1
+    sf.write(path, x, RATE)
+    second = fingerprints(load())
+    assert [split for split in first if first[split] != second[split]] == ["fold2"]
+    # with a label,
+    miniature.edit_csv("3-3000-A-0.wav,3,0,dog", "3-3000-A-0.wav,3,1,rooster")
+    third = fingerprints(load())
+    assert [split for split in first if third[split] != second[split]] == ["fold3"]
+    # and with a clip that is left out.
+    miniature.audio("4-4000-A-0.wav").write_bytes(b"")
+    fourth = fingerprints(load(on_bad="skip"))
+    assert [split for split in first if third[split] != fourth[split]] == ["fold4"]
+
+
+@pytest.mark.parametrize("how", ["an interrupt", "a kill"])
+def test_an_interrupted_preparation_is_done_again(how, miniature, load, monkeypatch):
+    if how == "an interrupt":
+        record, seen = Esc50.read_clip, []
+
+        def interrupted(self, row):
+            seen.append(row)
+            if len(seen) == 40:
+                raise KeyboardInterrupt
+            return record(self, row)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Esc50, "read_clip", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                load()
+    else:
+        script = (
+            "import os, unmute_jax.datasets as d, unmute_jax.datasets.esc50 as e\n"
+            "record = e.Esc50.read_clip\n"
+            "def killed(self, row):\n"
+            "    return os._exit(9) if row.fold == 4 else record(self, row)\n"
+            "e.Esc50.read_clip = killed\n"
+            f"d.load_dataset('esc50', data_dir={str(miniature.root)!r})\n"
+        )
+        assert (
+            subprocess.run([sys.executable, "-c", script], check=False).returncode == 9
+        )
+    dataset = load()
+    assert list(dataset.splits.values()) == [12] * 5
+    for split in dataset.splits:
+        assert len({clip.id for clip in dataset.source_of(split)}) == 12
+
+
+def test_another_process_may_finish_first(load, monkeypatch):
+    record = Esc50.read_clip
+
+    def overtaken(self, row):
+        if row.fold == 5:
+            with monkeypatch.context() as patch:
+                patch.setattr(Esc50, "read_clip", record)
+                load()
+        return record(self, row)
+
+    monkeypatch.setattr(Esc50, "read_clip", overtaken)
+    assert list(load().splits.values()) == [12] * 5
+
+
+def test_a_cache_that_cannot_be_written_is_named(load, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setenv("UNMUTE_CACHE", str(tmp_path / "file"))
+    with pytest.raises(InputError, match="UNMUTE_CACHE names another place"):
+        load()
+
+
+# Bad clips.
+
+
+def test_a_bad_clip_stops_the_preparation(load, miniature):
+    path = miniature.audio("3-3011-A-11.wav")
+    path.write_bytes(path.read_bytes()[:9000])
+    with pytest.raises(InputError, match="cut short") as caught:
+        load()
+    assert str(caught.value).startswith(str(path))
+    assert "on_bad='skip'" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_bad_clips_can_be_left_out(load, miniature):
+    miniature.audio("3-3011-A-11.wav").write_bytes(b"")
+    miniature.audio("5-5000-A-0.wav").write_text("not a sound")
+    dataset = load(on_bad="skip")
+    assert list(dataset.splits.values()) == [12, 12, 11, 12, 11]
+    assert "2 unreadable clips skipped" in dataset.notes
+    assert "3-3011-A-11" not in {clip.id for clip in dataset.source_of("fold3")}
+    assert load(on_bad="skip") == dataset
+    with pytest.raises(InputError):
+        load()
+
+
+def test_a_shard_without_a_readable_clip_is_left_out(load, miniature, monkeypatch):
+    monkeypatch.setattr(base, "SHARD", 4)
+    for target in (0, 1, 2, 10):  # All clips of the first shard of three.
+        miniature.audio(f"3-{3000 + target}-A-{target}.wav").write_bytes(b"")
+    clips = load(on_bad="skip").source_of("fold3")
+    assert len(clips) == 8
+    assert next(iter(clips)).id == "3-3011-A-11"
+
+
+def test_a_split_without_a_readable_clip_is_refused(load, miniature):
+    for path in miniature.root.glob("audio/3-*"):
+        path.write_bytes(b"")
+    with pytest.raises(InputError, match="no clip of fold3 can be read"):
+        load(on_bad="skip")
