@@ -13,8 +13,8 @@ from unmute_jax.encoders import list_encoders, load_encoder
 from unmute_jax.errors import InputError
 from unmute_jax.io import CACHE_VARIABLE, cache_dir
 from unmute_jax.weights.files import read_weights
-from unmute_jax.weights.published import PUBLISHED, find_weights, is_at_hand
-from unmute_jax.weights.published_list import Published
+from unmute_jax.weights.published import PUBLISHED, find_weights, needs_download
+from unmute_jax.weights.published_list import PublishedFile
 
 WEIGHTS = (golden.ENCODERS / "eat_tiny_hf.safetensors").read_bytes()
 CONFIG = (golden.ENCODERS / "eat_tiny_hf_config.json").read_bytes()
@@ -92,7 +92,7 @@ def test_without_a_network_the_error_says_what_to_do(monkeypatch, tmp_path):
 def test_a_file_at_a_plain_address_must_be_the_published_one(hub, monkeypatch, right):
     torch_file = (golden.ENCODERS / "eat_tiny.pt").read_bytes()
     hub.files["/some/set.pt"] = torch_file if right else torch_file[:-1] + b"?"
-    entry = Published(
+    entry = PublishedFile(
         name="set",
         encoders=("eat",),
         default_of="eat",
@@ -113,7 +113,7 @@ def test_a_file_at_a_plain_address_must_be_the_published_one(hub, monkeypatch, r
 def test_a_copy_on_the_hub_must_be_the_published_file(hub, monkeypatch, right):
     torch_file = (golden.ENCODERS / "eat_tiny.pt").read_bytes()
     hub.files["/datasets/some/copies/resolve/main/set.pt"] = torch_file
-    entry = Published(
+    entry = PublishedFile(
         name="set",
         encoders=("eat",),
         default_of="eat",
@@ -122,7 +122,7 @@ def test_a_copy_on_the_hub_must_be_the_published_file(hub, monkeypatch, right):
         sha256=hashlib.sha256(torch_file if right else b"other").hexdigest(),
     )
     monkeypatch.setattr("unmute_jax.weights.published.PUBLISHED", (entry,))
-    assert not is_at_hand("eat", None)
+    assert needs_download("eat", None)
     if right:
         assert "set.pt" in load_encoder("eat").description
     else:
@@ -130,7 +130,7 @@ def test_a_copy_on_the_hub_must_be_the_published_file(hub, monkeypatch, right):
             load_encoder("eat")
         assert not cached()
     # What the Hugging Face cache holds is not downloaded again.
-    assert is_at_hand("eat", None)
+    assert not needs_download("eat", None)
     assert len(hub.downloads) == 1
 
 

@@ -11,7 +11,7 @@ from unmute_jax.encoders import Source
 from unmute_jax.errors import InputError
 from unmute_jax.training import losses
 from unmute_jax.training.setup import Setup, make_probes, open_dataset, open_source
-from unmute_jax.weights.published import is_at_hand
+from unmute_jax.weights.published import needs_download
 
 # Seconds of clips where `DatasetInfo.max_seconds` says nothing, and of training clips
 # of the paper where no official number is known.
@@ -49,7 +49,7 @@ def encoder_of(settings: Experiment) -> Part:
     """The encoder, or the same network with random weights."""
     name, weights = settings.encoder, settings.weights
     problem = f"the weights of {name} are not here: fetched when they are needed"
-    if weights == "untrained" or is_at_hand(name, weights or None):
+    if weights == "untrained" or not needs_download(name, weights or None):
         try:
             return Part(open_source(settings))
         except InputError as error:

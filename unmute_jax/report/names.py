@@ -8,7 +8,7 @@ import pathlib
 from unmute_jax import probes
 from unmute_jax.report.paper_numbers import paper_prototypes
 from unmute_jax.results.record import Record
-from unmute_jax.weights.published_list import PUBLISHED, Published
+from unmute_jax.weights.published_list import PUBLISHED, PublishedFile
 
 # The paper's spelling of each encoder in the registry. Supervised variants, whose names
 # end in "+", are derived from these.
@@ -128,7 +128,7 @@ def _weights(record: Record) -> str:
     return str(record.facts.get("encoder", {}).get("weights", ""))
 
 
-def _published_files(published: Published) -> set[str]:
+def _published_files(published: PublishedFile) -> set[str]:
     """The file names under which these weights are published."""
     address = (published.url or "").split("?")[0]
     names = {

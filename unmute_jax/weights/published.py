@@ -1,4 +1,4 @@
-"""Finding published weights: in the cache, or on the network."""
+"""Finds published weights in the caches, or downloads them."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from unmute_jax.io import (
     find_in_hub_cache,
     locked,
 )
-from unmute_jax.weights.published_list import PUBLISHED, Published
+from unmute_jax.weights.published_list import PUBLISHED, PublishedFile
 
 _log = logging.getLogger(__name__)
 
 _HUB = "https://huggingface.co"
 _HUB_FILE = re.compile(rf"{_HUB}/(datasets/)?([^/]+/[^/]+)/resolve/main/(.+)")
 
-# From the file to convert to the converted one.
+# Function that converts the first file and writes the result as the second one.
 Convert = Callable[[pathlib.Path, pathlib.Path], object]
 
 
@@ -36,76 +36,79 @@ def find_weights(
     source: str | os.PathLike[str] | None,
     convert: Convert | None = None,
 ) -> pathlib.Path:
-    """The file that `source` means.
+    """Returns the weights file that `source` stands for.
+
+    Published weights are downloaded if no cache has them.
 
     Args:
-        encoder: Registry name.
-        source: A path, or the name of a published set; None, the encoder's default.
-        convert: Converts what had to be fetched; what it writes is kept instead.
+        encoder: Registry name of the encoder.
+        source: A path, or the name of published weights; None for the encoder's
+            default.
+        convert: Function that converts a downloaded file, whose output is then cached.
 
     Returns:
-        The path itself, or the file of a published set in the cache: fetched where it
-        is missing there.
+        The path itself, or the path of the published weights in a cache.
 
     Raises:
-        InputError: The published set is not in the cache and cannot be fetched; says
-            what to fetch by hand.
+        InputError: The published weights can be neither found nor downloaded. The
+            message says what to download by hand.
     """
-    if entry := _meant(encoder, source):
-        return _cached(entry) or _fetched(entry, convert)
+    if published := _published(encoder, source):
+        return _cached(published) or _download(published, convert)
     if source is None:
         raise InputError(f"encoder {encoder!r} has no published default: name a file")
-    names = [entry.name for entry in PUBLISHED if encoder in entry.encoders]
+    names = [published.name for published in PUBLISHED if encoder in published.encoders]
     mistyped = difflib.get_close_matches(str(source), names, cutoff=0.8)
     if mistyped and not pathlib.Path(source).exists():
         raise unknown_name(f"weights of encoder {encoder!r}", str(source), names)
     return pathlib.Path(source)
 
 
-def is_at_hand(encoder: str, source: str | os.PathLike[str] | None) -> bool:
-    """Whether `find_weights` would fetch nothing; its arguments."""
-    entry = _meant(encoder, source)
-    if entry is None or _cached(entry):
-        return True
-    return any(all(file.find() for file in files) for files in _on_hub(entry))
+def needs_download(encoder: str, source: str | os.PathLike[str] | None) -> bool:
+    """Whether `find_weights` with these arguments would download anything."""
+    published = _published(encoder, source)
+    if published is None or _cached(published):
+        return False
+    return not any(all(f.find() for f in files) for files in _on_hub(published))
 
 
 def listing(encoder: str) -> Iterator[str]:
-    """What is published for an encoder, in lines for people.
+    """Yields lines that list what is published for an encoder.
 
     Args:
-        encoder: Registry name without the "+".
+        encoder: Registry name of the encoder, without the "+".
     """
-    for entry in PUBLISHED:
-        if encoder not in entry.encoders:
+    for published in PUBLISHED:
+        if encoder not in published.encoders:
             continue
-        default = f" (default of {entry.default_of})" if entry.default_of else ""
-        size = f"{entry.megabytes} MB, " if entry.megabytes else ""
-        yield f"  {entry.name}{default}: {size}{entry.licence}"
-        if entry.note:
-            yield f"    note: {entry.note}"
-        yield f"    {', '.join(_addresses(entry))}"
+        default = f" (default of {published.default_of})" * bool(published.default_of)
+        size = f"{published.megabytes} MB, " if published.megabytes else ""
+        yield f"  {published.name}{default}: {size}{published.licence}"
+        if published.note:
+            yield f"    note: {published.note}"
+        yield f"    {', '.join(_addresses(published))}"
 
 
-def _meant(encoder: str, source: str | os.PathLike[str] | None) -> Published | None:
-    """The published set that `source` names, if it is not a path."""
-    for entry in PUBLISHED:
-        named = encoder in entry.encoders and str(source) == entry.name
-        is_default = source is None and entry.default_of == encoder
-        if is_default or (named and not pathlib.Path(entry.name).exists()):
-            return entry
+def _published(
+    encoder: str, source: str | os.PathLike[str] | None
+) -> PublishedFile | None:
+    """The published weights that `source` names, or None if it is a path."""
+    for published in PUBLISHED:
+        is_named = encoder in published.encoders and str(source) == published.name
+        is_default = source is None and published.default_of == encoder
+        if is_default or (is_named and not pathlib.Path(published.name).exists()):
+            return published
     return None
 
 
-def _cached(entry: Published) -> pathlib.Path | None:
-    room = cache_dir("weights")
+def _cached(published: PublishedFile) -> pathlib.Path | None:
     names = [
-        f"{entry.name}.safetensors",
-        f"{entry.name}/model.safetensors",
-        entry.drive_name,
-        f"{entry.name}.pt",
+        f"{published.name}.safetensors",
+        f"{published.name}/model.safetensors",
+        published.drive_name,
+        f"{published.name}.pt",
     ]
-    files = [room / name for name in names if name]
+    files = [cache_dir("weights") / name for name in names if name]
     return next((file for file in files if file.is_file()), None)
 
 
@@ -126,75 +129,69 @@ class _HubFile:
         return fetch_from_hub(self.repo, self.name, repo_type=self.repo_type)
 
 
-def _on_hub(entry: Published) -> list[list[_HubFile]]:
-    """Returns, per place on Hugging Face that has the set, its files, weights last."""
+def _on_hub(published: PublishedFile) -> list[list[_HubFile]]:
+    """The files in each repository that has the weights, which come last."""
     places: list[list[_HubFile]] = []
-    if entry.hub:
+    if published.hub:
         names = ("config.json", "model.safetensors")
-        places.append([_HubFile(entry.hub, name) for name in names])
-    if entry.url and (parts := _HUB_FILE.fullmatch(entry.url)):
-        places.append(
-            [_HubFile(parts[2], parts[3], "dataset" if parts[1] else "model")]
-        )
+        places.append([_HubFile(published.hub, name) for name in names])
+    if published.url and (parts := _HUB_FILE.fullmatch(published.url)):
+        repo_type = "dataset" if parts[1] else "model"
+        places.append([_HubFile(parts[2], parts[3], repo_type)])
     return places
 
 
-def _fetched(entry: Published, convert: Convert | None) -> pathlib.Path:
-    """Returns the file of the set, from the first place that has it.
+def _download(published: PublishedFile, convert: Convert | None) -> pathlib.Path:
+    """Downloads published weights from the first place that has them.
 
     Raises:
         InputError: None of them has it; the message says how to get it by hand.
     """
-    room = cache_dir("weights")
+    folder = cache_dir("weights")
     places: list[Callable[[], pathlib.Path]] = [
-        functools.partial(_fetch_all, entry, files) for files in _on_hub(entry)
+        functools.partial(_fetch_all, published, files) for files in _on_hub(published)
     ]
-    if entry.url and not _HUB_FILE.fullmatch(entry.url):
-        places.append(
-            functools.partial(
-                download,
-                entry.url,
-                room,
-                checksum=entry.sha256,
-                name=f"{entry.name}.pt",
-            )
-        )
+    url, name = published.url, f"{published.name}.pt"
+    if url and not _HUB_FILE.fullmatch(url):
+        checksum = published.sha256
+        places.append(lambda: download(url, folder, checksum=checksum, name=name))
     if not places:
-        raise InputError(_by_hand(entry, "it is not on Hugging Face"))
+        raise InputError(_by_hand(published, "it is not on Hugging Face"))
     failures: list[str] = []
-    with locked(room / f".{entry.name}.lock"):
-        if found := _cached(entry):
-            return found
-        note = f"; {entry.note}" if entry.note else ""
-        _log.warning("%s: licence %s%s", entry.name, entry.licence, note)
+    with locked(folder / f".{published.name}.lock"):
+        if cached := _cached(published):
+            return cached
+        note = f"; {published.note}" if published.note else ""
+        _log.warning("%s: licence %s%s", published.name, published.licence, note)
         for fetch in places:
             try:
                 file = fetch()
             except InputError as error:
                 failures.append(str(error))
                 continue
-            _compare(entry, file)
-            return _converted(entry, file, convert) if convert else file
-    raise InputError(_by_hand(entry, f"fetching failed: {'; '.join(failures)}"))
+            _compare(published, file)
+            return _converted(published, file, convert) if convert else file
+    raise InputError(_by_hand(published, f"fetching failed: {'; '.join(failures)}"))
 
 
-def _fetch_all(entry: Published, files: list[_HubFile]) -> pathlib.Path:
-    """Fetches the files of one place and returns the last one, the weights."""
+def _fetch_all(published: PublishedFile, files: list[_HubFile]) -> pathlib.Path:
+    """Fetches the files of one repository and returns the last one, the weights."""
     path = [file.fetch() for file in files][-1]
-    if entry.sha256 and len(files) == 1 and _sha256(path) != entry.sha256:
-        raise InputError(f"{entry.url} is another file than the published one")
+    is_url = len(files) == 1
+    if published.sha256 and is_url and _sha256(path) != published.sha256:
+        raise InputError(f"{published.url} is another file than the published one")
     return path
 
 
-def _compare(entry: Published, file: pathlib.Path) -> None:
-    """Warns of a file that is not the one that others have seen."""
-    size, wanted = file.stat().st_size / 1e6, entry.megabytes
-    if wanted is not None and abs(size - wanted) > 0.02 * wanted:
-        _warn(entry, f"{size:.1f} MB", f"{wanted} MB")
-    if entry.hub_sha256 and file.suffix == ".safetensors":
+def _compare(published: PublishedFile, file: pathlib.Path) -> None:
+    """Warns if a file has another size or hash than the list says."""
+    size, expected = file.stat().st_size / 1e6, published.megabytes
+    if expected is not None and abs(size - expected) > 0.02 * expected:
+        _warn(published, f"{size:.1f} MB", f"{expected} MB")
+    if published.hub_sha256 and file.suffix == ".safetensors":
         digest = _sha256(file)
-        if digest != entry.hub_sha256:
-            _warn(entry, f"SHA-256 {digest}", entry.hub_sha256)
+        if digest != published.hub_sha256:
+            _warn(published, f"SHA-256 {digest}", published.hub_sha256)
 
 
 def _sha256(file: pathlib.Path) -> str:
@@ -202,57 +199,59 @@ def _sha256(file: pathlib.Path) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def _warn(entry: Published, found: str, known: str) -> None:
+def _warn(published: PublishedFile, actual: str, expected: str) -> None:
     replaced = "the authors may have replaced it"
-    _log.warning("%s has %s, not %s: %s", entry.name, found, known, replaced)
+    _log.warning("%s has %s, not %s: %s", published.name, actual, expected, replaced)
 
 
-def _converted(entry: Published, file: pathlib.Path, convert: Convert) -> pathlib.Path:
-    """Returns the converted file, which replaces a file of our own cache.
+def _converted(
+    published: PublishedFile, file: pathlib.Path, convert: Convert
+) -> pathlib.Path:
+    """Converts a file; the result replaces a file of our own cache.
 
-    A file of the Hugging Face cache stays there: other programs may use it.
+    A file of the Hugging Face cache stays there, as other programs may use it.
     """
-    room = cache_dir("weights")
-    output = room / f"{entry.name}.safetensors"
+    folder = cache_dir("weights")
+    output = folder / f"{published.name}.safetensors"
     try:
         convert(file, output)
     except OSError as error:
         _log.warning("%s is not converted: %s", file, error.strerror)
         return file
-    if file.parent == room:
+    if file.parent == folder:
         file.unlink()
     return output
 
 
-def _by_hand(entry: Published, why: str) -> str:
+def _by_hand(published: PublishedFile, why: str) -> str:
     return (
-        f"the weights {entry.name} are not in the cache and {why}; download "
-        f"{', or '.join(_ways(entry))}; or pass a file as source; or, without any "
+        f"the weights {published.name} are not in the cache and {why}; download "
+        f"{', or '.join(_ways(published))}; or pass a file as source; or, without any "
         'weights, weights="untrained" (configs/quickstart.py)'
     )
 
 
-def _ways(entry: Published) -> list[str]:
-    """From where to where the set can be fetched by hand."""
-    room = cache_dir("weights")
-    file = room / (entry.drive_name or f"{entry.name}.pt")
-    addresses, ways = _addresses(entry), list[str]()
-    if entry.hub:
+def _ways(published: PublishedFile) -> list[str]:
+    """The ways to download by hand: what, from where, to which path."""
+    folder = cache_dir("weights")
+    file = folder / (published.drive_name or f"{published.name}.pt")
+    addresses, ways = _addresses(published), list[str]()
+    if published.hub:
         from_hub = f"model.safetensors and config.json from {addresses.pop(0)}"
-        ways.append(f"{from_hub} into {room / entry.name}")
+        ways.append(f"{from_hub} into {folder / published.name}")
     return ways + [f"{address} as {file}" for address in addresses]
 
 
-def _addresses(entry: Published) -> list[str]:
-    """Where people find the set, that of `hub` first."""
-    found: list[str] = []
-    if entry.hub:
-        found.append(f"{_HUB}/{entry.hub}")
-    if entry.url:
-        found.append(entry.url)
-    if entry.drive_id:
-        kind = "drive/folders/" if entry.drive_is_folder else "uc?id="
-        found.append(f"https://drive.google.com/{kind}{entry.drive_id}")
-    if entry.page:
-        found.append(f"{entry.name}.pt, linked on {entry.page}")
-    return found
+def _addresses(published: PublishedFile) -> list[str]:
+    """The addresses for people, that of `hub` first."""
+    addresses: list[str] = []
+    if published.hub:
+        addresses.append(f"{_HUB}/{published.hub}")
+    if published.url:
+        addresses.append(published.url)
+    if published.drive_id:
+        kind = "drive/folders/" if published.drive_is_folder else "uc?id="
+        addresses.append(f"https://drive.google.com/{kind}{published.drive_id}")
+    if published.page:
+        addresses.append(f"{published.name}.pt, linked on {published.page}")
+    return addresses

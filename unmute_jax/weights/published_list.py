@@ -1,4 +1,4 @@
-"""The list of published weights: which files there are, and where."""
+"""Lists the published weights: which files there are, and where."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import dataclasses
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Published:
-    """One set of published weights.
+class PublishedFile:
+    """A file of published weights, and the places that have it.
 
     Attributes:
-        name: Of the set, and of its folder or file in the cache.
-        encoders: Registry names that may load it.
-        default_of: The one that loads it when no file is named.
-        licence: Of the weights.
+        name: Name of the weights, and of their folder or file in the cache.
+        encoders: Registry names of the encoders that may load them.
+        default_of: Registry name of the encoder that loads them by default.
+        licence: Licence of the weights.
         hub: Repository on Hugging Face with `model.safetensors` and `config.json`.
-        url: Of a single file, a torch file.
-        sha256: Of the file at `url`, where it is known.
-        hub_sha256: Of the weights in `hub` as others have seen them.
-        megabytes: Size of what is fetched.
-        drive_id: On Google Drive: a torch file, to be fetched by hand.
-        drive_name: What that file is called there, where this is known.
+        url: Address of a single torch file.
+        sha256: SHA-256 of the file at `url`, if it is known.
+        hub_sha256: SHA-256 of the weights in `hub`, when they were last seen.
+        megabytes: Size of the download in MB.
+        drive_id: Identifier on Google Drive of a torch file to download by hand.
+        drive_name: Name of that file, if it is known.
         drive_is_folder: Whether `drive_id` is of the folder in `drive_name`.
-        page: Where people find it, when nothing of the above can be.
-        note: What else to know of it.
+        page: Page that links the file, if there is no address of the file itself.
+        note: What else to know about the file.
     """
 
     name: str
@@ -50,9 +50,9 @@ def _eat(
     drive_name: str | None = None,
     megabytes: int | None = None,
     hub_sha256: str | None = None,
-) -> Published:
+) -> PublishedFile:
     """A row of the README of github.com/cwx-worst-one/EAT, commit 06c1c34."""
-    return Published(
+    return PublishedFile(
         name=name,
         encoders=("eat", "eat+"),
         default_of=default_of,
@@ -71,9 +71,9 @@ def _beats(
     default_of: str | None = None,
     copy: str | None = None,
     sha256: str | None = None,
-) -> Published:
+) -> PublishedFile:
     """A row of the README of github.com/microsoft/unilm/tree/master/beats."""
-    return Published(
+    return PublishedFile(
         name=name,
         encoders=("beats", "beats+"),
         default_of=default_of,
@@ -95,9 +95,9 @@ def _dasheng(
     record: int = 11511780,
     default_of: str | None = None,
     hub: str | None = None,
-) -> Published:
+) -> PublishedFile:
     """A file that github.com/RicherMans/Dasheng, commit db73093, loads from Zenodo."""
-    return Published(
+    return PublishedFile(
         name=name,
         encoders=("dasheng", "dasheng+"),
         default_of=default_of,
@@ -142,7 +142,7 @@ PUBLISHED = (
     _eat("EAT-base_epoch10_finetune_AS2M", "1F07zN8N54rXU-szvKUlYaCFMCepc4wHR"),
     _eat("EAT-base_epoch10_finetune_AS20K", "1fRX_Mgj4sHxV2F6AVfoqXObfgzFMnHRA"),
     # The README of github.com/ta012/SSLAM, commit 0a3c0ff.
-    Published(
+    PublishedFile(
         name="SSLAM_pretrain",
         encoders=("sslam", "sslam+"),
         default_of="sslam",
@@ -154,7 +154,7 @@ PUBLISHED = (
         drive_name="SSLAM_Pretrained/checkpoint_last.pt",
         drive_is_folder=True,
     ),
-    Published(
+    PublishedFile(
         name="SSLAM_AS2M_Finetuned",
         encoders=("sslam", "sslam+"),
         default_of="sslam+",
@@ -166,7 +166,7 @@ PUBLISHED = (
         drive_is_folder=True,
     ),
     # The README of github.com/facebookresearch/AudioMAE, commit of 2023-05-13.
-    Published(
+    PublishedFile(
         name="AudioMAE_AS2M_pretrained",
         encoders=("audiomae", "audiomae+"),
         default_of="audiomae",
@@ -177,14 +177,14 @@ PUBLISHED = (
         note="a copy by others, made for timm",
         drive_id="1ni_DV4dRf7GxM8k-Eirx71WP9Gg89wwu",
     ),
-    Published(
+    PublishedFile(
         name="AudioMAE_AS2M_finetuned",
         encoders=("audiomae", "audiomae+"),
         default_of="audiomae+",
         licence="CC BY-NC 4.0",
         drive_id="18EsFOyZYvBYHkJ7_n7JFFWbj6crz01gq",
     ),
-    Published(
+    PublishedFile(
         name="AudioMAE_AS20K_finetuned",
         encoders=("audiomae", "audiomae+"),
         licence="CC BY-NC 4.0",
@@ -196,7 +196,7 @@ PUBLISHED = (
         "that was fine-tuned on AudioSet-20K",
     ),
     # The README of github.com/Sara-Ahmed/ASiT, commit of 2024-03-10; no licence there.
-    Published(
+    PublishedFile(
         name="ASiT_16kHz",
         encoders=("asit",),
         default_of="asit",
