@@ -1,9 +1,9 @@
-"""The settings of an experiment: frozen records, built from a config file.
+"""Settings of an experiment: frozen records, built from a config file.
 
-A config file (`configs/*.py`) returns `default_config()` with a few values changed; the
-command line changes more; `Experiment.from_dict` then turns the whole at once into
-records that cannot change and refuses unknown keys. A value of None means: the default
-of the encoder, the probe or the data set that the option belongs to.
+A config file (`configs/*.py`) returns `default_config()` with a few values changed, and
+the command line changes more. `Experiment.from_dict` turns the result into records that
+cannot change, and refuses unknown keys. Where an option may be None, None stands for
+the default of the encoder, the probe or the data set that the option belongs to.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ml_collections import ConfigDict, config_dict
 
 from unmute_jax.errors import InputError, unknown_name
 
-# What may differ where a run goes on, on another machine.
+# Options that may change when a run goes on on another machine.
 WHERE = ("devices", "data_dir")
 
 # Settings that did not exist when the first runs were made, by section. As long as they
@@ -34,141 +34,191 @@ ADDED_LATER = {"loss": ("differentiate_weights",)}
 class Audio:
     """How recordings are read."""
 
-    # What an unreadable file does: "fail" stops, "skip" leaves it out and counts it.
+    # What to do with a file that cannot be read: "fail" stops, "skip" leaves the file
+    # out and counts it.
     on_bad: str = "fail"
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetOptions:
-    """Options of the data sets; each takes those it knows."""
+    """Options of data sets. A data set refuses those that it does not know."""
 
-    # Which fold is the test split, where there are folds; 0 runs all of them.
+    # Data sets with folds: number of the fold that is the test split, from 1, or 0 to
+    # test on each in turn. None: the first.
     test_fold: int | None = None
-    # Sizes of the mixture set.
+    # Number of training clips of the mixture set. None: 1000.
     train_clips: int | None = None
+    # Number of validation clips of the mixture set. None: 400.
     validation_clips: int | None = None
+    # Number of test clips of the mixture set. None: 400.
     test_clips: int | None = None
-    # Of what a data set draws: mixtures, few shots.
+    # Seed of what a data set draws at random, such as mixtures or few shots. None: 0
+    # for mixtures, 1 for BirdSet.
     seed: int | None = None
-    # BirdSet: clips per class, which recordings are good for them, mixed copies.
+    # BirdSet: number of training clips per class. None: the number in the data set's
+    # name, or all clips.
     shots: int | None = None
+    # BirdSet: whether few-shot clips come only from recordings of at most five seconds.
+    # None: no.
     strict: bool | None = None
+    # BirdSet: whether other recordings complete classes that have too few clips.
+    # None: no.
     fill_up: bool | None = None
+    # BirdSet: number of mixed copies of each training clip. None: 0.
     mixup: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Frontend:
-    """Options of an encoder's front end."""
+    """Options of an encoder's front end and of the lengths of its inputs."""
 
-    # Named constants: "audioset" as in pre-training, "esc50" as in its fine-tuning, ...
+    # Name of a set of constants of the encoder's authors: "audioset" as in the
+    # pre-training, "esc50" as in the fine-tuning on ESC-50, and so on.
     recipe: str | None = None
-    # What becomes of clips of different lengths: "pad", "repeat", "crop" or "window".
+    # How clips of different lengths become inputs of one length: "pad", "repeat",
+    # "crop" or "window". None: "pad", or what the recipe says.
     length_policy: str | None = None
+    # Length of an input in frames. None: that of the recipe, or of the longest clip.
     target_frames: int | None = None
+    # Mean of the spectrogram, which is subtracted. None: that of the recipe.
     mean: float | None = None
+    # Standard deviation of the spectrogram, by which it is divided. None: that of the
+    # recipe.
     std: float | None = None
-    # ASiT: how its positions fit other lengths: "bicubic", or "swapped" or "ast" as
-    # in code of others.
+    # ASiT: how its positions are fitted to other lengths. "bicubic" is the authors'
+    # way; "swapped" and "ast" are those of other people's code. None: "bicubic".
     positions: str | None = None
-    # Whether padded time steps are masked; the paper lets them take part.
+    # Whether padded time steps are masked, so that a probe does not see them. None: no,
+    # as in the paper.
     mask_padding: bool | None = None
-    # BEATs and Dasheng: whether it is not attended to either; their code can do that.
+    # BEATs and Dasheng: whether padding is masked in the attention too, as their
+    # authors' code can do. None: no.
     attention_mask: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderOptions:
-    """What a weight file cannot tell, and sizes of untrained encoders."""
+    """Options of an encoder's network."""
 
-    # Of the products in the network: "float32", or "bfloat16", faster and less exact.
+    # Precision of the matrix products: "float32", or "bfloat16", which is faster and
+    # less exact. None: "float32".
     precision: str | None = None
+    # Number of attention heads, which a weight file may not say. None: the number in
+    # the file, or the published one.
     num_heads: int | None = None
+    # Width of the tokens, for untrained encoders only. None: the published width.
     width: int | None = None
+    # Number of blocks, for untrained encoders only. None: the published number.
     depth: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeOptions:
-    """Options of the probes; each takes those it knows."""
+    """Options of probes. Each probe takes those that it knows."""
 
-    # proto, protofloat, protobin: the number of prototypes over that of classes.
+    # proto, protofloat, protobin: number of prototypes for each class. None: 20.
     prototypes_per_class: int | None = None
-    # linear, mlp: "cls" or "mean"; linearc: its two vectors.
+    # linear, mlp, knn, head2toe, linear_cgp: the vector that is read, "cls" or "mean".
+    # linearc: the vectors that are read, "cls_mean" or "bands".
     input: str | None = None
-    # linear: a LayerNorm before the affine map.
+    # linear: whether a LayerNorm comes before the affine map. None: no.
     normalise: bool | None = None
-    # stats: keep the frequency bands apart.
+    # stats: whether the frequency bands are kept apart. None: no.
     per_band: bool | None = None
-    # mlp: hidden layers and their width; conv: width of the convolution.
+    # mlp: number of hidden layers. None: 1.
     hidden_layers: int | None = None
+    # mlp: width of the hidden layers (None: that of the tokens). conv: number of
+    # channels after the convolution (None: 256).
     width: int | None = None
-    # mlp, abmilp.
+    # mlp: "relu", "gelu" or "tanh" (None: "relu"). abmilp: "tanh" or "relu" (None:
+    # "tanh").
     activation: str | None = None
-    # knn.
+    # knn: number of neighbours. None: 20.
     neighbours: int | None = None
+    # knn: temperature of the neighbours' weights. None: 0.07.
     temperature: float | None = None
-    # conv.
+    # conv: size of the kernel in time and in frequency. None: 3.
     kernel_size: int | None = None
+    # conv: "mean" or "max" over the positions. None: "mean".
     pooling: str | None = None
-    # linpre: which reading of the paper.
+    # linpre: which reading of the paper is meant, "token_max" or "bands". None:
+    # "token_max".
     reading: str | None = None
-    # mhca, esimpool; mhca, ep.
+    # mhca, esimpool and other poolers with heads: number of heads. None: 12.
     num_heads: int | None = None
+    # mhca, ep: number of queries. None: 1 for mhca, 32 for ep.
     num_queries: int | None = None
-    # ep: features over value channels.
+    # ep: how many times narrower than the tokens the values are. None: 1.
     reduction: int | None = None
-    # simpool: where the query comes from.
+    # simpool: where the query comes from, "mean" or "cls". None: "mean".
     query: str | None = None
-    # abmilp.
+    # abmilp: number of affine maps in the score. None: 2.
     depth: int | None = None
+    # abmilp: where self-attention over the tokens comes first, "none", "scores" or
+    # "both". None: "none".
     self_attention: str | None = None
-    # proto, protofloat.
+    # proto, protofloat: whether a class reads all prototypes ("dense") or its own only
+    # ("block"). None: "block" for proto, "dense" for protofloat.
     classifier: str | None = None
+    # proto, protofloat: whether the class token is subtracted from the tokens.
+    # None: no.
     focal: bool | None = None
+    # proto, protofloat: number of largest similarities whose mean replaces the maximum
+    # in training. None: 1.
     top_k: int | None = None
-    # proto.
+    # proto: whether negative weights of the classifier count as zero. None: yes.
     non_negative: bool | None = None
+    # proto: whether the token map is first enlarged to twice its size. None: no.
     upsample: bool | None = None
+    # proto: weight of the penalty on prototypes of one class that resemble each other.
+    # head2toe: weight of the group lasso. None: 1 for proto, 1e-4 for head2toe.
     penalty_weight: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Optimizer:
-    """AdamW with a cosine schedule (paper section 5), by default to zero."""
+    """AdamW with a cosine schedule (paper section 5)."""
 
-    # Trained side by side; validation chooses, so that no table compares rates.
+    # Peak learning rates. With search="rates" all are trained side by side, and the
+    # validation split chooses one.
     learning_rates: tuple[float, ...] = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
+    # Factor of the decoupled weight decay, which the learning rate multiplies.
     weight_decay: float = 1e-4
+    # Decay rate of the moving mean of the gradients.
     b1: float = 0.9
+    # Decay rate of the moving mean of the squared gradients.
     b2: float = 0.999
+    # Constant that is added to the root of the squared gradients' mean.
     eps: float = 1e-8
-    # Shares of all steps: a linear rise at the beginning, then a stretch at the peak.
+    # Share of all steps in which the rate first rises from zero to its peak.
     warmup: float = 0.0
+    # Share of all steps in which the rate then stays at its peak.
     hold: float = 0.0
-    # The last rate. Where it cuts, the cosine still falls to zero but nothing is lower.
+    # Learning rate at the end of the schedule.
     floor: float = 0.0
+    # Whether the cosine falls to zero but no rate is below the floor; otherwise the
+    # cosine itself ends at the floor.
     floor_cuts: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """The search="sweep" (paper section 5: 50 trials, half of each kind)."""
+    """The search of search="sweep" (paper section 5: 50 trials, half of each kind)."""
 
-    # Trials of a Sobol sequence, then trials that TPE proposes, some at a time.
+    # Trials of a Sobol sequence, then trials that TPE proposes, a few at a time.
     sobol: int = 25
     tpe: int = 25
     tpe_at_once: int = 5
-    # Ranges; None: those of the paper for the probe.
+    # Ranges of the search. None: the paper's range for the probe (`rates_for`).
     lowest_rate: float | None = None
     highest_rate: float | None = None
     lowest_decay: float = 1e-5
     highest_decay: float = 5e-4
-    # Successive halving: after 1/9 and 1/3 of the epochs one trial in 3 goes on. The
-    # paper's numbers are not known; 0 halvings train every trial to its end.
+    # Successive halving: after 1/9 and 1/3 of the epochs, one trial in 3 is promoted.
+    # The paper does not state its numbers; 0 halvings train every trial to its end.
     halvings: int = 2
     reduction: int = 3
-    # How many of the best are trained with all seeds, for validation to choose from.
+    # How many of the best trials are trained with all seeds before validation chooses.
     top: int = 1
 
     @property
@@ -176,85 +226,103 @@ class Sweep:
         """The most trials that are ever proposed together."""
         return max(self.sobol, min(self.tpe, self.tpe_at_once))
 
+    def rates_for(self, probe: str) -> tuple[float, float]:
+        """The lowest and the highest learning rate that are searched for a probe."""
+        # Prototypes move by their signs or directions and want larger steps. These are
+        # the two ranges of the paper (section 5), which names the probes only in part.
+        low, high = (2e-3, 8e-2) if probe.startswith("proto") else (1e-4, 7e-3)
+        return self.lowest_rate or low, self.highest_rate or high
+
 
 @dataclass(frozen=True, kw_only=True)
 class Loss:
-    """The training loss; the paper's constants are not known (paper section 4)."""
+    """The training loss (paper section 4, which does not state its constants)."""
 
-    # "asymmetric", "bce" or "cross_entropy".
+    # Name of the loss: "asymmetric", "bce" or "cross_entropy".
     name: str = "asymmetric"
+    # asymmetric: focusing exponent of the negatives. None: 4.
     gamma_negative: float | None = None
+    # asymmetric: focusing exponent of the positives. None: 1.
     gamma_positive: float | None = None
+    # asymmetric: shift of the negatives' probability. None: 0.05.
     clip: float | None = None
     # asymmetric: whether the gradient includes the derivative of the focusing factor.
+    # None: yes.
     differentiate_weights: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenOptions:
-    """How tokens are computed and kept."""
+    """How tokens are computed and stored."""
 
-    # "bfloat16"; "float32"; "int8", with a scale per token: half the bytes.
+    # Type of the stored tokens: "bfloat16", "float32", or "int8" with a scale for each
+    # token, which takes half the bytes of bfloat16.
     dtype: str = "bfloat16"
-    # Clips per step of the encoder; None: few on a CPU, many on an accelerator.
+    # Clips per step of the encoder. None: few on a CPU, many on an accelerator.
     batch_size: int | None = None
-    # How many lengths inputs may have: that of the longest clip, its half, and so on.
-    # With 1 all clips are padded to the longest; with more, short ones cost less, and
-    # the time behind the input of a clip is masked.
+    # Number of lengths that inputs may have: that of the longest clip, half of it, and
+    # so on. With 1 all clips are padded to the longest; with more, short clips cost
+    # less, and time steps behind the input of a clip are masked.
     lengths: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Frames:
-    """Labels of time steps, and events made of scores; with labels="frames" only."""
+    """Labels of time steps and scores of events, for labels="frames" only."""
 
-    # "half": a step has a class whose events cover at least half of it; "any": any.
+    # When a time step has a class: "half" if events cover at least half of the step,
+    # "any" if they touch it.
     rule: str = "half"
-    # From which probability on a class is there; None: per class, where the time steps
-    # of the validation split have the best F1.
+    # Probability from which a class counts as present. None: for each class the value
+    # with the best F1 on the time steps of the validation split.
     threshold: float | None = None
-    # The median over so many seconds is taken before; 0 takes none. It is that of the
-    # usual baselines of sound event detection, seven frames of 64 ms.
+    # Length in seconds of the median filter over the scores; 0 for none. The default
+    # is that of the usual baselines of sound event detection, seven frames of 64 ms.
     median_seconds: float = 0.45
-    # Event-based F1: seconds that onsets (and offsets) may be off, and the share of the
-    # event's length that an offset may be off if that is more; -1 asks for onsets only.
+    # Event-based F1: seconds by which an onset or offset may be wrong.
     collar: float = 0.2
+    # Event-based F1: share of an event's length by which its offset may be wrong, where
+    # that is more than the collar; -1 compares onsets only.
     offset_share: float = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """Everything that one run depends on."""
+    """Everything that a run depends on."""
 
+    # Name of the data set; see `unmute datasets`.
     dataset: str = "esc_mix"
-    # Folder or archive of the user's own copy; empty: the cache, then the network.
+    # Folder or archive with your copy of the data set. Empty: the cache, or a download.
     data_dir: str = ""
+    # Name of the encoder; see `unmute encoders`.
     encoder: str = "logmel"
-    # A weight file, "untrained", or empty for the published default.
+    # Weight file, "untrained", or empty for the encoder's published default.
     weights: str = ""
-    # One or several names, separated by commas.
+    # Name of the probe, or several separated by commas; see `unmute probes`.
     probes: str = "protobin"
     # What a probe learns and is scored on: "clip", the classes of a clip, or "frames",
-    # those of each of its time steps, from onsets and offsets.
+    # the classes of each time step, which need onsets and offsets.
     labels: str = "clip"
+    # Number of training epochs.
     epochs: int = 30
+    # Number of clips in a training batch.
     batch_size: int = 128
-    # How rates are found: "rates", all of optimizer.learning_rates with one weight
-    # decay; "sweep", a search over both.
+    # How the hyper-parameters are found: "rates" trains all of
+    # optimizer.learning_rates; "sweep" also searches the weight decay.
     search: str = "rates"
-    # Trainings of each probe that the final score is the mean of.
+    # Number of final trainings of each probe, whose scores are averaged.
     seeds: int = 5
-    # The first seed; also seeds the order of the clips.
+    # First seed of the trainings; it also orders the clips.
     seed: int = 0
-    # Epochs between two looks at the validation split.
+    # Number of epochs between two evaluations on the validation split.
     eval_every: int = 1
-    # Which epoch is reported: the "last", or the "best" on the validation split.
+    # Epoch whose parameters are reported: "last", or "best" on the validation split.
     report_epoch: str = "last"
-    # Train again on train + validation with the chosen rate before testing.
+    # Whether the final trainings use the training and the validation split together.
     refit: bool = False
-    # Standardise a probe's input with statistics of the training split.
+    # Whether a probe's input is standardised with statistics of the training split.
     standardise: bool = False
-    # Devices to use; 0 takes all.
+    # Number of devices to use; 0 for all.
     devices: int = 0
     audio: Audio = field(default_factory=Audio)
     dataset_options: DatasetOptions = field(default_factory=DatasetOptions)
@@ -283,14 +351,14 @@ class Experiment:
         _one_of("frames.rule", self.frames.rule, ("half", "any"))
         if self.labels == "frames" and self.loss.name == "cross_entropy":
             raise InputError(
-                "config.loss.name=cross_entropy is for one class at a time: with "
+                "config.loss.name=cross_entropy is for clips of one class each: with "
                 "config.labels=frames use asymmetric or bce"
             )
         rise, hold = self.optimizer.warmup, self.optimizer.hold
         if min(rise, hold) < 0 or rise + hold >= 1:
             raise InputError(
-                f"config.optimizer.warmup={rise} and hold={hold} must be shares of all "
-                "steps, together below 1"
+                f"config.optimizer.warmup={rise} and hold={hold}: must be shares of "
+                "all steps, together below 1"
             )
         if not self.optimizer.learning_rates:
             raise InputError("config.optimizer.learning_rates is empty: give one rate")
@@ -302,27 +370,36 @@ class Experiment:
 
     @property
     def frame_rule(self) -> str | None:
-        """How events become labels of time steps; None where clips are labelled."""
+        """The rule of `frames` if time steps are labelled, or None if clips are."""
         return self.frames.rule if self.labels == "frames" else None
 
     @property
     def probe_names(self) -> tuple[str, ...]:
-        """The names in `probes`."""
+        """The names of the probes."""
         return tuple(n.strip() for n in self.probes.split(",") if n.strip())
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Experiment:
-        """The records for a nested mapping; unknown keys are an `InputError`."""
+        """Builds the records from a nested mapping.
+
+        Args:
+            values: Options by name; those of a nested record are a mapping. Missing
+                options have their default.
+
+        Raises:
+            InputError: A key is unknown or a value is not allowed.
+        """
         return _build(cls, values, "config")
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain nested values, ready for JSON."""
+        """Returns the options as nested dictionaries of JSON values."""
         return json.loads(json.dumps(dataclasses.asdict(self)))
 
     def digest(self) -> str:
-        """Eight characters that name this experiment; where it runs is left out.
+        """Returns eight characters that identify the experiment.
 
-        So is where the files of the data set are; what they hold, a run pins itself.
+        The options in `WHERE` do not count: what the files of a data set contain, a run
+        checks itself.
         """
         values = self.to_dict()
         for key in WHERE:
@@ -335,7 +412,7 @@ class Experiment:
         return hashlib.sha256(canonical.encode()).hexdigest()[:8]
 
     def default_workdir(self) -> str:
-        """The folder of the run, named by what it does."""
+        """Returns the folder of the run, named after what the run does."""
         parts = (self.dataset, self.encoder, *self.probe_names, self.digest())
         return "runs/" + "-".join(p.replace("/", "_") for p in parts)
 
@@ -357,12 +434,16 @@ def _check_sweep(sweep: Sweep) -> None:
 
 
 def default_config() -> Any:
-    """The default experiment as a locked `ConfigDict`, for config files to change."""
+    """Returns the default experiment as a locked `ConfigDict`, for config files."""
     return _config_dict(Experiment())
 
 
 def options_of(record: Any) -> dict[str, Any]:
-    """The options of a record that somebody set (those that are not None)."""
+    """Returns the options of a record that are not None.
+
+    Args:
+        record: One of the records of this module.
+    """
     values = dataclasses.asdict(record)
     return {k: v for k, v in values.items() if v is not None}
 
@@ -372,7 +453,7 @@ def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
         raise unknown_name(f"config.{name}", value, known)
 
 
-# Read again for every record of a large grid, they would take most of its time.
+# Cached, because reading them for every record of a large grid takes long.
 _hints = functools.cache(typing.get_type_hints)
 
 
@@ -391,7 +472,7 @@ def _config_dict(record: Any) -> ConfigDict:
 
 
 def _plain_type(hint: Any) -> type:
-    """`int` for `int | None`."""
+    """Returns `int` for `int | None`."""
     if isinstance(hint, types.UnionType):
         return next(a for a in typing.get_args(hint) if a is not type(None))
     return hint
