@@ -4,9 +4,9 @@
 
 `ESC10` is a folder in the layout of ESC-50 with 16 kHz audio: `audio/`,
 `meta/esc50.csv`, `meta/attribution.csv` (filename, title, author, url, licence).
-`SAMPLE` is a new folder; the package has it as unmute_jax/assets/esc10. Every clip but
-those under the CC Sampling+ licence is encoded as Ogg Vorbis; all of it, with the
-licences, stays below 8 MB. The encoder writes random stream numbers, so a second run
+`SAMPLE` is a new folder; that of the package is unmute_jax/assets/esc10. All clips but
+those under the CC Sampling+ licence are encoded as Ogg Vorbis. Together with their
+licences they stay below 8 MB. The encoder writes random stream numbers, so a second run
 gives other bytes with the same sound.
 """
 
@@ -22,9 +22,9 @@ from unmute_jax.audio.resample import pad_or_crop
 
 SAMPLE_RATE = 16_000
 SAMPLES = 5 * SAMPLE_RATE
-# 1 - quality of the Vorbis encoder: the best that fits into 8 MB.
+# 1 - quality of the Vorbis encoder; this is the best quality that fits into 8 MB.
 COMPRESSION = 0.81
-REFUSED = "CC-Sampling+"
+EXCLUDED_LICENCE = "CC-Sampling+"
 
 LICENSE = """\
 ESC-10, a subset of ESC-50: Dataset for Environmental Sound Classification
@@ -39,7 +39,7 @@ Title, author, address and licence of the recording behind each clip are in
 meta/attribution.csv.
 
 Changes made:
-* {kept} of the 400 clips are here. Left out, because their authors chose the CC
+* {count} of the 400 clips are here. Left out, because their authors chose the CC
   Sampling+ licence: {left_out}.
 * The clips were decoded from the original 44.1 kHz Ogg Vorbis (or WAV) files, cropped
   or zero-padded to 5 s, resampled to 16 kHz with soxr HQ, stored as 16-bit mono FLAC,
@@ -49,10 +49,15 @@ Changes made:
 
 
 def make_sample(source: pathlib.Path, target: pathlib.Path) -> None:
-    """Writes the sample of the copy in `source` to the folder `target`."""
+    """Makes the sample.
+
+    Args:
+        source: Folder of a copy of ESC-10.
+        target: Folder to write the sample to; it must not exist.
+    """
     clips = _rows(source / "meta/esc50.csv")
     credits = {row["filename"]: row for row in _rows(source / "meta/attribution.csv")}
-    free = [c for c in clips if credits[c["filename"]]["licence"] != REFUSED]
+    free = [c for c in clips if credits[c["filename"]]["licence"] != EXCLUDED_LICENCE]
     left_out = [pathlib.Path(c["filename"]).stem for c in clips if c not in free]
     (target / "audio").mkdir(parents=True)
     (target / "meta").mkdir()
@@ -67,7 +72,7 @@ def make_sample(source: pathlib.Path, target: pathlib.Path) -> None:
         [_renamed(credits[c["filename"]]) for c in free],
     )
     text = LICENSE.format(
-        kept=len(free), left_out=" and ".join(left_out), quality=1 - COMPRESSION
+        count=len(free), left_out=" and ".join(left_out), quality=1 - COMPRESSION
     )
     (target / "LICENSE.txt").write_text(text)
 
@@ -82,7 +87,7 @@ def _encode(path: pathlib.Path, x: np.ndarray) -> None:
         subtype="VORBIS",
         compression_level=COMPRESSION,
     ) as file:
-        # The Vorbis encoder overflows its stack when it gets a whole clip at once.
+        # The Vorbis encoder overflows its stack if it gets a whole clip at once.
         for start in range(0, len(x), 4096):
             file.write(x[start : start + 4096])
 

@@ -183,11 +183,10 @@ def test_missing_files_are_counted(miniature):
 def home(monkeypatch, tmp_path):
     """Makes a local server the home of ESC-50."""
     with running_hub(monkeypatch, tmp_path / "hub") as server:
-        item = dataclasses.replace(
-            esc50.INFOS[0].downloads[0], url=f"{server.url}/master.zip"
-        )
+        (item,) = esc50.INFOS[0].downloads
+        item = dataclasses.replace(item, url=f"{server.url}/master.zip")
         info = dataclasses.replace(esc50.INFOS[0], downloads=(item,))
-        monkeypatch.setattr(esc50, "INFOS", (info, *esc50.INFOS[1:]))
+        monkeypatch.setattr(esc50, "_ESC50", info)
         yield server
 
 

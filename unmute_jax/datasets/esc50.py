@@ -49,48 +49,44 @@ CLASSES = (
 ESC10_TARGETS = (0, 1, 10, 11, 12, 20, 21, 38, 40, 41)
 CLIPS_PER_CLASS = 40
 
-INFOS = (
-    DatasetInfo(
-        name="esc50",
-        title="ESC-50",
-        task="single-label",
-        classes=len(CLASSES),
-        splits={f"fold{k}": 400 for k in range(1, FOLDS + 1)},
-        protocol="fold k tests, k + 1 validates",
-        layout="verified",
-        checked="the official csv and files",
-        files="the folder that holds meta/esc50.csv and audio/, the folder around it, "
-        "or the official zip",
-        licence="CC BY-NC 3.0 (non-commercial)",
-        citation=CITATION,
-        home="https://github.com/karolpiczak/ESC-50",
-        downloads=(
-            Download(
-                url="https://github.com/karoldvl/ESC-50/archive/master.zip",
-                name="ESC-50-master.zip",
-                megabytes=600,
-            ),
-        ),
-        steps=(
-            "with no download at all, the data set 'esc10' and configs/quickstart.py "
-            "work from embedded clips",
+_ESC50 = DatasetInfo(
+    name="esc50",
+    title="ESC-50",
+    task="single-label",
+    classes=len(CLASSES),
+    splits={f"fold{k}": 400 for k in range(1, FOLDS + 1)},
+    protocol="fold k tests, k + 1 validates",
+    layout="verified",
+    checked="the official csv and files",
+    files="the folder that holds meta/esc50.csv and audio/, the folder around it, or "
+    "the official zip",
+    licence="CC BY-NC 3.0 (non-commercial)",
+    citation=CITATION,
+    home="https://github.com/karolpiczak/ESC-50",
+    downloads=(
+        Download(
+            url="https://github.com/karoldvl/ESC-50/archive/master.zip",
+            name="ESC-50-master.zip",
+            megabytes=600,
         ),
     ),
-    DatasetInfo(
-        name="esc10",
-        title="ESC-10",
-        task="single-label",
-        classes=len(ESC10_TARGETS),
-        splits={f"fold{k}": 80 for k in range(1, FOLDS + 1)},
-        protocol="fold k tests, k + 1 validates",
-        layout="verified",
-        checked="the official csv and files",
-        files="as esc50; by default the clips that come with this package",
-        licence="CC BY 3.0",
-        citation=CITATION,
-        home="https://github.com/karolpiczak/ESC-50",
+    steps=(
+        "without any download, the data set 'esc10' and configs/quickstart.py work "
+        "from embedded clips",
     ),
 )
+_ESC10 = dataclasses.replace(
+    _ESC50,
+    name="esc10",
+    title="ESC-10",
+    classes=len(ESC10_TARGETS),
+    splits={f"fold{k}": 80 for k in range(1, FOLDS + 1)},
+    files="as esc50; by default the clips that come with this package",
+    licence="CC BY 3.0",
+    downloads=(),
+    steps=(),
+)
+INFOS = (_ESC50, _ESC10)
 
 _CSV = "meta/esc50.csv"
 _COLUMNS = ("filename", "fold", "target", "category")
@@ -191,7 +187,7 @@ class Esc50(ClipBuilder):
 
     def __init__(self, copy: EscCopy, *, on_bad: OnBad):
         self._copy = copy
-        info = INFOS[copy.targets == ESC10_TARGETS]
+        info = _ESC10 if copy.targets == ESC10_TARGETS else _ESC50
         self.dataset_name = info.name
         self.licence = info.licence
         self.source = copy.source
@@ -237,7 +233,7 @@ def esc50(
         data_dir: Place of the files; see `load_dataset`.
         on_bad: Treatment of unreadable clips; see `load_dataset`.
     """
-    return Esc50(_read_copy(obtain(INFOS[0], data_dir, _find)), on_bad=on_bad)
+    return Esc50(_read_copy(obtain(_ESC50, data_dir, _find)), on_bad=on_bad)
 
 
 def esc10(
@@ -252,7 +248,7 @@ def esc10(
         data_dir: Place of the files; see `load_dataset`.
         on_bad: Treatment of unreadable clips; see `load_dataset`.
     """
-    cache = INFOS[0].folder
+    cache = _ESC50.folder
     if data_dir is None and cache.exists() and (files := _find(cache)):
         return Esc50(_read_copy(files, ESC10_TARGETS), on_bad=on_bad)
     return Esc50(esc10_copy(data_dir), on_bad=on_bad)
@@ -261,7 +257,7 @@ def esc10(
 def esc10_copy(data_dir: str | os.PathLike[str] | None) -> EscCopy:
     """Returns ESC-10 from `data_dir`, or the embedded sample if that is None."""
     if data_dir is not None:
-        return _read_copy(obtain(INFOS[0], data_dir, _find), ESC10_TARGETS)
+        return _read_copy(obtain(_ESC50, data_dir, _find), ESC10_TARGETS)
     sample = Folder(_SAMPLE)
     return _read_copy(sample, ESC10_TARGETS, source="ESC-10 sample (16 kHz Ogg)")
 

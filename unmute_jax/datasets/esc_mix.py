@@ -44,7 +44,7 @@ class MixtureEntry(NamedTuple):
 
     id: str
     mixer: mixing.Mixer
-    index: int
+    number: int
 
 
 class EscMix(ClipBuilder):
@@ -94,15 +94,15 @@ class EscMix(ClipBuilder):
             self._copy.check_complete()
         return {
             split: [
-                MixtureEntry(f"{split}-{index:05d}", mixer, index)
-                for index in range(self._clips[split])
+                MixtureEntry(f"{split}-{number:05d}", mixer, number)
+                for number in range(self._clips[split])
             ]
             for split, mixer in self.mixers().items()
         }
 
     def read_clip(self, entry: MixtureEntry) -> tuple[Clip, str]:
         """Makes a mixture."""
-        mixture = entry.mixer.mix(entry.index)
+        mixture = entry.mixer.mix(entry.number)
         clip = Clip(
             id=entry.id,
             waveform=mixture.waveform,

@@ -13,6 +13,7 @@ builder in TFDS.
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 import re
 from collections.abc import Iterator
@@ -36,58 +37,47 @@ SILENCE, UNKNOWN = "_silence_", "_unknown_"
 _HOME = "http://download.tensorflow.org/data"
 _WORDS_TAR = "speech_commands_v0.02.tar.gz"
 _TEST_TAR = "speech_commands_test_set_v0.02.tar.gz"
-_CITATION = (
-    "P. Warden, Speech Commands: A Dataset for Limited-Vocabulary Speech Recognition, "
-    "arXiv:1804.03209, 2018"
-)
 _WORDS = Download(url=f"{_HOME}/{_WORDS_TAR}", name=_WORDS_TAR, megabytes=2429)
 _TEST = Download(url=f"{_HOME}/{_TEST_TAR}", name=_TEST_TAR, megabytes=113)
 _SPEAKER = re.compile(r"(.+)_nohash_\d+")
 _NOISE = "_background_noise_"
 _TEST_FOLDER = "twelve_class_test"
-_RATE = 16_000
 
-INFOS = (
-    DatasetInfo(
-        name="sc2",
-        title="Speech Commands v0.02",
-        task="single-label",
-        classes=len(WORDS),
-        splits={"train": 84_843, "validation": 9_981, "test": 11_005},
-        protocol="official lists",
-        layout="verified",
-        checked="the official archives",
-        files=f"{_WORDS_TAR}, or the folder it was unpacked into",
-        licence="CC BY 4.0",
-        citation=_CITATION,
-        home=_HOME,
-        downloads=(_WORDS,),
-        sample_rate=_RATE,
-    ),
-    DatasetInfo(
-        name="sc2/twelve",
-        title="Speech Commands v0.02, twelve classes",
-        task="single-label",
-        classes=len(COMMANDS) + 2,
-        splits={"train": 85_511, "validation": 10_102, "test": 4_890},
-        protocol="official lists and test archive; silence by the rule of TFDS",
-        layout="verified",
-        checked="the official archives",
-        files=f"a folder with {_WORDS_TAR} and {_TEST_TAR}, or with the two folders "
-        "they were unpacked into",
-        licence="CC BY 4.0",
-        citation=_CITATION,
-        home=_HOME,
-        downloads=(_WORDS, _TEST),
-        sample_rate=_RATE,
-    ),
+_ALL_WORDS = DatasetInfo(
+    name="sc2",
+    title="Speech Commands v0.02",
+    task="single-label",
+    classes=len(WORDS),
+    splits={"train": 84_843, "validation": 9_981, "test": 11_005},
+    protocol="official lists",
+    layout="verified",
+    checked="the official archives",
+    files=f"{_WORDS_TAR}, or the folder it was unpacked into",
+    licence="CC BY 4.0",
+    citation="P. Warden, Speech Commands: A Dataset for Limited-Vocabulary Speech "
+    "Recognition, arXiv:1804.03209, 2018",
+    home=_HOME,
+    downloads=(_WORDS,),
+    sample_rate=16_000,
 )
+_TWELVE = dataclasses.replace(
+    _ALL_WORDS,
+    name="sc2/twelve",
+    title="Speech Commands v0.02, twelve classes",
+    classes=len(COMMANDS) + 2,
+    splits={"train": 85_511, "validation": 10_102, "test": 4_890},
+    protocol="official lists and test archive; silence by the rule of TFDS",
+    files=f"a folder with {_WORDS_TAR} and {_TEST_TAR}, or with the two folders they "
+    "were unpacked into",
+    downloads=(_WORDS, _TEST),
+)
+INFOS = (_ALL_WORDS, _TWELVE)
 
 
 class SpeechCommands(FileBuilder):
     """Builder of the 35 words."""
 
-    dataset_info = INFOS[0]
+    dataset_info = _ALL_WORDS
     classes = WORDS
 
     def find(self, place: pathlib.Path) -> Files | None:
@@ -145,7 +135,7 @@ class SpeechCommands(FileBuilder):
 class TwelveCommands(SpeechCommands):
     """Builder of the twelve-class task: ten words, all others, and silence."""
 
-    dataset_info = INFOS[1]
+    dataset_info = _TWELVE
     classes = (*COMMANDS, SILENCE, UNKNOWN)
 
     def find(self, place: pathlib.Path) -> Files | None:
