@@ -1,36 +1,21 @@
-"""The program as a person meets it: in a process of its own."""
-
-import os
-import subprocess
-import sys
-
+from tests.cli.commands import start_forked
 from tests.report.made_up import record, write
 
 
-def start(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "experiments.report", *map(str, arguments)],
-        env={**os.environ, "JAX_PLATFORMS": "cpu"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-
-
-def test_the_program_says_what_it_found(tmp_path):
+def test_a_report_is_written_and_mistakes_are_one_line(tmp_path):
     write(tmp_path / "run", [record(probe="linear"), record(probe="mhca")])
-    done = start(tmp_path / "run", "--output", tmp_path / "out")
+    (tmp_path / "empty").mkdir()
+    out = tmp_path / "out"
+    orders = (
+        ["report", str(tmp_path / "run"), f"--output={out}"],
+        ["report", str(tmp_path / "empty"), f"--output={tmp_path}/other"],
+    )
+    done, missing = start_forked(orders, cache=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == [
-        "2 records, 2 cells, 1 data set, 1 encoder, 2 probes, 1 seed",
-        f"open {tmp_path / 'out'}/report.html",
-    ]
-    assert (tmp_path / "out" / "report.html").exists()
-
-
-def test_what_is_missing_is_told_in_a_line(tmp_path):
-    done = start(tmp_path, "--output", tmp_path / "out")
-    assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
+    assert "2 records, 2 cells, 1 data set, 1 encoder, 2 probes, 1 seed" in done.stdout
+    assert f"{out}/report.html" in done.stdout
+    assert (out / "report.html").exists()
+    assert missing.returncode == 2
+    (line,) = missing.stderr.splitlines()
     assert line.startswith("error: no records (results/*.json) below")
-    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "other").exists()

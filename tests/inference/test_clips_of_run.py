@@ -12,11 +12,6 @@ from tests.store.fakes import fake_encoder
 from tests.training.fakes import SIZES, settings, tones
 from unmute_jax.errors import InputError
 from unmute_jax.inference import clips_of_run
-from unmute_jax.inference.recordings.listener import scores_of
-from unmute_jax.inference.recordings.thresholds import (
-    best_thresholds,
-    validation_thresholds,
-)
 
 
 @pytest.fixture(autouse=True)
@@ -44,21 +39,11 @@ def test_every_clip_comes_once_as_the_probe_reads_it(name):
     np.testing.assert_allclose(np.concatenate(logits), wanted, atol=1e-4)
 
 
-def test_thresholds_are_the_best_on_the_validation_clips():
-    trained, encoder = fake_trained(), fake_encoder()
-    stores = clips_of_run.stores_of(trained, encoder, "validation", print)
-    assert [s.n for s in stores] == [SIZES["validation"]]
-    scores = scores_of(all_logits(trained, stores), trained.task)
-    wanted = best_thresholds(scores, stores[0].labels)
-    found = validation_thresholds(trained, encoder, 0.5)
-    np.testing.assert_allclose(found, wanted, atol=1e-5)
-
-
-def test_after_a_refit_no_clips_are_left_to_choose_on():
+def test_after_a_refit_no_clips_are_left_to_select_on():
     refitted = dataclasses.replace(
         fake_trained(), settings=settings(refit=True).to_dict()
     )
-    with pytest.raises(InputError, match="none are left to choose anything on"):
+    with pytest.raises(InputError, match="no clips are left to select anything on"):
         clips_of_run.stores_of(refitted, fake_encoder(), "validation")
     stores = clips_of_run.stores_of(refitted, fake_encoder(), "train", print)
     assert [s.n for s in stores] == [SIZES["train"], SIZES["validation"]]

@@ -1,37 +1,27 @@
-"""Numbers about prototypes, on prototypes whose numbers are known."""
-
-import dataclasses
-import json
-
 import numpy as np
 import pytest
 
 from tests.inference.recordings.fakes import fake_trained
-from tests.store.fakes import fake_encoder
-from tests.training.fakes import tones
 from unmute_jax.errors import InputError
-from unmute_jax.inference.clips_of_run import batches_of
 from unmute_jax.inference.diagnose import (
     cosine_bins,
     diagnose,
+    diversity,
     effective_rank,
     random_signs,
-    shape_of,
 )
-from unmute_jax.inference.diagnose_page import page
-from unmute_jax.store.embed import embed
 
 
-def test_shapes_of_vectors_that_are_known():
-    corners = np.array([[1, 1, 1, 1], [1, 1, -1, -1], [2, 2, 2, 2]], np.float32)
-    found = shape_of(corners)
+def test_the_diversity_of_known_vectors():
+    vectors = np.array([[1, 1, 1, 1], [1, 1, -1, -1], [2, 2, 2, 2]], np.float32)
+    found = diversity(vectors)
     # Pairs: 0, 1, 0.
     middles = (cosine_bins(4)[:-1] + cosine_bins(4)[1:]) / 2
     pairs = np.repeat(middles, found.cosines)
     np.testing.assert_allclose(pairs, [0, 0, 1], atol=1e-9)
     assert found.largest == pytest.approx(1)
     assert found.deviation == pytest.approx(np.std([0, 0, 1]))
-    assert shape_of(corners[:1]).cosines == (0,) * len(found.cosines)
+    assert diversity(vectors[:1]).cosines == (0,) * len(found.cosines)
 
 
 def test_the_effective_rank_counts_directions():
@@ -41,35 +31,25 @@ def test_the_effective_rank_counts_directions():
 
 def test_many_pairs_are_counted_in_parts(monkeypatch):
     vectors = np.random.default_rng(1).standard_normal((50, 6)).astype(np.float32)
-    whole = shape_of(vectors)
+    whole = diversity(vectors)
     assert sum(whole.cosines) == 50 * 49 // 2
     monkeypatch.setattr("unmute_jax.inference.diagnose.ROWS", 7)
-    parts = shape_of(vectors)
+    parts = diversity(vectors)
     assert parts.cosines == whole.cosines
     assert parts.deviation == pytest.approx(whole.deviation)
 
 
 @pytest.mark.parametrize("d", [10, 256, 768])
 def test_random_signs_fill_neighbouring_bins_evenly(d):
-    found = shape_of(random_signs(400, d))
+    found = diversity(random_signs(400, d))
     assert found.deviation == pytest.approx(1 / np.sqrt(d), rel=0.05)
     steps = np.diff(np.floor(cosine_bins(d) * d / 2 + 1e-6))
     assert len(set(steps)) == 1
     assert sum(found.cosines) == 400 * 399 // 2
 
 
-@pytest.fixture(scope="module")
-def seen():
-    """A probe, the tokens it was trained on and what is found, two batches at least."""
-    trained, encoder, dataset = fake_trained(), fake_encoder(), tones()
-    stores = [embed(encoder, dataset, split, log=str) for split in dataset.splits]
-    trained.settings["batch_size"] = 2
-    found = diagnose(trained, batches_of(trained, stores, "looking"), nearest=2)
-    return trained, stores, found
-
-
-def test_wins_scores_and_neighbours_are_those_of_all_clips(seen):
-    trained, stores, found = seen
+def test_wins_scores_and_nearest_clips_are_those_of_all_clips(diagnosed):
+    trained, stores, found = diagnosed
     vectors = np.where(trained.params["prototypes"] >= 0, 1, -1)
     bank = vectors / np.sqrt(vectors.shape[1])
     best, wins, clips = [], np.zeros(len(bank)), []
@@ -98,8 +78,8 @@ def test_wins_scores_and_neighbours_are_those_of_all_clips(seen):
         assert x.nearest[0].clip == clips[best[:, p].argmax()]
 
 
-def test_neighbours_say_where_they_are_and_what_is_in_them(seen):
-    trained, stores, found = seen
+def test_nearest_clips_have_a_position_and_classes(diagnosed):
+    trained, stores, found = diagnosed
     step = trained.geometry.seconds_per_step
     labels = {
         i: tuple(np.array(s.classes)[row > 0])
@@ -114,17 +94,6 @@ def test_neighbours_say_where_they_are_and_what_is_in_them(seen):
             assert near.seconds[0] / step == pytest.approx(
                 round(near.seconds[0] / step)
             )
-
-
-def test_the_page_stands_alone_and_escapes_names(seen):
-    trained, _, found = seen
-    strange = dataclasses.replace(trained, classes=("<i>", "birch", "cedar"))
-    text = page(strange, found)
-    assert "&lt;i&gt;" in text
-    assert "<i>" not in text
-    assert 'src="data:image/png;base64,' in text
-    assert f"{100 * found.never:.1f} %" in text
-    assert json.loads(json.dumps(found.to_dict()))["size"] == list(found.size)
 
 
 def test_probes_without_prototypes_are_refused():

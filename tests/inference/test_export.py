@@ -1,9 +1,4 @@
-"""The one-bit probe: a file, and two ways to run it."""
-
 import dataclasses
-import pathlib
-import subprocess
-import sys
 
 import jax
 import numpy as np
@@ -15,7 +10,7 @@ from unmute_jax.inference import one_bit
 from unmute_jax.inference.export import export_probe, load_exported
 from unmute_jax.probes import make_probe
 from unmute_jax.results.trained import TrainedProbe
-from unmute_jax.store.key import plain
+from unmute_jax.store.key import as_json
 from unmute_jax.store.normaliser import FeatureNormaliser
 from unmute_jax.tokens import Tokens
 
@@ -54,7 +49,7 @@ def trained(*, standardise=False, task="multi-label", d=D, per_class=4, **change
         "normaliser": normaliser,
         "classes": CLASSES,
         "task": task,
-        "encoder": plain(encoder.identity()),
+        "encoder": as_json(encoder.identity()),
         "encoder_description": encoder.description,
         "geometry": encoder.geometry,
         "dtype": "bfloat16",
@@ -94,7 +89,7 @@ def test_predictions_are_those_of_the_run(tmp_path, dense, standardise, dtype):
     exact = dataclasses.replace(exported, params=layer)
     np.testing.assert_array_equal(exact.logits(tokens), want)
     # NumPy alone gives the same.
-    device = one_bit.load(path, plain(fake_encoder().identity()))
+    device = one_bit.load(path, as_json(fake_encoder().identity()))
     for i in range(4):
         alone = device.logits(tokens.patches[i], tokens.mask[i])
         np.testing.assert_allclose(alone, got[i], atol=2e-5)
@@ -102,16 +97,6 @@ def test_predictions_are_those_of_the_run(tmp_path, dense, standardise, dtype):
         np.testing.assert_allclose(scores, 1 / (1 + np.exp(-got[i])), atol=1e-5)
     assert (exported.classes, exported.task) == (CLASSES, "multi-label")
     assert exported.geometry == probe.geometry
-
-
-def test_float32_tokens_and_single_labels(tmp_path):
-    probe = trained(dtype="float32", task="single-label")
-    export_probe(probe, tmp_path / "a.safetensors")
-    device, tokens = one_bit.load(tmp_path / "a.safetensors"), random_tokens()
-    scores = device(tokens.patches[3].reshape(-1, D))
-    want = jax.nn.softmax(probe.logits(tokens)[3])
-    np.testing.assert_allclose(scores, want, atol=1e-3)
-    assert scores.sum() == pytest.approx(1)
 
 
 def test_prototypes_of_urban_take_19200_bytes(tmp_path):
@@ -126,34 +111,12 @@ def test_prototypes_of_urban_take_19200_bytes(tmp_path):
     assert sizes["file"] == (tmp_path / "urban.safetensors").stat().st_size < 25_000
 
 
-def test_the_reader_needs_numpy_alone(tmp_path):
-    export_probe(trained(), tmp_path / "p.safetensors")
-    copied = tmp_path / "one_bit.py"
-    copied.write_bytes(pathlib.Path(one_bit.__file__).read_bytes())
-    program = (
-        "import sys, numpy, one_bit\n"
-        "probe = one_bit.load('p.safetensors')\n"
-        f"print(probe(numpy.ones((6, {D}), 'float32')).shape)\n"
-        "print({'jax', 'flax', 'unmute_jax', 'safetensors'} & set(sys.modules))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True
-    )
-    assert done.stdout.split("\n")[:2] == ["(3,)", "set()"], done.stderr
-
-
 def test_tokens_of_another_encoder_are_refused(tmp_path):
     path = tmp_path / "p.safetensors"
     export_probe(trained(), path)
-    other = fake_encoder(weights="other")
     message = "another encoder: weights was 'untrained, seed 0', and is 'other'"
     with pytest.raises(InputError, match=message):
-        load_exported(path, other)
-    with pytest.raises(ValueError, match=message):
-        one_bit.load(path, plain(other.identity()))
-    probe = one_bit.load(path)
-    with pytest.raises(ValueError, match=r"must be \[T, F, 19\] or \[N, 19\], not"):
-        probe(np.ones((6, 20), np.float32))
+        load_exported(path, fake_encoder(weights="other"))
 
 
 def test_mistakes_are_named(tmp_path):
@@ -165,8 +128,6 @@ def test_mistakes_are_named(tmp_path):
     with pytest.raises(InputError, match="cannot be opened: No such file"):
         load_exported(path)
     export_probe(trained(), path)
-    for cut in (3, 100, -1):
-        broken = tmp_path / "broken.safetensors"
-        broken.write_bytes(path.read_bytes()[:cut])
-        with pytest.raises(InputError, match="is no one-bit probe, or is cut short"):
-            load_exported(broken)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(InputError, match="is no one-bit probe, or is cut short"):
+        load_exported(path)

@@ -93,3 +93,21 @@ def test_mistakes_are_named(metric):
         metric(scores[:, :3], labels)
     with pytest.raises(InputError, match="labels must be 0 or 1"):
         metric(scores, labels * 0.5)
+
+
+def f1(scores, truth, threshold):
+    found = scores >= threshold
+    return 2 * (found & truth).sum() / max(found.sum() + truth.sum(), 1)
+
+
+def test_the_best_thresholds_have_the_best_f1_of_all():
+    rng = np.random.default_rng(0)
+    scores = rng.random((60, 4), np.float32).round(2)
+    labels = rng.random((60, 4)) < scores**2
+    labels[:, 3] = False
+    found = best_thresholds(scores, labels.astype(np.uint8))
+    assert np.isnan(found[3])
+    for s, y, threshold in zip(scores.T[:3], labels.T[:3], found[:3], strict=True):
+        best = max(f1(s, y, t) for t in np.unique(s))
+        assert f1(s, y, threshold) == best
+        assert threshold not in s

@@ -30,10 +30,10 @@ from unmute_jax.cli.finished_run import open_its_encoder, open_trained
 from unmute_jax.console import progress
 from unmute_jax.errors import InputError
 from unmute_jax.inference.explain import check_prototypical
-from unmute_jax.inference.recordings import detections as results
-from unmute_jax.inference.recordings.listener import Listener
+from unmute_jax.inference.recordings import detections
 from unmute_jax.inference.recordings.partial_results import pin_settings
-from unmute_jax.inference.recordings.stream import expected, hear_all
+from unmute_jax.inference.recordings.predictor import Predictor
+from unmute_jax.inference.recordings.stream import count_windows, score_recordings
 from unmute_jax.inference.recordings.thresholds import (
     check_threshold,
     read_thresholds,
@@ -77,34 +77,37 @@ def main(places: list[str]) -> None:
     if PLOT.value:
         check_prototypical(trained.probe)
     encoder = open_its_encoder(trained)
-    listener = Listener(trained, encoder, BATCH_SIZE.value)
-    cut = listener.cut(OVERLAP.value)
-    thresholds = _thresholds(listener)
+    predictor = Predictor(trained, encoder, BATCH_SIZE.value)
+    windowing = predictor.windowing(OVERLAP.value)
+    thresholds = _thresholds(predictor)
     if folder is not None:
-        pin_settings(folder, listener.identity(cut))
-        results.write_thresholds(folder, trained.classes, thresholds)
+        pin_settings(folder, predictor.identity(windowing))
+        detections.write_thresholds(folder, trained.classes, thresholds)
 
     windows = folder / "windows" if folder else None
-    total, done = expected(recordings, cut, windows)
-    all_found, errors = [], []
+    total, done = count_windows(recordings, windowing, windows)
+    summaries, errors = [], []
     with progress("listening", total, unit="windows", done=done) as advance:
-        for journal in hear_all(recordings, listener, cut, windows, advance):
-            if journal.error is None:
-                all_found.append(results.summarise(journal, listener, thresholds))
+        for results in score_recordings(
+            recordings, predictor, windowing, windows, advance
+        ):
+            if results.error is None:
+                summaries.append(detections.summarise(results, predictor, thresholds))
             else:
-                errors.append(journal.error)
+                errors.append(results.error)
 
-    for found in all_found:
-        print(_line(found))
-    for found in all_found:
-        if note := results.note(found, cut.highest_hz):
+    for summary in summaries:
+        print(_line(summary))
+    for summary in summaries:
+        if note := detections.band_note(summary, windowing.highest_hz):
             print(f"note: {note}")
     if folder is not None:
-        results.write_tables(folder, all_found)
+        detections.write_tables(folder, summaries)
         if PLOT.value:
-            for found in all_found:
-                for _ in results.draw(folder, found, listener, cut, thresholds):
-                    pass
+            for summary in summaries:
+                detections.write_plots(
+                    folder, summary, predictor, windowing, thresholds
+                )
         print(f"all files are in {folder}/")
     for error in errors:
         print(f"error: {error}", file=sys.stderr)
@@ -112,24 +115,24 @@ def main(places: list[str]) -> None:
         sys.exit(1)
 
 
-def _thresholds(listener: Listener) -> np.ndarray:
+def _thresholds(predictor: Predictor) -> np.ndarray:
     """The thresholds that the options ask for, one per class."""
     default = check_threshold(THRESHOLD.value, "--threshold")
-    classes = listener.trained.classes
+    classes = predictor.trained.classes
     if THRESHOLDS.value == "validation":
-        return validation_thresholds(listener.trained, listener.encoder, default)
+        return validation_thresholds(predictor.trained, predictor.encoder, default)
     if THRESHOLDS.value:
         return read_thresholds(THRESHOLDS.value, classes, default)
     return np.full(len(classes), default, np.float32)
 
 
-def _line(found: results.Found) -> str:
+def _line(summary: detections.Detections) -> str:
     """`name (12.5 s): dog 0.93 at 0-10 s, ...`."""
     parts = [
         f"{name} {score:.2f} at {window.start:g}-{window.end:g} s"
-        for name, score, window in found.best[: max(1, TOP.value)]
+        for name, score, window in summary.best[: max(1, TOP.value)]
     ]
-    return f"{found.recording.name} ({found.seconds:.1f} s): {', '.join(parts)}"
+    return f"{summary.recording.name} ({summary.seconds:.1f} s): {', '.join(parts)}"
 
 
 def run() -> None:

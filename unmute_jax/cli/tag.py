@@ -32,8 +32,14 @@ from unmute_jax.console import progress
 from unmute_jax.encoders import load_encoder
 from unmute_jax.errors import InputError
 from unmute_jax.inference.recordings.partial_results import pin_settings
-from unmute_jax.inference.recordings.stream import expected, hear_all
-from unmute_jax.inference.recordings.tagger import COLUMNS, Tag, Tagger, best, tags
+from unmute_jax.inference.recordings.stream import count_windows, score_recordings
+from unmute_jax.inference.recordings.tagger import (
+    COLUMNS,
+    Tag,
+    Tagger,
+    best_tags,
+    window_tags,
+)
 from unmute_jax.inference.recordings.windows import find_recordings
 from unmute_jax.io import writing
 
@@ -72,25 +78,27 @@ def main(places: list[str]) -> None:
     recordings = find_recordings(places)
     encoder = load_encoder(program.required(ENCODER), WEIGHTS.value)
     tagger = Tagger(encoder, WINDOW.value, BATCH_SIZE.value)
-    cut = tagger.cut(OVERLAP.value)
+    windowing = tagger.windowing(OVERLAP.value)
     folder = pathlib.Path(OUTPUT.value).expanduser() if OUTPUT.value else None
     if folder is not None:
-        pin_settings(folder, tagger.identity(cut))
+        pin_settings(folder, tagger.identity(windowing))
 
     windows = folder / "windows" if folder else None
-    total, done = expected(recordings, cut, windows)
+    total, done = count_windows(recordings, windowing, windows)
     lines: list[str] = []
     errors: list[InputError] = []
     with (
         _table(folder) as add,
         progress("listening", total, unit="windows", done=done) as advance,
     ):
-        for journal in hear_all(recordings, tagger, cut, windows, advance):
-            if journal.error is not None:
-                errors.append(journal.error)
+        for results in score_recordings(
+            recordings, tagger, windowing, windows, advance
+        ):
+            if results.error is not None:
+                errors.append(results.error)
                 continue
-            add(tag.row for tag in tags(journal, tagger.classes, TOP.value))
-            lines.append(_line(best(journal, tagger.classes, TOP.value)))
+            add(tag.row for tag in window_tags(results, tagger.classes, TOP.value))
+            lines.append(_line(best_tags(results, tagger.classes, TOP.value)))
     for line in lines:
         print(line)
     if folder is not None:

@@ -1,1 +1,1 @@
-"""Inference with trained probes: recordings, explanations, diagnosis, export."""
+"""Uses trained probes: on recordings, for explanations, for diagnosis and export."""

@@ -1,4 +1,4 @@
-"""The clips that a trained probe was trained with, as it saw them."""
+"""Reads the clips that a probe was trained on, in the form in which it saw them."""
 
 from __future__ import annotations
 
@@ -27,16 +27,23 @@ def stores_of(
     part: Part,
     log: Callable[[str], None] = print,
 ) -> list[TokenStore]:
-    """The tokens of a part of the run's data; read where they are kept, else made.
+    """Opens the tokens of a part of the run's data, and computes missing ones.
+
+    Args:
+        trained: The trained probe.
+        encoder: Its encoder.
+        part: Which part of the data.
+        log: A function that is called with lines about progress.
 
     Raises:
-        InputError: The data set is not there, or the run kept no clips to validate on.
+        InputError: The data set is missing, or the run was trained on its validation
+            clips as well.
     """
     settings = Experiment.from_dict(trained.settings)
     if part == "validation" and settings.refit:
         raise InputError(
             f"probe {trained.name!r} was trained on its validation clips as well "
-            "(config.refit=True): none are left to choose anything on"
+            "(config.refit=True): no clips are left to select anything on"
         )
     dataset = open_dataset(settings)
     (protocol,) = (p for p in dataset.all_protocols if p.name == trained.protocol)
@@ -44,7 +51,7 @@ def stores_of(
     if part == "train" and settings.refit:
         splits += protocol.validation
     tokens = settings.tokens
-    # Kept with all layers where any probe of the run read them.
+    # The tokens have all layers if any probe of the run reads them.
     layers = any(p.input_kind == "layers" for p in make_probes(settings, 1).values())
     return [
         embed(
@@ -64,22 +71,23 @@ def stores_of(
 def batches_of(
     trained: TrainedProbe, stores: Sequence[TokenStore], label: str
 ) -> Iterator[tuple[TokenStore, Int[np.ndarray, "_"], Any]]:
-    """All clips of `stores` in order, a batch at a time; one batch is held.
+    """Reads all clips of some stores in order, one batch at a time.
 
     Args:
-        trained: Whose `prepare` makes of the tokens what the probe reads.
-        stores: Where the tokens are.
-        label: Of the progress bar.
+        trained: The trained probe.
+        stores: The token stores.
+        label: The label of the progress bar.
 
     Yields:
-        A store, the rows of a batch, and what the probe reads of them. Every batch has
-        the same number of clips; behind the given rows the first one is repeated.
+        The store of a batch, the rows of the batch, and the input of the probe. All
+        batches have the same size; the last one of a store repeats its first row
+        behind the given rows.
     """
     size = Experiment.from_dict(trained.settings).batch_size
     layers = trained.probe.input_kind == "layers"
     with progress(label, sum(s.n for s in stores), unit="clips") as advance:
         for store in stores:
             for rows in rows_in_order(store.n, size):
-                filled = np.concatenate([rows, np.repeat(rows[:1], size - len(rows))])
-                yield store, rows, trained.prepare(store.read(filled, layers=layers))
+                padded = np.concatenate([rows, np.repeat(rows[:1], size - len(rows))])
+                yield store, rows, trained.prepare(store.read(padded, layers=layers))
                 advance(len(rows))

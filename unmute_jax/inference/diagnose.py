@@ -1,9 +1,10 @@
-"""What the prototypes of a trained probe turned into.
+"""Diagnoses the prototypes of a trained probe.
 
-Are they different from each other, or copies; does each of them stand for some sound,
-or do a few stand for all; and which sounds are they? Pairwise cosines and the effective
-rank mean little by themselves, as random directions in hundreds of dimensions are all
-but orthogonal: those of as many random sign vectors stand beside them.
+The diagnosis shows whether the prototypes differ from each other or are copies, whether
+each of them represents some sound or a few represent all, and which sounds these are.
+Pairwise cosines and the effective rank are hard to judge by themselves, because random
+directions in hundreds of dimensions are almost orthogonal. The same numbers of as many
+random sign vectors are therefore given beside them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import scipy.special
 from jaxtyping import Float, Int
 
 from unmute_jax.encoders import Geometry
@@ -24,22 +26,22 @@ from unmute_jax.results.trained import TrainedProbe
 from unmute_jax.store.reader import TokenStore
 from unmute_jax.tokens import Tokens
 
-# About how wide the bins of the histogram of cosines are.
-BIN = 0.02
-# How many rows of the matrix of all pairs are held at a time.
+# The approximate width of the bins in the histogram of cosines.
+BIN_WIDTH = 0.02
+# The number of rows of the matrix of all pairs in memory at a time.
 ROWS = 1024
 
 
 @dataclass(frozen=True)
-class Shape:
-    """How a set of vectors lies in space.
+class Diversity:
+    """How different the vectors of a set are from each other.
 
     Attributes:
-        cosines: How many pairs of two different vectors lie in each of the bins.
-        deviation: Standard deviation of the cosines; 0 for a single vector.
-        largest: The cosine of the two that are most alike; 0 for a single vector.
+        cosines: The number of pairs of vectors with a cosine in each bin.
+        deviation: The standard deviation of the cosines; 0 for a single vector.
+        largest: The cosine of the most similar pair; 0 for a single vector.
         rank: The effective rank (Roy and Vetterli, 2007): the exponential of the
-            entropy of the singular values. At most P and D.
+            entropy of the singular values. It is at most P and at most D.
     """
 
     cosines: tuple[int, ...]
@@ -49,15 +51,15 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Nearest:
-    """A place in a training clip that is much like a prototype.
+class NearestClip:
+    """A training clip with a token that is similar to a prototype.
 
     Attributes:
-        clip: Its id.
-        classes: What is in it.
-        similarity: The best of the clip.
-        seconds: Start and end of the token in the clip.
-        hertz: Its lowest and its highest frequency.
+        clip: The id of the clip.
+        classes: The classes in the clip.
+        similarity: The highest similarity of a token of the clip.
+        seconds: The start and the end of that token in the clip.
+        hertz: The lowest and the highest frequency of that token.
     """
 
     clip: str
@@ -68,18 +70,18 @@ class Nearest:
 
 
 @dataclass(frozen=True)
-class Prototype:
-    """What is known of one prototype.
+class PrototypeDiagnosis:
+    """Facts about one prototype.
 
     Attributes:
-        index: Its row.
+        index: The row of the prototype.
         wins: The share of all tokens to which no other prototype is more similar.
-        mean: Of its best match, over the clips.
-        deviation: Standard deviation of that.
-        influence: `deviation` times its largest weight in the classifier by absolute
-            value: how much of a logit hangs on it.
-        weights: Of every class, in the order of the classes.
-        nearest: The clips that match it best, best first.
+        mean: The mean of its best match in a clip, over the clips.
+        deviation: The standard deviation of its best match, over the clips.
+        influence: `deviation` times the largest absolute weight in the classifier: how
+            much the prototype changes a logit.
+        weights: The weight for each class.
+        nearest: The clips that match it best, in descending order.
     """
 
     index: int
@@ -88,51 +90,52 @@ class Prototype:
     deviation: float
     influence: float
     weights: tuple[float, ...]
-    nearest: tuple[Nearest, ...]
+    nearest: tuple[NearestClip, ...]
 
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """Of all prototypes of a probe.
+    """The diagnosis of all prototypes of a probe.
 
     Attributes:
-        size: (P, D).
+        size: The number P of prototypes and the number D of their features.
         bins: The edges of the bins of cosines.
-        clips: How many were looked at, and `tokens` of them.
-        shape: Of the prototypes.
-        random: Of as many random sign vectors.
-        never: The share of prototypes that win no token at all.
-        prototypes: Every one, in order.
+        clips: The number of training clips.
+        tokens: The number of their tokens.
+        shape: The diversity of the prototypes.
+        random: The diversity of as many random sign vectors.
+        never: The share of prototypes that are nearest to no token.
+        prototypes: The prototypes in order.
     """
 
     size: tuple[int, int]
     bins: tuple[float, ...]
     clips: int
     tokens: int
-    shape: Shape
-    random: Shape
+    shape: Diversity
+    random: Diversity
     never: float
-    prototypes: tuple[Prototype, ...]
+    prototypes: tuple[PrototypeDiagnosis, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON."""
+        """The diagnosis as plain JSON."""
         return dataclasses.asdict(self)
 
 
 def cosine_bins(d: int) -> Float[np.ndarray, "_"]:
-    """Edges of bins over [-1, 1] that suit vectors of D signs.
+    """Makes the edges of bins over [-1, 1] for the cosines of vectors with D features.
 
-    Their cosines are multiples of 2 / D. Every bin holds as many of these, or the
-    histogram would show the grid.
+    Cosines of sign vectors are multiples of 2 / D. Every bin contains the same number
+    of these multiples; otherwise the histogram would be jagged.
     """
-    multiples = 2 * round(BIN * d / 4) + 1
+    multiples = 2 * round(BIN_WIDTH * d / 4) + 1
     width = multiples * 2 / d
     count = int(np.ceil((1 + 1e-6) / width - 0.5))
     return (np.arange(-count, count + 2) - 0.5) * width
 
 
-def shape_of(vectors: Float[np.ndarray, "P D"]) -> Shape:
-    """How the vectors lie in space, whatever their lengths; none may be zero."""
+def diversity(vectors: Float[np.ndarray, "P D"]) -> Diversity:
+    """Measures the diversity of vectors, none of which may be zero."""
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     bins = cosine_bins(unit.shape[1])
     counts = np.zeros(len(bins) - 1, np.int64)
@@ -147,7 +150,7 @@ def shape_of(vectors: Float[np.ndarray, "P D"]) -> Shape:
     n = len(unit) * (len(unit) - 1) // 2
     if n == 0:
         largest, n = 0.0, 1
-    return Shape(
+    return Diversity(
         cosines=tuple(counts.tolist()),
         deviation=float(np.sqrt(max(0.0, squares / n - (total / n) ** 2))),
         largest=largest,
@@ -156,14 +159,13 @@ def shape_of(vectors: Float[np.ndarray, "P D"]) -> Shape:
 
 
 def effective_rank(vectors: Float[np.ndarray, "P D"]) -> float:
-    """`exp(-sum_i q_i log q_i)` with `q` the singular values over their sum."""
+    """Computes `exp(-sum_i q_i log q_i)`; `q` are singular values over their sum."""
     values = np.linalg.svd(vectors, compute_uv=False)
-    shares = values[values > 0] / values.sum()
-    return float(np.exp(-(shares * np.log(shares)).sum()))
+    return float(np.exp(scipy.special.entr(values / values.sum()).sum()))
 
 
 def random_signs(p: int, d: int) -> Float[np.ndarray, "P D"]:
-    """Vectors of +1 and -1 that know nothing; always the same."""
+    """Draws vectors of +1 and -1; the same ones in every call."""
     rng = np.random.default_rng(0)
     return rng.choice(np.array([-1.0, 1.0], np.float32), (p, d))
 
@@ -174,12 +176,13 @@ def diagnose(
     *,
     nearest: int = 5,
 ) -> Diagnostics:
-    """Looks at every clip once; holds one batch and the nearest clips.
+    """Diagnoses a probe in one pass over its training clips.
 
     Args:
-        trained: A probe with prototypes.
-        batches: Of `training.clips_of_run.batches_of`, for the clips it was trained on.
-        nearest: How many clips to name for each prototype.
+        trained: A trained probe with prototypes.
+        batches: The training clips, as `clips_of_run.batches_of` yields them. One
+            batch is in memory at a time.
+        nearest: The number of clips to list for each prototype.
 
     Raises:
         InputError: The probe has no prototypes.
@@ -187,43 +190,43 @@ def diagnose(
     explain.check_prototypical(trained.probe)
     variables = {"params": trained.params}
     bank = np.asarray(explain.prototypes(trained.probe, variables))
-    found = _look_at_all(trained, batches, len(bank), nearest)
+    seen = _pass_over(trained, batches, len(bank), nearest)
     kernel = np.asarray(explain.class_weights(trained.probe, variables)[0])
-    wins = found.wins / max(1, found.tokens)
-    mean = found.total / max(1, found.clips)
-    deviation = np.sqrt(np.maximum(0, found.squares / max(1, found.clips) - mean**2))
+    wins = seen.wins / max(1, seen.tokens)
+    mean = seen.total / max(1, seen.clips)
+    deviation = np.sqrt(np.maximum(0, seen.squares / max(1, seen.clips) - mean**2))
     return Diagnostics(
         size=(len(bank), bank.shape[1]),
         bins=tuple(cosine_bins(bank.shape[1]).tolist()),
-        clips=found.clips,
-        tokens=found.tokens,
-        shape=shape_of(bank),
-        random=shape_of(random_signs(*bank.shape)),
-        never=float((found.wins == 0).mean()),
+        clips=seen.clips,
+        tokens=seen.tokens,
+        shape=diversity(bank),
+        random=diversity(random_signs(*bank.shape)),
+        never=float((seen.wins == 0).mean()),
         prototypes=tuple(
-            Prototype(
+            PrototypeDiagnosis(
                 index=p,
                 wins=float(wins[p]),
                 mean=float(mean[p]),
                 deviation=float(deviation[p]),
                 influence=float(deviation[p] * np.abs(kernel[p]).max()),
                 weights=tuple(kernel[p].tolist()),
-                nearest=tuple(found.places(p, trained)),
+                nearest=tuple(seen.nearest_clips(p, trained)),
             )
             for p in range(len(bank))
         ),
     )
 
 
-class _Seen:
-    """Sums over the clips so far, and the best of them for each prototype."""
+class _ClipStatistics:
+    """Sums over the clips so far, and the best clips for each prototype."""
 
     def __init__(self, p: int, nearest: int):
         self.clips = self.tokens = 0
         self.total, self.squares = np.zeros(p), np.zeros(p)
         self.wins = np.zeros(p, np.int64)
-        self._keep, self._stores = nearest, list[TokenStore]()
-        # Similarity, which store, row, cell; [P, at most `nearest`].
+        self._nearest, self._stores = nearest, list[TokenStore]()
+        # Similarity, index of the store, row and cell, each [P, at most `nearest`].
         self._best = [np.empty((p, 0), np.float32), *(np.empty((p, 0), np.int64),) * 3]
         self._grid = (1, 1)
 
@@ -233,13 +236,13 @@ class _Seen:
         rows: Int[np.ndarray, "B"],
         scores: Float[np.ndarray, "B P"],
         cells: Int[np.ndarray, "B P"],
-        winners: Int[np.ndarray, "B T F"],
+        nearest: Int[np.ndarray, "B T F"],
     ) -> None:
-        """Takes in the clips of a batch."""
-        self._grid = winners.shape[1:]
-        real = winners[winners >= 0]
-        self.wins += np.bincount(real, minlength=len(self.wins))
-        self.tokens += real.size
+        """Adds the clips of a batch."""
+        self._grid = nearest.shape[1:]
+        valid = nearest[nearest >= 0]
+        self.wins += np.bincount(valid, minlength=len(self.wins))
+        self.tokens += valid.size
         self.clips += len(rows)
         self.total += scores.sum(0, dtype=np.float64)
         self.squares += np.square(scores, dtype=np.float64).sum(0)
@@ -249,18 +252,18 @@ class _Seen:
         which = np.full(shape, len(self._stores) - 1)
         new = (scores.T, which, np.broadcast_to(rows, shape), cells.T)
         both = [np.concatenate(x, 1) for x in zip(self._best, new, strict=True)]
-        order = np.argsort(-both[0], axis=1, kind="stable")[:, : self._keep]
+        order = np.argsort(-both[0], axis=1, kind="stable")[:, : self._nearest]
         self._best = [np.take_along_axis(x, order, 1) for x in both]
 
-    def places(self, p: int, trained: TrainedProbe) -> Iterable[Nearest]:
+    def nearest_clips(self, p: int, trained: TrainedProbe) -> Iterable[NearestClip]:
         """The best clips of prototype `p`."""
         for similarity, which, row, cell in zip(
             *(x[p] for x in self._best), strict=True
         ):
             store = self._stores[which]
             labels = np.flatnonzero(store.labels[row])
-            seconds, hertz = self._place(int(cell), trained.geometry, store)
-            yield Nearest(
+            seconds, hertz = self._locate(int(cell), trained.geometry, store)
+            yield NearestClip(
                 clip=store.ids[row],
                 classes=tuple(store.classes[c] for c in labels),
                 similarity=float(similarity),
@@ -268,10 +271,10 @@ class _Seen:
                 hertz=hertz,
             )
 
-    def _place(
+    def _locate(
         self, cell: int, geometry: Geometry, store: TokenStore
     ) -> tuple[tuple[float, float], tuple[float, float]]:
-        """Seconds and Hz of a cell; the map may be finer than that of the tokens."""
+        """The seconds and Hz of a cell. The map may be finer than the tokens."""
         t, f = self._grid
         step = geometry.seconds_per_step * store.grid[0] / t
         band = cell % f * store.grid[1] // f
@@ -279,30 +282,30 @@ class _Seen:
         return (start, start + step), geometry.frequency_edges_hz[band]
 
 
-def _look_at_all(
+def _pass_over(
     trained: TrainedProbe,
     batches: Iterable[tuple[TokenStore, Int[np.ndarray, "_"], Tokens]],
     p: int,
     nearest: int,
-) -> _Seen:
-    look, seen = _looking(trained.probe), _Seen(p, nearest)
+) -> _ClipStatistics:
+    match, seen = _compile_match(trained.probe), _ClipStatistics(p, nearest)
     for store, rows, tokens in batches:
-        found = jax.device_get(look({"params": trained.params}, tokens))
-        # Behind the given rows the batch is filled up.
-        scores, cells, winners = (x[: len(rows)] for x in found)
-        seen.add(store, rows, scores, cells, winners)
+        arrays = jax.device_get(match({"params": trained.params}, tokens))
+        # Behind the given rows the batch repeats a clip.
+        seen.add(store, rows, *(x[: len(rows)] for x in arrays))
     return seen
 
 
-def _looking(probe: Probe) -> Any:
+def _compile_match(probe: Probe) -> Any:
     @jax.jit
-    def look(variables: Any, tokens: Tokens) -> Any:
-        best = explain.matches(probe, variables, tokens)
-        return best.scores, best.cells, explain.winners(probe, variables, tokens)
+    def match(variables: Any, tokens: Tokens) -> Any:
+        best = explain.best_matches(probe, variables, tokens)
+        nearest = explain.nearest_prototypes(probe, variables, tokens)
+        return best.scores, best.cells, nearest
 
-    return look
+    return match
 
 
-def by_influence(diagnostics: Diagnostics) -> Sequence[Prototype]:
-    """The prototypes, those on which most hangs first."""
+def by_influence(diagnostics: Diagnostics) -> Sequence[PrototypeDiagnosis]:
+    """The prototypes in descending order of influence."""
     return sorted(diagnostics.prototypes, key=lambda x: -x.influence)

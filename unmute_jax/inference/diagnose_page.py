@@ -1,156 +1,172 @@
-"""The page that shows what `diagnostics` found: one HTML file, nothing beside it."""
+"""Renders a diagnosis as one HTML page that needs no other file."""
 
 from __future__ import annotations
 
-import base64
-import html
 import io
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from unmute_jax.inference.diagnose import Diagnostics, Nearest, Prototype, by_influence
+from unmute_jax.inference.diagnose import (
+    Diagnostics,
+    NearestClip,
+    PrototypeDiagnosis,
+    by_influence,
+)
+from unmute_jax.report.page import html_page
+from unmute_jax.report.section import Picture, Section
+from unmute_jax.report.tables import Field, Table
 from unmute_jax.results.plots import COLOURS
 from unmute_jax.results.trained import TrainedProbe
 
-# More rows than this nobody reads; the JSON has them all.
-ROWS = 40
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 66em;
-       padding: 0 1em; color: #222 }
-table { border-collapse: collapse; margin: 1em 0 }
-th, td { text-align: left; vertical-align: top; padding: .25em .8em .25em 0;
-         border-bottom: 1px solid #ddd }
-td.n, th.n { text-align: right; font-variant-numeric: tabular-nums }
-img { max-width: 100% } small { color: #555 }
-"""
+# The number of prototypes on the page. The JSON file has all of them.
+MOST_ROWS = 40
 
 
-def page(trained: TrainedProbe, found: Diagnostics) -> str:
-    """The whole page."""
-    p, d = found.size
-    title = f"Prototypes of {trained.name} on {trained.dataset}"
-    about = (
+def page(trained: TrainedProbe, diagnosis: Diagnostics) -> str:
+    """Renders the page."""
+    p, d = diagnosis.size
+    summary = (
         f"{trained.encoder_description}; {trained.protocol}, seed {trained.seed}, "
-        f"validation {100 * trained.validation:.2f}. {p:,} prototypes of {d} features; "
-        f"{found.clips:,} training clips, {found.tokens:,} tokens."
+        f"validation score {100 * trained.validation:.2f}. {p:,} prototypes with {d} "
+        f"features; {diagnosis.clips:,} training clips with {diagnosis.tokens:,} "
+        "tokens."
     )
-    shown = min(ROWS, p)
-    return "\n".join(
+    return html_page(
+        f"Prototypes of {trained.name} on {trained.dataset}",
+        summary,
         [
-            "<!doctype html>",
-            '<html lang="en"><meta charset="utf-8">',
-            f"<title>{html.escape(title)}</title>",
-            f"<style>{STYLE}</style>",
-            f"<h1>{html.escape(title)}</h1>",
-            f"<p>{html.escape(about)}</p>",
-            _numbers(found),
-            _picture(found),
-            "<h2>What each prototype answers to</h2>",
-            f"<p>The {shown} of {p:,} on which most of a logit hangs: the standard "
-            "deviation of the best match over the training clips, times the largest "
-            "weight. Behind a class stands its weight; behind a clip what is in it, "
-            "the place that matched, and the similarity.</p>",
-            _table(by_influence(found)[:shown], trained.classes),
-            "</html>\n",
-        ]
+            _diversity_section(diagnosis),
+            _prototypes_section(diagnosis, trained.classes),
+        ],
+        most_rows=MOST_ROWS,
     )
 
 
-def _numbers(found: Diagnostics) -> str:
-    rows = [
-        ("", "these prototypes", "random signs"),
+def _diversity_section(diagnosis: Diagnostics) -> Section:
+    own, random = diagnosis.shape, diagnosis.random
+    rows = (
+        ("standard deviation of pairwise cosines", own.deviation, random.deviation, 3),
+        ("cosine of the most similar pair", own.largest, random.largest, 3),
         (
-            "cosines of pairs, standard deviation",
-            f"{found.shape.deviation:.3f}",
-            f"{found.random.deviation:.3f}",
+            f"effective rank, at most {min(diagnosis.size)}",
+            own.rank,
+            random.rank,
+            1,
         ),
-        (
-            "cosine of the two most alike",
-            f"{found.shape.largest:.3f}",
-            f"{found.random.largest:.3f}",
+    )
+    never = 100 * diagnosis.never
+    table = Table(
+        name="diversity",
+        title="Diversity of the prototypes",
+        columns=("measure", "these prototypes", "random signs"),
+        rows=(
+            *(
+                (name, Field(f"{a:.{n}f}", a), Field(f"{b:.{n}f}", b))
+                for name, a, b, n in rows
+            ),
+            ("prototypes nearest to no token", Field(f"{never:.1f} %", never), ""),
         ),
-        (
-            f"effective rank, of {min(found.size)} at most",
-            f"{found.shape.rank:.1f}",
-            f"{found.random.rank:.1f}",
+    )
+    return Section(
+        name="diversity",
+        title="Do the prototypes differ from each other?",
+        paragraphs=(
+            "The right column has the same measures for as many random sign vectors: "
+            "random directions in many dimensions are almost orthogonal.",
         ),
-        ("prototypes that are nearest to no token", f"{100 * found.never:.1f} %", ""),
-    ]
-    cells = [
-        "".join(
-            f"<t{kind}{' class=n' * (i > 0)}>{html.escape(cell)}</t{kind}>"
-            for i, cell in enumerate(row)
-        )
-        for kind, row in zip("h" + "d" * len(rows), rows, strict=False)
-    ]
-    return "<table>" + "".join(f"<tr>{c}</tr>" for c in cells) + "</table>"
+        pictures=(_picture(diagnosis),),
+        tables=(table,),
+    )
 
 
-def _picture(found: Diagnostics) -> str:
+def _picture(diagnosis: Diagnostics) -> Picture:
     figure = Figure(figsize=(10, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    bins = np.asarray(found.bins)
-    for shape, colour, label in (
-        (found.shape, COLOURS[0], "these prototypes"),
-        (found.random, COLOURS[1], "random signs"),
+    bins = np.asarray(diagnosis.bins)
+    for diversity, colour, label in (
+        (diagnosis.shape, COLOURS[0], "these prototypes"),
+        (diagnosis.random, COLOURS[1], "random signs"),
     ):
-        pairs = max(1, sum(shape.cosines))
-        density = np.asarray(shape.cosines) / pairs / np.diff(bins)
+        pairs = max(1, sum(diversity.cosines))
+        density = np.asarray(diversity.cosines) / pairs / np.diff(bins)
         left.stairs(density, bins, color=colour, label=label, lw=1.5)
-    seen = [shape.cosines for shape in (found.shape, found.random)]
-    filled = np.flatnonzero(np.sum(seen, 0))
+    counts = np.sum([diagnosis.shape.cosines, diagnosis.random.cosines], 0)
+    filled = np.flatnonzero(counts)
     if filled.size:
         reach = max(abs(bins[filled[0]]), abs(bins[filled[-1] + 1]))
         left.set_xlim(-reach, reach)
     left.set(xlabel="cosine of a pair of prototypes", ylabel="density")
     left.legend(frameon=False)
-    wins = np.sort([x.wins for x in found.prototypes])[::-1]
+    wins = np.sort([x.wins for x in diagnosis.prototypes])[::-1]
     right.stairs(100 * wins, np.arange(len(wins) + 1), fill=True, color=COLOURS[0])
     right.axhline(100 / len(wins), color=COLOURS[6], lw=1, ls="--", label="equal share")
     right.set(
-        xlabel="prototypes, busiest first",
-        ylabel="nearest to % of all tokens",
+        xlabel="prototypes in descending order",
+        ylabel="share of tokens that are nearest (%)",
         yscale="log",
     )
     right.legend(frameon=False)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    alt = "Histogram of pairwise cosines, and how many tokens each prototype wins"
-    return f'<img alt="{alt}" src="data:image/png;base64,{data}">'
-
-
-def _table(prototypes: Sequence[Prototype], classes: Sequence[str]) -> str:
-    head = (
-        "<tr><th class=n>no.<th class=n>influence<th class=n>tokens won"
-        "<th>speaks for<th>speaks against<th>nearest training clips</tr>"
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=130)
+    return Picture(
+        name="diversity",
+        alt="Histogram of pairwise cosines, and the share of tokens nearest to "
+        "each prototype",
+        png=png.getvalue(),
     )
-    return f"<table>{head}{''.join(_row(p, classes) for p in prototypes)}</table>"
 
 
-def _row(prototype: Prototype, classes: Sequence[str]) -> str:
+def _prototypes_section(diagnosis: Diagnostics, classes: Sequence[str]) -> Section:
+    shown = by_influence(diagnosis)[:MOST_ROWS]
+    table = Table(
+        name="prototypes",
+        title=f"The {len(shown)} most influential of "
+        f"{len(diagnosis.prototypes):,} prototypes",
+        columns=(
+            *("number", "influence", "tokens, %"),
+            *("evidence for", "evidence against", "nearest training clips"),
+        ),
+        rows=tuple(_row(prototype, classes) for prototype in shown),
+        note="Evidence: the class and its weight. Clips: the classes in the clip, its "
+        "name, the position of the matching token, and the similarity.",
+    )
+    return Section(
+        name="prototypes",
+        title="What each prototype responds to",
+        paragraphs=(
+            "The influence of a prototype is the standard deviation of its best match "
+            "over the training clips, multiplied by its largest absolute weight. "
+            "Tokens are those to which it is the nearest prototype.",
+        ),
+        tables=(table,),
+    )
+
+
+def _row(
+    prototype: PrototypeDiagnosis, classes: Sequence[str]
+) -> tuple[Field | str, ...]:
     order = np.argsort(prototype.weights, kind="stable")
     signed = [(classes[int(i)], prototype.weights[int(i)]) for i in order]
-    pro = [x for x in signed[::-1][:2] if x[1] > 0]
-    con = [x for x in signed[:2] if x[1] < 0]
+    tokens = 100 * prototype.wins
     return (
-        f"<tr><td class=n>{prototype.index}<td class=n>{prototype.influence:.2f}"
-        f"<td class=n>{100 * prototype.wins:.2f} %"
-        f"<td>{_weights(pro)}<td>{_weights(con)}"
-        f"<td>{'<br>'.join(_place(x) for x in prototype.nearest)}</tr>"
+        Field(str(prototype.index), float(prototype.index)),
+        Field(f"{prototype.influence:.2f}", prototype.influence),
+        Field(f"{tokens:.2f}", tokens),
+        _weights([x for x in signed[::-1][:2] if x[1] > 0]),
+        _weights([x for x in signed[:2] if x[1] < 0]),
+        "\n".join(map(_describe, prototype.nearest)),
     )
 
 
 def _weights(pairs: Sequence[tuple[str, float]]) -> str:
-    return "<br>".join(f"{html.escape(name)} {weight:+.2f}" for name, weight in pairs)
+    return "\n".join(f"{name} {weight:+.2f}" for name, weight in pairs)
 
 
-def _place(x: Nearest) -> str:
-    heard = ", ".join(x.classes) or "no class"
-    place = (
-        f"{x.clip}, {x.seconds[0]:.2f}-{x.seconds[1]:.2f} s, "
-        f"{x.hertz[0]:.0f}-{x.hertz[1]:.0f} Hz, {x.similarity:.2f}"
+def _describe(x: NearestClip) -> str:
+    return (
+        f"{', '.join(x.classes) or 'no class'}: {x.clip}, "
+        f"{x.seconds[0]:.2f}–{x.seconds[1]:.2f} s, "
+        f"{x.hertz[0]:.0f}–{x.hertz[1]:.0f} Hz, {x.similarity:.2f}"
     )
-    return f"{html.escape(heard)} <small>{html.escape(place)}</small>"

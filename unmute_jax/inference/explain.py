@@ -1,20 +1,12 @@
-"""Where in a clip a class was heard: maps over time and frequency.
+"""Explains the logits of prototypical probes by maps over time and frequency.
 
-A prototypical probe describes a clip by the best match of each prototype and puts an
-affine map on top, `y_c = b_c + sum_p w_pc max_n s_p(n)`, with `s_p(n)` the similarity
-of prototype p with the token in cell n. Three views of that:
+A prototypical probe describes a clip by the best match of each prototype, and applies
+an affine map to these: `y_c = b_c + sum_p w_pc max_n s_p(n)`, where `s_p(n)` is the
+similarity of prototype p to the token in cell n. `contribution_maps` assigns the
+contribution `w_pc max_n s_p(n)` of every prototype to the cells that match it best, so
+that the cells of a clip and `b_c` sum to the logit exactly.
 
-* `similarity_maps`: `s_p(n)` itself. Its maximum over a clip is the score that enters
-  the logits.
-* `evidence_maps`: `e_c(n) = sum_p w_pc s_p(n)`, the class-weighted sum of those maps.
-  `b_c + e_c(n)` is the logit that class c would have if the clip were cell n alone.
-  The logit of the whole clip is no sum over this map, as every prototype takes its best
-  cell, and the map is much the same for all classes: it shows what stands out at all.
-* `share_maps`: what each cell adds to a logit. Every prototype's `w_pc max s_p` is
-  dealt out to the cells that match it best; the cells of a clip and `b_c` sum to the
-  logit exactly. This map tells classes apart; it is the one to look at.
-
-Other probes have no such maps: their logits are no function of one cell at a time.
+The logits of other probes do not depend on one cell at a time, and have no such maps.
 """
 
 from __future__ import annotations
@@ -40,27 +32,27 @@ from unmute_jax.probes.prototypes import (
     Protobin,
     Protofloat,
     as_sequence,
-    less_cls,
     sign,
+    subtract_cls,
 )
 from unmute_jax.tokens import Tokens, inverse_norms
 
 PROTOTYPICAL = (Protobin, Protofloat, Proto)
-# On mixtures whose events are known, anything from 0.05 to 0.3 put about as much of a
-# class's share into the events of that class, and more than wider or narrower ones.
+# On mixtures with known events, values from 0.05 to 0.3 assign about the same share of
+# a contribution to the events of its class, and more than smaller or larger values.
 SPREAD = 0.15
 LEAST_WIDTH = 1e-6
 Variables = Any
 
 
-class Matches(NamedTuple):
+class BestMatches(NamedTuple):
     """The best match of each prototype in each clip.
 
-    A clip without any real time step has zeros throughout.
+    A clip without any valid time step has zeros.
 
     Attributes:
-        scores: `[B, P]`, what enters the logits.
-        cells: `[B, P]`, the first cell `n = t * F + f` that has this score.
+        scores: The similarities, which enter the logits.
+        cells: The first cell `n = t * F + f` with this similarity.
     """
 
     scores: Float[Array, "B P"]
@@ -68,26 +60,26 @@ class Matches(NamedTuple):
 
 
 def is_prototypical(probe: Probe) -> bool:
-    """Whether the functions of this file take the probe."""
+    """Whether the functions of this module support a probe."""
     return isinstance(probe, PROTOTYPICAL)
 
 
 def check_prototypical(probe: Probe) -> None:
-    """Refuses probes that the functions of this file do not take.
+    """Checks that the functions of this module support a probe.
 
     Raises:
-        InputError: Names those that they take.
+        InputError: They do not. The message names the probes that they support.
     """
     if not is_prototypical(probe):
         known = ", ".join(p.__name__.lower() for p in PROTOTYPICAL)
         raise InputError(
-            f"{type(probe).__name__.lower()} has no maps that say where a class was "
-            f"heard; probes that have are {known}"
+            f"{type(probe).__name__.lower()} has no maps of the evidence for a class; "
+            f"the probes that have them are {known}"
         )
 
 
 def prototypes(probe: Probe, variables: Variables) -> Float[Array, "P D"]:
-    """The prototypes as they are compared, signs where the probe is binary; norm 1."""
+    """The prototypes with norm 1, as signs if the probe is binary."""
     check_prototypical(probe)
     vectors = jnp.asarray(variables["params"]["prototypes"])
     if isinstance(probe, Protobin):
@@ -98,7 +90,10 @@ def prototypes(probe: Probe, variables: Variables) -> Float[Array, "P D"]:
 def class_weights(
     probe: Probe, variables: Variables
 ) -> tuple[Float[Array, "P C"], Float[Array, "C"]]:
-    """`w_pc` and `b_c`; a class that does not see a prototype has zero there."""
+    """The weights `w_pc` and biases `b_c`.
+
+    A prototype that does not belong to a class has weight zero there.
+    """
     check_prototypical(probe)
     params = jax.tree.map(jnp.asarray, variables["params"])
     if "classifier" in params:
@@ -113,131 +108,105 @@ def class_weights(
     return kernel, bias
 
 
-def similarity_maps(
-    probe: Probe,
-    variables: Variables,
-    tokens: Tokens,
-    chosen: Int[Array, "X"] | None = None,
-) -> Float[Array, "B X T F"]:
-    """The similarity of each chosen prototype with every token; section 3.7 to 3.9.
+def best_matches(probe: Probe, variables: Variables, tokens: Tokens) -> BestMatches:
+    """Finds the best match of each prototype in each clip.
 
     Args:
-        probe: A prototypical one.
-        variables: Its parameters.
-        tokens: As the probe would get them. `proto` with `upsample` gives maps twice
-            as large in both directions.
-        chosen: Which prototypes; all by default, that is `[B, P, T, F]` numbers.
-
-    Returns:
-        NaN in masked time steps.
+        probe: A prototypical probe.
+        variables: The variables of the probe.
+        tokens: The tokens as the probe reads them. `proto` with `upsample` doubles the
+            map in both directions, which the cells refer to.
 
     Raises:
-        InputError: The probe has no prototypes.
+        InputError: The probe is not prototypical.
     """
-    view = _look(probe, variables, tokens)
-    bank = view.bank if chosen is None else view.bank[chosen]
-    rows = view.patches.astype(jnp.float32)
-    scores = einsum("bnd,xd->bxn", rows, bank) * view.scale[:, None]
-    scores = view.bent(scores)
-    scores = jnp.where(view.mask[:, None], scores, jnp.nan)
-    return scores.reshape(*scores.shape[:2], *view.grid)
+    view = _view_of(probe, variables, tokens)
 
-
-def evidence_maps(
-    probe: Probe, variables: Variables, tokens: Tokens
-) -> Float[Array, "B C T F"]:
-    """The class-weighted sum of the prototypes' maps, without the bias.
-
-    One clip at a time: nothing as large as all maps exists. Arguments, NaN and errors
-    as for `similarity_maps`.
-    """
-    view = _look(probe, variables, tokens)
-    kernel, _ = class_weights(probe, variables)
-
-    if not view.rectified:
-        # A weighted sum of products with one token is one product with the sum.
-        view, kernel = view._replace(bank=einsum("pc,pd->cd", kernel, view.bank)), None
-
-    def one(clip: tuple[Array, Array, Array]) -> Array:
-        scores, mask = view.scores(clip[0], clip[1]), clip[2]
-        evidence = scores if kernel is None else einsum("np,pc->nc", scores, kernel)
-        return jnp.where(mask[:, None], evidence, jnp.nan).T
-
-    maps = lax.map(one, (view.patches, view.scale, view.mask))
-    return maps.reshape(*maps.shape[:2], *view.grid)
-
-
-def matches(probe: Probe, variables: Variables, tokens: Tokens) -> Matches:
-    """The best match of each prototype, and where it is; arguments as above."""
-    view = _look(probe, variables, tokens)
-
-    def one(clip: tuple[Array, Array, Array]) -> tuple[Array, Array]:
-        scores, mask = view.scores(clip[0], clip[1]), clip[2]
+    def match_clip(clip: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+        scores, mask = view.similarities(clip[0], clip[1]), clip[2]
         cells = jnp.where(mask[:, None], scores, -jnp.inf).argmax(0)
         best = jnp.take_along_axis(scores, cells[None], axis=0)[0]
         return jnp.where(mask.any(), best, 0.0), cells
 
-    return Matches(*lax.map(one, (view.patches, view.scale, view.mask)))
+    return BestMatches(*lax.map(match_clip, (view.patches, view.scale, view.mask)))
 
 
-def winners(probe: Probe, variables: Variables, tokens: Tokens) -> Int[Array, "B T F"]:
-    """The prototype that is most similar to each token, -1 in masked time steps.
+def nearest_prototypes(
+    probe: Probe, variables: Variables, tokens: Tokens
+) -> Int[Array, "B T F"]:
+    """Finds the prototype that is most similar to each token.
 
-    Of equals the first. Arguments and errors as for `similarity_maps`.
+    On ties, the first prototype wins. Masked time steps have -1. The arguments and
+    errors are those of `best_matches`.
     """
-    # Where negative ones count as 0, tokens unlike all prototypes have a nearest, too.
-    view = _look(probe, variables, tokens)._replace(rectified=False)
+    # A token that is unlike all prototypes has a nearest one even if the probe sets
+    # negative similarities to zero.
+    view = _view_of(probe, variables, tokens)._replace(is_rectified=False)
 
-    def one(clip: tuple[Array, Array, Array]) -> Array:
-        return jnp.where(clip[2], view.scores(clip[0], clip[1]).argmax(1), -1)
+    def match_clip(clip: tuple[Array, Array, Array]) -> Array:
+        nearest = view.similarities(clip[0], clip[1]).argmax(1)
+        return jnp.where(clip[2], nearest, -1)
 
-    found = lax.map(one, (view.patches, view.scale, view.mask))
-    return found.reshape(len(found), *view.grid)
+    nearest = lax.map(match_clip, (view.patches, view.scale, view.mask))
+    return nearest.reshape(len(nearest), *view.grid)
 
 
-def share_maps(
+def contribution_maps(
     probe: Probe, variables: Variables, tokens: Tokens, spread: float = SPREAD
 ) -> Float[Array, "B C T F"]:
-    """What each cell adds to each logit; with the bias they sum to it. As above.
+    """Computes what each cell contributes to each logit.
 
-    Prototype p gives cell n the part `softmax_n(s_p(n) / (spread * sd_n s_p))` of what
-    it adds, `w_pc max_n s_p(n)`.
+    Prototype p assigns to cell n the share `softmax_n(s_p(n) / (spread * sd_n s_p))` of
+    its contribution `w_pc max_n s_p(n)`. The maps of a class and its bias sum to the
+    logit. One clip is processed at a time to save memory.
 
     Args:
-        probe: A prototypical one.
-        variables: Its parameters.
-        tokens: As the probe would get them.
-        spread: How much less like a prototype than the best cell another may be, in
-            standard deviations of the prototype's map. Towards 0 the best cell gets
-            all.
+        probe: A prototypical probe.
+        variables: The variables of the probe.
+        tokens: The tokens as the probe reads them.
+        spread: How far below the best similarity, in standard deviations of the
+            prototype's map, other cells still receive a share. As it approaches 0 the
+            best cell receives everything.
+
+    Returns:
+        The maps, with NaN in masked time steps.
+
+    Raises:
+        InputError: The probe is not prototypical.
     """
-    view = _look(probe, variables, tokens)
+    view = _view_of(probe, variables, tokens)
     kernel, _ = class_weights(probe, variables)
 
-    def one(clip: tuple[Array, Array, Array]) -> Array:
-        scores, mask = view.scores(clip[0], clip[1]), clip[2][:, None]
+    def explain_clip(clip: tuple[Array, Array, Array]) -> Array:
+        scores, mask = view.similarities(clip[0], clip[1]), clip[2][:, None]
         best = jnp.where(mask, scores, -jnp.inf).max(0)
-        parts = jax.nn.softmax(scores / _widths(scores, mask, spread), 0, where=mask)
-        added = einsum("np,pc->nc", parts * best[None], kernel)
-        return jnp.where(mask, added, jnp.nan).T
+        shares = jax.nn.softmax(scores / _widths(scores, mask, spread), 0, where=mask)
+        contributions = einsum("np,pc->nc", shares * best[None], kernel)
+        return jnp.where(mask, contributions, jnp.nan).T
 
-    maps = lax.map(one, (view.patches, view.scale, view.mask))
+    maps = lax.map(explain_clip, (view.patches, view.scale, view.mask))
     return maps.reshape(*maps.shape[:2], *view.grid)
 
 
 def _widths(
     scores: Float[Array, "N P"], mask: Bool[Array, "N 1"], spread: float
 ) -> Float[Array, "1 P"]:
-    """`spread` standard deviations of each prototype's map over the real cells."""
+    """`spread` standard deviations of each prototype's similarities to valid cells."""
     deviation = jnp.std(scores, axis=0, where=mask, keepdims=True)
-    # A map that is the same everywhere is dealt out evenly.
+    # The contribution of a constant map is divided evenly.
     return jnp.maximum(spread * jnp.nan_to_num(deviation), LEAST_WIDTH)
 
 
 class _View(NamedTuple):
-    """Tokens and prototypes such that `bent(scale_n * token_n . bank_p)` is `s_p(n)`.
+    """Tokens and prototypes such that `scale_n * patches_n . bank_p` is `s_p(n)`.
 
-    Tokens are a sequence, frequency fastest; `grid` says of how many (T, F).
+    Attributes:
+        patches: The tokens as a sequence `[B, N, D]` with frequency changing fastest.
+        scale: The factor of each token.
+        mask: Whether a token is valid.
+        bank: The prototypes.
+        grid: The numbers (T, F) of time steps and frequency patches.
+        is_rectified: Whether the probe sets negative similarities to zero.
     """
 
     patches: Array
@@ -245,23 +214,20 @@ class _View(NamedTuple):
     mask: Bool[Array, "B N"]
     bank: Float[Array, "P D"]
     grid: tuple[int, int]
-    rectified: bool
+    is_rectified: bool
 
-    def bent(self, scores: Array) -> Array:
-        """Negative similarities as the probe takes them."""
-        return jax.nn.relu(scores) if self.rectified else scores
-
-    def scores(self, patches: Array, scale: Array) -> Float[Array, "N P"]:
-        """`s` of one clip."""
+    def similarities(self, patches: Array, scale: Array) -> Float[Array, "N P"]:
+        """The similarities of one clip."""
         products = einsum("nd,pd->np", patches.astype(jnp.float32), self.bank)
-        return self.bent(products * scale[:, None])
+        products = products * scale[:, None]
+        return jax.nn.relu(products) if self.is_rectified else products
 
 
-def _look(probe: Probe, variables: Variables, tokens: Tokens) -> _View:
+def _view_of(probe: Probe, variables: Variables, tokens: Tokens) -> _View:
     check_prototypical(probe)
     tokens = tokens.with_inverse_norms()
     if isinstance(probe, Protofloat | Proto) and probe.focal:
-        tokens = less_cls(tokens)
+        tokens = subtract_cls(tokens)
     if isinstance(probe, Proto) and probe.upsample:
         tokens = upsampled(tokens)
     patches, scale, mask = as_sequence(tokens)

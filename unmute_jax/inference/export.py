@@ -1,7 +1,7 @@
-"""A trained protobin as one small file: one bit per prototype weight.
+"""Exports a trained protobin as a small file with one bit per prototype weight.
 
-`inference.one_bit` describes the file and reads it without JAX; `load_exported` is the
-same in JAX, for batches.
+The module `one_bit` describes the file and reads it without JAX. `load_exported` loads
+the same file as a `TrainedProbe` for batches of clips.
 """
 
 from __future__ import annotations
@@ -21,29 +21,32 @@ from unmute_jax.results.trained import TrainedProbe
 from unmute_jax.store.normaliser import FeatureNormaliser
 
 Dense = Literal["float16", "int8"]
-# What the file says of a probe as `TrainedProbe` does.
-_KEPT = ("clip_seconds", "dtype", "dataset", "protocol", "seed", "validation")
+# Attributes of `TrainedProbe` that the file contains under the same names.
+_COPIED = ("clip_seconds", "dtype", "dataset", "protocol", "seed", "validation")
 
 
 def export_probe(
     trained: TrainedProbe, path: str | os.PathLike[str], *, dense: str = "float16"
 ) -> dict[str, int]:
-    """Writes a trained protobin to a file of its own.
+    """Exports a trained protobin.
 
-    The signs are exact. A weight of the dense layer is off by at most 2^-11 of itself
-    in float16, and by 1/254 of the largest of its class in int8; since similarities lie
-    in [-1, 1], a logit is off by at most the sum of that over the prototypes.
+    The signs are exact. The relative error of a weight of the dense layer is at most
+    2^-11 in float16; in int8 its error is at most 1/254 of the largest weight of its
+    class. As similarities lie in [-1, 1], the error of a logit is at most the sum of
+    these errors over the prototypes.
 
     Args:
-        trained: From `load_trained`.
-        path: Of the file.
-        dense: "float16" or "int8", the type of the dense layer.
+        trained: The trained probe, as returned by `load_trained`.
+        path: The file to write.
+        dense: The type of the dense layer, "float16" or "int8".
 
     Returns:
-        Bytes of the `prototypes`, of the `dense` layer, and of the whole `file`.
+        The number of bytes of the `prototypes`, the `dense` layer, and the whole
+        `file`.
 
     Raises:
-        InputError: Another probe than protobin, one of time steps, or an unknown type.
+        InputError: The probe is not protobin, it was trained on time steps, or the
+            type is unknown.
     """
     if trained.name != "protobin":
         raise InputError(
@@ -58,7 +61,7 @@ def export_probe(
         raise unknown_name("type of the dense layer", dense, get_args(Dense))
     prototypes = np.asarray(trained.params["prototypes"])
     tensors = {
-        # As `probes.prototypes.sign`: both zeros are +1.
+        # As in `probes.prototypes.sign`, both zeros count as +1.
         "signs": np.packbits(prototypes >= 0, axis=1),
         **_dense_layer(trained.params["classifier"], cast(Dense, dense)),
     }
@@ -74,7 +77,7 @@ def export_probe(
         "encoder_description": trained.encoder_description,
         "seconds_per_step": trained.geometry.seconds_per_step,
         "frequency_edges_hz": trained.geometry.frequency_edges_hz,
-        **{key: getattr(trained, key) for key in _KEPT},
+        **{key: getattr(trained, key) for key in _COPIED},
     }
     metadata = {one_bit.KEY: json.dumps(about, sort_keys=True)}
     content = safetensors.numpy.save(
@@ -92,23 +95,23 @@ def _dense_layer(layer: dict[str, Any], dense: Dense) -> dict[str, np.ndarray]:
     if dense == "float16":
         return {"weights": weights.astype(np.float16), **bias}
     scale = np.maximum(np.abs(weights).max(1), np.finfo(np.float32).tiny) / 127
-    whole = np.rint(weights / scale[:, None]).astype(np.int8)
-    return {"weights": whole, "weight_scale": scale.astype(np.float32), **bias}
+    rounded = np.rint(weights / scale[:, None]).astype(np.int8)
+    return {"weights": rounded, "weight_scale": scale.astype(np.float32), **bias}
 
 
 def load_exported(
     path: str | os.PathLike[str], encoder: Encoder | None = None
 ) -> TrainedProbe:
-    """The probe in an exported file, in float32 again, for batches of clips.
+    """Loads an exported probe in float32, for batches of clips.
 
     Args:
-        path: Of the file.
-        encoder: Whose tokens it is to read, where that is known by now; otherwise
-            `TrainedProbe.check_encoder` compares later.
+        path: The exported file.
+        encoder: The encoder of the tokens, which is compared with that of the
+            training; None to leave that to `TrainedProbe.check_encoder`.
 
     Raises:
-        InputError: No such file, a damaged or newer one, or another encoder than that
-            of the training.
+        InputError: The file is missing, damaged or written by a newer version, or the
+            probe was trained on tokens of another encoder.
     """
     try:
         probe = one_bit.load(path)
@@ -126,7 +129,7 @@ def load_exported(
             "prototypes": arrays["signs"],
             "classifier": {"kernel": arrays["weights"].T, "bias": arrays["bias"]},
         },
-        normaliser=_standardiser(arrays),
+        normaliser=_make_normaliser(arrays),
         classes=tuple(probe.classes),
         task=probe.task,
         encoder=probe.encoder,
@@ -138,15 +141,15 @@ def load_exported(
             ),
         ),
         settings={},
-        **{key: about[key] for key in _KEPT},
+        **{key: about[key] for key in _COPIED},
     )
     if encoder is not None:
         trained.check_encoder(encoder)
     return trained
 
 
-def _standardiser(arrays: dict[str, np.ndarray]) -> FeatureNormaliser | None:
-    """That of the tokens; protobin reads nothing else."""
+def _make_normaliser(arrays: dict[str, np.ndarray]) -> FeatureNormaliser | None:
+    """The normaliser of the tokens, which are all that protobin reads."""
     if "token_mean" not in arrays:
         return None
     return FeatureNormaliser.of_tokens(arrays["token_mean"], arrays["token_sd"])

@@ -1,18 +1,19 @@
 """Runs an exported one-bit probe with NumPy alone. Copy this file to the device.
 
     probe = load("urban.safetensors")
-    scores = probe(patches)  # patches [T, F, D] or [N, D], float32, of probe.encoder
+    scores = probe(patches)  # [T, F, D] or [N, D] float32, tokens of probe.encoder
 
-One bit per prototype weight: the product of a token with a prototype of signs needs no
-multiplication, `x . s = 2 (sum of x where s is +1) - (sum of x)`. On a processor with
-fast matrix products a float matrix is quicker; this way needs 1/32 of its memory and
-only additions.
+As a prototype consists of signs, its product with a token needs no multiplication:
+`x . s = 2 (sum of x where s is +1) - (sum of x)`. A float matrix is faster on a
+processor with fast matrix products; this computation needs 1/32 of its memory and only
+additions.
 
-Layout of the file (safetensors, little-endian): `signs` `[P, ceil(D / 8)]` uint8, one
-bit per weight, the first weight in the highest bit, 1 for +1; `weights` `[C, P]`
-float16, or int8 with `weight_scale` `[C]`; `bias` `[C]` float32; `token_mean` and
-`token_sd` `[D]` float32 where tokens are standardised first. The entry `one_bit` of the
-metadata is JSON: classes, task, encoder and geometry, among others.
+Layout of the file (safetensors, little-endian): `signs` `[P, ceil(D / 8)]` uint8 has
+one bit per weight, 1 for +1, with the first weight in the highest bit; `weights`
+`[C, P]` is float16, or int8 with `weight_scale` `[C]`; `bias` `[C]` is float32;
+`token_mean` and `token_sd` `[D]` float32 exist if tokens are standardised first. The
+entry `one_bit` of the metadata is JSON with the classes, the task, the encoder and its
+geometry, among others.
 """
 
 from __future__ import annotations
@@ -30,15 +31,17 @@ _TYPES = {"U8": np.uint8, "I8": np.int8, "F16": np.float16, "F32": np.float32}
 
 
 def load(path: Any, encoder: dict[str, Any] | None = None) -> OneBitProbe:
-    """The probe in a file.
+    """Loads an exported probe.
 
     Args:
-        path: Of the file.
-        encoder: Identity of the encoder that makes the tokens, where it is known;
-            another one than that of the training is refused.
+        path: The exported file.
+        encoder: The identity of the encoder of the tokens, which is compared with that
+            of the training; None to skip the comparison.
 
     Raises:
-        ValueError: No such file, a damaged or newer one, or another encoder.
+        OSError: The file cannot be read.
+        ValueError: The file is damaged or was written by a newer version, or the probe
+            was trained on tokens of another encoder.
     """
     with open(path, "rb") as file:
         raw = file.read()
@@ -59,17 +62,18 @@ def load(path: Any, encoder: dict[str, Any] | None = None) -> OneBitProbe:
 
 
 class OneBitProbe:
-    """Binary prototypes and a small dense layer.
+    """A probe with binary prototypes and a small dense layer.
 
     Attributes:
-        classes: Names, in the order of the scores.
+        classes: The names of the classes in the order of the scores.
         task: "multi-label" or "single-label".
-        encoder: Identity of the encoder of its tokens.
-        about: All of the metadata.
+        encoder: The identity of the encoder of its tokens.
+        features: The number D of features of a token.
+        about: All metadata of the file.
     """
 
     def __init__(self, about: dict[str, Any], tensors: dict[str, np.ndarray]):
-        """From the metadata and the tensors of a file."""
+        """Makes the probe from the metadata and the tensors of a file."""
         self.about = about
         self.classes: list[str] = about["classes"]
         self.task: str = about["task"]
@@ -83,7 +87,11 @@ class OneBitProbe:
         self._mean, self._sd = tensors.get("token_mean"), tensors.get("token_sd")
 
     def check_encoder(self, encoder: dict[str, Any]) -> None:
-        """Raises ValueError, naming the first difference, for another encoder."""
+        """Compares the identity of an encoder with that of the training.
+
+        Raises:
+            ValueError: They differ. The message names the first difference.
+        """
         for key in {**self.encoder, **encoder}:
             if encoder.get(key) != self.encoder.get(key):
                 raise ValueError(
@@ -92,23 +100,24 @@ class OneBitProbe:
                 )
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Everything in float32: `signs` `[P, D]`, `weights` `[C, P]`, `bias`, ..."""
+        """All arrays in float32, such as `signs` `[P, D]` and `weights` `[C, P]`."""
         bits = np.unpackbits(self._signs, axis=1, count=self.features)
-        found = {
+        arrays = {
             "signs": np.where(bits, np.float32(1), np.float32(-1)),
             "weights": self._weights,
             "bias": self._bias,
             "token_mean": self._mean,
             "token_sd": self._sd,
         }
-        return {name: array for name, array in found.items() if array is not None}
+        return {name: array for name, array in arrays.items() if array is not None}
 
     def __call__(self, patches: np.ndarray, mask: np.ndarray | None = None) -> Any:
-        """Scores `[C]` between 0 and 1 of one clip.
+        """Computes the scores `[C]` of one clip, which lie between 0 and 1.
 
         Args:
-            patches: `[T, F, D]` or `[N, D]`, tokens as the encoder gives them.
-            mask: `[T]` or `[N]`, true for real ones; all by default.
+            patches: The tokens of the encoder, `[T, F, D]` or `[N, D]`.
+            mask: Whether each time step or token is valid, `[T]` or `[N]`; by default
+                all of them are.
         """
         y = self.logits(patches, mask)
         if self.task == "single-label":
@@ -117,13 +126,13 @@ class OneBitProbe:
         return np.exp(-np.logaddexp(np.float32(0), -y))
 
     def logits(self, patches: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
-        """`[C]`; arguments as of `__call__`."""
+        """Computes the logits `[C]`. The arguments are those of `__call__`."""
         return self._weights @ self.matches(patches, mask) + self._bias
 
     def matches(
         self, patches: np.ndarray, mask: np.ndarray | None = None
     ) -> np.ndarray:
-        """`[P]`, the best cosine of each prototype with a token of the clip."""
+        """Computes the best cosine `[P]` of each prototype with a token of the clip."""
         x = np.asarray(patches, np.float32)
         if x.ndim not in (2, 3) or x.shape[-1] != self.features:
             raise ValueError(
@@ -148,18 +157,18 @@ class OneBitProbe:
         return best / np.sqrt(np.float32(self.features))
 
     def _rounded(self, x: np.ndarray) -> np.ndarray:
-        """As the tokens were that the probe was trained on."""
+        """Rounds tokens in the same way as those that the probe was trained on."""
         if self.about["dtype"] == "float32":
             return x
         if self.about["dtype"] == "int8":
-            # A scale per token; what they mean is bfloat16.
+            # Each token has its own scale; scaled back, tokens are bfloat16.
             scale = np.abs(x).max(1, keepdims=True) * np.float32(1 / 127)
             x = np.rint(x / np.where(scale > 0, scale, np.float32(1))) * scale
         return _to_bfloat16(x)
 
 
 def _to_bfloat16(x: np.ndarray) -> np.ndarray:
-    """To nearest, ties to even; still of type float32."""
+    """Rounds to the nearest bfloat16, ties to even; the type remains float32."""
     bits = np.ascontiguousarray(x).view(np.uint32)
     bits = bits + 0x7FFF + ((bits >> 16) & 1)
     return (bits & np.uint32(0xFFFF0000)).view(np.float32)

@@ -1,4 +1,4 @@
-"""A probe that was never trained, on the encoder that is one matrix."""
+"""A probe with random parameters, for an encoder that is one matrix."""
 
 import functools
 
@@ -8,21 +8,21 @@ import soundfile as sf
 
 from tests.store.fakes import RATE, D, F, T, fake_encoder
 from tests.training.fakes import settings, tones
-from unmute_jax.inference.recordings.listener import Listener
-from unmute_jax.inference.recordings.windows import Recording
+from unmute_jax.inference.recordings.predictor import Predictor
+from unmute_jax.inference.recordings.windows import RecordingFile
 from unmute_jax.probes import make_probe, probe_options
 from unmute_jax.results.trained import TrainedProbe
-from unmute_jax.store.key import plain
+from unmute_jax.store.key import as_json
 from unmute_jax.tokens import Tokens
 
 __all__ = ["RATE", "F", "T"]
 
-# Layers of that encoder.
+# The number of layers of that encoder.
 L = 2
 
 
 def fake_trained(name="protobin", seed=0, **changes):
-    """Random parameters; classes ash, birch, cedar."""
+    """A probe with random parameters for the classes ash, birch and cedar."""
     encoder, dataset, chosen = fake_encoder(), tones(), settings()
     probe = make_probe(name, num_classes=3)
     tokens = Tokens(
@@ -43,7 +43,7 @@ def fake_trained(name="protobin", seed=0, **changes):
         "normaliser": None,
         "classes": dataset.classes,
         "task": dataset.task,
-        "encoder": plain(encoder.identity()),
+        "encoder": as_json(encoder.identity()),
         "encoder_description": encoder.description,
         "geometry": encoder.geometry,
         "dtype": "bfloat16",
@@ -58,16 +58,16 @@ def fake_trained(name="protobin", seed=0, **changes):
 
 
 @functools.cache
-def fake_listener(name="protobin", task="multi-label"):
-    """One per kind, so that it is compiled once."""
-    return Listener(fake_trained(name, task=task), fake_encoder(), batch_size=4)
+def fake_predictor(name="protobin", task="multi-label"):
+    """The only predictor of its kind, so that it is compiled once."""
+    return Predictor(fake_trained(name, task=task), fake_encoder(), batch_size=4)
 
 
 def save(folder, name, seconds, seed=0, rate=2 * RATE):
-    """A recording of noise."""
+    """Writes a recording of noise."""
     rng = np.random.default_rng(seed)
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
     noise = 0.1 * rng.standard_normal(round(seconds * rate), np.float32)
     sf.write(path, noise, rate, subtype="FLOAT")
-    return Recording(path=path, name=name)
+    return RecordingFile(path=path, name=name)

@@ -1,19 +1,13 @@
-"""The pass over recordings: shared batches, one bad file, and going on after a stop."""
-
-import json
-
 import numpy as np
 import pytest
 import soundfile as sf
 
-from tests.inference.recordings.fakes import RATE, fake_listener, save
-from unmute_jax.errors import InputError
-from unmute_jax.inference.recordings.listener import Listener
-from unmute_jax.inference.recordings.partial_results import Journal, pin_settings
-from unmute_jax.inference.recordings.stream import expected, hear_all
-from unmute_jax.inference.recordings.windows import Recording, read_windows
+from tests.inference.recordings.fakes import RATE, fake_predictor, save
+from unmute_jax.inference.recordings.predictor import Predictor
+from unmute_jax.inference.recordings.stream import count_windows, score_recordings
+from unmute_jax.inference.recordings.windows import RecordingFile, read_windows
 
-CUT = fake_listener().cut(0.5)
+WINDOWING = fake_predictor().windowing(0.5)
 
 
 @pytest.fixture
@@ -24,109 +18,88 @@ def recordings(tmp_path):
     return [
         save(tmp_path, "a.wav", 1.0, seed=1),
         save(tmp_path, "sub/b.wav", 0.7, seed=2),
-        Recording(path=bad, name="bad.wav"),
+        RecordingFile(path=bad, name="bad.wav"),
         save(tmp_path, "long.wav", 4.9, seed=3),
         save(tmp_path, "c.wav", 1.0, seed=4),
     ]
 
 
-class Counting(Listener):
-    """A listener that remembers how many windows each batch had."""
+class CountingPredictor(Predictor):
+    """Records how many windows each batch has, and can stop after some batches."""
 
     def __init__(self, stop_after=None):
-        self.__dict__.update(fake_listener().__dict__)
+        self.__dict__.update(fake_predictor().__dict__)
         self.batches, self._stop_after = [], stop_after
 
-    def hear(self, windows):
+    def score(self, windows):
         if len(self.batches) == self._stop_after:
             raise KeyboardInterrupt
         self.batches.append(len(windows))
-        return super().hear(windows)
+        return super().score(windows)
 
 
-def told(journals):
+def scores_of(all_results):
     return [
         [(w.start, w.end, w.scores.tolist()) for w in j.windows]
-        for j in journals
+        for j in all_results
         if j.error is None
     ]
 
 
 def test_windows_of_many_files_share_batches_and_scores_are_those_of_one(recordings):
-    listener, advanced = Counting(), []
-    journals = list(hear_all(recordings, listener, CUT, advance=advanced.append))
-    assert [j.recording for j in journals] == recordings
-    assert listener.batches == [4, 4, 4]
+    predictor, advanced = CountingPredictor(), []
+    all_results = list(
+        score_recordings(recordings, predictor, WINDOWING, advance=advanced.append)
+    )
+    assert [j.recording for j in all_results] == recordings
+    assert predictor.batches == [4, 4, 4]
     assert sum(advanced) == 12
-    assert "bad.wav: is damaged" in str(journals[2].error)
-    assert [j.end.seconds for j in journals if j.end] == [1.0, 0.7, 4.9, 1.0]
-    for one, found in zip(recordings, journals, strict=True):
+    assert "bad.wav: is damaged" in str(all_results[2].error)
+    assert [j.end.seconds for j in all_results if j.end] == [1.0, 0.7, 4.9, 1.0]
+    for one, found in zip(recordings, all_results, strict=True):
         if found.error is None:
-            windows = list(read_windows(one, CUT))[:-1]
-            for window, heard in zip(windows, found.windows, strict=True):
-                alone = fake_listener().hear([window])
-                assert (heard.start, heard.end) == (window.start, window.end)
-                np.testing.assert_allclose(heard.scores, alone.scores[0], atol=1e-6)
-                np.testing.assert_array_equal(heard.bands, alone.bands[0])
+            windows = list(read_windows(one, WINDOWING))[:-1]
+            for window, scored in zip(windows, found.windows, strict=True):
+                alone = fake_predictor().score([window])
+                assert (scored.start, scored.end) == (window.start, window.end)
+                np.testing.assert_allclose(scored.scores, alone.scores[0], atol=1e-6)
+                np.testing.assert_array_equal(scored.bands, alone.bands[0])
 
 
-@pytest.mark.parametrize("after", [0, 1, 2])
-def test_a_pass_that_was_stopped_goes_on_and_hears_nothing_twice(
+@pytest.mark.parametrize("after", [0, 2])
+def test_a_pass_that_was_stopped_continues_and_scores_nothing_twice(
     recordings, after, tmp_path
 ):
     folder = tmp_path / "windows"
     with pytest.raises(KeyboardInterrupt):
-        list(hear_all(recordings, Counting(stop_after=after), CUT, folder))
+        list(
+            score_recordings(
+                recordings, CountingPredictor(stop_after=after), WINDOWING, folder
+            )
+        )
     if after == 2:  # As if it had been killed in the middle of a line.
         with open(folder / "long.wav.jsonl", "a") as file:
             file.write('{"start": 2.5, "en')
-    total, done = expected(recordings, CUT, folder)
+    total, done = count_windows(recordings, WINDOWING, folder)
     assert (total, done) == (12, 4 * after)
-    listener = Counting()
-    journals = list(hear_all(recordings, listener, CUT, folder))
-    assert sum(listener.batches) == 12 - done
-    assert told(journals) == told(hear_all(recordings, Counting(), CUT))
-    again = Counting()
-    assert told(hear_all(recordings, again, CUT, folder)) == told(journals)
+    predictor = CountingPredictor()
+    all_results = list(score_recordings(recordings, predictor, WINDOWING, folder))
+    assert sum(predictor.batches) == 12 - done
+    assert scores_of(all_results) == scores_of(
+        score_recordings(recordings, CountingPredictor(), WINDOWING)
+    )
+    again = CountingPredictor()
+    assert scores_of(
+        score_recordings(recordings, again, WINDOWING, folder)
+    ) == scores_of(all_results)
     assert again.batches == []
     assert (folder / "sub" / "b.wav.jsonl").is_file()
 
 
-def test_a_recording_that_changed_is_heard_anew(tmp_path):
-    one = save(tmp_path, "a.wav", 2.0)
-    folder = tmp_path / "windows"
-    before = told(hear_all([one], Counting(), CUT, folder))
-    save(tmp_path, "a.wav", 2.5, seed=9)
-    after = told(hear_all([one], Counting(), CUT, folder))
-    assert (len(before[0]), len(after[0])) == (3, 4)
-    assert after == told(hear_all([one], Counting(), CUT))
-
-
-def test_a_journal_reads_what_it_wrote(tmp_path):
-    one = save(tmp_path, "a.wav", 2.0)
-    (written,) = hear_all([one], Counting(), CUT, tmp_path / "windows")
-    path = tmp_path / "windows" / "a.wav.jsonl"
-    read = Journal(one, path)
-    assert read.end == written.end
-    assert told([read]) == told([written])
-    np.testing.assert_array_equal(read.windows[1].bands, written.windows[1].bands)
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    assert lines[0]["recording"] == "a.wav"
-    assert lines[-1] == {"seconds": 2.0, "above": None}
-
-
-def test_samples_that_give_no_numbers_end_their_recording_alone(tmp_path):
+def test_tokens_that_are_not_finite_end_their_recording_alone(tmp_path):
     good, odd = save(tmp_path, "a.wav", 1.0), save(tmp_path, "b.wav", 1.0)
     loud = np.full(2 * RATE, 3e38, np.float32)
     sf.write(odd.path, loud, 2 * RATE, subtype="FLOAT")
-    first, second = hear_all([good, odd], Counting(), CUT)
+    first, second = score_recordings([good, odd], CountingPredictor(), WINDOWING)
     assert first.error is None
-    assert "b.wav: gives tokens that are not finite from 0 s on" in str(second.error)
-
-
-def test_a_folder_of_other_predictions_is_left_alone(tmp_path):
-    listener = fake_listener()
-    pin_settings(tmp_path, listener.identity(CUT))
-    pin_settings(tmp_path, listener.identity(CUT))
-    with pytest.raises(InputError, match=r"hop_seconds: there 0\.5, here 1\.0"):
-        pin_settings(tmp_path, listener.identity(listener.cut(0.0)))
+    assert "b.wav: its tokens are not finite from 0 s on" in str(second.error)

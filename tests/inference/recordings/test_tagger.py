@@ -1,5 +1,3 @@
-"""Recordings are tagged with the head that came with the weights."""
-
 import csv
 
 import jax
@@ -8,12 +6,12 @@ import pytest
 import soundfile as sf
 
 from tests import golden
-from tests.cli.test_train import start
+from tests.cli.commands import start
 from unmute_jax.datasets import audioset_labels
 from unmute_jax.encoders import load_encoder
 from unmute_jax.errors import InputError
-from unmute_jax.inference.recordings.stream import hear_all
-from unmute_jax.inference.recordings.tagger import Tagger, best, tags
+from unmute_jax.inference.recordings.stream import score_recordings
+from unmute_jax.inference.recordings.tagger import Tagger, best_tags, window_tags
 from unmute_jax.inference.recordings.windows import find_recordings
 
 SECONDS, RATE = 1.0, 16_000
@@ -38,35 +36,37 @@ def tagger():
 
 
 @pytest.fixture(scope="module")
-def journals(tagger, folder):
-    found = hear_all(find_recordings([folder]), tagger, tagger.cut(0.0))
-    return {journal.recording.name: journal for journal in found}
+def results(tagger, folder):
+    complete = score_recordings(
+        find_recordings([folder]), tagger, tagger.windowing(0.0)
+    )
+    return {one.recording.name: one for one in complete}
 
 
-def test_scores_are_those_of_the_head_on_each_window(tagger, folder, journals):
+def test_scores_are_those_of_the_head_on_each_window(tagger, folder, results):
     waveform, _ = sf.read(folder / "noise.wav", dtype="float32")
-    encoder, windows = tagger.encoder, journals["noise.wav"].windows
+    encoder, windows = tagger.encoder, results["noise.wav"].windows
     assert [(w.start, w.end) for w in windows] == [(0, 1), (1, 2), (2, 2.5)]
     for i, window in enumerate(windows):
         part = np.zeros((1, RATE), np.float32)
-        heard = waveform[i * RATE : (i + 1) * RATE]
-        part[0, : len(heard)] = heard
-        logits = encoder.logits(encoder(part, [len(heard)]))
+        samples = waveform[i * RATE : (i + 1) * RATE]
+        part[0, : len(samples)] = samples
+        logits = encoder.logits(encoder(part, [len(samples)]))
         want = jax.nn.sigmoid(logits)[0]
         np.testing.assert_allclose(window.scores, want, atol=2e-5)
 
 
-def test_tags_are_the_highest_scores_by_name(tagger, journals):
-    journal = journals["noise.wav"]
+def test_tags_are_the_highest_scores_by_name(tagger, results):
+    noise = results["noise.wav"]
     assert len(tagger.classes) == len(audioset_labels.classes())
-    scores = np.stack([w.scores for w in journal.windows])
-    first, second = best(journal, tagger.classes, 2)
+    scores = np.stack([w.scores for w in noise.windows])
+    first, second = best_tags(noise, tagger.classes, 2)
     assert first.score == scores.max()
     assert first.score >= second.score
     assert first.name == tagger.classes[scores.max(0).argmax()]
-    assert first.start == journal.windows[scores.max(1).argmax()].start
-    rows = list(tags(journal, tagger.classes, 3))
-    assert len(rows) == 3 * len(journal.windows)
+    assert first.start == noise.windows[scores.max(1).argmax()].start
+    rows = list(window_tags(noise, tagger.classes, 3))
+    assert len(rows) == 3 * len(noise.windows)
     assert [r.score for r in rows[:3]] == sorted(scores[0])[-1:-4:-1]
 
 
@@ -96,7 +96,7 @@ def test_the_program_writes_tags_goes_on_and_names_bad_files(folder, tmp_path):
     tone, noise, last = done.stdout.splitlines()
     assert tone.startswith("deep/tone.flac: ")
     assert noise.count(" at ") == 5
-    assert last == f"everything is in {out}/"
+    assert last.endswith(f" {out}/")
     with open(out / "tags.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     # Half a second from window to window.

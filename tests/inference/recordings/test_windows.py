@@ -1,5 +1,3 @@
-"""Cutting: every sample is heard, however the recording is read."""
-
 import dataclasses
 import threading
 
@@ -11,20 +9,21 @@ from unmute_jax.audio.decode import read_audio
 from unmute_jax.audio.resample import resample
 from unmute_jax.encoders.clip_input import ClipInput
 from unmute_jax.errors import InputError
-from unmute_jax.inference.recordings.band import NOTABLE, BandMeter
 from unmute_jax.inference.recordings.windows import (
-    Cut,
-    End,
-    Recording,
-    ahead,
+    RecordingEnd,
+    RecordingFile,
+    Windowing,
     expected_windows,
     find_recordings,
-    padded,
+    pad_windows,
+    prefetch,
     read_windows,
-    slide,
+    sliding_windows,
 )
 
-CUT = Cut(sample_rate=1600, samples=800, hop=400, least=10, highest_hz=800.0)
+WINDOWING = Windowing(
+    sample_rate=1600, samples=800, hop=400, min_samples=10, highest_hz=800.0
+)
 
 
 def noise(samples, seed=0):
@@ -33,59 +32,62 @@ def noise(samples, seed=0):
 
 def recording(folder, x, rate, name="a.wav"):
     sf.write(folder / name, x, rate, subtype="FLOAT")
-    return Recording(path=folder / name, name=name)
+    return RecordingFile(path=folder / name, name=name)
 
 
 @pytest.mark.parametrize("hop", [800, 400, 150])
 @pytest.mark.parametrize("samples", [5, 799, 800, 801, 1200, 1201, 1999, 2400])
 def test_windows_cover_every_sample_once_and_in_order(samples, hop):
-    x, cut = noise(samples), dataclasses.replace(CUT, hop=hop, least=1)
+    x, windowing = (
+        noise(samples),
+        dataclasses.replace(WINDOWING, hop=hop, min_samples=1),
+    )
     wanted = [x[:800]]
     while (len(wanted) - 1) * hop + 800 < samples:
         start = len(wanted) * hop
         wanted.append(x[start : start + 800])
     for parts in ([x], np.split(x, range(7, samples, 7)), np.split(x, [samples // 2])):
-        found = list(slide(parts, cut))
+        found = list(sliding_windows(parts, windowing))
         assert [start for start, _ in found] == [hop * i for i in range(len(wanted))]
         for (_, got), want in zip(found, wanted, strict=True):
             np.testing.assert_array_equal(got, want)
-    assert len(wanted) == cut.count(samples)
+    assert len(wanted) == windowing.count(samples)
 
 
-def test_a_rest_that_is_too_short_to_hear_is_left_out():
-    cut = dataclasses.replace(CUT, hop=800)
-    assert len(list(slide([noise(809)], cut))) == 1
-    assert len(list(slide([noise(810)], cut))) == 2
+def test_a_remainder_that_is_too_short_is_left_out():
+    windowing = dataclasses.replace(WINDOWING, hop=800)
+    assert len(list(sliding_windows([noise(809)], windowing))) == 1
+    assert len(list(sliding_windows([noise(810)], windowing))) == 2
 
 
 @pytest.mark.parametrize("rate", [1600, 4410])
 def test_windows_of_a_file_are_those_of_its_resampled_waveform(rate, tmp_path):
     one = recording(tmp_path, noise(3 * rate), rate)
     whole = resample(read_audio(one.path)[0], rate, 1600)
-    *windows, end = list(read_windows(one, CUT))
-    assert len(windows) == expected_windows(one, CUT) == 11
+    *windows, end = list(read_windows(one, WINDOWING))
+    assert len(windows) == expected_windows(one, WINDOWING) == 11
     for i, window in enumerate(windows):
         assert (window.index, window.start) == (i, 0.25 * i)
         np.testing.assert_array_equal(window.waveform, whole[400 * i :][:800])
-    assert isinstance(end, End)
+    assert isinstance(end, RecordingEnd)
     assert end.seconds == windows[-1].end == 3.0
-    *later, _ = list(read_windows(one, CUT, first=9))
+    *later, _ = list(read_windows(one, WINDOWING, first=9))
     assert [w.index for w in later] == [9, 10]
 
 
 def test_what_is_too_short_or_broken_is_an_error_of_one_line(tmp_path):
     short = recording(tmp_path, noise(9), 1600)
     with pytest.raises(InputError, match=r"a\.wav: is shorter than 0\.00625 s"):
-        list(read_windows(short, CUT))
+        list(read_windows(short, WINDOWING))
     short.path.write_bytes(b"no audio")
     with pytest.raises(InputError, match=r"a\.wav: is not wav"):
-        list(read_windows(short, CUT))
-    assert expected_windows(short, CUT) == 0
+        list(read_windows(short, WINDOWING))
+    assert expected_windows(short, WINDOWING) == 0
 
 
 def test_rows_without_a_window_repeat_the_last_one(tmp_path):
-    *windows, _ = list(read_windows(recording(tmp_path, noise(1000), 1600), CUT))
-    waveforms, lengths = padded(windows, 4, ClipInput(900))
+    *windows, _ = list(read_windows(recording(tmp_path, noise(1000), 1600), WINDOWING))
+    waveforms, lengths = pad_windows(windows, 4, ClipInput(900))
     assert lengths.tolist() == [800, 600, 600, 600]
     np.testing.assert_array_equal(waveforms[1, :600], windows[1].waveform)
     assert not waveforms[0, 800:].any()
@@ -112,7 +114,7 @@ def test_a_folder_without_audio_and_equal_names_are_refused(tmp_path):
         find_recordings([tmp_path / "x", tmp_path / "y"])
 
 
-def test_items_are_made_ahead_in_a_thread_in_their_order():
+def test_items_are_prefetched_by_a_thread_in_their_order():
     made = []
 
     def items():
@@ -120,13 +122,13 @@ def test_items_are_made_ahead_in_a_thread_in_their_order():
             made.append((i, threading.current_thread()))
             yield i
 
-    stream = ahead(items(), 2)
+    stream = prefetch(items(), 2)
     assert next(stream) == 0
     assert list(stream) == [1, 2, 3, 4]
     assert all(thread is not threading.main_thread() for _, thread in made)
 
 
-def test_no_more_is_made_ahead_than_asked_for_and_errors_come_through():
+def test_prefetching_is_limited_and_passes_errors_on():
     made = []
 
     def items():
@@ -135,7 +137,7 @@ def test_no_more_is_made_ahead_than_asked_for_and_errors_come_through():
             yield i
         raise AssertionError("was read to its end")
 
-    stream = ahead(items(), 3)
+    stream = prefetch(items(), 3)
     next(stream)
     stream.close()
     assert len(made) <= 5
@@ -144,29 +146,7 @@ def test_no_more_is_made_ahead_than_asked_for_and_errors_come_through():
         yield 1
         raise InputError("bad")
 
-    stream = ahead(broken(), 3)
+    stream = prefetch(broken(), 3)
     assert next(stream) == 1
     with pytest.raises(InputError, match="bad"):
         next(stream)
-
-
-def share_above(x, rate=44_100, highest=8000.0, block=10_000):
-    meter = BandMeter(rate, highest)
-    joined = np.concatenate(list(meter.watch(np.split(x, range(block, len(x), block)))))
-    np.testing.assert_array_equal(joined, x)
-    return meter.share_above
-
-
-def test_energy_above_the_band_is_measured_as_a_share():
-    t = np.arange(44_100) / 44_100
-    low, high = (np.sin(2 * np.pi * hz * t).astype(np.float32) for hz in (500, 12_000))
-    assert share_above(low + 0.3) < 1e-6
-    assert share_above(high) > 1 - 1e-6
-    assert share_above(2 * low + high) == pytest.approx(0.2, abs=0.01)
-    assert share_above(2 * low + high) > NOTABLE
-
-
-def test_where_nothing_can_lie_above_nothing_is_measured():
-    assert share_above(noise(16_000), rate=16_000, highest=7900.0) is None
-    assert share_above(np.zeros(44_100, np.float32)) is None
-    assert share_above(noise(100)) is None

@@ -1,56 +1,68 @@
-"""What was found in recordings, and the files that say so."""
+"""Summarises the scores of recordings as detections, and writes them to files."""
 
 from __future__ import annotations
 
 import csv
 import io
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
 from unmute_jax.inference.recordings import selections
-from unmute_jax.inference.recordings.band import NOTABLE
+from unmute_jax.inference.recordings.band import NOTABLE_SHARE
 from unmute_jax.inference.recordings.events import Event, find_events
 from unmute_jax.inference.recordings.evidence_plot import evidence_png
-from unmute_jax.inference.recordings.listener import Listener
-from unmute_jax.inference.recordings.partial_results import Heard, Journal
-from unmute_jax.inference.recordings.windows import Cut, Recording, Window, read_windows
+from unmute_jax.inference.recordings.partial_results import (
+    PartialResults,
+    WindowScores,
+)
+from unmute_jax.inference.recordings.predictor import Predictor
+from unmute_jax.inference.recordings.windows import (
+    RecordingFile,
+    Window,
+    Windowing,
+    read_windows,
+)
 from unmute_jax.io import write_atomically
 
-# Windows of a recording, and classes of a window, that are drawn.
+# The largest number of pictures per recording, and of classes per picture.
 MOST_PLOTS, MOST_CLASSES = 10, 5
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Found:
-    """What is kept of a recording that was heard to its end.
+class Detections:
+    """What was detected in one recording.
 
     Attributes:
-        recording: Which one.
+        recording: The recording.
         seconds: Its length.
-        above: Share of its energy above the band of the encoder, where it is known.
-        best: Per class the window with the highest score, by that score.
-        events: By start.
-        drawn: The windows worth a picture.
+        share_above: The share of its energy above the band of the encoder; None if it
+            is unknown.
+        best: Each class with its highest score and the window that has it, in
+            descending order of the scores.
+        events: The events in the order of their starts.
+        plotted: Indices and scores of the windows that are worth a picture.
     """
 
-    recording: Recording
+    recording: RecordingFile
     seconds: float
-    above: float | None
-    best: tuple[tuple[str, float, Heard], ...]
+    share_above: float | None
+    best: tuple[tuple[str, float, WindowScores], ...]
     events: tuple[Event, ...]
-    drawn: tuple[tuple[int, Heard], ...]
+    plotted: tuple[tuple[int, WindowScores], ...]
 
 
 def summarise(
-    journal: Journal, listener: Listener, thresholds: Float[np.ndarray, "C"]
-) -> Found:
-    """What a finished journal says."""
-    assert journal.end is not None
-    trained, windows = listener.trained, journal.windows
+    results: PartialResults,
+    predictor: Predictor,
+    thresholds: Float[np.ndarray, "C"],
+) -> Detections:
+    """Summarises the results of a recording that was scored to its end."""
+    assert results.end is not None
+    trained, windows = predictor.trained, results.windows
     scores = np.stack([w.scores for w in windows])
     best = [
         (name, float(scores[i, c]), windows[i])
@@ -58,43 +70,47 @@ def summarise(
             zip(trained.classes, scores.argmax(0), strict=True)
         )
     ]
-    return Found(
-        recording=journal.recording,
-        seconds=journal.end.seconds,
-        above=journal.end.above,
+    return Detections(
+        recording=results.recording,
+        seconds=results.end.seconds,
+        share_above=results.end.share_above,
         best=tuple(sorted(best, key=lambda x: -x[1])),
         events=tuple(
             find_events(windows, trained.classes, thresholds, trained.geometry)
         ),
-        drawn=tuple((i, windows[i]) for i in _worth_drawing(scores, thresholds)),
+        plotted=tuple((i, windows[i]) for i in _windows_to_plot(scores, thresholds)),
     )
 
 
-def note(found: Found, highest_hz: float) -> str | None:
-    """What a person should know of the recording; None where there is nothing."""
-    if found.above is None or found.above < NOTABLE:
+def band_note(detections: Detections, highest_hz: float) -> str | None:
+    """A note if much of a recording lies above the band of the encoder, else None."""
+    share = detections.share_above
+    if share is None or share < NOTABLE_SHARE:
         return None
     return (
-        f"{found.recording.path}: {100 * found.above:.0f} % of its energy lies above "
-        f"{highest_hz:,.0f} Hz, where this encoder hears nothing"
+        f"{detections.recording.path}: {100 * share:.0f} % of its energy lies above "
+        f"{highest_hz:,.0f} Hz, which this encoder ignores"
     )
 
 
-def write_tables(folder: pathlib.Path, all_found: Sequence[Found]) -> None:
-    """Writes the events of all recordings as csv, and of each one as selections."""
-    rows = [(f.recording.name, e) for f in all_found for e in f.events]
-    write_atomically(folder / "predictions.csv", selections.table(rows))
-    for found in all_found:
-        name = f"{found.recording.name}.txt"
-        tables = {"audacity": selections.audacity, "raven": selections.raven}
-        for kind, written in tables.items():
-            write_atomically(folder / kind / name, written(found.events))
+def write_tables(folder: pathlib.Path, detections: Sequence[Detections]) -> None:
+    """Writes the events of all recordings as CSV, and of each one as selections."""
+    rows = [(d.recording.name, event) for d in detections for event in d.events]
+    write_atomically(folder / "predictions.csv", selections.csv_table(rows))
+    formats = {
+        "audacity": selections.audacity_labels,
+        "raven": selections.raven_table,
+    }
+    for one in detections:
+        for kind, formatted in formats.items():
+            path = folder / kind / f"{one.recording.name}.txt"
+            write_atomically(path, formatted(one.events))
 
 
 def write_thresholds(
     folder: pathlib.Path, classes: Sequence[str], thresholds: Float[np.ndarray, "C"]
 ) -> None:
-    """Writes `thresholds.csv`, in the form in which thresholds are read."""
+    """Writes `thresholds.csv` in the form that `read_thresholds` reads."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(("class", "threshold"))
@@ -102,56 +118,62 @@ def write_thresholds(
     write_atomically(folder / "thresholds.csv", out.getvalue())
 
 
-def draw(
+def write_plots(
     folder: pathlib.Path,
-    found: Found,
-    listener: Listener,
-    cut: Cut,
+    detections: Detections,
+    predictor: Predictor,
+    windowing: Windowing,
     thresholds: Float[np.ndarray, "C"],
-) -> Iterator[pathlib.Path]:
-    """Draws the windows of a recording that are worth it; gives the files."""
-    heard = dict(found.drawn)
-    windows = list(_windows(found.recording, cut, heard))
-    size = listener.batch_size
+) -> list[pathlib.Path]:
+    """Draws the evidence in the best windows of a recording.
+
+    Returns:
+        The pictures.
+    """
+    name, trained = detections.recording.name, predictor.trained
+    results = dict(detections.plotted)
+    windows = _read_chosen(detections.recording, windowing, results)
+    size, paths = predictor.batch_size, []
     for start in range(0, len(windows), size):
         batch = windows[start : start + size]
-        for window, maps in zip(batch, listener.evidence(batch), strict=True):
-            scores = heard[window.index].scores
-            name = f"{found.recording.name}-{window.start:06.1f}s.png"
+        for window, maps in zip(batch, predictor.evidence(batch), strict=True):
+            scores = results[window.index].scores
             picture = evidence_png(
                 window,
-                cut.sample_rate,
+                windowing.sample_rate,
                 {
-                    f"{listener.trained.classes[c]} {scores[c]:.2f}": maps[c]
-                    for c in _shown(scores, thresholds)
+                    f"{trained.classes[c]} {scores[c]:.2f}": maps[c]
+                    for c in _classes_to_plot(scores, thresholds)
                 },
-                listener.trained.geometry,
-                f"{found.recording.name} · {listener.trained.name} on "
-                f"{listener.trained.encoder_description}",
+                trained.geometry,
+                f"{name} · {trained.name} on {trained.encoder_description}",
             )
-            write_atomically(folder / "plots" / name, picture)
-            yield folder / "plots" / name
+            paths.append(folder / "plots" / f"{name}-{window.start:06.1f}s.png")
+            write_atomically(paths[-1], picture)
+    return paths
 
 
-def _windows(
-    recording: Recording, cut: Cut, wanted: dict[int, Heard]
-) -> Iterator[Window]:
-    for piece in read_windows(recording, cut):
-        if isinstance(piece, Window) and piece.index in wanted:
-            yield piece
-            if piece.index == max(wanted):
-                return
+def _read_chosen(
+    recording: RecordingFile, windowing: Windowing, chosen: dict[int, WindowScores]
+) -> list[Window]:
+    windows: list[Window] = []
+    for piece in read_windows(recording, windowing):
+        if isinstance(piece, Window) and piece.index in chosen:
+            windows.append(piece)
+        if len(windows) == len(chosen):
+            break
+    return windows
 
 
-def _worth_drawing(scores: np.ndarray, thresholds: np.ndarray) -> list[int]:
-    """The windows with the surest detections; without any, the best one."""
-    sure = np.where(scores >= thresholds[None], scores, 0.0).max(1)
-    ranked = [int(i) for i in np.argsort(-sure, kind="stable") if sure[i] > 0]
-    return sorted(ranked[:MOST_PLOTS]) or [int(scores.max(1).argmax())]
+def _windows_to_plot(scores: np.ndarray, thresholds: np.ndarray) -> list[int]:
+    """The windows with the highest detections; without any, the best window."""
+    highest = np.where(scores >= thresholds[None], scores, 0.0).max(1)
+    order = [int(i) for i in np.argsort(-highest, kind="stable") if highest[i] > 0]
+    return sorted(order[:MOST_PLOTS]) or [int(scores.max(1).argmax())]
 
 
-def _shown(scores: np.ndarray, thresholds: np.ndarray) -> list[int]:
-    """The classes that were heard, surest first; without any, the best one."""
+def _classes_to_plot(scores: np.ndarray, thresholds: np.ndarray) -> list[int]:
+    """The detected classes by descending score; without any, the best class."""
     order = [int(c) for c in np.argsort(-scores, kind="stable")]
-    heard = [c for c in order if scores[c] >= thresholds[c]]
-    return heard[:MOST_CLASSES] or order[:1]
+    detected = [c for c in order if scores[c] >= thresholds[c]]
+    return detected[:MOST_CLASSES] or order[:1]

@@ -1,4 +1,4 @@
-"""From scores of windows to events: windows of a class that belong together."""
+"""Joins windows of the same class to events."""
 
 from __future__ import annotations
 
@@ -9,17 +9,21 @@ import numpy as np
 from jaxtyping import Float
 
 from unmute_jax.encoders import Geometry
-from unmute_jax.inference.recordings.partial_results import Heard
+from unmute_jax.inference.recordings.partial_results import WindowScores
 
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """A class was heard from `start` to `end`, in seconds.
+    """A stretch of a recording in which a class was detected.
 
     Attributes:
-        score: The highest of its windows.
-        low_hz: Lower end of where the evidence is; `high_hz`, the upper one. All that
-            the encoder listens to, where the probe cannot tell.
+        start: The start in seconds.
+        end: The end in seconds.
+        name: The name of the class.
+        score: The highest score of its windows.
+        low_hz: The lower end of the frequency band with the evidence. If the probe
+            cannot locate it, the band is the whole range of the encoder.
+        high_hz: The upper end of that band.
     """
 
     start: float
@@ -31,34 +35,37 @@ class Event:
 
 
 def find_events(
-    windows: Sequence[Heard],
+    windows: Sequence[WindowScores],
     classes: Sequence[str],
     thresholds: Float[np.ndarray, "C"],
     geometry: Geometry,
 ) -> list[Event]:
-    """The events of a recording, by start and then by class.
+    """Finds the events of a recording, ordered by start and then by class.
 
-    A class is heard in a window where its score reaches its threshold; such windows
-    that overlap or touch are one event.
+    A class is detected in a window if its score reaches its threshold. Detections in
+    windows that overlap or touch form one event.
     """
     edges = geometry.frequency_edges_hz
-    found: list[Event] = []
+    events: list[Event] = []
     for c, name in enumerate(classes):
-        run: list[Heard] = []
+        run: list[WindowScores] = []
         for window in windows:
-            is_heard = window.scores[c] >= thresholds[c]
-            if run and (not is_heard or window.start > run[-1].end):
-                found.append(_event(run, c, name, edges))
+            is_detected = window.scores[c] >= thresholds[c]
+            if run and (not is_detected or window.start > run[-1].end):
+                events.append(_join(run, c, name, edges))
                 run = []
-            if is_heard:
+            if is_detected:
                 run.append(window)
         if run:
-            found.append(_event(run, c, name, edges))
-    return sorted(found, key=lambda e: e.start)
+            events.append(_join(run, c, name, edges))
+    return sorted(events, key=lambda e: e.start)
 
 
-def _event(
-    run: Sequence[Heard], c: int, name: str, edges: Sequence[tuple[float, float]]
+def _join(
+    run: Sequence[WindowScores],
+    c: int,
+    name: str,
+    edges: Sequence[tuple[float, float]],
 ) -> Event:
     lows = [0 if w.bands is None else int(w.bands[c, 0]) for w in run]
     highs = [len(edges) - 1 if w.bands is None else int(w.bands[c, 1]) for w in run]

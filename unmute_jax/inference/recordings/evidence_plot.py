@@ -1,8 +1,9 @@
-"""A picture of where in a window each class was heard."""
+"""Draws the spectrogram of a window with the evidence for each class on top of it."""
 
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,9 +16,10 @@ from unmute_jax.encoders import Geometry
 from unmute_jax.inference.recordings.windows import Window
 from unmute_jax.results.plots import COLOURS
 
-# The spectrogram under the evidence, and how many decibels of it are shown.
-FRAME_SECONDS, HOP_SECONDS, RANGE_DB = 0.04, 0.02, 70.0
-# From nothing to vermilion: on grey, the colour-blind see it as well.
+# The spectrogram below the evidence: its frames, its mel bands, and how many decibels
+# below the loudest cell are shown.
+FRAME_SECONDS, HOP_SECONDS, BANDS, RANGE_DB = 0.04, 0.02, 128, 70.0
+# From transparent to vermilion, which colour-blind readers can tell from grey.
 EVIDENCE = LinearSegmentedColormap.from_list(
     "evidence", [(*to_rgb(COLOURS[1]), 0.0), (*to_rgb(COLOURS[1]), 0.9)]
 )
@@ -30,86 +32,105 @@ def evidence_png(
     geometry: Geometry,
     title: str,
 ) -> bytes:
-    """A PNG: the spectrogram, and again for each class with its evidence over it.
+    """Draws the spectrogram of a window, and again for each class with its evidence.
 
-    All panels share their axes, seconds and Hz (on a mel scale); evidence is drawn in
-    the true bounds of the patches. What speaks against a class is left blank.
+    All panels share the time axis and librosa's mel axis. Evidence is drawn within the
+    true edges of the patches, and evidence against a class is left blank.
 
     Args:
-        window: What was heard.
-        sample_rate: Of its waveform.
-        maps: Evidence by what a panel is called.
-        geometry: Of the encoder.
-        title: Of the whole.
+        window: The window.
+        sample_rate: The sample rate of its waveform in Hz.
+        maps: The evidence of each class by the title of its panel.
+        geometry: The geometry of the encoder.
+        title: The title of the picture.
+
+    Returns:
+        The content of a PNG file.
     """
+    # Importing librosa takes seconds, which only commands with pictures should spend.
+    import librosa.display
+
     figure = Figure(figsize=(9, 1.2 + 1.35 * (1 + len(maps))), layout="constrained")
     axes = figure.subplots(1 + len(maps), 1, sharex=True, sharey=True, squeeze=False)
-    seconds, hertz, level = spectrogram(window.waveform, sample_rate)
+    level = mel_spectrogram(window.waveform, sample_rate, geometry)
+    centres = window.start + HOP_SECONDS * np.arange(level.shape[1])
     edges = frequency_bounds(geometry)
     top = max([np.nanmax(m) for m in maps.values()], default=0.0)
     top = top if top > 0 else 1.0
-    drawn: Any = None
+    overlay: Any = None
     for axis, label in zip(axes[:, 0], ["spectrogram", *maps], strict=True):
-        # Pale under the evidence.
-        darkest = 0.6 * RANGE_DB if label in maps else 0.0
-        axis.pcolormesh(
-            window.start + seconds, hertz, level, cmap="gray_r", vmax=darkest
+        librosa.display.specshow(
+            level,
+            x_coords=centres,
+            x_axis="time",
+            y_axis="mel",
+            fmin=edges[0],
+            fmax=edges[-1],
+            # The scale of the encoders' filter banks, and of their patches.
+            htk=True,
+            cmap="gray_r",
+            vmin=-RANGE_DB,
+            # The spectrogram is pale below evidence.
+            vmax=0.6 * RANGE_DB if label in maps else 0.0,
+            ax=axis,
         )
         if label in maps:
-            held = np.asarray(maps[label])
-            steps = window.start + geometry.seconds_per_step * np.arange(len(held) + 1)
-            drawn = axis.pcolormesh(
-                steps, edges, held.T, cmap=EVIDENCE, vmin=0, vmax=top
+            evidence = np.asarray(maps[label])
+            times = geometry.seconds_per_step * np.arange(len(evidence) + 1)
+            overlay = axis.pcolormesh(
+                window.start + times, edges, evidence.T, cmap=EVIDENCE, vmin=0, vmax=top
             )
         axis.set_title(label, loc="left", fontsize=9, pad=3)
-    low, high = max(edges[0], hertz[0]), edges[-1]
-    axes[0, 0].set_yscale("function", functions=(_mel, _hz))
-    axes[0, 0].set(ylim=(low, high), xlim=(window.start, window.end))
-    ticks = [hz for hz in (250, 500, 1000, 2000, 4000, 8000, 16000) if low < hz <= high]
-    axes[0, 0].set_yticks(ticks, [f"{hz:,}" for hz in ticks], minor=False)
-    axes[-1, 0].set_xlabel("time (s)")
-    figure.supylabel("frequency (Hz)", fontsize=10)
-    if drawn is not None:
-        bar = figure.colorbar(drawn, ax=axes[1:, 0].tolist(), pad=0.01, aspect=30)
-        bar.set_label("adds to the logit")
+        axis.set(xlabel="", ylabel="")
+        axis.label_outer()
+    axes[-1, 0].set(
+        ylim=(edges[0], edges[-1]),
+        xlim=(window.start, window.end),
+        xlabel="time (s)",
+    )
+    figure.supylabel("frequency (Hz, mel scale)", fontsize=10)
+    if overlay is not None:
+        bar = figure.colorbar(overlay, ax=axes[1:, 0].tolist(), pad=0.01, aspect=30)
+        bar.set_label("contribution to the logit")
     figure.suptitle(title, fontsize=10, x=0.01, ha="left")
     png = io.BytesIO()
     figure.savefig(png, dpi=100)
     return png.getvalue()
 
 
-def spectrogram(
-    waveform: Float[np.ndarray, " S"], sample_rate: int
-) -> tuple[
-    Float[np.ndarray, "x"], Float[np.ndarray, "y"], Float[np.ndarray, "y-1 x-1"]
-]:
-    """Bounds in seconds and Hz of the cells of a spectrogram, and their decibels.
+def mel_spectrogram(
+    waveform: Float[np.ndarray, " S"], sample_rate: int, geometry: Geometry
+) -> Float[np.ndarray, "M frames"]:
+    """Computes the mel spectrogram of a picture, in decibels below its loudest cell.
 
-    Not the input of any encoder: the same picture for all of them. Levels are relative
-    to the loudest cell.
+    It covers the frequencies of the encoder, but it is not the encoder's input: its
+    frames and bands are the same for all encoders.
     """
-    hop = round(HOP_SECONDS * sample_rate)
-    half = round(FRAME_SECONDS * sample_rate / 2)
-    around = np.pad(waveform, half)
-    frames = np.lib.stride_tricks.sliding_window_view(around, 2 * half)[::hop]
-    power = np.square(np.abs(np.fft.rfft(frames * np.hanning(2 * half)))).T
-    decibels = 10 * np.log10(np.maximum(power, 1e-12))
-    level = np.maximum(decibels - decibels.max(), -RANGE_DB)
-    seconds = (np.arange(len(frames) + 1) - 0.5) * hop / sample_rate
-    hertz = (np.arange(len(power) + 1) - 0.5) * sample_rate / (2 * half)
-    return seconds, np.maximum(hertz, 0.0), level
+    import librosa
+
+    low, high = geometry.frequency_edges_hz[0][0], geometry.frequency_edges_hz[-1][1]
+    bands = librosa.mel_frequencies(BANDS + 2, fmin=low, fmax=high, htk=True)
+    frame, hop = (round(s * sample_rate) for s in (FRAME_SECONDS, HOP_SECONDS))
+    # Padding gives the narrowest band a bin of its own.
+    longest = max(frame, sample_rate / np.diff(bands).min())
+    size = 2 ** math.ceil(math.log2(longest))
+    power = librosa.feature.melspectrogram(
+        y=librosa.util.fix_length(waveform, size=max(size, len(waveform))),
+        sr=sample_rate,
+        n_fft=size,
+        win_length=frame,
+        hop_length=hop,
+        n_mels=BANDS,
+        fmin=low,
+        fmax=high,
+        htk=True,
+    )
+    power = power[:, : 1 + len(waveform) // hop]
+    return librosa.power_to_db(power, ref=np.max, amin=1e-12, top_db=RANGE_DB)
 
 
 def frequency_bounds(geometry: Geometry) -> Float[np.ndarray, " edges"]:
-    """Where one frequency patch gives way to the next, in Hz; overlaps are halved."""
+    """The frequencies in Hz that separate the patches; an overlap is halved."""
     edges = np.asarray(geometry.frequency_edges_hz)
     inner = (edges[:-1, 1] + edges[1:, 0]) / 2
     return np.concatenate([edges[:1, 0], inner, edges[-1:, 1]])
-
-
-def _mel(hz: Any) -> Any:
-    return 1127.0 * np.log1p(np.maximum(hz, 0.0) / 700.0)
-
-
-def _hz(mel: Any) -> Any:
-    return 700.0 * np.expm1(np.asarray(mel) / 1127.0)

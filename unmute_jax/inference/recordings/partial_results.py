@@ -1,4 +1,4 @@
-"""What was heard in a recording so far, on disk as it comes, so that it can go on."""
+"""Saves the scores of a recording as they come, so that a stopped run can continue."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from unmute_jax.errors import InputError
-from unmute_jax.inference.recordings.windows import End, Recording
+from unmute_jax.inference.recordings.windows import RecordingEnd, RecordingFile
 from unmute_jax.io import write_atomically
 from unmute_jax.training.workdir import differences
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Heard:
-    """One window.
+class WindowScores:
+    """The scores of one window.
 
     Attributes:
-        start: In seconds; `end` likewise.
-        scores: Per class, in [0, 1].
-        bands: Per class the lowest and the highest frequency patch where the evidence
-            is; None where the probe cannot tell.
+        start: The start of the window in seconds.
+        end: The end of the window in seconds.
+        scores: The score of each class, in [0, 1].
+        bands: For each class the lowest and the highest frequency patch with the
+            evidence; None if the probe cannot locate it.
     """
 
     start: float
@@ -34,59 +35,61 @@ class Heard:
     bands: Int[np.ndarray, "C 2"] | None
 
 
-class Journal:
-    """The windows of one recording that have been heard, in order.
+class PartialResults:
+    """The windows of one recording that have been scored so far, in order.
 
-    In a file it is a line of JSON about the recording, one per window, and one about
-    the end; a line is there as a whole or it does not count.
+    The file has a line of JSON about the recording, a line per window, and a line
+    about the end. A line that was not written completely is ignored.
 
     Attributes:
-        recording: What was listened to.
-        windows: What was heard.
-        end: Length and more, once the recording has been heard to its end.
-        error: Why that will not happen.
+        recording: The recording.
+        windows: The scores of the windows so far.
+        end: The end of the recording; None until it is reached.
+        error: The error that prevents reaching the end; None if there is none.
     """
 
-    def __init__(self, recording: Recording, path: pathlib.Path | None = None):
-        """Begins, or goes on with what is in `path`.
+    def __init__(self, recording: RecordingFile, path: pathlib.Path | None = None):
+        """Starts anew, or continues with the results in a file.
 
         Args:
-            recording: If the file is no longer the same, its journal begins anew.
-            path: Where to keep it; None, only in memory.
+            recording: The recording. If it has changed since the results were written,
+                they are discarded.
+            path: The file for the results; None to keep them in memory only.
         """
         self.recording = recording
-        self.windows: list[Heard] = []
-        self.end: End | None = None
+        self.windows: list[WindowScores] = []
+        self.end: RecordingEnd | None = None
         self.error: InputError | None = None
         self._path = path
         if path is not None:
             self._resume(path)
 
-    def add(self, window: Heard) -> None:
-        """Takes the next window, with the digits that a file keeps of it."""
-        line = _line(window)
-        self.windows.append(_heard(line))
+    def add(self, window: WindowScores) -> None:
+        """Adds the next window, rounded to the digits that the file has."""
+        line = _to_line(window)
+        self.windows.append(_from_line(line))
         self._write(line)
 
-    def finish(self, end: End) -> None:
-        """The recording has ended."""
+    def finish(self, end: RecordingEnd) -> None:
+        """Marks the recording as complete."""
         self.end = end
-        self._write({"seconds": end.seconds, "above": end.above})
+        self._write({"seconds": end.seconds, "above": end.share_above})
 
     def _resume(self, path: pathlib.Path) -> None:
-        about = _about(self.recording)
-        # What stands behind the last line break was being written when all stopped.
-        text = path.read_bytes() if path.exists() else b""
-        whole = text[: text.rfind(b"\n") + 1]
-        lines: list[Any] = [json.loads(line) for line in whole.splitlines()]
+        about = _describe(self.recording)
+        # Whatever follows the last line break was being written when the run stopped.
+        content = path.read_bytes() if path.exists() else b""
+        complete = content[: content.rfind(b"\n") + 1]
+        lines: list[Any] = [json.loads(line) for line in complete.splitlines()]
         if lines[:1] != [about]:
             write_atomically(path, json.dumps(about) + "\n")
             return
-        if len(whole) < len(text):
-            os.truncate(path, len(whole))
+        if len(complete) < len(content):
+            os.truncate(path, len(complete))
         if "seconds" in lines[-1]:
-            self.end = End(**lines.pop())
-        self.windows = [_heard(line) for line in lines[1:]]
+            end = lines.pop()
+            self.end = RecordingEnd(seconds=end["seconds"], share_above=end["above"])
+        self.windows = [_from_line(line) for line in lines[1:]]
 
     def _write(self, line: dict[str, Any]) -> None:
         if self._path is not None:
@@ -94,27 +97,34 @@ class Journal:
                 file.write(json.dumps(line) + "\n")
 
 
-def pin_settings(folder: pathlib.Path, ours: dict[str, Any]) -> None:
-    """Writes `settings.json`, or makes sure that the one there says the same.
+def open_partial_results(
+    recording: RecordingFile, folder: pathlib.Path | None
+) -> PartialResults:
+    """Opens the results of a recording in a folder, or in memory if it is None."""
+    path = None if folder is None else folder / f"{recording.name}.jsonl"
+    return PartialResults(recording, path)
+
+
+def pin_settings(folder: pathlib.Path, settings: dict[str, Any]) -> None:
+    """Writes `settings.json`, or checks that the existing file is the same.
 
     Raises:
-        InputError: It does not: the folder holds what another probe heard, or in
-            other windows.
+        InputError: The folder holds results of another probe or of other windows.
     """
     path = folder / "settings.json"
     if not path.exists():
-        write_atomically(path, json.dumps(ours, indent=1) + "\n")
+        write_atomically(path, json.dumps(settings, indent=1) + "\n")
         return
-    theirs = json.loads(path.read_text(encoding="utf-8"))
-    if differing := differences(theirs, ours, "settings"):
+    existing = json.loads(path.read_text(encoding="utf-8"))
+    if differing := differences(existing, settings, "settings"):
         raise InputError(
             f"{folder}: holds other predictions ({'; '.join(differing)}); use another "
             "--output"
         )
 
 
-def _about(recording: Recording) -> dict[str, Any]:
-    """What tells a file from a later one of the same name; it may not be there."""
+def _describe(recording: RecordingFile) -> dict[str, Any]:
+    """Distinguishes a file from a later one of the same name. It may be missing."""
     about: dict[str, Any] = {"recording": recording.name}
     if recording.path.is_file():
         stat = recording.path.stat()
@@ -122,20 +132,20 @@ def _about(recording: Recording) -> dict[str, Any]:
     return about
 
 
-def _line(heard: Heard) -> dict[str, Any]:
+def _to_line(window: WindowScores) -> dict[str, Any]:
     line: dict[str, Any] = {
-        "start": heard.start,
-        "end": heard.end,
-        "scores": [round(float(s), 6) for s in heard.scores],
+        "start": window.start,
+        "end": window.end,
+        "scores": [round(float(s), 6) for s in window.scores],
     }
-    if heard.bands is not None:
-        line["bands"] = heard.bands.tolist()
+    if window.bands is not None:
+        line["bands"] = window.bands.tolist()
     return line
 
 
-def _heard(line: dict[str, Any]) -> Heard:
+def _from_line(line: dict[str, Any]) -> WindowScores:
     bands = line.get("bands")
-    return Heard(
+    return WindowScores(
         start=line["start"],
         end=line["end"],
         scores=np.asarray(line["scores"], np.float32),

@@ -1,4 +1,4 @@
-"""Events as tables: csv, label tracks of Audacity, selections of Raven."""
+"""Formats events as CSV, as label tracks for Audacity, and as selections for Raven."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from unmute_jax.inference.recordings.events import Event
 
 COLUMNS = ("file", "start_s", "end_s", "class", "score", "low_hz", "high_hz")
-RAVEN = (
+RAVEN_COLUMNS = (
     "Selection",
     "View",
     "Channel",
@@ -22,8 +22,8 @@ RAVEN = (
 )
 
 
-def table(events: Sequence[tuple[str, Event]]) -> str:
-    """A csv of events and the names of their recordings."""
+def csv_table(events: Sequence[tuple[str, Event]]) -> str:
+    """Formats events, each with the name of its recording, as CSV."""
     rows = (
         (
             name,
@@ -36,20 +36,23 @@ def table(events: Sequence[tuple[str, Event]]) -> str:
         )
         for name, e in events
     )
-    return _joined(COLUMNS, rows, ",")
+    return _join(COLUMNS, rows, ",")
 
 
-def audacity(events: Sequence[Event]) -> str:
-    """A label track: File > Import > Labels. The band is in a second line each."""
+def audacity_labels(events: Sequence[Event]) -> str:
+    """Formats events as a label track for Audacity (File > Import > Labels).
+
+    The frequency band of an event is in a second line.
+    """
     return "".join(
-        f"{e.start:.6f}\t{e.end:.6f}\t{_plain(e.name)} {e.score:.2f}\n"
+        f"{e.start:.6f}\t{e.end:.6f}\t{_one_line(e.name)} {e.score:.2f}\n"
         f"\\\t{e.low_hz:.6f}\t{e.high_hz:.6f}\n"
         for e in events
     )
 
 
-def raven(events: Sequence[Event]) -> str:
-    """A selection table: File > Open Selection Table, on the open recording."""
+def raven_table(events: Sequence[Event]) -> str:
+    """Formats events for Raven (File > Open Selection Table, on the open recording)."""
     rows = (
         (
             str(i),
@@ -59,17 +62,15 @@ def raven(events: Sequence[Event]) -> str:
             f"{e.end:.6f}",
             f"{e.low_hz:.1f}",
             f"{e.high_hz:.1f}",
-            _plain(e.name),
+            _one_line(e.name),
             f"{e.score:.4f}",
         )
         for i, e in enumerate(events, start=1)
     )
-    return _joined(RAVEN, rows, "\t")
+    return _join(RAVEN_COLUMNS, rows, "\t")
 
 
-def _joined(
-    header: Sequence[str], rows: Iterable[Sequence[str]], delimiter: str
-) -> str:
+def _join(header: Sequence[str], rows: Iterable[Sequence[str]], delimiter: str) -> str:
     out = io.StringIO()
     writer = csv.writer(out, delimiter=delimiter, lineterminator="\n")
     writer.writerow(header)
@@ -77,6 +78,6 @@ def _joined(
     return out.getvalue()
 
 
-def _plain(name: str) -> str:
-    """A name that cannot end its cell: neither program knows quotes."""
+def _one_line(name: str) -> str:
+    """Removes tabs and line breaks, which neither program allows even in quotes."""
     return " ".join(name.split())

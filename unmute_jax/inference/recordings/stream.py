@@ -1,4 +1,4 @@
-"""The pass over recordings: windows of many files share batches."""
+"""Scores the windows of many recordings in shared batches."""
 
 from __future__ import annotations
 
@@ -7,138 +7,152 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 from unmute_jax.errors import InputError
-from unmute_jax.inference.recordings.listener import Answer
-from unmute_jax.inference.recordings.partial_results import Heard, Journal
+from unmute_jax.inference.recordings.partial_results import (
+    PartialResults,
+    WindowScores,
+    open_partial_results,
+)
+from unmute_jax.inference.recordings.predictor import BatchScores
 from unmute_jax.inference.recordings.windows import (
-    Cut,
-    End,
-    Recording,
+    RecordingEnd,
+    RecordingFile,
     Window,
-    ahead,
+    Windowing,
     expected_windows,
+    prefetch,
     read_windows,
 )
 
-Piece = Window | End | InputError
+# What reading a recording gives: its windows, and then its end or an error.
+Piece = Window | RecordingEnd | InputError
 
 
 @runtime_checkable
-class Hearer(Protocol):
-    """What scores windows: a `Listener` or a `Tagger`."""
+class WindowScorer(Protocol):
+    """Scores windows of recordings, as `Predictor` and `Tagger` do."""
 
     batch_size: int
 
-    def hear(self, windows: Sequence[Window]) -> Answer:
-        """Scores of up to `batch_size` windows."""
+    def score(self, windows: Sequence[Window]) -> BatchScores:
+        """Scores up to `batch_size` windows."""
         ...
 
 
-def open_journal(recording: Recording, folder: pathlib.Path | None) -> Journal:
-    """The journal of a recording in `folder`, or, where that is None, in memory."""
-    path = None if folder is None else folder / f"{recording.name}.jsonl"
-    return Journal(recording, path)
-
-
-def expected(
-    recordings: Sequence[Recording], cut: Cut, folder: pathlib.Path | None
+def count_windows(
+    recordings: Sequence[RecordingFile],
+    windowing: Windowing,
+    folder: pathlib.Path | None,
 ) -> tuple[int, int]:
-    """How many windows there are in all, by the headers, and how many are done."""
+    """Counts the windows of all recordings.
+
+    Returns:
+        The number of windows according to the headers of the files, and how many of
+        them are already scored.
+    """
     total = done = 0
     for recording in recordings:
-        journal = open_journal(recording, folder)
-        n = len(journal.windows)
+        results = open_partial_results(recording, folder)
+        n = len(results.windows)
         done += n
-        ended = journal.end is not None
-        total += n if ended else max(n, expected_windows(recording, cut))
+        is_complete = results.end is not None
+        total += n if is_complete else max(n, expected_windows(recording, windowing))
     return total, done
 
 
-def hear_all(
-    recordings: Sequence[Recording],
-    listener: Hearer,
-    cut: Cut,
+def score_recordings(
+    recordings: Sequence[RecordingFile],
+    scorer: WindowScorer,
+    windowing: Windowing,
     folder: pathlib.Path | None = None,
     advance: Callable[[int], None] = lambda windows: None,
-) -> Iterator[Journal]:
-    """Listens to recordings, in bounded memory however long they are.
+) -> Iterator[PartialResults]:
+    """Scores recordings in bounded memory, however long they are.
 
     Args:
-        recordings: What to listen to.
-        listener: Who scores the windows.
-        cut: That of the listener.
-        folder: Of the journals; what is in them is not heard again.
-        advance: Told how many windows were done.
+        recordings: The recordings.
+        scorer: The predictor or tagger that scores the windows.
+        windowing: How the recordings are cut into windows.
+        folder: The folder of the partial results. Windows that it contains are not
+            scored again.
+        advance: A function that is called with the number of windows just scored.
 
     Yields:
-        The journal of every recording, in order, with its end or with its error.
+        The results of every recording, in order, with its end or an error.
     """
-    batch: list[tuple[Journal, Piece]] = []
+    batch: list[tuple[PartialResults, Piece]] = []
     windows = 0
     # A thread reads and resamples about two batches ahead.
-    pieces = ahead(_pieces(recordings, cut, folder), 2 * listener.batch_size)
-    for journal, piece in pieces:
-        batch.append((journal, piece))
+    pieces = _read_pieces(recordings, windowing, folder)
+    for results, piece in prefetch(pieces, 2 * scorer.batch_size):
+        batch.append((results, piece))
         windows += isinstance(piece, Window)
-        if windows == listener.batch_size:
-            yield from _settle(batch, listener)
+        if windows == scorer.batch_size:
+            yield from _score_batch(batch, scorer)
             advance(windows)
             batch, windows = [], 0
-    yield from _settle(batch, listener)
+    yield from _score_batch(batch, scorer)
     advance(windows)
 
 
-def _pieces(
-    recordings: Sequence[Recording], cut: Cut, folder: pathlib.Path | None
-) -> Iterator[tuple[Journal, Piece]]:
-    """All that is left to hear, each recording closed by its end or its error."""
+def _read_pieces(
+    recordings: Sequence[RecordingFile],
+    windowing: Windowing,
+    folder: pathlib.Path | None,
+) -> Iterator[tuple[PartialResults, Piece]]:
+    """Reads the windows that are left; each recording ends with its end or an error."""
     for recording in recordings:
-        journal = open_journal(recording, folder)
-        if journal.end is not None:
-            yield journal, journal.end
+        results = open_partial_results(recording, folder)
+        if results.end is not None:
+            yield results, results.end
             continue
         try:
-            pieces = read_windows(recording, cut, first=len(journal.windows))
-            yield from ((journal, piece) for piece in pieces)
+            pieces = read_windows(recording, windowing, first=len(results.windows))
+            yield from ((results, piece) for piece in pieces)
         except InputError as error:
-            yield journal, error
+            yield results, error
 
 
-def _settle(
-    batch: Sequence[tuple[Journal, Piece]], listener: Hearer
-) -> Iterator[Journal]:
-    """Hears the windows of a batch; gives the journals that are complete with it."""
-    heard = iter(_hear([p for _, p in batch if isinstance(p, Window)], listener))
-    for journal, piece in batch:
+def _score_batch(
+    batch: Sequence[tuple[PartialResults, Piece]], scorer: WindowScorer
+) -> Iterator[PartialResults]:
+    """Scores the windows of a batch, and yields the results that are complete."""
+    windows = [piece for _, piece in batch if isinstance(piece, Window)]
+    scores = iter(_score_windows(windows, scorer))
+    for results, piece in batch:
         if isinstance(piece, Window):
-            found = next(heard)
-            if found is not None and journal.error is None:
-                journal.add(found)
-            elif journal.error is None:
-                path, start = journal.recording.path, piece.start
-                journal.error = InputError(
-                    f"{path}: gives tokens that are not finite from {start:g} s on"
+            window = next(scores)
+            if results.error is not None:
+                continue
+            if window is not None:
+                results.add(window)
+            else:
+                results.error = InputError(
+                    f"{results.recording.path}: its tokens are not finite from "
+                    f"{piece.start:g} s on"
                 )
             continue
         if isinstance(piece, InputError):
-            journal.error = journal.error or piece
-        elif journal.error is None and journal.end is None:
-            journal.finish(piece)
-        yield journal
+            results.error = results.error or piece
+        elif results.error is None and results.end is None:
+            results.finish(piece)
+        yield results
 
 
-def _hear(windows: Sequence[Window], listener: Hearer) -> list[Heard | None]:
-    """What was heard in each window; None where its tokens are no numbers."""
+def _score_windows(
+    windows: Sequence[Window], scorer: WindowScorer
+) -> list[WindowScores | None]:
+    """The scores of each window; None if its tokens are not finite."""
     if not windows:
         return []
-    answer = listener.hear(windows)
+    batch = scorer.score(windows)
     return [
-        Heard(
+        WindowScores(
             start=window.start,
             end=window.end,
-            scores=answer.scores[i],
-            bands=None if answer.bands is None else answer.bands[i],
+            scores=batch.scores[i],
+            bands=None if batch.bands is None else batch.bands[i],
         )
-        if answer.finite[i]
+        if batch.finite[i]
         else None
         for i, window in enumerate(windows)
     ]

@@ -1,4 +1,4 @@
-"""An encoder with a class head of its own: windows in, scores out."""
+"""Scores windows with the class head that an encoder was fine-tuned with."""
 
 from __future__ import annotations
 
@@ -13,9 +13,14 @@ from jaxtyping import Array
 from unmute_jax import distributed
 from unmute_jax.encoders import Encoder
 from unmute_jax.errors import InputError
-from unmute_jax.inference.recordings.listener import Answer, scores_of
-from unmute_jax.inference.recordings.partial_results import Journal
-from unmute_jax.inference.recordings.windows import Cut, Window, cut_of, padded
+from unmute_jax.inference.recordings.partial_results import PartialResults
+from unmute_jax.inference.recordings.predictor import BatchScores, scores_of
+from unmute_jax.inference.recordings.windows import (
+    Window,
+    Windowing,
+    make_windowing,
+    pad_windows,
+)
 from unmute_jax.store.embed import default_batch_size
 from unmute_jax.store.key import as_json
 from unmute_jax.tokens import Tokens
@@ -24,12 +29,12 @@ COLUMNS = ("file", "start_s", "end_s", "class", "score")
 
 
 class Tagger:
-    """Scores windows with the class head that came with the weights of an encoder.
+    """Scores windows of recordings with the class head of an encoder.
 
     Attributes:
-        encoder: With a head.
-        classes: What its outputs are called; `class 0`, ... where nobody has said.
-        batch_size: Windows heard at a time.
+        encoder: The encoder with its class head.
+        classes: The names of the classes; `class 0` and so on if they are unknown.
+        batch_size: The number of windows per batch.
     """
 
     def __init__(
@@ -38,79 +43,64 @@ class Tagger:
         window_seconds: float,
         batch_size: int | None = None,
     ):
-        """Looks for the head; nothing is computed yet.
+        """Checks that the encoder has a class head.
 
         Raises:
-            InputError: There is none, or a window has no frame.
+            InputError: The encoder has no class head, or a window is shorter than a
+                frame.
         """
         self.encoder, self._seconds = encoder, window_seconds
         self._mesh = distributed.make_mesh()
         size = batch_size or default_batch_size()
         self.batch_size = -(-size // self._mesh.size) * self._mesh.size
         self._clip_input = encoder.clip_input(window_seconds)
-        outputs = _outputs(encoder, window_seconds)
+        outputs = _count_outputs(encoder, window_seconds)
         self.classes = encoder.classes or tuple(f"class {c}" for c in range(outputs))
         self._params = distributed.replicate(encoder.params, self._mesh)
         self._encode = encoder.on(self._mesh)
-        self._classify = jax.jit(self._classified)
+        self._classify = jax.jit(self._logits)
 
-    def cut(self, overlap: float) -> Cut:
-        """Windows of the length that was asked for.
+    def windowing(self, overlap: float) -> Windowing:
+        """Windows of the length that the tagger was made for.
 
         Args:
-            overlap: Share of a window that the next one covers again.
+            overlap: The share of a window that overlaps with the next one.
         """
-        return cut_of(self.encoder, self._seconds, overlap)
+        return make_windowing(self.encoder, self._seconds, overlap)
 
-    def identity(self, cut: Cut) -> dict[str, Any]:
+    def identity(self, windowing: Windowing) -> dict[str, Any]:
         """Everything that changes the scores of a recording, as plain JSON."""
         return {
             "encoder": as_json(self.encoder.identity()),
             "classes": list(self.classes),
-            "window_seconds": cut.seconds(cut.samples),
-            "hop_seconds": cut.seconds(cut.hop),
+            "window_seconds": windowing.seconds(windowing.samples),
+            "hop_seconds": windowing.seconds(windowing.hop),
         }
 
-    def hear(self, windows: Sequence[Window]) -> Answer:
-        """Scores of up to `batch_size` windows: sigmoid, each class for itself."""
-        tokens = self._encode(*padded(windows, self.batch_size, self._clip_input))
+    def score(self, windows: Sequence[Window]) -> BatchScores:
+        """Scores up to `batch_size` windows with a sigmoid for each class."""
+        tokens = self._encode(*pad_windows(windows, self.batch_size, self._clip_input))
         logits = np.asarray(self._classify(self._params, tokens))[: len(windows)]
-        return Answer(
+        return BatchScores(
             scores=scores_of(logits, "multi-label"),
             bands=None,
             finite=np.asarray(np.isfinite(logits).all(1)),
         )
 
-    def _classified(self, params: Any, tokens: Tokens) -> Array:
+    def _logits(self, params: Any, tokens: Tokens) -> Array:
         return dataclasses.replace(self.encoder, params=params).logits(tokens)
-
-
-def best(journal: Journal, classes: Sequence[str], top: int) -> list[Tag]:
-    """The classes with the highest scores in any window of a finished journal."""
-    scores = np.stack([window.scores for window in journal.windows])
-    highest = scores.max(0)
-    return [
-        _tag(journal, int(scores[:, c].argmax()), int(c), classes)
-        for c in np.argsort(-highest, kind="stable")[:top]
-    ]
-
-
-def tags(journal: Journal, classes: Sequence[str], top: int) -> Iterator[Tag]:
-    """The classes with the highest scores of every window, window by window."""
-    for i, window in enumerate(journal.windows):
-        for c in np.argsort(-window.scores, kind="stable")[:top]:
-            yield _tag(journal, i, int(c), classes)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Tag:
-    """A class that was heard in a window.
+    """The score of a class in a window.
 
     Attributes:
-        file: Name of the recording.
-        start: Of the window, in seconds; `end` likewise.
-        name: Of the class.
-        score: In [0, 1].
+        file: The name of the recording.
+        start: The start of the window in seconds.
+        end: The end of the window in seconds.
+        name: The name of the class.
+        score: The score in [0, 1].
     """
 
     file: str
@@ -121,15 +111,33 @@ class Tag:
 
     @property
     def row(self) -> tuple[str, ...]:
-        """As of `COLUMNS`."""
+        """The row of a table with the columns `COLUMNS`."""
         times = (f"{self.start:.3f}", f"{self.end:.3f}")
         return self.file, *times, self.name, f"{self.score:.4f}"
 
 
-def _tag(journal: Journal, i: int, c: int, classes: Sequence[str]) -> Tag:
-    window = journal.windows[i]
+def best_tags(results: PartialResults, classes: Sequence[str], top: int) -> list[Tag]:
+    """The `top` classes with the highest scores in any window of a recording."""
+    scores = np.stack([window.scores for window in results.windows])
+    return [
+        _make_tag(results, int(scores[:, c].argmax()), int(c), classes)
+        for c in np.argsort(-scores.max(0), kind="stable")[:top]
+    ]
+
+
+def window_tags(
+    results: PartialResults, classes: Sequence[str], top: int
+) -> Iterator[Tag]:
+    """The `top` classes with the highest scores of every window, window by window."""
+    for i, window in enumerate(results.windows):
+        for c in np.argsort(-window.scores, kind="stable")[:top]:
+            yield _make_tag(results, i, int(c), classes)
+
+
+def _make_tag(results: PartialResults, i: int, c: int, classes: Sequence[str]) -> Tag:
+    window = results.windows[i]
     return Tag(
-        file=journal.recording.name,
+        file=results.recording.name,
         start=window.start,
         end=window.end,
         name=classes[c],
@@ -137,8 +145,8 @@ def _tag(journal: Journal, i: int, c: int, classes: Sequence[str]) -> Tag:
     )
 
 
-def _outputs(encoder: Encoder, seconds: float) -> int:
-    """How many outputs the head has; refuses an encoder without one."""
+def _count_outputs(encoder: Encoder, seconds: float) -> int:
+    """Counts the outputs of the class head; fails for an encoder without one."""
     (t, f), d = encoder.grid(seconds), encoder.num_features
     shapes = Tokens(
         patches=np.zeros((1, t, f, d), np.float32),

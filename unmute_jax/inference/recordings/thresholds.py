@@ -1,4 +1,4 @@
-"""From which score on a class counts as heard."""
+"""The scores from which on classes count as detected."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jaxtyping import Float
 from unmute_jax.encoders import Encoder
 from unmute_jax.errors import InputError, unknown_name
 from unmute_jax.inference.clips_of_run import batches_of, stores_of
-from unmute_jax.inference.recordings.listener import scores_of
+from unmute_jax.inference.recordings.predictor import scores_of
 from unmute_jax.metrics.ranking import best_thresholds
 from unmute_jax.results.trained import TrainedProbe
 
@@ -23,9 +23,12 @@ from unmute_jax.results.trained import TrainedProbe
 def read_thresholds(
     path: str | os.PathLike[str], classes: Sequence[str], default: float
 ) -> Float[np.ndarray, "C"]:
-    """Thresholds from a csv with the columns `class` and `threshold`.
+    """Reads thresholds from a CSV file with the columns `class` and `threshold`.
 
-    Classes that it does not name get the `default`.
+    Args:
+        path: The file.
+        classes: The names of all classes.
+        default: The threshold of classes that the file does not contain.
 
     Raises:
         InputError: The file is not such a table.
@@ -36,19 +39,28 @@ def read_thresholds(
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as thresholds: {error}") from None
-    found = np.full(len(classes), default, np.float32)
+    thresholds = np.full(len(classes), default, np.float32)
     for row in rows:
         name, value = row.get("class"), row.get("threshold")
         if name is None or value is None:
             raise InputError(f"{path}: needs the columns class and threshold")
         if name not in classes:
             raise unknown_name(f"class in {path}", name, classes)
-        found[list(classes).index(name)] = check_threshold(value, f"{path}: {name}")
-    return found
+        index = list(classes).index(name)
+        thresholds[index] = check_threshold(value, f"{path}: {name}")
+    return thresholds
 
 
 def check_threshold(value: str | float, where: str) -> float:
-    """`value` as a number from 0 to 1; `where` begins the error."""
+    """Converts a threshold to a number.
+
+    Args:
+        value: The threshold.
+        where: The place of the threshold, for the error message.
+
+    Raises:
+        InputError: It is not a number from 0 to 1.
+    """
     try:
         number = float(value)
     except ValueError:
@@ -61,12 +73,15 @@ def check_threshold(value: str | float, where: str) -> float:
 def validation_thresholds(
     trained: TrainedProbe, encoder: Encoder, default: float
 ) -> Float[np.ndarray, "C"]:
-    """The thresholds with the best F1 scores on the run's validation clips.
+    """Finds the thresholds with the best F1 score on the run's validation clips.
 
-    Classes without a positive clip there get the `default`.
+    Args:
+        trained: The trained probe.
+        encoder: Its encoder.
+        default: The threshold of classes without a positive validation clip.
 
     Raises:
-        InputError: There are no such clips, or the data set is not there.
+        InputError: The run has no validation clips, or its data set is missing.
     """
     stores = stores_of(trained, encoder, "validation")
     apply = jax.jit(trained.apply)
@@ -75,5 +90,5 @@ def validation_thresholds(
         for _, rows, inputs in batches_of(trained, stores, "thresholds")
     ]
     scores = scores_of(np.concatenate(logits), trained.task)
-    found = best_thresholds(scores, np.concatenate([s.labels for s in stores]))
-    return np.where(np.isnan(found), np.float32(default), found)
+    best = best_thresholds(scores, np.concatenate([s.labels for s in stores]))
+    return np.where(np.isnan(best), np.float32(default), best)

@@ -1,4 +1,4 @@
-"""Recordings of any length, cut into overlapping windows, in bounded memory."""
+"""Reads recordings of any length as overlapping windows, in bounded memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from unmute_jax.audio.decode import SUFFIXES, AudioFile
 from unmute_jax.audio.resample import resample_blocks
@@ -24,12 +24,12 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recording:
-    """An audio file, and what its results are called.
+class RecordingFile:
+    """An audio file, and the name of its results.
 
     Attributes:
         path: The file.
-        name: Relative to the folder that was given; forward slashes.
+        name: The path relative to the given folder, with forward slashes.
     """
 
     path: pathlib.Path
@@ -37,40 +37,41 @@ class Recording:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cut:
-    """How recordings are cut.
+class Windowing:
+    """How recordings are cut into windows.
 
     Attributes:
-        sample_rate: Of the windows, in Hz.
-        samples: Length of a window.
-        hop: Samples from the start of one window to that of the next.
-        least: A rest at the end that is shorter than this is left out.
-        highest_hz: Upper end of the band that is listened to.
+        sample_rate: The sample rate of the windows in Hz.
+        samples: The length of a window in samples.
+        hop: The number of samples from the start of one window to the next.
+        min_samples: A shorter remainder at the end of a recording is left out.
+        highest_hz: The upper end of the encoder's frequency band.
     """
 
     sample_rate: int
     samples: int
     hop: int
-    least: int
+    min_samples: int
     highest_hz: float
 
     def count(self, samples: int) -> int:
-        """How many windows a recording of so many samples has."""
+        """The number of windows of a recording with a number of samples."""
         return 1 + max(0, -(-(samples - self.samples) // self.hop))
 
     def seconds(self, samples: int) -> float:
-        """Samples as seconds."""
+        """Converts samples to seconds."""
         return samples / self.sample_rate
 
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """A piece of a recording.
+    """A window of a recording.
 
     Attributes:
-        index: Its number in the recording, from 0.
-        start: In seconds; `end` likewise.
-        waveform: `[S]`, shorter than a window only at the end of the recording.
+        index: The position of the window in the recording, from 0.
+        start: The start in seconds.
+        end: The end in seconds.
+        waveform: The samples. Only the last window of a recording may be shorter.
     """
 
     index: int
@@ -80,131 +81,146 @@ class Window:
 
 
 @dataclass(frozen=True, kw_only=True)
-class End:
-    """A recording has been read to its end.
+class RecordingEnd:
+    """Facts about a recording that are known when it was read to its end.
 
     Attributes:
-        seconds: Its length.
-        above: Share of its energy above the band; None where it can hold none there.
+        seconds: The length of the recording.
+        share_above: The share of its energy above the band of the encoder; None if its
+            sample rate leaves no room for any.
     """
 
     seconds: float
-    above: float | None
+    share_above: float | None
 
 
-def cut_of(encoder: Encoder, window_seconds: float, overlap: float) -> Cut:
-    """How recordings are cut for an encoder.
+def make_windowing(
+    encoder: Encoder, window_seconds: float, overlap: float
+) -> Windowing:
+    """Plans the windows for an encoder.
 
     Args:
-        encoder: Who hears the windows.
-        window_seconds: Length of a window; the encoder may take less.
-        overlap: Share of a window that the next one covers again.
+        encoder: The encoder.
+        window_seconds: The length of a window. The encoder may use less of it.
+        overlap: The share of a window that overlaps with the next one.
 
     Raises:
-        InputError: The overlap is no such share, or a window holds no frame.
+        InputError: The overlap is not in [0, 1), or a window is shorter than a frame.
     """
     if not 0 <= overlap < 1:
         raise InputError(f"overlap={overlap:g}: must be at least 0 and below 1")
-    # What the encoder would cut off is left to the next window.
-    whole = round(window_seconds * encoder.sample_rate)
-    samples = len(encoder.clip_input(window_seconds).heard(whole))
-    return Cut(
+    # Samples that the encoder would cut off belong to the next window.
+    samples = round(window_seconds * encoder.sample_rate)
+    samples = len(encoder.clip_input(window_seconds).heard(samples))
+    return Windowing(
         sample_rate=encoder.sample_rate,
         samples=samples,
         hop=max(1, round(samples * (1 - overlap))),
-        least=encoder.min_samples,
+        min_samples=encoder.min_samples,
         highest_hz=encoder.geometry.frequency_edges_hz[-1][1],
     )
 
 
-def find_recordings(places: Sequence[str | os.PathLike[str]]) -> list[Recording]:
-    """The given files, and all recordings below the given folders, in order.
+def find_recordings(places: Sequence[str | os.PathLike[str]]) -> list[RecordingFile]:
+    """Lists the given files, and all recordings in the given folders.
 
     Raises:
-        InputError: A folder holds none, or two files would share a name.
+        InputError: A folder contains no recording, or two files share a name.
     """
-    found: list[Recording] = []
+    recordings: list[RecordingFile] = []
     for place in map(pathlib.Path, places):
         if not place.is_dir():
-            found.append(Recording(path=place, name=place.name))
+            recordings.append(RecordingFile(path=place, name=place.name))
             continue
         files = [p for p in sorted(place.rglob("*")) if _is_audio(p)]
         if not files:
             kinds = ", ".join(SUFFIXES)
             raise InputError(f"{place}: holds no recordings ({kinds})")
-        found += [
-            Recording(path=p, name=p.relative_to(place).as_posix()) for p in files
+        recordings += [
+            RecordingFile(path=p, name=p.relative_to(place).as_posix()) for p in files
         ]
-    names: dict[str, Recording] = {}
-    for one in found:
+    names: dict[str, RecordingFile] = {}
+    for one in recordings:
         if (other := names.setdefault(one.name, one)) is not one:
             raise InputError(
                 f"{other.path} and {one.path} have the same name: give the folder that "
                 "holds both, or one of them at a time"
             )
-    return found
+    return recordings
 
 
 def read_windows(
-    recording: Recording, cut: Cut, *, first: int = 0
-) -> Iterator[Window | End]:
-    """The windows of a recording from number `first` on, and then its `End`.
+    recording: RecordingFile, windowing: Windowing, *, first: int = 0
+) -> Iterator[Window | RecordingEnd]:
+    """Reads the windows of a recording.
+
+    Args:
+        recording: The recording.
+        windowing: How it is cut.
+        first: The index of the first window.
+
+    Yields:
+        The windows in order, and then the end.
 
     Raises:
-        InputError: The file is bad, or shorter than `cut.least`.
+        InputError: The file cannot be decoded, or is shorter than `min_samples`.
     """
     with AudioFile(recording.path) as file:
-        meter = BandMeter(file.sample_rate, cut.highest_hz)
-        blocks = meter.watch(file.blocks())
-        blocks = resample_blocks(blocks, file.sample_rate, cut.sample_rate)
+        meter = BandMeter(file.sample_rate, windowing.highest_hz)
+        blocks = meter.measure(file.blocks())
+        blocks = resample_blocks(blocks, file.sample_rate, windowing.sample_rate)
         samples = 0
-        for index, (start, waveform) in enumerate(slide(blocks, cut)):
+        for index, (start, waveform) in enumerate(sliding_windows(blocks, windowing)):
             samples = start + len(waveform)
             if index >= first:
                 yield Window(
                     index=index,
-                    start=cut.seconds(start),
-                    end=cut.seconds(samples),
+                    start=windowing.seconds(start),
+                    end=windowing.seconds(samples),
                     waveform=waveform,
                 )
         if not samples:
-            shortest = cut.seconds(cut.least)
+            shortest = windowing.seconds(windowing.min_samples)
             raise InputError(f"{recording.path}: is shorter than {shortest:g} s")
-        yield End(seconds=cut.seconds(samples), above=meter.share_above)
+        yield RecordingEnd(
+            seconds=windowing.seconds(samples), share_above=meter.share_above
+        )
 
 
-def slide(
-    blocks: Iterable[Float[np.ndarray, "_"]], cut: Cut
+def sliding_windows(
+    blocks: Iterable[Float[np.ndarray, "_"]], windowing: Windowing
 ) -> Iterator[tuple[int, Float[np.ndarray, "_"]]]:
-    """First sample and samples of each window of a waveform that comes in blocks.
+    """Cuts a waveform that comes in blocks into windows.
 
-    Every window but the last is whole; the last one ends where the waveform does.
-    Nothing but the samples of about one window and one block is held.
+    All windows but the last have the full length; the last one ends with the waveform.
+    Only about one window and one block are in memory at a time.
+
+    Yields:
+        The first sample of a window, and its waveform.
     """
-    held, start, covered = np.empty(0, np.float32), 0, 0
+    buffer, start, covered = np.empty(0, np.float32), 0, 0
     for block in blocks:
-        held = np.concatenate([held, block])
-        # A window that is whole by now may still turn out to be the last one.
-        while len(held) >= cut.samples:
-            yield start, held[: cut.samples].copy()
-            covered = start + cut.samples
-            held, start = held[cut.hop :], start + cut.hop
-    fresh = start + len(held) - covered
-    if fresh > 0 and len(held) >= cut.least:
-        yield start, held
+        buffer = np.concatenate([buffer, block])
+        while len(buffer) >= windowing.samples:
+            yield start, buffer[: windowing.samples].copy()
+            covered = start + windowing.samples
+            buffer, start = buffer[windowing.hop :], start + windowing.hop
+    remaining = start + len(buffer) - covered
+    if remaining > 0 and len(buffer) >= windowing.min_samples:
+        yield start, buffer
 
 
-def expected_windows(recording: Recording, cut: Cut) -> int:
-    """How many windows there will be, by the header; 0 where it cannot be read."""
+def expected_windows(recording: RecordingFile, windowing: Windowing) -> int:
+    """The number of windows according to the header; 0 if it cannot be read."""
     try:
         with AudioFile(recording.path) as file:
-            return cut.count(round(file.seconds * cut.sample_rate))
+            return windowing.count(round(file.seconds * windowing.sample_rate))
     except InputError:
         return 0
 
 
-def ahead(items: Iterable[Item], depth: int) -> Iterator[Item]:
-    """`items`, made by a thread while the caller works on earlier ones."""
+def prefetch(items: Iterable[Item], depth: int) -> Iterator[Item]:
+    """Iterates over `items`, which a thread computes up to `depth` items ahead."""
     iterator, end = iter(items), object()
     pool = ThreadPoolExecutor(1)
     waiting = deque[Future](pool.submit(next, iterator, end) for _ in range(depth))
@@ -216,19 +232,22 @@ def ahead(items: Iterable[Item], depth: int) -> Iterator[Item]:
         pool.shutdown(cancel_futures=True)
 
 
-def _is_audio(path: pathlib.Path) -> bool:
-    # Names with a leading dot are what some systems leave beside their files.
-    named = path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-    return named and path.is_file()
-
-
-def padded(
-    windows: Sequence[Window], width: int, clip_input: ClipInput
-) -> tuple[Float[np.ndarray, "B S"], np.ndarray]:
-    """Waveforms `[width, samples]` with zeros behind, and their lengths.
+def pad_windows(
+    windows: Sequence[Window], batch_size: int, clip_input: ClipInput
+) -> tuple[Float[np.ndarray, "B S"], Int[np.ndarray, "B"]]:
+    """Stacks windows to a batch of inputs of an encoder.
 
     Rows without a window repeat the last one.
+
+    Returns:
+        The inputs, and how many samples of each are not padding.
     """
-    rows = [windows[min(row, len(windows) - 1)].waveform for row in range(width)]
+    rows = [windows[min(row, len(windows) - 1)].waveform for row in range(batch_size)]
     waveforms, lengths = zip(*map(clip_input.of_clip, rows), strict=True)
     return np.stack(waveforms), np.asarray(lengths, np.int32)
+
+
+def _is_audio(path: pathlib.Path) -> bool:
+    # Some systems leave files with a leading dot beside the real ones.
+    has_suffix = path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    return has_suffix and path.is_file()

@@ -1,4 +1,4 @@
-"""A trained probe and its encoder as one: windows in, scores and evidence out."""
+"""Joins a trained probe and its encoder: windows in, scores and evidence out."""
 
 from __future__ import annotations
 
@@ -15,24 +15,29 @@ from jaxtyping import Array, Bool, Float, Int
 from unmute_jax import distributed
 from unmute_jax.encoders import Encoder
 from unmute_jax.inference import explain
-from unmute_jax.inference.recordings.windows import Cut, Window, cut_of, padded
+from unmute_jax.inference.recordings.windows import (
+    Window,
+    Windowing,
+    make_windowing,
+    pad_windows,
+)
 from unmute_jax.results.trained import TrainedProbe
 from unmute_jax.store.embed import default_batch_size
 from unmute_jax.store.key import as_json
 from unmute_jax.tokens import Tokens
 
-# Share of the positive evidence that the band of an event holds.
-HELD = 0.5
+# The share of the positive evidence that lies in the frequency band of an event.
+BAND_SHARE = 0.5
 
 
-class Answer(NamedTuple):
-    """What was heard in some windows.
+class BatchScores(NamedTuple):
+    """The scores of a batch of windows.
 
     Attributes:
-        scores: `[B, C]`, in [0, 1].
-        bands: `[B, C, 2]`, first and last frequency patch with the evidence; None
-            where the probe cannot tell.
-        finite: `[B]`, whether the tokens of the window are numbers.
+        scores: The score of each class, in [0, 1].
+        bands: The first and the last frequency patch with the evidence for each class;
+            None if the probe cannot locate it.
+        finite: Whether the tokens of each window are finite.
     """
 
     scores: Float[np.ndarray, "B C"]
@@ -40,13 +45,13 @@ class Answer(NamedTuple):
     finite: Bool[np.ndarray, "B"]
 
 
-class Listener:
-    """Hears windows in batches of one size, on all devices.
+class Predictor:
+    """Scores windows of recordings with a trained probe, on all devices.
 
     Attributes:
-        trained: The probe.
-        encoder: The one it was trained with.
-        batch_size: Windows heard at a time.
+        trained: The trained probe.
+        encoder: The encoder whose tokens the probe was trained on.
+        batch_size: The number of windows per batch.
     """
 
     def __init__(
@@ -66,23 +71,23 @@ class Listener:
         self._params = distributed.replicate(trained.params, self._mesh)
         wants_layers = trained.probe.input_kind == "layers"
         self._encode = encoder.on(self._mesh, all_layers=wants_layers)
-        # Each device goes over its own windows, one at a time.
-        self._answer = distributed.pmapped(
-            self._answered, self._mesh, in_axes=(None, 0, 0), out_axes=0
+        # Each device processes its own windows, one at a time.
+        self._predict = distributed.pmapped(
+            self._predict_shard, self._mesh, in_axes=(None, 0, 0), out_axes=0
         )
-        self._evidence = distributed.pmapped(
-            self._evident, self._mesh, in_axes=(None, 0), out_axes=0
+        self._explain = distributed.pmapped(
+            self._explain_shard, self._mesh, in_axes=(None, 0), out_axes=0
         )
 
-    def cut(self, overlap: float) -> Cut:
-        """Windows as long as the clips that the probe was trained on.
+    def windowing(self, overlap: float) -> Windowing:
+        """Windows with the length of the clips that the probe was trained on.
 
         Args:
-            overlap: Share of a window that the next one covers again.
+            overlap: The share of a window that overlaps with the next one.
         """
-        return cut_of(self.encoder, self.trained.clip_seconds, overlap)
+        return make_windowing(self.encoder, self.trained.clip_seconds, overlap)
 
-    def identity(self, cut: Cut) -> dict[str, Any]:
+    def identity(self, windowing: Windowing) -> dict[str, Any]:
         """Everything that changes the scores of a recording, as plain JSON."""
         trained = self.trained
         arrays = trained.params, trained.normaliser and asdict(trained.normaliser)
@@ -97,69 +102,71 @@ class Listener:
             "classes": list(trained.classes),
             "encoder": trained.encoder,
             "tokens": trained.dtype,
-            "window_seconds": cut.seconds(cut.samples),
-            "hop_seconds": cut.seconds(cut.hop),
+            "window_seconds": windowing.seconds(windowing.samples),
+            "hop_seconds": windowing.seconds(windowing.hop),
         }
 
-    def hear(self, windows: Sequence[Window]) -> Answer:
-        """Scores of up to `batch_size` windows, and where the evidence lies."""
+    def score(self, windows: Sequence[Window]) -> BatchScores:
+        """Scores up to `batch_size` windows, and locates the evidence in frequency."""
         logits, profile, finite = jax.device_get(
-            self._answer(self._params, *self._tokens(windows))
+            self._predict(self._params, *self._tokens(windows))
         )
         b = len(windows)
-        return Answer(
+        return BatchScores(
             scores=scores_of(logits[:b], self.trained.task),
             bands=None if profile is None else narrowest_bands(profile[:b]),
             finite=finite[:b],
         )
 
     def evidence(self, windows: Sequence[Window]) -> Float[np.ndarray, "B C T F"]:
-        """Where in them the classes were heard: what each cell adds to the logits.
+        """Maps of what each cell contributes to the logit of each class.
 
         Raises:
-            InputError: The probe has none.
+            InputError: The probe has no such maps.
         """
         explain.check_prototypical(self.trained.probe)
         _, inputs = self._tokens(windows)
-        return np.asarray(self._evidence(self._params, inputs))[: len(windows)]
+        return np.asarray(self._explain(self._params, inputs))[: len(windows)]
 
     def _tokens(self, windows: Sequence[Window]) -> tuple[Tokens, Any]:
-        """Tokens of the encoder, and what the probe reads."""
-        tokens = self._encode(*padded(windows, self.batch_size, self._clip_input))
+        """The tokens of the encoder, and the input of the probe."""
+        tokens = self._encode(*pad_windows(windows, self.batch_size, self._clip_input))
         return tokens, self.trained.prepare(tokens)
 
-    def _answered(
+    def _predict_shard(
         self, params: Any, tokens: Tokens, inputs: Any
     ) -> tuple[Array, Array | None, Array]:
         logits = self.trained.apply(params, inputs)
         profile = None
         if explain.is_prototypical(self.trained.probe):
-            maps = self._evident(params, inputs)
+            maps = self._explain_shard(params, inputs)
             profile = jnp.nansum(jax.nn.relu(maps), axis=2)
         return logits, profile, jnp.isfinite(tokens.patches).all((1, 2, 3))
 
-    def _evident(self, params: Any, inputs: Any) -> Array:
-        maps = explain.share_maps(self.trained.probe, {"params": params}, inputs)
-        # `proto` may have made the map larger; back to a value per token.
+    def _explain_shard(self, params: Any, inputs: Any) -> Array:
+        variables = {"params": params}
+        maps = explain.contribution_maps(self.trained.probe, variables, inputs)
+        # `proto` may have enlarged the map; sum it to one value per token.
         b, c = maps.shape[:2]
         t, f = self.encoder.grid(self.trained.clip_seconds)
         return maps.reshape(b, c, t, maps.shape[2] // t, f, -1).sum((3, 5))
 
 
 def scores_of(logits: Float[np.ndarray, "B C"], task: str) -> Float[np.ndarray, "B C"]:
-    """Sigmoid where several classes may be heard at a time, softmax where one is."""
+    """Applies a sigmoid for multi-label tasks, and a softmax for single-label ones."""
     scores = jax.nn.sigmoid if task == "multi-label" else jax.nn.softmax
     return np.asarray(scores(logits))
 
 
 def narrowest_bands(profile: Float[np.ndarray, "B C F"]) -> Int[np.ndarray, "B C 2"]:
-    """First and last of the fewest neighbouring patches with `HELD` of the evidence.
+    """Finds the fewest adjacent patches with `BAND_SHARE` of the evidence.
 
     Args:
-        profile: Evidence per class and frequency patch, not negative.
+        profile: The non-negative evidence per class and frequency patch.
 
     Returns:
-        Of equally narrow bands the one with most evidence; all where there is none.
+        The first and the last patch. Among equally narrow bands it is the one with the
+        most evidence; without any evidence it is the whole range.
     """
     f = profile.shape[2]
     sums = np.pad(profile.astype(np.float64).cumsum(2), ((0, 0), (0, 0), (1, 0)))
@@ -167,8 +174,8 @@ def narrowest_bands(profile: Float[np.ndarray, "B C F"]) -> Int[np.ndarray, "B C
     bands = np.zeros((*total.shape, 2), np.int64)
     bands[..., 1] = f - 1
     for width in range(f - 1, 0, -1):
-        held = sums[:, :, width:] - sums[:, :, :-width]
-        best = held.argmax(2)
-        enough = (total > 0) & (held.max(2) >= HELD * total)
+        inside = sums[:, :, width:] - sums[:, :, :-width]
+        best = inside.argmax(2)
+        enough = (total > 0) & (inside.max(2) >= BAND_SHARE * total)
         bands[enough] = np.stack([best, best + width - 1], axis=2)[enough]
     return bands

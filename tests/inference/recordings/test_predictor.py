@@ -1,25 +1,23 @@
-"""Probe and encoder together say what they said in training."""
-
 import dataclasses
 
 import jax
 import numpy as np
 import pytest
 
-from tests.inference.recordings.fakes import RATE, F, T, fake_listener, fake_trained
+from tests.inference.recordings.fakes import RATE, F, T, fake_predictor, fake_trained
 from tests.store.fakes import fake_encoder
 from unmute_jax.config import Experiment
 from unmute_jax.errors import InputError
 from unmute_jax.inference import explain
-from unmute_jax.inference.recordings.listener import (
-    HELD,
-    Listener,
+from unmute_jax.inference.recordings.predictor import (
+    BAND_SHARE,
+    Predictor,
     narrowest_bands,
     scores_of,
 )
 from unmute_jax.inference.recordings.windows import Window
 from unmute_jax.probes import make_probe
-from unmute_jax.store.key import plain
+from unmute_jax.store.key import as_json
 from unmute_jax.training.setup import open_source
 
 
@@ -32,11 +30,11 @@ def draw(*lengths):
 
 
 def tokens_of(windows, **wishes):
-    padded = np.zeros((len(windows), RATE), np.float32)
-    for row, window in zip(padded, windows, strict=True):
+    waveforms = np.zeros((len(windows), RATE), np.float32)
+    for row, window in zip(waveforms, windows, strict=True):
         row[: len(window.waveform)] = window.waveform
     lengths = np.array([len(w.waveform) for w in windows])
-    return fake_encoder()(padded, lengths, **wishes)
+    return fake_encoder()(waveforms, lengths, **wishes)
 
 
 @pytest.mark.parametrize("task", ["multi-label", "single-label"])
@@ -48,20 +46,20 @@ def test_scores_are_those_of_the_trained_probe_on_clips(name, task):
         wanted = 1 / (1 + np.exp(-logits))
     else:
         wanted = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    answer = fake_listener(name, task).hear(windows)
-    np.testing.assert_allclose(answer.scores, wanted, atol=1e-5)
-    assert answer.finite.tolist() == [True] * 3
+    batch = fake_predictor(name, task).score(windows)
+    np.testing.assert_allclose(batch.scores, wanted, atol=1e-5)
+    assert batch.finite.tolist() == [True] * 3
 
 
-def test_probes_of_all_layers_hear_all_layers():
+def test_probes_of_all_layers_read_all_layers():
     windows = draw(RATE, 500)
     tokens = tokens_of(windows, all_layers=True)
     wanted = np.asarray(fake_trained("linear_cgp").logits(tokens))
-    scores = fake_listener("linear_cgp").hear(windows).scores
+    scores = fake_predictor("linear_cgp").score(windows).scores
     np.testing.assert_allclose(scores, 1 / (1 + np.exp(-wanted)), atol=1e-5)
 
 
-def test_a_probe_listens_with_the_length_policy_of_its_run():
+def test_the_length_policy_is_that_of_the_run():
     settings = Experiment.from_dict(
         {"frontend": {"length_policy": "window", "target_frames": 48}}
     )
@@ -73,20 +71,20 @@ def test_a_probe_listens_with_the_length_policy_of_its_run():
     probe = make_probe("protobin", num_classes=3)
     trained = fake_trained(
         params=probe.init(jax.random.key(0), alone[0])["params"],
-        encoder=plain(encoder.identity()),
+        encoder=as_json(encoder.identity()),
         geometry=encoder.geometry,
         clip_seconds=1.1,
     )
-    heard = Listener(trained, encoder, batch_size=2)
-    assert heard.cut(0.0).samples == whole < 17600
+    predictor = Predictor(trained, encoder, batch_size=2)
+    assert predictor.windowing(0.0).samples == whole < 17600
     logits = np.concatenate([trained.logits(tokens) for tokens in alone])
     wanted = 1 / (1 + np.exp(-logits))
-    np.testing.assert_allclose(heard.hear(windows).scores, wanted, atol=1e-5)
+    np.testing.assert_allclose(predictor.score(windows).scores, wanted, atol=1e-5)
     # The short one has no second window.
-    held = np.isfinite(heard.evidence(windows)).all((1, 3))
-    assert held.tolist() == [[True] * 6, [True] * 3 + [False] * 3]
+    valid = np.isfinite(predictor.evidence(windows)).all((1, 3))
+    assert valid.tolist() == [[True] * 6, [True] * 3 + [False] * 3]
     with pytest.raises(InputError, match=r"lengths was \{'policy': 'window'"):
-        Listener(trained, open_source(Experiment()))
+        Predictor(trained, open_source(Experiment()))
 
 
 def test_scores_of_extreme_logits_are_finite():
@@ -99,26 +97,26 @@ def test_scores_of_extreme_logits_are_finite():
     )
 
 
-def test_evidence_and_its_bands_are_those_of_the_share_maps():
-    windows, listener = draw(RATE, RATE), fake_listener()
-    trained = listener.trained
+def test_evidence_and_its_bands_are_those_of_the_contribution_maps():
+    windows, predictor = draw(RATE, RATE), fake_predictor()
+    trained = predictor.trained
     prepared = trained.prepare(tokens_of(windows))
     wanted = np.asarray(
-        explain.share_maps(trained.probe, {"params": trained.params}, prepared)
+        explain.contribution_maps(trained.probe, {"params": trained.params}, prepared)
     )
-    found = listener.evidence(windows)
+    found = predictor.evidence(windows)
     assert found.shape == (2, 3, T, F)
     np.testing.assert_allclose(found, wanted, atol=1e-5)
     profile = np.maximum(wanted, 0).sum(2)
-    bands = listener.hear(windows).bands
+    bands = predictor.score(windows).bands
     np.testing.assert_array_equal(bands, narrowest_bands(profile))
 
 
 def test_probes_without_prototypes_give_scores_alone():
-    listener = fake_listener("linear")
-    assert listener.hear(draw(RATE)).bands is None
+    predictor = fake_predictor("linear")
+    assert predictor.score(draw(RATE)).bands is None
     with pytest.raises(InputError, match="no maps"):
-        listener.evidence(draw(RATE))
+        predictor.evidence(draw(RATE))
 
 
 def test_a_map_that_the_probe_made_larger_is_brought_back():
@@ -126,41 +124,46 @@ def test_a_map_that_the_probe_made_larger_is_brought_back():
     trained = dataclasses.replace(
         trained, options={**trained.options, "upsample": True}
     )
-    listener = Listener(trained, fake_encoder(), batch_size=2)
-    found = listener.evidence(draw(RATE))
+    predictor = Predictor(trained, fake_encoder(), batch_size=2)
+    found = predictor.evidence(draw(RATE))
     assert found.shape == (1, 3, T, F)
     logits = np.asarray(trained.logits(tokens_of(draw(RATE))))
     summed = found.sum((2, 3)) + trained.params["bias"]
     np.testing.assert_allclose(summed, logits, atol=1e-4)
 
 
-def test_tokens_that_are_no_numbers_are_told():
+def test_tokens_that_are_not_finite_are_marked():
     (good, bad) = draw(RATE, RATE)
     bad.waveform[5] = np.nan
-    assert fake_listener().hear([good, bad]).finite.tolist() == [True, False]
+    assert fake_predictor().score([good, bad]).finite.tolist() == [True, False]
 
 
 def test_another_encoder_is_refused():
     with pytest.raises(InputError, match="another encoder"):
-        Listener(fake_trained(), fake_encoder(seed=1))
+        Predictor(fake_trained(), fake_encoder(seed=1))
 
 
 def test_windows_are_as_long_as_the_clips_of_the_training():
-    cut = fake_listener().cut(0.75)
-    assert (cut.sample_rate, cut.samples, cut.hop, cut.least) == (RATE, RATE, 200, 1)
-    assert cut.highest_hz == 400.0
+    windowing = fake_predictor().windowing(0.75)
+    assert (
+        windowing.sample_rate,
+        windowing.samples,
+        windowing.hop,
+        windowing.min_samples,
+    ) == (RATE, RATE, 200, 1)
+    assert windowing.highest_hz == 400.0
     with pytest.raises(InputError, match="overlap=1: must be at least 0 and below 1"):
-        fake_listener().cut(1.0)
+        fake_predictor().windowing(1.0)
 
 
 def test_identity_changes_with_whatever_changes_scores():
-    listener = fake_listener()
-    cut = listener.cut(0.5)
-    same = Listener(fake_trained(), fake_encoder()).identity(cut)
-    assert listener.identity(cut) == same
-    other = Listener(fake_trained(seed=1), fake_encoder()).identity(cut)
+    predictor = fake_predictor()
+    windowing = predictor.windowing(0.5)
+    same = Predictor(fake_trained(), fake_encoder()).identity(windowing)
+    assert predictor.identity(windowing) == same
+    other = Predictor(fake_trained(seed=1), fake_encoder()).identity(windowing)
     assert other["parameters"] != same["parameters"]
-    assert listener.identity(listener.cut(0.0)) != same
+    assert predictor.identity(predictor.windowing(0.0)) != same
 
 
 def test_bands_are_the_narrowest_that_hold_enough():
@@ -176,7 +179,7 @@ def test_bands_are_the_narrowest_that_hold_enough():
     for row, (low, high) in zip(
         profile.reshape(-1, 7)[1:], bands.reshape(-1, 2)[1:], strict=True
     ):
-        assert row[low : high + 1].sum() >= HELD * row.sum() - 1e-6
+        assert row[low : high + 1].sum() >= BAND_SHARE * row.sum() - 1e-6
         if width := high - low:
             narrower = [row[i : i + width].sum() for i in range(8 - width)]
-            assert max(narrower) < HELD * row.sum()
+            assert max(narrower) < BAND_SHARE * row.sum()

@@ -1,0 +1,43 @@
+import json
+
+import numpy as np
+import pytest
+
+from tests.inference.recordings.fakes import fake_predictor, save
+from tests.inference.recordings.test_stream import WINDOWING, scores_of
+from unmute_jax.errors import InputError
+from unmute_jax.inference.recordings.partial_results import PartialResults, pin_settings
+from unmute_jax.inference.recordings.stream import score_recordings
+
+
+def test_a_recording_that_changed_is_scored_again(tmp_path):
+    one = save(tmp_path, "a.wav", 2.0)
+    folder = tmp_path / "windows"
+    before = scores_of(score_recordings([one], fake_predictor(), WINDOWING, folder))
+    save(tmp_path, "a.wav", 2.5, seed=9)
+    after = scores_of(score_recordings([one], fake_predictor(), WINDOWING, folder))
+    assert (len(before[0]), len(after[0])) == (3, 4)
+    assert after == scores_of(score_recordings([one], fake_predictor(), WINDOWING))
+
+
+def test_results_are_read_as_they_were_written(tmp_path):
+    one = save(tmp_path, "a.wav", 2.0)
+    (written,) = score_recordings(
+        [one], fake_predictor(), WINDOWING, tmp_path / "windows"
+    )
+    path = tmp_path / "windows" / "a.wav.jsonl"
+    read = PartialResults(one, path)
+    assert read.end == written.end
+    assert scores_of([read]) == scores_of([written])
+    np.testing.assert_array_equal(read.windows[1].bands, written.windows[1].bands)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert lines[0]["recording"] == "a.wav"
+    assert lines[-1] == {"seconds": 2.0, "above": None}
+
+
+def test_a_folder_of_other_predictions_is_left_alone(tmp_path):
+    predictor = fake_predictor()
+    pin_settings(tmp_path, predictor.identity(WINDOWING))
+    pin_settings(tmp_path, predictor.identity(WINDOWING))
+    with pytest.raises(InputError, match=r"hop_seconds: there 0\.5, here 1\.0"):
+        pin_settings(tmp_path, predictor.identity(predictor.windowing(0.0)))
