@@ -1,4 +1,4 @@
-"""What a frozen encoder gives for a batch of clips."""
+"""Defines `Tokens`, which an encoder returns for a batch of clips, and `Summary`."""
 
 from __future__ import annotations
 
@@ -16,20 +16,22 @@ from unmute_jax.ops.arrays import NORM_EPS, Arr
 
 @flax.struct.dataclass
 class Tokens:
-    """The token maps of `B` clips.
+    """The tokens of B clips.
 
     Attributes:
-        patches: `[B, T, F, D]`, time first; F = 1 where there is no frequency axis.
-        cls: `[B, D]`; the mean over patches where the encoder has no class token.
-        mask: `[B, T]`, true for real time steps. All true by default, as in the paper.
-        inverse_norms: `[B, T, F]`, `1 / max(|patch|, 1e-12)` in float32, or None when
-            nobody has computed them yet (`with_inverse_norms` does).
-        layers: `[B, L, T, F, D]`, the output of every block before any final norm, when
-            asked for.
-        layer_cls: `[B, L, D]`, likewise.
-        scales: `[B, T, F]`, where the patches are int8: `patches * scales` is meant.
-            `floats` gives that; what computes with tokens never sees int8.
-        layer_scales: `[B, L, T, F]`, likewise of the layers.
+        patches: Patch tokens, `[B, T, F, D]`, time first; F = 1 where there is no
+            frequency axis.
+        cls: Class tokens, `[B, D]`; the mean over patches where the encoder has none.
+        mask: Mask of real time steps, `[B, T]`. All are true by default, as in the
+            paper.
+        inverse_norms: `1 / max(|patch|, 1e-12)` in float32, `[B, T, F]`; None until
+            `with_inverse_norms` computes them.
+        layers: On request, the output of every block before any final norm, `[B, L, T,
+            F, D]`.
+        layer_cls: On request, the class token of every block, `[B, L, D]`.
+        scales: Scales of patches in int8, `[B, T, F]`: the values are `patches *
+            scales`. `floats` computes them, and all computations use its result.
+        layer_scales: Scales of layers in int8, `[B, L, T, F]`.
     """
 
     patches: Shaped[Arr, "B T F D"]
@@ -42,13 +44,13 @@ class Tokens:
     layer_scales: Float[Arr, "B L T F"] | None = None
 
     def with_inverse_norms(self) -> Tokens:
-        """The same tokens with their inverse norms beside them."""
+        """The same tokens with `inverse_norms` set."""
         if self.inverse_norms is not None:
             return self
         return dataclasses.replace(self, inverse_norms=inverse_norms(self.patches))
 
     def floats(self) -> Tokens:
-        """The same tokens with int8 patches and layers as the bfloat16 they mean."""
+        """The same tokens with the values of int8 patches and layers in bfloat16."""
         if self.scales is None:
             return self
         wide: dict[str, Any] = {"patches": dequantise(self.patches, self.scales)}
@@ -57,13 +59,13 @@ class Tokens:
         return dataclasses.replace(self, **wide, scales=None, layer_scales=None)
 
     def rounded(self, dtype: str) -> Tokens:
-        """The tokens that a store gives back which keeps them in `dtype`.
+        """The tokens as a store in `dtype` returns them.
 
         Args:
-            dtype: One of `token_key.DTYPES`.
+            dtype: One of `store.key.DTYPES`.
         """
         if self.scales is not None:
-            # They come from a store, maybe from one of this type: rounded already.
+            # These tokens come from a store in int8, which has rounded them already.
             tokens = self.floats()
             return tokens if dtype == "int8" else tokens.rounded(dtype)
         patches = round_to(self.patches, dtype)
@@ -77,16 +79,15 @@ class Tokens:
 
 @flax.struct.dataclass
 class Summary:
-    """Fixed statistics of the tokens of `B` clips, in float32.
+    """Statistics of the tokens of B clips in float32, without masked time steps.
 
-    Probes that read nothing else never touch the tokens. Masked time steps enter none
-    of them.
+    Probes that read only these statistics need not load the tokens.
 
     Attributes:
-        cls: `[B, D]`, the class token.
-        mean: `[B, D]`, over all positions; likewise `max` and `std`.
-        band_mean: `[B, F, D]`, over time within each frequency band; likewise
-            `band_max` and `band_std`.
+        cls: Class token, `[B, D]`.
+        mean: Mean over all patches, `[B, D]`; `max` and `std` likewise.
+        band_mean: Mean over time in each frequency patch, `[B, F, D]`; `band_max` and
+            `band_std` likewise.
     """
 
     cls: Float[Arr, "B D"]
@@ -99,16 +100,16 @@ class Summary:
 
 
 def inverse_norms(patches: Shaped[Arr, "*B D"]) -> Float[Array, "*B"]:
-    """`1 / max(|x|, 1e-12)` over the last axis, in float32."""
+    """Computes `1 / max(|x|, 1e-12)` over the last axis in float32."""
     squares = jnp.square(jnp.asarray(patches).astype(jnp.float32))
-    # max before sqrt: the other way round the gradient at a zero token is NaN.
+    # The maximum comes before the root: otherwise the gradient at a zero token is NaN.
     return 1.0 / jnp.sqrt(jnp.maximum(squares.sum(-1), NORM_EPS**2))
 
 
 def quantise(
     x: Shaped[Arr, "*B D"],
 ) -> tuple[Int8[Array, "*B D"], Float[Array, "*B"]]:
-    """`x` as int8 with a scale per token, symmetric: its largest entry becomes 127."""
+    """Converts tokens to int8 with one scale each, so that the largest |x| is 127."""
     x = jnp.asarray(x).astype(jnp.float32)
     scales = jnp.abs(x).max(-1) * np.float32(1 / 127)
     units = x / jnp.where(scales > 0, scales, 1.0)[..., None]
@@ -118,19 +119,19 @@ def quantise(
 def dequantise(
     x: Int8[Arr, "*B D"], scales: Float[Arr, "*B"]
 ) -> BFloat16[Array, "*B D"]:
-    """The way back, up to half a scale per entry and the rounding of bfloat16."""
+    """Inverts `quantise`, up to half a scale per entry and the rounding of bfloat16."""
     wide = jnp.asarray(x).astype(jnp.float32) * jnp.asarray(scales)[..., None]
     return round_to(wide, "bfloat16")
 
 
 def round_to(x: Shaped[Arr, "*B D"], dtype: str) -> Shaped[Array, "*B D"]:
-    """What is left of `x` when it was stored in `dtype`: float32, or bfloat16."""
+    """Rounds `x` as storing it in `dtype` does; the result is float32 or bfloat16."""
     x = jnp.asarray(x)
     if dtype == "int8":
         return dequantise(*quantise(x))
     if dtype == "bfloat16":
-        # A bare cast may be skipped by the compiler where it goes back to float32 for
-        # the norms, which would then belong to tokens that nobody stored.
+        # The compiler may drop a bare cast that is undone for the norms, which would
+        # then belong to other tokens than those that are stored.
         x = jax.lax.reduce_precision(x, exponent_bits=8, mantissa_bits=7)
     return x.astype(dtype)
 
@@ -138,14 +139,14 @@ def round_to(x: Shaped[Arr, "*B D"], dtype: str) -> Shaped[Array, "*B D"]:
 def mean_token(
     patches: Float[Arr, "B T F D"], mask: Bool[Arr, "B T F"]
 ) -> Float[Array, "B D"]:
-    """Mean over the tokens in `mask`: what stands in for a missing class token."""
+    """The mean over the tokens in `mask`, in place of a missing class token."""
     count = jnp.maximum(mask.sum((1, 2)), 1).astype(jnp.float32)
     counted = jnp.where(jnp.asarray(mask)[..., None], patches, 0.0)
     return counted.sum((1, 2)) / count[:, None]
 
 
 def summarise(tokens: Tokens) -> Summary:
-    """The statistics of `tokens`; a clip without any real time step has zeros."""
+    """Computes the statistics of tokens; they are 0 for a clip without real steps."""
     x = jnp.asarray(tokens.patches).astype(jnp.float32)
     mean, peak, std = _statistics(x, jnp.asarray(tokens.mask), (1, 2))
     band_mean, band_peak, band_std = _statistics(x, jnp.asarray(tokens.mask), (1,))
@@ -168,7 +169,7 @@ def _statistics(
     weight = jnp.broadcast_to(real, (*x.shape[:3], 1)).astype(jnp.float32)
     count = jnp.maximum(weight.sum(axes, keepdims=True), 1.0)
     mean = jnp.where(real, x, 0.0).sum(axes, keepdims=True) / count
-    # Two passes: the mean of squares would lose small deviations from a large mean.
+    # In two passes: a mean of squares would lose small deviations from a large mean.
     square = jnp.where(real, jnp.square(x - mean), 0.0).sum(axes, keepdims=True)
     peak = jnp.where(real, x, -jnp.inf).max(axes)
     return (

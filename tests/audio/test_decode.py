@@ -1,3 +1,5 @@
+"""Decoding of audio files: all formats, and one clear line for every bad file."""
+
 import contextlib
 import io
 import struct
@@ -6,9 +8,9 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from unmute_jax import audio
+from unmute_jax.audio import decode
 from unmute_jax.audio.decode import AudioFile, decode_audio, read_audio
-from unmute_jax.audio.resample import pad_or_crop, resample, resample_blocks
+from unmute_jax.audio.resample import resample
 from unmute_jax.errors import InputError
 
 FORMATS = {
@@ -36,7 +38,7 @@ def encoded(kind, x=None, rate=RATE):
 
 
 def refusal(path):
-    """The message for a bad file: one line that begins with the file."""
+    """The error message for a bad file, which is one line and begins with its name."""
     with pytest.raises(InputError) as caught:
         read_audio(path)
     message = str(caught.value)
@@ -68,7 +70,7 @@ def test_every_format_gives_its_samples(kind, save):
     np.testing.assert_allclose(x[inner], tone()[inner], atol=0.05 if lossy else 1e-4)
 
 
-def test_sixteen_bits_are_read_exactly(save):
+def test_samples_of_sixteen_bits_are_exact(save):
     steps = np.array([-32768, -1, 0, 1, 32767], np.int16)
     x, _ = read_audio(save(encoded("wav", steps)))
     np.testing.assert_array_equal(x * 32768, steps)
@@ -83,7 +85,7 @@ def test_channels_are_averaged(channels, save):
 
 
 def test_channels_are_averaged_before_the_rate_changes(save):
-    # The two orders differ in rounding only, so the call itself must be the same.
+    # The two orders differ only in rounding, so the comparison must be exact.
     stereo = np.stack([tone(hz=300), tone(hz=5000)], axis=1)
     path = save(encoded("float.wav", stereo))
     x, rate = read_audio(path, sample_rate=16_000)
@@ -91,34 +93,9 @@ def test_channels_are_averaged_before_the_rate_changes(save):
     np.testing.assert_array_equal(x, resample(read_audio(path)[0], RATE, 16_000))
 
 
-@pytest.mark.parametrize("rate", [8_000, 22_050, 44_100, 48_000, 96_000])
-def test_resampling_keeps_the_sound(rate, save):
-    x, _ = read_audio(save(encoded("flac", tone(rate=rate), rate)), sample_rate=16_000)
-    assert abs(len(x) - 16_000) <= 1
-    inner = slice(1000, 15_000)
-    np.testing.assert_allclose(x[inner], tone(rate=16_000)[inner], atol=2e-3)
-
-
-def test_resampling_removes_what_the_new_rate_cannot_hold():
-    assert np.abs(resample(tone(hz=11_000), RATE, 16_000)[1000:-1000]).max() < 1e-3
-
-
-def test_pad_or_crop():
-    x = np.array([1.0, 2.0, 3.0], np.float32)
-    for samples, expected, length in (
-        (5, [1, 2, 3, 0, 0], 3),
-        (2, [1, 2], 2),
-        (3, [1, 2, 3], 3),
-    ):
-        y, kept = pad_or_crop(x, samples)
-        np.testing.assert_array_equal(y, np.array(expected, np.float32))
-        assert kept == length
-        assert y.dtype == np.float32
-
-
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_file_in_blocks_is_the_file_as_a_whole(kind, save, monkeypatch):
-    monkeypatch.setattr(audio, "_BLOCK", 10_000)
+    monkeypatch.setattr(decode, "_BLOCK", 10_000)
     stereo = np.stack([tone(), tone(hz=1000)], axis=1)
     path = save(encoded(kind, stereo), f"tone.{kind}")
     with AudioFile(path) as file:
@@ -130,33 +107,25 @@ def test_a_file_in_blocks_is_the_file_as_a_whole(kind, save, monkeypatch):
     np.testing.assert_array_equal(again, np.concatenate(blocks))
 
 
-@pytest.mark.parametrize("rate", [8_000, 16_000, 44_100, 48_000])
-def test_resampling_in_blocks_changes_no_bit(rate):
-    x = np.random.default_rng(0).standard_normal(rate + 17, np.float32)
-    parts = np.split(x, [1, 300, 5_000])
-    joined = np.concatenate(list(resample_blocks(parts, rate, 16_000)))
-    np.testing.assert_array_equal(joined, resample(x, rate, 16_000))
-
-
-def test_a_long_file_that_is_cut_short_is_refused_before_it_is_read(save):
+def test_a_truncated_long_file_is_refused_before_it_is_decoded(save):
     path = save(encoded("wav")[:-1000])
     with pytest.raises(InputError, match="is cut short"):
         AudioFile(path)
 
 
-def test_no_such_file(tmp_path):
+def test_a_missing_file_is_refused(tmp_path):
     assert refusal(tmp_path / "no.wav") == "there is no such file"
 
 
-def test_a_folder(tmp_path):
+def test_a_folder_is_refused(tmp_path):
     assert refusal(tmp_path) == "is a folder, not an audio file"
 
 
-def test_an_empty_file(save):
+def test_an_empty_file_is_refused(save):
     assert refusal(save(b"")) == "is empty (0 bytes)"
 
 
-def test_a_header_without_samples(save):
+def test_a_header_without_samples_is_refused(save):
     assert refusal(save(encoded("wav", np.zeros(0, np.int16)))) == "holds no samples"
 
 
@@ -169,12 +138,12 @@ def test_a_header_without_samples(save):
     ],
     ids=["text", "zeros", "noise"],
 )
-def test_no_audio_at_all(data, save, capfd):
+def test_data_that_are_not_audio_are_refused(data, save, capfd):
     assert refusal(save(data)) == "is not wav, flac, ogg or mp3 audio"
     assert capfd.readouterr() == ("", "")
 
 
-def test_what_only_begins_like_an_mp3(save, capfd):
+def test_data_that_only_begin_like_an_mp3_are_refused(save, capfd):
     path = save(b"\xff\xfb\x90" + b"x" * 3000)
     assert refusal(path) == "is a damaged MP3, or cut short"
     assert capfd.readouterr() == ("", "")
@@ -182,19 +151,19 @@ def test_what_only_begins_like_an_mp3(save, capfd):
 
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("part", [0.999, 0.6, 0.2])
-def test_a_file_that_is_cut_short(kind, part, save, capfd):
+def test_a_truncated_file_is_refused(kind, part, save, capfd):
     data = encoded(kind)
     reason = refusal(save(data[: int(part * len(data))]))
     assert "cut short" in reason
     assert capfd.readouterr() == ("", "")
 
 
-def test_an_ogg_file_that_ends_after_a_whole_page(save):
+def test_an_ogg_file_that_ends_after_a_complete_page_is_refused(save):
     data = encoded("ogg", tone(3.0))
     assert "cut short" in refusal(save(data[: data.rfind(b"OggS")]))
 
 
-def test_a_header_that_is_cut_short(save, capfd):
+def test_a_truncated_header_is_refused(save, capfd):
     for kind in FORMATS:
         refusal(save(encoded(kind)[:30]))
     assert capfd.readouterr() == ("", "")
@@ -226,7 +195,7 @@ def test_an_mp3_without_a_length_is_read(save):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_samples_that_are_no_numbers(value, save):
+def test_samples_that_are_not_finite_are_refused(value, save):
     x = tone()
     x[77] = value
     reason = refusal(save(encoded("float.wav", x)))
@@ -234,13 +203,13 @@ def test_samples_that_are_no_numbers(value, save):
 
 
 @pytest.mark.parametrize("rate", [1, 999, 768_001, 2**31 - 1])
-def test_a_sample_rate_that_cannot_be(rate, save):
+def test_an_impossible_sample_rate_is_refused(rate, save):
     data = bytearray(encoded("wav"))
     data[24:28] = struct.pack("<I", rate)
     assert f"claims a sample rate of {rate} Hz" in refusal(save(bytes(data)))
 
 
-def test_damaged_bytes_never_raise_anything_else(capfd):
+def test_damaged_bytes_never_raise_another_error(capfd):
     rng = np.random.default_rng(0)
     for kind in FORMATS:
         whole = encoded(kind, tone(0.3))

@@ -1,8 +1,9 @@
-"""The Kaldi filter bank against the reference, and what padding must not change."""
+"""The Kaldi filter bank against librosa and the reference, and its padding."""
 
 import re
 
 import jax
+import librosa
 import numpy as np
 import pytest
 
@@ -16,8 +17,9 @@ from unmute_jax.audio.kaldi import (
     zero_behind,
 )
 from unmute_jax.encoders import load_encoder
-from unmute_jax.encoders.vit_encoder import FBANK
+from unmute_jax.encoders.eat import EatEncoder
 
+FBANK = EatEncoder.fbank
 FBANK_ATOL, INPUT_ATOL = 2e-3, 2.5e-4
 RECIPES = {None: "audioset", "esc50": "esc50", "sc2": "speech_commands"}
 CONSTANTS = {
@@ -88,14 +90,42 @@ def test_filters_and_window_equal_the_reference(arrays):
     np.testing.assert_allclose(window(FBANK), arrays["window"], atol=1e-6)
 
 
+def test_corners_of_the_filters_are_those_of_librosa():
+    corners = librosa.mel_frequencies(
+        FBANK.num_mels + 2, fmin=FBANK.low_hz, fmax=FBANK.high_hz, htk=True
+    )
+    bins = librosa.fft_frequencies(sr=FBANK.sample_rate, n_fft=FBANK.fft_size)[:-1]
+    banks = mel_banks(FBANK)
+    # librosa's triangles are linear in Hz and Kaldi's are linear on the mel scale. So
+    # their supports agree, and their weights once Kaldi's are computed from the mels.
+    with pytest.warns(UserWarning, match="Empty filters"):
+        linear_in_hz = librosa.filters.mel(
+            sr=FBANK.sample_rate,
+            n_fft=FBANK.fft_size,
+            n_mels=FBANK.num_mels,
+            fmin=FBANK.low_hz,
+            fmax=FBANK.high_hz,
+            htk=True,
+            norm=None,
+        )[:, :-1]
+    np.testing.assert_array_equal(banks > 0, linear_in_hz > 0)
+    np.testing.assert_allclose(banks, linear_in_hz, atol=5e-3)
+    assert np.abs(banks - linear_in_hz).max() > 1e-3
+    mels, edges = (librosa.hz_to_mel(hz, htk=True) for hz in (bins, corners))
+    left, centre, right = (edges[k : k + FBANK.num_mels, None] for k in range(3))
+    rising, falling = (mels - left) / (centre - left), (right - mels) / (right - centre)
+    wanted = np.maximum(0, np.minimum(rising, falling))
+    np.testing.assert_allclose(banks, wanted, atol=1e-12)
+
+
 def test_povey_window_is_the_hann_window_to_the_power_085():
-    povey = window(KaldiFbank(window="povey"))
-    j = np.arange(400)
-    np.testing.assert_allclose(povey, (0.5 - 0.5 * np.cos(2 * np.pi * j / 399)) ** 0.85)
+    povey = window(KaldiFbank(num_mels=128, window="povey"))
+    hann = librosa.filters.get_window("hann", FBANK.frame_length, fftbins=False)
+    np.testing.assert_allclose(povey, np.maximum(hann, 0) ** 0.85, atol=1e-12)
 
 
 def test_offset_of_a_clip_does_not_matter(noise):
-    # The references remove it from the whole clip, we frame by frame.
+    # The references subtract the mean of the clip; here that of each frame is enough.
     shifted = noise + np.float32(0.3)
     np.testing.assert_allclose(
         compiled(shifted, FBANK), compiled(noise, FBANK), rtol=0, atol=1e-3
@@ -124,7 +154,7 @@ def test_frames_are_the_complete_ones(samples):
         assert FBANK.num_samples(want) <= samples < FBANK.num_samples(want + 1)
 
 
-def test_rows_behind_the_clip_become_zero():
+def test_rows_behind_the_clip_are_set_to_zero():
     rows = np.broadcast_to(np.arange(1, 6, dtype=np.float32), (3, 5))
     want = [[0, 0, 0, 0, 0], [1, 2, 3, 4, 0], [1, 2, 3, 4, 5]]
     counts = np.array([0, 4, 9])

@@ -11,11 +11,9 @@ import pytest
 import safetensors.numpy
 
 from tests import golden
-from tests.encoders.blocks import check_blocks, lengths
+from tests.encoders.stages import applied, check_blocks, lengths
 from unmute_jax.encoders import load_encoder
 from unmute_jax.errors import InputError
-from unmute_jax.weights import asit as weights
-from unmute_jax.weights import vit
 from unmute_jax.weights.files import read_weights
 
 RTOL, ATOL, RESIZED_RTOL, RESIZED_ATOL = 1e-5, 5e-5, 1e-4, 5e-4
@@ -53,8 +51,7 @@ def test_every_stage_equals_the_reference_at_every_length(arrays, encoder):
     for length in lengths(arrays):
         x, limits = arrays[f"x_{length}"][:, 0], tolerance(length, encoder)
         if f"embed_{length}" in arrays:
-            variables = {"params": encoder.params}
-            got = encoder.network.apply(variables, jnp.asarray(x), method="embed")
+            got = applied(encoder, jnp.asarray(x), method="embed")
             name = f"embed_{length}"
             golden.assert_close(got, arrays[name], name, **limits)
         if f"block0_{length}" in arrays:
@@ -138,37 +135,6 @@ def test_the_teacher_is_the_encoder(encoder, num_heads):
     student = read_weights(golden.ENCODERS / FILE).content["student"]
     cls = student["module.backbone.cls_token"][0, 0]
     assert np.abs(cls - encoder.params["cls"]).max() > 1e-3
-
-
-def test_a_student_alone_is_no_encoder():
-    content = read_weights(golden.ENCODERS / FILE).content
-    del content["teacher"]
-    with pytest.raises(InputError, match=r"no weights under 'teacher'; it .*'student'"):
-        weights.canonical(content, "file.pt")
-
-
-MANIFEST = json.loads((golden.ENCODERS / "asit_base_manifest.json").read_text())
-
-
-def test_the_full_size_layout_fits_with_nothing_left():
-    zero = np.zeros((), np.float32)
-    teacher = {k: np.broadcast_to(zero, v) for k, v in MANIFEST["keys"].items()}
-    parallel = {f"module.{k}": v for k, v in teacher.items()}
-    encoder = [key.removeprefix("backbone.") for key in MANIFEST["encoder_keys"]]
-    copy = {f"model.{k}": teacher[f"backbone.{k}"] for k in encoder}
-    renamed = {f"model.asit.{k}": teacher[f"backbone.{k}"] for k in encoder}
-    for content in ({"teacher": teacher, "student": {}}, {"teacher": parallel}):
-        check_base(weights.canonical(content, "file.pt").tensors, encoder)
-    for content in (copy, renamed, {"model": copy, "config": {}}):
-        check_base(weights.canonical(content, "file.pt").tensors, encoder)
-    assert set(vit.layout(weights.base_sizes(768, 12, 12))) == set(encoder)
-
-
-def check_base(found, names):
-    assert set(found) == set(names)
-    sizes = weights.read_sizes(found, {}, "file.pt")
-    assert sizes == weights.base_sizes(768, 12, 12)
-    assert vit.layout(sizes) == {k: v.shape for k, v in found.items()}
 
 
 def test_what_is_neither_used_nor_known_is_refused(tmp_path):

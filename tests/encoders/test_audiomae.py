@@ -10,11 +10,10 @@ import pytest
 import safetensors.numpy
 
 from tests import golden
-from tests.encoders.blocks import check_blocks, lengths
+from tests.encoders.stages import applied, check_blocks, lengths
 from unmute_jax.encoders import load_encoder
 from unmute_jax.errors import InputError
-from unmute_jax.weights import audiomae as weights
-from unmute_jax.weights import vit
+from unmute_jax.weights.audiomae import position_table
 from unmute_jax.weights.files import read_weights
 
 TOLERANCE = {"atol": 5e-5, "rtol": 1e-5}
@@ -48,8 +47,7 @@ def test_every_stage_equals_the_reference_at_every_length(arrays, encoder):
     for length in lengths(arrays):
         x = arrays[f"x_{length}"][:, 0]
         if f"embed_{length}" in arrays:
-            variables = {"params": encoder.params}
-            got = encoder.network.apply(variables, jnp.asarray(x), method="embed")
+            got = applied(encoder, jnp.asarray(x), method="embed")
             name = f"embed_{length}"
             golden.assert_close(got, arrays[name], name, **TOLERANCE)
         if f"block0_{length}" in arrays:
@@ -98,41 +96,11 @@ def test_another_epsilon_would_show(arrays, encoder):
 def test_untrained_positions_are_those_of_the_reference(encoder):
     # The golden table is the published one, slightly perturbed.
     stored = np.asarray(encoder.params["positions"])[1:]
-    ours = weights.position_table(*stored.shape)
-    turned = weights.position_table(*stored.shape).reshape(-1, 8, stored.shape[1])
+    ours = position_table(*stored.shape)
+    turned = position_table(*stored.shape).reshape(-1, 8, stored.shape[1])
     turned = turned.swapaxes(0, 1).reshape(stored.shape)
     assert np.abs(ours - stored).mean() < 0.1
     assert np.abs(turned - stored).mean() > 0.3
-
-
-MANIFESTS = {"audiomae": None, "audiomae_ft": 527}
-
-
-def manifest(name):
-    return json.loads((golden.ENCODERS / f"{name}_base_manifest.json").read_text())
-
-
-@pytest.mark.parametrize("name", MANIFESTS)
-def test_the_full_size_layout_fits_with_nothing_left(name):
-    zero, about = np.zeros((), np.float32), manifest(name)
-    tensors = {k: np.broadcast_to(zero, v) for k, v in about["keys"].items()}
-    # Copies for timm hold the tensors alone.
-    for content in ({"model": tensors, "epoch": 3}, tensors):
-        found = weights.canonical(content, name).tensors
-        assert set(found) == set(about.get("encoder_keys", about["keys"]))
-        sizes = weights.read_sizes(found, content, name)
-        assert vit.layout(sizes) == {k: v.shape for k, v in found.items()}
-        assert (sizes.width, sizes.depth, sizes.positions) == (768, 12, 513)
-        assert sizes.classes == MANIFESTS[name]
-        count = sum(v.size for k, v in found.items() if k != "pos_embed")
-        assert count == about.get("trainable_parameters", count)
-
-
-def test_base_is_what_untrained_means_by_default():
-    sizes = weights.base_sizes(768, 12, 12)
-    about = manifest("audiomae")
-    want = {k: tuple(about["keys"][k]) for k in about["encoder_keys"]}
-    assert vit.layout(sizes) == want
 
 
 def test_files_that_do_not_fit_are_refused_in_one_line(tmp_path):
@@ -164,9 +132,8 @@ def test_wrong_calls_are_refused(encoder):
     with pytest.raises(InputError, match=f"got {rows * 2 + 16} of 128"):
         encoder.encode(np.zeros((1, rows * 2 + 16, 128), np.float32))
     tokens = encoder.encode(np.zeros((1, 16, 128), np.float32))
-    for head in (encoder.logits, encoder.pooled):
-        with pytest.raises(InputError, match="no classification head"):
-            head(tokens)
+    with pytest.raises(InputError, match="no classification head"):
+        encoder.logits(tokens)
 
 
 def test_the_licence_is_shown_on_load(caplog, num_heads):

@@ -1,38 +1,20 @@
 """BEATs stage by stage, its front end, and what it says of its files."""
 
-import dataclasses
-import json
-import re
-
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
 
 from tests import golden
-from tests.encoders import blocks
 from unmute_jax.audio.kaldi import LOG_FLOOR, kaldi_fbank, mel_banks, window
 from unmute_jax.encoders import load_encoder
 from unmute_jax.encoders.beats import FBANK, MEAN, SCALE, STD
-from unmute_jax.encoders.beats_network import BeatsNetwork, relative_buckets
 from unmute_jax.errors import InputError
-from unmute_jax.weights import beats as checkpoints
-from unmute_jax.weights.mapping import nested
 from unmute_jax.weights.torch_file import read_torch
 
 ATOL, RTOL = 1e-4, 1e-4
 FILES = ["beats_tiny", "beats_ft_tiny"]
-MANIFESTS = {"beats_base_manifest": None, "beats_ft_base_manifest": 527}
 TABLE = "encoder.layers.{}.self_attn.relative_attention_bias.weight"
-
-
-@pytest.fixture(params=FILES, scope="module")
-def case(request):
-    file = golden.ENCODERS / request.param
-    return golden.read(file.with_suffix(".npz")), load_encoder(
-        "beats", file.with_suffix(".pt")
-    )
 
 
 @pytest.fixture
@@ -51,76 +33,6 @@ def load_spoilt(content, monkeypatch):
 
     monkeypatch.setattr("unmute_jax.weights.files.read_torch", read)
     return lambda: load_encoder("beats", golden.ENCODERS / "beats_tiny.pt")
-
-
-def close(got, want, what):
-    golden.assert_close(got, want, what, atol=ATOL, rtol=RTOL)
-
-
-def prefixes(arrays):
-    """Inputs of the golden file that were run without a padding mask."""
-    found = [m[1] for name in arrays if (m := re.fullmatch(r"(\w)_fbank_norm", name))]
-    unmasked = [p for p in found if f"{p}_token_mask" not in arrays]
-    assert unmasked
-    return unmasked
-
-
-def test_every_stage_equals_the_reference(case):
-    arrays, encoder = case
-    variables = {"params": encoder.params}
-    for p in prefixes(arrays):
-        x = jnp.asarray(arrays[f"{p}_fbank_norm"])
-        stages = blocks.captured(encoder, x)
-        n = arrays[f"{p}_tokens"].shape[1]
-        got = {
-            "patch": stages["patch_embed"]["__call__"][0],
-            "patch_ln": stages["patch_norm"]["__call__"][0],
-            "proj": stages["project"]["__call__"][0],
-            "posconv": jax.nn.gelu(
-                stages["position_conv"]["__call__"][0], approximate=False
-            ),
-            "enc_in": stages["norm"]["__call__"][0],
-            "attn0": stages["blocks_0"]["attn"]["__call__"][0],
-            "grep0": stages["blocks_0"]["attn"]["gate"]["__call__"][0],
-            "posbias": encoder.network.apply(variables, n, method="position_bias"),
-            **{
-                f"block{k}": stages[f"blocks_{k}"]["__call__"][0]
-                for k in range(encoder.network.sizes.depth)
-            },
-        }
-        held = [stage for stage in got if f"{p}_{stage}" in arrays]
-        assert {"enc_in", "block0"} <= set(held)
-        for stage in held:
-            close(got[stage], arrays[f"{p}_{stage}"], f"{p}_{stage}")
-
-
-def test_all_layers_are_the_block_outputs(case):
-    arrays, encoder = case
-    for p in prefixes(arrays):
-        tokens = encoder.encode(arrays[f"{p}_fbank_norm"], all_layers=True)
-        b, l, t, f, d = tokens.layers.shape
-        assert f"{p}_block{l - 1}" in arrays
-        assert f"{p}_block{l}" not in arrays
-        for k in range(l):
-            want = arrays[f"{p}_block{k}"]
-            close(tokens.layers[:, k].reshape(b, t * f, d), want, f"layer {k}")
-            close(tokens.layer_cls[:, k], want.mean(1), f"mean of layer {k}")
-
-
-def test_another_epsilon_would_show(case):
-    arrays, encoder = case
-    network = dataclasses.replace(encoder.network, epsilon=1e-6)
-    wrong = dataclasses.replace(encoder, network=network)
-    for p in prefixes(arrays):
-        tokens = wrong.encode(arrays[f"{p}_fbank_norm"])
-        assert np.abs(tokens.cls - arrays[f"{p}_mean"]).max() > 10 * ATOL
-
-
-def test_buckets_equal_the_reference():
-    table = golden.read(golden.ENCODERS / "beats_bucket_table.npz")
-    options = int(table["num_buckets"]), int(table["max_distance"])
-    got = relative_buckets(table["relative_position"], *options)
-    np.testing.assert_array_equal(got, table["bucket"])
 
 
 def test_the_front_end_equals_the_reference():
@@ -161,43 +73,6 @@ def test_masked_steps_do_not_enter_the_mean():
     assert steps.sum() == 7
     want = np.asarray(tokens.patches)[:, steps].mean((1, 2))
     np.testing.assert_allclose(tokens.cls, want, atol=1e-5)
-
-
-def test_parameters_have_the_shapes_of_the_network():
-    sizes = dataclasses.replace(
-        checkpoints.base_sizes(32, 2, 4), hidden=24, patch_width=10, classes=5
-    )
-    params = nested(checkpoints.leaves(checkpoints.untrained(sizes, 0), sizes, "x"))
-    x = jax.ShapeDtypeStruct((1, 32, 128), np.float32)
-
-    def init(x):
-        def both(module, x):
-            return module.classify(module(x)[-1].mean(1))
-
-        network = BeatsNetwork(sizes=sizes)
-        return network.init(jax.random.key(0), x, method=both)["params"]
-
-    want = jax.tree.map(lambda leaf: leaf.shape, jax.eval_shape(init, x))
-    assert jax.tree.map(lambda leaf: leaf.shape, params) == want
-
-
-@pytest.mark.parametrize("name", MANIFESTS)
-def test_the_full_size_layout_fits_with_nothing_left(name):
-    manifest = json.loads((golden.ENCODERS / f"{name}.json").read_text())
-    # Zeros without memory: every element is the same one.
-    zero = np.zeros((), np.float32)
-    shapes = manifest["state_dict"]
-    content = {
-        "cfg": manifest["cfg"],
-        "model": {key: np.broadcast_to(zero, shapes[key]) for key in shapes},
-    }
-    found = checkpoints.canonical(content, name).tensors
-    sizes = checkpoints.read_sizes(found, content, name)
-    assert checkpoints.layout(sizes) == {k: v.shape for k, v in found.items()}
-    assert shapes.keys() - found.keys() == {TABLE.format(i) for i in range(1, 12)}
-    assert sum(v.size for v in found.values()) == manifest["n_parameters"]
-    base = checkpoints.base_sizes(768, 12, 12)
-    assert sizes == dataclasses.replace(base, classes=MANIFESTS[name])
 
 
 def test_files_saved_again_load_the_same(content, tmp_path):

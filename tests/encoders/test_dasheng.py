@@ -1,7 +1,6 @@
 """Dasheng stage by stage, its front end, and what it says of its files."""
 
 import dataclasses
-import json
 import re
 
 import jax
@@ -11,28 +10,15 @@ import pytest
 import safetensors.numpy
 
 from tests import golden
-from tests.encoders import blocks
-from unmute_jax.audio.mel import MelDecibels, mel_banks, mel_decibels, window
 from unmute_jax.encoders import load_encoder
-from unmute_jax.encoders.dasheng_network import INPUT_EPSILON, DashengNetwork
+from unmute_jax.encoders.dasheng_network import INPUT_EPSILON
 from unmute_jax.encoders.framing import Extent
 from unmute_jax.errors import InputError
-from unmute_jax.weights import dasheng as checkpoints
-from unmute_jax.weights.mapping import nested
 from unmute_jax.weights.torch_file import read_torch
 
 ATOL, RTOL = 1e-4, 1e-4
 FILE = golden.ENCODERS / "dasheng_tiny.pt"
 TINY = {"width": 16, "depth": 2, "num_heads": 2}
-MANIFESTS = {"base": 12, "06B": 16, "12B": 24}
-MEL = MelDecibels()
-
-compiled = jax.jit(mel_decibels, static_argnums=(1, 2))
-
-
-@pytest.fixture(scope="module")
-def arrays():
-    return golden.read(FILE.with_suffix(".npz"))
 
 
 @pytest.fixture(scope="module")
@@ -68,84 +54,6 @@ def load_spoilt(content, monkeypatch):
     return load
 
 
-def close(got, want, what):
-    golden.assert_close(got, want, what, atol=ATOL, rtol=RTOL)
-
-
-def inputs(arrays):
-    """(prefix, network input) of every input of the golden file."""
-    found = [m[1] for name in arrays if (m := re.fullmatch(r"(\w)_bn", name))]
-    assert found
-    return [(p, jnp.asarray(arrays[f"{p}_bn"].swapaxes(1, 2))) for p in found]
-
-
-def test_every_stage_equals_the_reference(arrays, encoder):
-    variables = {"params": encoder.params}
-    for p, x in inputs(arrays):
-        close(
-            encoder.network.apply(variables, x, method="embed"),
-            arrays[f"{p}_enc_in"],
-            f"{p}_enc_in",
-        )
-        stages = blocks.captured(encoder, x)
-        if f"{p}_patch" in arrays:
-            close(
-                stages["patch_embed"]["__call__"][0], arrays[f"{p}_patch"], f"{p}_patch"
-            )
-        if f"{p}_attn0" in arrays:
-            close(
-                stages["blocks_0"]["attn"]["__call__"][0],
-                arrays[f"{p}_attn0"],
-                f"{p}_attn0",
-            )
-        # One call for all whole pieces, one for the rest.
-        pieces = int(arrays[f"{p}_n_chunks"])
-        assert len(stages["norm"]["__call__"]) == min(pieces, 2)
-
-
-def test_all_layers_are_the_block_outputs_before_the_norm(arrays, encoder):
-    for p, x in inputs(arrays):
-        tokens = encoder.encode(x, all_layers=True)
-        _, l, _, f, _ = tokens.layers.shape
-        assert f == 1
-        assert f"{p}_block{l - 1}" in arrays
-        assert f"{p}_block{l}" not in arrays
-        for k in range(l):
-            want = arrays[f"{p}_block{k}"]
-            close(tokens.layers[:, k, :, 0], want, f"layer {k}")
-            close(tokens.layer_cls[:, k], want.mean(1), f"mean of layer {k}")
-
-
-def test_another_epsilon_would_show(arrays, encoder):
-    network = dataclasses.replace(encoder.network, epsilon=1e-5)
-    wrong = dataclasses.replace(encoder, network=network)
-    for p, x in inputs(arrays):
-        error = wrong.encode(x).patches[:, :, 0] - arrays[f"{p}_tokens"]
-        assert np.abs(error).max() > 5 * ATOL
-
-
-def test_pieces_are_encoded_on_their_own(encoder):
-    size = 5
-    sizes = dataclasses.replace(encoder.network.sizes, positions=size)
-    short = dataclasses.replace(
-        encoder,
-        network=dataclasses.replace(encoder.network, sizes=sizes),
-        params=encoder.params | {"positions": encoder.params["positions"][:size]},
-    )
-    frames = 4 * size
-    x = np.random.default_rng(0).standard_normal((2, 2 * frames + 10, 64), np.float32)
-    together = short.encode(x, all_layers=True)
-    cuts = [x[:, :frames], x[:, frames : 2 * frames], x[:, 2 * frames :]]
-    # The network with all its positions has no reason to cut these.
-    apart = [encoder.encode(cut, all_layers=True) for cut in cuts]
-    steps = np.concatenate([tokens.patches for tokens in apart], axis=1)
-    layers = np.concatenate([tokens.layers for tokens in apart], axis=2)
-    np.testing.assert_allclose(together.patches, steps, atol=1e-5)
-    np.testing.assert_allclose(together.layers, layers, atol=1e-5)
-    whole = short.encode(x[:, : 2 * frames]).patches
-    np.testing.assert_allclose(whole, steps[:, : 2 * size], atol=1e-5)
-
-
 def check_errors(got, want):
     error = np.abs(np.asarray(got) - want)
     assert error.max() <= 1e-2
@@ -153,9 +61,6 @@ def check_errors(got, want):
 
 
 def test_the_front_end_equals_the_reference(front_end):
-    np.testing.assert_allclose(window(MEL), front_end["window"], atol=1e-6)
-    np.testing.assert_allclose(mel_banks(MEL), front_end["mel_bank"][:-1], atol=2e-5)
-    assert not front_end["mel_bank"][-1].any()
     np.testing.assert_allclose(INPUT_EPSILON, front_end["bn_eps"])
     untrained = load_encoder("dasheng", weights="untrained", **TINY)
     statistics = {
@@ -170,23 +75,13 @@ def test_the_front_end_equals_the_reference(front_end):
     assert names
     for name in names:
         wave = front_end[f"wave_{name}"][None]
-        want = front_end[f"logmel_{name}"].T
-        got = np.asarray(compiled(wave, MEL, "clip"))[0]
-        check_errors(got, want)
-        # Digital silence lies exactly at the clamp.
-        silence = want == want.max() - MEL.range_db
-        assert silence.any()
-        np.testing.assert_array_equal(got[silence], got.max() - MEL.range_db)
         check_errors(encoder.frontend(wave)[0], front_end[f"input_{name}"].T)
 
 
-def test_the_maximum_is_of_the_clip_or_of_the_batch(front_end):
+def test_the_clamp_is_that_of_the_clip_or_of_the_batch(front_end):
     wave = front_end["batch_wave"]
     alone = front_end["batch_logmel_one_by_one"].swapaxes(1, 2)
     together = front_end["batch_logmel"].swapaxes(1, 2)
-    assert np.abs(alone - together).max() > 1
-    check_errors(compiled(wave, MEL, "clip"), alone)
-    check_errors(compiled(wave, MEL, "batch"), together)
     for clamp, want in {"clip": alone, "batch": together}.items():
         encoder = load_encoder("dasheng", weights="untrained", clamp=clamp, **TINY)
         # The BatchNorm that has seen nothing only divides by sqrt(1 + epsilon).
@@ -199,47 +94,12 @@ def test_tokens_that_depend_on_their_batch_have_no_identity():
         encoder.identity()
 
 
-@pytest.mark.parametrize("samples", [257, 480, 16000, 32159, 32160])
-def test_frames_are_centred(samples):
-    got = mel_decibels(np.zeros((1, samples), np.float32), MEL)
-    assert got.shape == (1, 1 + samples // 160, 64)
-    assert MEL.num_frames(samples) == got.shape[1]
-    assert samples >= MEL.num_samples(got.shape[1]) > samples - 160 or samples == 257
-
-
-def test_real_frames_hold_nothing_behind_the_clip():
-    noise = np.random.default_rng(0).standard_normal((1, 8000), np.float32) / 10
-    for length in (256, 257, 416, 417, 5000):
-        (real,) = MEL.real_frames(np.array([length]))
-        other = np.where(np.arange(8000) < length, noise, noise[:, ::-1])
-        same = np.abs(compiled(noise, MEL, "clip") - compiled(other, MEL, "clip"))[0]
-        assert (same[:real] < 1e-3).all()
-        assert same[real + 1 :].max() > 1
-
-
 def test_every_step_of_a_whole_clip_is_real():
     encoder = load_encoder("dasheng", weights="untrained", mask_padding=True, **TINY)
     for samples in range(1600, 1600 + 640, 160):
         steps, _ = encoder.grid(samples / 16000)
         extent = Extent(jnp.array([samples]), samples)
         assert np.asarray(encoder.step_mask(extent, (1, steps))).all()
-
-
-def test_parameters_have_the_shapes_of_the_network():
-    sizes = checkpoints.Sizes(width=16, depth=2, hidden=24, positions=6, classes=5)
-    tensors = checkpoints.untrained(sizes, 0)
-    params = nested(checkpoints.leaves(tensors, sizes, "untrained"))
-    x = jax.ShapeDtypeStruct((1, 32, 64), np.float32)
-
-    def init(x):
-        def both(module, x):
-            return module.classify(module(module.normalise(x))[-1].mean(1))
-
-        network = DashengNetwork(sizes=sizes, num_heads=2)
-        return network.init(jax.random.key(0), x, method=both)["params"]
-
-    want = jax.tree.map(lambda leaf: leaf.shape, jax.eval_shape(init, x))
-    assert jax.tree.map(lambda leaf: leaf.shape, params) == want
 
 
 def test_layouts_hold_the_same_encoder(content, encoder, load_spoilt, tmp_path):
@@ -276,31 +136,6 @@ def test_logits_are_those_of_the_head_on_the_mean_token(content, load_spoilt):
     centred = mean - mean.mean(1, keepdims=True)
     normed = centred / np.sqrt(mean.var(1, keepdims=True) + 1e-5) * scale + bias
     np.testing.assert_allclose(encoder.logits(tokens), normed @ weight.T + offset, 1e-4)
-
-
-@pytest.mark.parametrize("name", MANIFESTS)
-def test_the_full_size_layout_fits_with_nothing_left(name):
-    file = golden.ENCODERS / f"dasheng_{name}_manifest.json"
-    manifest = json.loads(file.read_text())
-    # Zeros without memory: every element is the same one.
-    zero = np.zeros((), np.float32)
-    shapes = manifest["state_dict"]
-    tensors = {key: np.broadcast_to(zero, shapes[key]) for key in shapes}
-    buffers = {"window": window(MEL), "fb": np.pad(mel_banks(MEL), ((0, 1), (0, 0)))}
-    for key in [key for key in tensors if key.startswith("front_end")]:
-        tensors[key] = buffers[key.rpartition(".")[2]]
-    content = {"model": tensors, "config": manifest["constructor_arguments"]}
-    found = checkpoints.canonical(content, name).tensors
-    sizes = checkpoints.read_sizes(found, content, name)
-    assert checkpoints.layout(sizes) == {k: v.shape for k, v in found.items()}
-    ignored = shapes.keys() - found.keys()
-    assert {key.partition(".")[0] for key in ignored} == {"front_end", "init_bn"}
-    assert len(ignored) == 3
-    # The statistics of the BatchNorm are no parameters.
-    assert sum(v.size for v in found.values()) == manifest["n_parameters"] + 2 * 64
-    assert sizes == checkpoints.base_sizes(sizes.width, sizes.depth, 1)
-    known = checkpoints.PUBLISHED_SIZES[sizes.width, sizes.depth]
-    assert known[1] == MANIFESTS[name] == content["config"]["num_heads"]
 
 
 def test_heads_are_those_of_the_published_size_else_of_the_file(content, load_spoilt):

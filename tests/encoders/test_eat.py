@@ -1,7 +1,6 @@
 """EAT stage by stage, and what it says of itself."""
 
 import dataclasses
-import json
 import re
 
 import jax
@@ -11,10 +10,12 @@ import pytest
 import safetensors.numpy
 
 from tests import golden
+from tests.encoders.stages import applied, captured
 from unmute_jax.encoders import load_encoder
 from unmute_jax.encoders.eat import EatNetwork
 from unmute_jax.errors import InputError
-from unmute_jax.weights import eat as weights
+from unmute_jax.weights.checkpoints import Sizes
+from unmute_jax.weights.eat import EatCheckpoints, position_table
 from unmute_jax.weights.mapping import nested
 
 ATOL, RTOL = 2e-4, 1e-4
@@ -43,19 +44,16 @@ def close(got, want, what):
 
 def test_every_stage_equals_the_reference(arrays, encoder, lengths):
     assert lengths
-    variables = {"params": encoder.params}
     for length in lengths:
         x = jnp.asarray(arrays[f"input_{length}"][:, 0])
         close(
-            encoder.network.apply(variables, x, method="embed"),
+            applied(encoder, x, method="embed"),
             arrays[f"pre_norm_in_{length}"],
             f"pre_norm_in_{length}",
         )
-        _, state = encoder.network.apply(
-            variables, x, capture_intermediates=True, mutable=["intermediates"]
-        )
+        stages = captured(encoder, x)
 
-        def out(*path, stages=state["intermediates"]):
+        def out(*path, stages=stages):
             node = stages
             for name in path:
                 node = node[name]
@@ -97,9 +95,8 @@ def test_all_layers_are_the_block_outputs(arrays, encoder, lengths):
 def test_another_epsilon_would_show(arrays, encoder, lengths):
     network = dataclasses.replace(encoder.network, epsilon=1e-5)
     wrong = dataclasses.replace(encoder, network=network)
-    for length in lengths:
-        tokens = wrong.encode(arrays[f"input_{length}"][:, 0])
-        assert np.abs(tokens.cls - arrays[f"cls_{length}"]).max() > 10 * ATOL
+    tokens = wrong.encode(arrays[f"input_{lengths[0]}"][:, 0])
+    assert np.abs(tokens.cls - arrays[f"cls_{lengths[0]}"]).max() > 10 * ATOL
 
 
 def test_the_front_end_pads_before_it_normalises(arrays, lengths):
@@ -119,57 +116,25 @@ def test_stored_positions_are_used_and_ours_are_the_exact_ones(arrays, encoder):
     np.testing.assert_array_equal(encoder.params["positions"], stored)
     # The reference rounds the angles to float32 before it takes their sines.
     atol = np.spacing(np.float32(len(exact) / 8))
-    np.testing.assert_allclose(weights.position_table(*exact.shape), exact, atol=atol)
+    np.testing.assert_allclose(position_table(*exact.shape), exact, atol=atol)
     assert np.abs(stored - exact).max() > 1e-4
 
 
 def test_parameters_have_the_shapes_of_the_network():
-    sizes = weights.Sizes(width=16, depth=2, hidden=24, positions=64, classes=5)
+    sizes = Sizes(width=16, depth=2, hidden=24, positions=64, classes=5)
+    weights = EatCheckpoints()
     params = nested(weights.leaves(weights.untrained(sizes, 0), sizes, "untrained"))
     network = EatNetwork(sizes=sizes, num_heads=2)
     x = jax.ShapeDtypeStruct((1, 32, 128), np.float32)
 
     def init(x):
         def both(module, x):
-            return module.classify(module(x)[-1][:, 0])
+            return module.classify(module(x)[1][:, 0])
 
         return network.init(jax.random.key(0), x, method=both)["params"]
 
     want = jax.tree.map(lambda leaf: leaf.shape, jax.eval_shape(init, x))
     assert jax.tree.map(lambda leaf: leaf.shape, params) == want
-
-
-def manifest(encoder):
-    return json.loads((golden.ENCODERS / f"{encoder}_base_manifest.json").read_text())
-
-
-LAYOUTS = {
-    "fairseq_pretrained": None,
-    "huggingface_pretrained": None,
-    "fairseq_finetuned_AS2M": 527,
-    "huggingface_finetuned_AS2M": 527,
-}
-
-
-@pytest.mark.parametrize("encoder", ["eat", "sslam"])
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_the_full_size_layout_fits_with_nothing_left(layout, encoder):
-    # Zeros without memory: every element is the same one.
-    zero = np.zeros((), np.float32)
-    tensors = {
-        k: np.broadcast_to(zero, v) for k, v in manifest(encoder)[layout].items()
-    }
-    if layout == "fairseq_pretrained":
-        tensors["_ema"] = {"blocks.0.norm1.bias": zero}
-    found = weights.canonical({"model": tensors}, layout).tensors
-    sizes = weights.read_sizes(found, {}, layout)
-    assert weights.layout(sizes) == {k: v.shape for k, v in found.items()}
-    assert (sizes.width, sizes.depth, sizes.positions) == (768, 12, 6144)
-    assert sizes.classes == LAYOUTS[layout]
-    count = sum(v.size for v in found.values())
-    counts = manifest(encoder)["parameter_counts"]
-    full, tuned = counts["inference_incl_positions"], counts["fairseq_finetuned"]
-    assert count == (full if sizes.classes is None else tuned)
 
 
 def test_the_teacher_is_not_read(encoder):
@@ -229,9 +194,3 @@ def test_recipes_and_overrides_set_the_input():
     assert five.grid(10.0) == (32, 8)
     assert five.input_samples(1.0) == 160 * 511 + 400
     assert (five.input.mean, five.input.std) == (-5.0, 5.359)
-
-
-def test_base_is_what_untrained_means_by_default():
-    sizes = weights.base_sizes(768, 12, 12)
-    want = {k: tuple(v) for k, v in manifest("eat")["huggingface_pretrained"].items()}
-    assert {f"model.{k}": v for k, v in weights.layout(sizes).items()} == want

@@ -65,7 +65,7 @@ def test_wrong_calls_are_refused():
         load_encoder("logmel").grid(0.01)
     with pytest.raises(InputError, match="has no weights"):
         load_encoder("logmel", "weights.pt")
-    with pytest.raises(InputError, match="stride_time must be 1"):
+    with pytest.raises(InputError, match="stride_time must be 1 to 16"):
         load_encoder("logmel", stride_time=17)
     with pytest.raises(InputError, match="option of encoder 'logmel'"):
         load_encoder("logmel", num_heads=4)

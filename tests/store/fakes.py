@@ -1,7 +1,7 @@
-"""A data set of noise and an encoder that is one matrix, for the embedding pass.
+"""A data set of noise, and an encoder that is one matrix.
 
 `python -m tests.store.fakes ROOT DELAY` embeds the default data set, sleeping DELAY
-seconds per clip, so that a test can kill it on the way.
+seconds per clip, so that a test can kill it in between.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ CLIPS = 150
 class FakeDataset(Dataset):
     """Noise; clip `i` has class `i % 3` and lasts from a half to one second.
 
-    The clip `bad` has a sample that is not a number; `opened` collects which clips
+    The clip `bad` has a sample that is not a number. `opened` collects the clips that
     were read.
     """
 
@@ -38,7 +38,7 @@ class FakeDataset(Dataset):
     opened: list[int] = dataclasses.field(default_factory=list)
 
     def fingerprint(self, split):
-        self._known(split)
+        self._checked(split)
         text = f"{self.seed} {self.splits[split]} {self.bad}"
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -96,6 +96,7 @@ def fake_dataset(clips=CLIPS, **changes):
 class FakeFrames:
     """The samples of a token as they are."""
 
+    sample_rate: int = RATE
     frame_shift: int = RATE // T // F
     num_mels: int = RATE // T // F
     min_samples: int = 1
@@ -114,7 +115,7 @@ class FakeEncoder(SpectrogramEncoder):
     """A random linear map of the samples of each token."""
 
     version = 1
-    sample_rate, min_samples, num_features = RATE, 1, D
+    num_features = D
     frequency_edges_hz = ((0.0, 200.0), (200.0, 400.0))
     announced = (T, F)
 
@@ -149,6 +150,7 @@ def fake_encoder(seed=0, **changes):
         "weights": f"untrained, seed {seed}",
         "params": {"kernel": kernel.astype(np.float32)},
         "framing": Framing(filters=FakeFrames(), patch_frames=F, frames_per_step=F),
+        "network": None,
         "mask_padding": True,
     }
     return FakeEncoder(**{**facts, **changes})

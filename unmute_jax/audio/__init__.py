@@ -1,4 +1,4 @@
-"""Audio: from files to waveforms, and from waveforms to spectrograms."""
+"""Reads audio files as waveforms, and turns waveforms into spectrograms."""
 
 from unmute_jax.audio.decode import SUFFIXES, AudioFile, decode_audio, read_audio
 from unmute_jax.audio.resample import (

@@ -1,7 +1,8 @@
-"""Audio files to waveforms: read, mix down, resample, pad and crop.
+"""Decodes audio files into mono waveforms.
 
-Everything a person may hand over ends in a waveform or in one `InputError` that names
-the file and the reason; no exception of a decoder and nothing it prints gets through.
+Every file ends in a waveform, or in an `InputError` of one line that names the file and
+the reason. No exception of a decoder reaches the caller, and nothing that a decoder
+prints reaches the terminal.
 """
 
 import contextlib
@@ -20,19 +21,24 @@ from jaxtyping import Float
 from unmute_jax.audio.resample import resample
 from unmute_jax.errors import InputError
 
-# Names of recordings in a folder end like this.
+# Suffixes of the recordings in a folder.
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
 
-# Outside of these a sample rate is a damaged header, not a recording.
+# A sample rate outside this range comes from a damaged header.
 MIN_RATE, MAX_RATE = 1_000, 768_000
 
+# How many samples, over all channels, are decoded at a time.
 _BLOCK = 1 << 20
-# libsndfile corrects the length of a short WAV or AIFF without an error; its log tells.
+# libsndfile corrects the length of a short WAV or AIFF without an error; only its log
+# mentions it.
 _CORRECTED = re.compile(r"^\s*(?:data|SSND) : (\d+) \(should be (\d+)\)", re.MULTILINE)
-# Writers that do not know the length in advance put a placeholder near 2^31 or 2^32.
+# A writer that does not know the length in advance stores a placeholder near 2^31 or
+# 2^32.
 _PLACEHOLDER = 0x7FFF0000
+# libsndfile reports such a length for a file that states none.
 _NO_LENGTH = 1 << 62
-_FRAMED = (b"RIFF", b"RIFX", b"FORM", b"fLaC", b"OggS")
+# First bytes of the formats that have any; only MP3 has none.
+_MAGIC = (b"RIFF", b"RIFX", b"FORM", b"fLaC", b"OggS")
 _STDERR = threading.Lock()
 _Data = bytes | mmap.mmap
 
@@ -40,21 +46,22 @@ _Data = bytes | mmap.mmap
 def read_audio(
     path: str | os.PathLike[str], *, sample_rate: int | None = None
 ) -> tuple[Float[np.ndarray, " S"], int]:
-    """Reads a WAV, FLAC, Ogg or MP3 file of any rate and any number of channels.
+    """Reads a WAV, FLAC, Ogg, MP3 or AIFF file.
 
-    Channels are averaged first, then the rate is changed.
+    Channels are averaged before the rate is changed.
 
     Args:
-        path: The file.
-        sample_rate: Wanted rate in Hz; None keeps the file's own.
+        path: The file, with any rate and number of channels.
+        sample_rate: Rate of the result in Hz; None for that of the file.
 
     Returns:
-        The mono waveform and its rate in Hz. Values are in [-1, 1], up to the small
-        overshoot of lossy decoding and resampling, and whatever a file of floats holds.
+        The mono waveform and its rate in Hz. Values are in [-1, 1], except for a small
+        overshoot of lossy decoding and resampling, and for larger values in files of
+        floats.
 
     Raises:
-        InputError: There is no such file, or it is a folder, empty, cut short, not
-            audio, holds NaN or infinity, or claims an impossible sample rate.
+        InputError: There is no such file, or it is a folder, is empty, is cut short, is
+            not audio, holds NaN or infinity, or states an impossible sample rate.
     """
     path = pathlib.Path(path)
     with _opening(path):
@@ -65,12 +72,12 @@ def read_audio(
 def decode_audio(
     data: bytes, name: str, *, sample_rate: int | None = None
 ) -> tuple[Float[np.ndarray, " S"], int]:
-    """`read_audio` for the bytes of a file, such as a member of an archive.
+    """Decodes the bytes of a file, such as a member of an archive, see `read_audio`.
 
     Args:
-        data: The whole file.
-        name: What errors call it.
-        sample_rate: Wanted rate in Hz; None keeps the file's own.
+        data: The content of the file.
+        name: The name of the file in error messages.
+        sample_rate: Rate of the result in Hz; None for that of the file.
     """
     if not data:
         raise InputError(f"{name}: is empty (0 bytes)")
@@ -85,14 +92,14 @@ def decode_audio(
 
 
 class AudioFile:
-    """A recording of any length that is decoded block by block, never held whole.
+    """A recording that is decoded block by block and never held in memory as a whole.
 
-    Use as a context manager. What is wrong with the file is found when it is opened or
-    while its blocks are read, with the errors of `read_audio`.
+    It is a context manager. Opening it and reading its blocks raise the errors of
+    `read_audio`.
 
     Attributes:
-        sample_rate: In Hz.
-        seconds: As long as its header says it is; MP3 files may only guess.
+        sample_rate: Sample rate in Hz.
+        seconds: Length according to the header, which for MP3 may be an estimate.
     """
 
     def __init__(self, path: str | os.PathLike[str]):
@@ -103,18 +110,18 @@ class AudioFile:
                 file = stack.enter_context(open(self._path, "rb"))
             if not os.fstat(file.fileno()).st_size:
                 raise InputError(f"{path}: is empty (0 bytes)")
-            # Pages of a map come and go with the memory that is free.
+            # The system drops pages of a memory map when memory gets short.
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             stack.enter_context(data)
             with self._decoding(data):
                 sound = sf.SoundFile(file.fileno(), closefd=False)
             stack.enter_context(sound)
             _check_header(sound, str(self._path))
-            # What the header alone gives away need not be waited for.
+            # A fault that shows in the header is reported before anything is decoded.
             if reason := _cut_short(sound, data, sound.frames):
                 raise InputError(f"{path}: is cut short: {reason}")
             self._data, self._sound = data, sound
-            self._open = stack.pop_all()
+            self._resources = stack.pop_all()
         self.sample_rate: int = sound.samplerate
         self.seconds: float = sound.frames / sound.samplerate
 
@@ -122,18 +129,20 @@ class AudioFile:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._open.close()
+        self._resources.close()
 
     def blocks(self) -> Iterator[Float[np.ndarray, "_"]]:
-        """The mono waveform from the beginning, some seconds at a time.
+        """Yields the mono waveform from the beginning, some seconds at a time.
 
         Raises:
-            InputError: As `read_audio`, where the fault is met.
+            InputError: The file has a fault, see `read_audio`. Blocks in front of the
+                fault are yielded first.
         """
         self._sound.seek(0)
         blocks = _mono_blocks(self._sound, self._data, str(self._path))
         while True:
-            # The guard silences the error stream: not while the caller has the word.
+            # `_decoding` silences the error stream, which must not last while the
+            # caller works on a block.
             with self._decoding(self._data):
                 block = next(blocks, None)
             if block is None:
@@ -146,7 +155,7 @@ class AudioFile:
 
 @contextlib.contextmanager
 def _opening(path: pathlib.Path) -> Generator[None]:
-    """Says in one line why a file cannot be opened."""
+    """Turns an error of opening a file into an `InputError`."""
     try:
         yield
     except FileNotFoundError:
@@ -159,24 +168,24 @@ def _opening(path: pathlib.Path) -> Generator[None]:
 
 @contextlib.contextmanager
 def _decoding(data: _Data, name: str) -> Generator[None]:
-    """Says in one line what a decoder has against `data`, and lets nothing print."""
-    framed = data[:4] in _FRAMED
-    # Only the MP3 decoder, which is also tried on what no other one knows, prints.
-    quiet = contextlib.nullcontext() if framed else _no_stderr()
+    """Turns an error of a decoder into an `InputError`, and silences the decoder."""
+    has_magic = data[:4] in _MAGIC
+    # Only the MP3 decoder prints. It is also tried on files of unknown formats.
+    quiet = contextlib.nullcontext() if has_magic else _no_stderr()
     try:
         with quiet:
             yield
     except sf.LibsndfileError as error:
         if _is_mp3(data):
             raise InputError(f"{name}: is a damaged MP3, or cut short") from None
-        if not framed:
+        if not has_magic:
             raise InputError(f"{name}: is not wav, flac, ogg or mp3 audio") from None
         reason = error.error_string.rstrip(".").removeprefix("Error : ")
         raise InputError(f"{name}: is damaged, or cut short ({reason})") from None
 
 
 def _check_header(sound: sf.SoundFile, name: str) -> None:
-    """Refuses what no recording has."""
+    """Refuses an impossible sample rate or length."""
     if not MIN_RATE <= sound.samplerate <= MAX_RATE:
         raise InputError(
             f"{name}: claims a sample rate of {sound.samplerate} Hz; "
@@ -189,8 +198,8 @@ def _check_header(sound: sf.SoundFile, name: str) -> None:
 def _mono_blocks(
     sound: sf.SoundFile, data: _Data, name: str
 ) -> Iterator[Float[np.ndarray, "_"]]:
-    """Everything, mixed down; raises where the header is untrue or samples are bad."""
-    # In blocks: a damaged header may promise more than the memory holds.
+    """Yields the mono waveform, and checks its samples and its length."""
+    # In blocks, because a damaged header may state more samples than fit in memory.
     decoded = 0
     while len(x := sound.read(_BLOCK // sound.channels, "float32", always_2d=True)):
         decoded += len(x)
@@ -205,11 +214,11 @@ def _mono_blocks(
 
 
 def _cut_short(sound: sf.SoundFile, data: _Data, decoded: int) -> str | None:
-    """How the file contradicts its own length; None where it does not."""
+    """How the file contradicts the length that it states; None if it does not."""
     if sound.format == "OGG":
         return None if _has_last_page(data) else "its last Ogg page is missing"
     if sound.format == "MP3" and not _has_length_tag(data):
-        # Nothing was promised: libsndfile has guessed the length from the bit rate.
+        # The file states no length: libsndfile has estimated one from the bit rate.
         return None
     if corrected := _CORRECTED.search(sound.extra_info):
         promised, found = int(corrected[1]), int(corrected[2])
@@ -221,7 +230,7 @@ def _cut_short(sound: sf.SoundFile, data: _Data, decoded: int) -> str | None:
 
 
 def _has_last_page(data: _Data) -> bool:
-    """Whether Ogg data end with a whole page that is marked as the last (RFC 3533)."""
+    """Whether Ogg data end with a complete page marked as the last (RFC 3533)."""
     start = data.rfind(b"OggS\0")
     header = data[start : start + 27]
     if len(header) < 27 or not header[5] & 4:
@@ -231,12 +240,12 @@ def _has_last_page(data: _Data) -> bool:
 
 
 def _is_mp3(data: _Data) -> bool:
-    """Whether data begin like an MP3: with tags, or with eleven bits set."""
+    """Whether data begin like an MP3, with tags or with eleven bits that are set."""
     return data[:3] == b"ID3" or (data[0] == 0xFF and data[1:2] >= b"\xe0")
 
 
 def _has_length_tag(data: _Data) -> bool:
-    """Whether the first MP3 frame carries its length in a Xing, Info or VBRI tag."""
+    """Whether the first MP3 frame states a length in a Xing, Info or VBRI tag."""
     start = 0
     if data[:3] == b"ID3":
         high, mid, low, lowest = data[6:10]
@@ -246,10 +255,10 @@ def _has_length_tag(data: _Data) -> bool:
 
 
 class _Bytes(io.BytesIO):
-    """Bytes in which a damaged header may ask for a place before the start."""
+    """Bytes in which a damaged header may seek to a position before the start."""
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        # An exception here would be printed by the callback from C, not raised.
+        # The callback from C would print an exception instead of raising it.
         with contextlib.suppress(ValueError):
             super().seek(offset, whence)
         return self.tell()
@@ -257,18 +266,18 @@ class _Bytes(io.BytesIO):
 
 @contextlib.contextmanager
 def _no_stderr() -> Generator[None]:
-    """Sends what C code writes to the error stream nowhere."""
+    """Discards everything that C code writes to the error stream."""
     with _STDERR:
         try:
             saved = os.dup(2)
         except OSError:  # The process has no error stream.
             yield
             return
-        nowhere = os.open(os.devnull, os.O_WRONLY)
+        sink = os.open(os.devnull, os.O_WRONLY)
         try:
-            os.dup2(nowhere, 2)
+            os.dup2(sink, 2)
             yield
         finally:
             os.dup2(saved, 2)
             os.close(saved)
-            os.close(nowhere)
+            os.close(sink)

@@ -1,8 +1,8 @@
-"""Filter banks: from waveforms to log-mel spectrograms, on the accelerator.
+"""Computes the log-mel spectrograms of Kaldi, on the accelerator.
 
-The Kaldi filter bank follows `torchaudio.compliance.kaldi.fbank` (BSD-2-Clause) with
-dither 0, no energy column, `snip_edges` true and a frame-wise offset removal; the
-reference code of EAT, SSLAM, AudioMAE, ASiT and BEATs calls it with these options.
+The filter bank follows `torchaudio.compliance.kaldi.fbank` (BSD-2-Clause) with
+dither 0, no energy column, `snip_edges` true and the offset removed from every frame.
+The reference code of EAT, SSLAM, AudioMAE, ASiT and BEATs calls it with these options.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from jaxtyping import Array, Bool, Float, Int
 from unmute_jax.ops.arrays import Arr
 from unmute_jax.ops.chunked import map_in_chunks
 
-# float32 epsilon: the floor of the energies, so the lowest log-mel is -15.942385.
+# The floor of the energies is the epsilon of float32: the lowest log-mel is -15.942385.
 ENERGY_FLOOR = 2.0**-23
 LOG_FLOOR = math.log(ENERGY_FLOOR)
-# On a CPU; four clips of 10 s. Frames take a dozen times the memory of their samples.
+# How many samples a CPU transforms at a time: four clips of 10 s. The frames of a clip
+# take a dozen times the memory of its samples.
 SAMPLES_AT_ONCE = 640_000
 
 
@@ -32,20 +33,23 @@ SAMPLES_AT_ONCE = 640_000
 class KaldiFbank:
     """The constants of a Kaldi log-mel filter bank.
 
+    Those with a default are Kaldi's own for audio at 16 kHz; an encoder states the
+    others.
+
     Attributes:
         num_mels: Number of mel bands.
-        window: "hann" (symmetric) or "povey" (the same to the power 0.85).
-        low_hz: Lower corner of the first band.
-        high_hz: Upper corner of the last band.
-        sample_rate: In Hz.
+        window: "hann" (symmetric), or "povey" (the same, raised to the power 0.85).
+        low_hz: Lower corner of the first band, in Hz.
+        high_hz: Upper corner of the last band, in Hz.
+        sample_rate: Rate of the waveforms, in Hz.
         frame_length: Samples per frame.
-        frame_shift: Samples between the starts of two frames.
-        fft_size: Length of the transform; frames are zero-padded to it.
+        frame_shift: Samples from the start of one frame to the start of the next.
+        fft_size: Length of the Fourier transform; frames are zero-padded to it.
         preemphasis: Coefficient of the first difference inside each frame.
     """
 
-    num_mels: int = 128
-    window: Literal["hann", "povey"] = "hann"
+    num_mels: int
+    window: Literal["hann", "povey"]
     low_hz: float = 20.0
     high_hz: float = 8000.0
     sample_rate: int = 16000
@@ -56,31 +60,31 @@ class KaldiFbank:
 
     @property
     def min_samples(self) -> int:
-        """Those of one frame."""
+        """The samples of one frame: a shorter clip has no frame at all."""
         return self.frame_length
 
     def num_frames(self, samples: int) -> int:
-        """Complete frames in `samples` samples; 0 when not even one fits."""
+        """Number of complete frames in `samples` samples; it may be 0."""
         return max(0, 1 + (samples - self.frame_length) // self.frame_shift)
 
     def num_samples(self, frames: int) -> int:
-        """The fewest samples that hold `frames` frames."""
+        """The smallest number of samples that holds `frames` frames."""
         return self.frame_length + (frames - 1) * self.frame_shift
 
     def real_frames(self, lengths: Int[Arr, "B"]) -> Int[Array, "B"]:
-        """Complete frames within the first `lengths` samples of each clip."""
+        """Number of complete frames in the first `lengths` samples of each clip."""
         starts = jnp.asarray(lengths) - self.frame_length
         return jnp.maximum(0, 1 + starts // self.frame_shift)
 
     def patch_edges_hz(
         self, bands: int, stride: int
     ) -> tuple[tuple[float, float], ...]:
-        """Where patches of `bands` bands begin and end, one every `stride` bands."""
+        """(low, high) in Hz of patches of `bands` mel bands, one every `stride`."""
         starts = range(0, self.num_mels - bands + 1, stride)
         return tuple(self.band_edges_hz(m, m + bands) for m in starts)
 
     def band_edges_hz(self, start: int, stop: int) -> tuple[float, float]:
-        """Where the bands `start` ... `stop - 1` begin and end, in Hz.
+        """(low, high) in Hz of the mel bands from `start` up to, but without, `stop`.
 
         An edge lies where two neighbouring triangles have the same weight, so adjacent
         ranges of bands share it.
@@ -94,27 +98,28 @@ class KaldiFbank:
 def kaldi_fbank(
     waveform: Float[Arr, "B S"], options: KaldiFbank
 ) -> Float[Array, "B frames mels"]:
-    """Natural log-mel energies of every complete frame.
+    """Computes the natural log-mel energies of every complete frame.
 
-    The recipe: cut frames; subtract each frame's mean; y[j] = x[j] - 0.97 x[max(j-1,
-    0)]; window; power spectrum; triangles that are linear on the mel scale, peak 1;
-    log(max(energy, 2^-23)).
+    The steps are: cut frames; subtract the mean of each frame; pre-emphasise, y[j] =
+    x[j] - 0.97 x[max(j - 1, 0)]; multiply with the window; take the power spectrum; sum
+    it in triangles with peak 1 that are linear on the mel scale; log(max(energy,
+    2^-23)).
 
-    The references first subtract the mean of the whole clip. Every frame loses its own
-    mean right after, so this changes nothing but rounding, and it is left out: a frame
-    then depends on its own samples alone, whatever padding surrounds the clip.
+    The references subtract the mean of the whole clip first. Every frame loses its own
+    mean right after, so that step changes nothing but rounding. It is left out here, so
+    that a frame depends on its own samples alone, whatever padding surrounds the clip.
 
-    Pre-emphasis, window and Fourier transform are one constant matrix, made in float64.
-    Against a float64 run this is closer than a float32 FFT, and it is a plain matrix
-    product on every kind of device.
+    Pre-emphasis, window and Fourier transform are one constant matrix, computed in
+    float64. Its result is closer to a float64 computation than that of a float32 FFT,
+    and it is a plain matrix product on every kind of device.
 
     Args:
-        waveform: In [-1, 1] at `options.sample_rate`.
-        options: The constants.
+        waveform: Waveforms in [-1, 1] at `options.sample_rate`, shape `[B, S]`.
+        options: The constants of the filter bank.
 
     Returns:
-        Log energies, at least -15.942385. No frames for fewer than `frame_length`
-        samples.
+        Log energies, at least -15.942385. Clips with fewer than `frame_length` samples
+        have no frames.
     """
     waveform = jnp.asarray(waveform)
     matrices = _spectrum_matrix(options), mel_banks(options).T.astype(np.float32)
@@ -132,12 +137,12 @@ def band_powers(
     spectrum: Float[Arr, "X Y"],
     bands: Float[Arr, "_ mels"],
 ) -> Float[Array, "B frames mels"]:
-    """The power of each frame in each band.
+    """Computes the power of each frame in each mel band.
 
     Args:
-        frames: Of the waveform.
-        spectrum: From a frame to its spectrum, real parts first.
-        bands: From powers of the spectrum to those of the bands.
+        frames: Frames of the waveforms.
+        spectrum: Matrix from a frame to its spectrum, real parts first.
+        bands: Matrix from the power spectrum to the powers of the mel bands.
     """
     product = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
     real, imaginary = jnp.split(jnp.square(product(frames, spectrum)), 2, axis=-1)
@@ -145,39 +150,43 @@ def band_powers(
 
 
 def clips_at_once(waveform: Float[Array, "B S"]) -> int:
-    """How many clips a CPU best takes at a time."""
+    """The number of clips that a CPU should transform at a time."""
     return SAMPLES_AT_ONCE // max(1, waveform.shape[1])
 
 
 def frame_mask(real: Int[Arr, "B"], frames: int) -> Bool[Array, "B {frames}"]:
-    """True for the first `real` of `frames` frames."""
+    """A mask that is true for the first `real` of `frames` frames of each clip."""
     return jnp.arange(frames)[None, :] < jnp.asarray(real)[:, None]
 
 
 def zero_behind(
     x: Float[Arr, "B N *rest"], count: Int[Arr, "B"]
 ) -> Float[Array, "B N *rest"]:
-    """Zeros from row `count` on: silence in a waveform, padding in a log-mel."""
+    """Sets everything from row `count` of each clip on to zero.
+
+    In a waveform this is silence, in a log-mel spectrogram padding.
+    """
     x = jnp.asarray(x)
-    kept = frame_mask(count, x.shape[1])
-    return jnp.where(kept.reshape(*kept.shape, *[1] * (x.ndim - 2)), x, 0.0)
+    mask = frame_mask(count, x.shape[1])
+    return jnp.where(mask.reshape(*mask.shape, *[1] * (x.ndim - 2)), x, 0.0)
 
 
 def cut_frames(
     waveform: Float[Array, "B S"], length: int, shift: int
 ) -> Float[Array, "B frames {length}"]:
-    """Overlapping frames."""
+    """Cuts waveforms into overlapping frames."""
     b, samples = waveform.shape
     n = max(0, 1 + (samples - length) // shift)
     if jax.default_backend() == "cpu" and n:
-        # Copies whole frames, four times as fast as to join pieces of them.
+        # Copying whole frames is four times as fast as joining pieces of them.
         starts = shift * jnp.arange(n)
 
         def cut(clip: Array) -> Array:
             return jax.vmap(lambda i: lax.dynamic_slice(clip, (i,), (length,)))(starts)
 
         return jax.vmap(cut)(waveform)
-    # Accelerators: strided slices, for gathers are slow on some.
+    # On accelerators the frames are joined from strided slices: on some of them a
+    # gather is slow.
     block = math.gcd(length, shift)
     per_frame, per_shift = length // block, shift // block
     total = (n - 1) * per_shift + per_frame if n else 0
@@ -190,9 +199,10 @@ def cut_frames(
 
 @functools.cache
 def _spectrum_matrix(options: KaldiFbank) -> np.ndarray:
-    """`[frame_length, fft_size]`: pre-emphasis, window and DFT, real | imaginary.
+    """The matrix of pre-emphasis, window and Fourier transform.
 
-    The Nyquist bin is left out: its weight in every mel band is 0.
+    Its shape is `[frame_length, fft_size]`, with the real parts first. The Nyquist bin
+    is left out, because its weight in every mel band is 0.
     """
     length, size = options.frame_length, options.fft_size
     j = np.arange(length)
@@ -204,7 +214,7 @@ def _spectrum_matrix(options: KaldiFbank) -> np.ndarray:
 
 
 def window(options: KaldiFbank) -> np.ndarray:
-    """The analysis window, `[frame_length]` float64; symmetric, not periodic."""
+    """The analysis window, `[frame_length]` float64; it is symmetric, not periodic."""
     j = np.arange(options.frame_length)
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * j / (options.frame_length - 1))
     return {"hann": hann, "povey": hann**0.85}[options.window]
@@ -212,9 +222,10 @@ def window(options: KaldiFbank) -> np.ndarray:
 
 @functools.cache
 def mel_banks(options: KaldiFbank) -> np.ndarray:
-    """The triangles, `[num_mels, fft_size / 2]` float64; bin k is k / fft_size of rate.
+    """The triangles of the mel bands, `[num_mels, fft_size / 2]` float64.
 
-    With 128 bands and 512 points band 3 covers no bin: it is empty in Kaldi too.
+    Column k is the frequency `k * sample_rate / fft_size`. With 128 bands and 512
+    points band 3 covers no bin; it is empty in Kaldi, too.
     """
     corners = _mel_corners(options)[:, None]
     left, centre, right = corners[:-2], corners[1:-1], corners[2:]
@@ -226,7 +237,10 @@ def mel_banks(options: KaldiFbank) -> np.ndarray:
 
 
 def _mel_corners(options: KaldiFbank) -> np.ndarray:
-    """`[num_mels + 2]` equally spaced on the mel scale; band m spans m ... m + 2."""
+    """The corners of the triangles, equally spaced on the mel scale.
+
+    Their shape is `[num_mels + 2]`; band m begins at corner m and ends at m + 2.
+    """
     low, high = _hz_to_mel(np.array([options.low_hz, options.high_hz]))
     return np.linspace(low, high, options.num_mels + 2)
 

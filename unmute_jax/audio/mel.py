@@ -1,8 +1,8 @@
-"""Mel spectrograms in decibels, as torchaudio makes them.
+"""Computes mel spectrograms in decibels, as torchaudio does.
 
-It follows `torchaudio.transforms.MelSpectrogram` and `AmplitudeToDB` (BSD-2-Clause):
-centred frames with reflected ends, a periodic Hann window, HTK mel bands without area
-normalisation.
+The code follows `torchaudio.transforms.MelSpectrogram` and `AmplitudeToDB`
+(BSD-2-Clause): centred frames with reflected ends, a periodic Hann window, and HTK mel
+bands without area normalisation.
 """
 
 from __future__ import annotations
@@ -28,51 +28,52 @@ class MelDecibels:
 
     Attributes:
         num_mels: Number of mel bands.
-        high_hz: Upper corner of the last band; the first begins at 0.
-        sample_rate: In Hz.
-        fft_size: Samples per frame, and length of the transform.
-        frame_shift: Samples between the centres of two frames.
-        floor: The least power.
-        range_db: How far below the maximum everything ends.
+        high_hz: Upper corner of the last band in Hz; the first band begins at 0 Hz.
+        sample_rate: Rate of the waveforms, in Hz.
+        fft_size: Samples per frame, and length of the Fourier transform.
+        frame_shift: Samples from the centre of one frame to the centre of the next.
+        floor: Lower limit of the band powers.
+        range_db: Distance from the maximum to the lowest value, in decibels.
     """
 
-    num_mels: int = 64
-    high_hz: float = 8000.0
-    sample_rate: int = 16000
-    fft_size: int = 512
-    frame_shift: int = 160
-    floor: float = 1e-10
-    range_db: float = 120.0
+    num_mels: int
+    high_hz: float
+    sample_rate: int
+    fft_size: int
+    frame_shift: int
+    floor: float
+    range_db: float
 
     @property
     def min_samples(self) -> int:
-        """The shortest clip that can be reflected at its ends."""
+        """Length of the shortest clip that can be reflected at its ends."""
         return self.fft_size // 2 + 1
 
     def num_frames(self, samples: int) -> int:
-        """Frames of `samples` samples; the first is centred on the first sample."""
+        """Number of frames of `samples` samples; frame 0 is centred on sample 0."""
         return 1 + samples // self.frame_shift
 
     def num_samples(self, frames: int) -> int:
-        """The fewest samples that give `frames` frames."""
+        """The smallest number of samples that gives `frames` frames."""
         return max(self.min_samples, (frames - 1) * self.frame_shift)
 
     def real_frames(self, lengths: Int[Arr, "B"]) -> Int[Array, "B"]:
-        """Frames that reach beyond neither the clip nor its reflected beginning."""
-        behind = jnp.asarray(lengths) - self.min_samples
-        return jnp.maximum(0, 1 + behind // self.frame_shift)
+        """Number of frames that hold no sample from behind the end of each clip."""
+        last_centre = jnp.asarray(lengths) - self.min_samples
+        return jnp.maximum(0, 1 + last_centre // self.frame_shift)
 
 
 def mel_decibels(
     waveform: Float[Arr, "B S"], options: MelDecibels, clamp: Clamp = "clip"
 ) -> Float[Array, "B frames mels"]:
-    """10 log10 of mel band powers, at most `range_db` below their maximum.
+    """Computes 10 log10 of the mel band powers, at most `range_db` below their maximum.
 
     Args:
-        waveform: In [-1, 1] at `options.sample_rate`.
-        options: The constants.
-        clamp: Whose maximum: that of each clip, or one of the whole batch, as the
-            reference has it: there a quiet clip depends on the loudest beside it.
+        waveform: Waveforms in [-1, 1] at `options.sample_rate`, shape `[B, S]`.
+        options: The constants of the spectrogram.
+        clamp: Which maximum limits the range: "clip", that of each clip, or "batch",
+            that of the whole batch. The reference uses the batch, so that there the
+            values of a quiet clip depend on the loudest clip beside it.
     """
     waveform, half = jnp.asarray(waveform), options.fft_size // 2
     matrices = _spectrum_matrix(options), mel_banks(options).astype(np.float32)
@@ -91,9 +92,10 @@ def mel_decibels(
 
 @functools.cache
 def _spectrum_matrix(options: MelDecibels) -> np.ndarray:
-    """`[fft_size, fft_size]`: window and DFT, real | imaginary, without Nyquist.
+    """The matrix of window and Fourier transform.
 
-    The Nyquist bin has no weight in any band.
+    Its shape is `[fft_size, fft_size]`, with the real parts first. The Nyquist bin is
+    left out, because its weight in every mel band is 0.
     """
     j, size = np.arange(options.fft_size), options.fft_size
     angles = -2 * np.pi * np.outer(j, np.arange(size // 2)) / size
@@ -102,14 +104,17 @@ def _spectrum_matrix(options: MelDecibels) -> np.ndarray:
 
 
 def window(options: MelDecibels) -> np.ndarray:
-    """The analysis window, `[fft_size]` float64; periodic, not symmetric."""
+    """The analysis window, `[fft_size]` float64; it is periodic, not symmetric."""
     j = np.arange(options.fft_size)
     return 0.5 - 0.5 * np.cos(2 * np.pi * j / options.fft_size)
 
 
 @functools.cache
 def mel_banks(options: MelDecibels) -> np.ndarray:
-    """The triangles, `[fft_size / 2, num_mels]` float64, linear in Hz, peak 1."""
+    """The triangles of the mel bands, `[fft_size / 2, num_mels]` float64.
+
+    They are linear in Hz and their peak is 1.
+    """
     high = 2595.0 * np.log10(1.0 + options.high_hz / 700.0)
     mels = np.linspace(0.0, high, options.num_mels + 2)
     corners = (700.0 * (10.0 ** (mels / 2595.0) - 1.0))[None, :]

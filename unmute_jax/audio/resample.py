@@ -1,8 +1,4 @@
-"""Audio files to waveforms: read, mix down, resample, pad and crop.
-
-Everything a person may hand over ends in a waveform or in one `InputError` that names
-the file and the reason; no exception of a decoder and nothing it prints gets through.
-"""
+"""Changes the sample rate and the length of waveforms."""
 
 from collections.abc import Iterable, Iterator
 
@@ -10,14 +6,14 @@ import numpy as np
 import soxr
 from jaxtyping import Float
 
-# Part of every cache key: another resampler gives other embeddings.
+# Part of the key of every token store, because another resampler gives other tokens.
 RESAMPLER = "soxr_hq"
 
 
 def resample(
     x: Float[np.ndarray, " S"], from_rate: int, to_rate: int
 ) -> Float[np.ndarray, " R"]:
-    """Changes the rate of a waveform, in Hz, with soxr at its high quality (`HQ`)."""
+    """Changes the rate of a waveform, in Hz, with soxr at its quality `HQ`."""
     if from_rate == to_rate:
         return x
     return soxr.resample(x, from_rate, to_rate, quality="HQ")
@@ -26,7 +22,10 @@ def resample(
 def resample_blocks(
     blocks: Iterable[Float[np.ndarray, "_"]], from_rate: int, to_rate: int
 ) -> Iterator[Float[np.ndarray, "_"]]:
-    """`resample` of a waveform that comes in blocks; joined, the same bits."""
+    """Does what `resample` does for a waveform that arrives in blocks.
+
+    The results of the blocks, joined, equal those of the whole waveform bit for bit.
+    """
     if from_rate == to_rate:
         yield from blocks
         return
@@ -39,10 +38,10 @@ def resample_blocks(
 def pad_or_crop(
     x: Float[np.ndarray, " S"], samples: int
 ) -> tuple[Float[np.ndarray, " R"], int]:
-    """Cuts `x` to its first `samples` samples, or fills it up with zeros at the end.
+    """Crops `x` to its first `samples` samples, or pads it with zeros at the end.
 
     Returns:
-        The waveform of exactly `samples` samples, and how many of them are `x`'s.
+        A waveform of exactly `samples` samples, and how many of them come from `x`.
     """
     length = min(len(x), samples)
     if length == len(x) == samples:

@@ -1,6 +1,6 @@
-"""The encoders, by name. To add one, write a file here and name it in `_FILES`.
+"""Loads encoders by name. To add one, write a file here and enter it in `_FILES`.
 
-Encoders that live elsewhere need no entry: `own` tells of `my_module:MyEncoder`.
+Encoders that live elsewhere need no entry; `custom` describes `my_module:MyEncoder`.
 """
 
 import functools
@@ -10,7 +10,7 @@ import os
 from types import ModuleType
 from typing import Any
 
-from unmute_jax.encoders import own
+from unmute_jax.encoders import custom
 from unmute_jax.encoders.base import Encoder, Geometry
 from unmute_jax.encoders.conversion import EncoderModule, convert
 from unmute_jax.encoders.exported import ExportedTokens
@@ -31,8 +31,8 @@ __all__ = [
     "with_weights",
 ]
 
-# Registry name -> module with `ORIGIN`, of its weights, and `build(name, read, ...)`.
-# A "+" marks the supervised variant: the same network, other published weights.
+# Name -> module with `ORIGIN`, the source of its weights, and `build(name, read, ...)`.
+# A "+" marks the supervised variant: the same network with other published weights.
 _FILES = {
     "asit": "asit",
     "audiomae": "audiomae",
@@ -48,15 +48,14 @@ _FILES = {
     "sslam+": "sslam",
 }
 
-
 # Where the tokens of a data set can come from.
 Source = Encoder | ExportedTokens
-# What a person names by its place: tokens that other code made.
+# Prefix of a folder of tokens that other code has exported.
 TOKENS = "tokens:"
 
 
 def list_encoders() -> list[str]:
-    """The names that `load_encoder` knows."""
+    """The names of all encoders that `load_encoder` knows."""
     return sorted(_FILES)
 
 
@@ -72,26 +71,27 @@ def load_encoder(
     precision: str = "float32",
     **options: Any,
 ) -> Encoder:
-    """A frozen encoder.
+    """Loads a frozen encoder.
 
     Args:
-        name: One of `list_encoders()`; or `my_module:MyEncoder`, an encoder of your own
-            (see `encoders.own`), which gets all that is given as keyword arguments.
-        source: A weights file (.pt, .pth, .safetensors) or a folder that holds
+        name: One of `list_encoders()`, or `my_module:MyEncoder`, a custom encoder (see
+            `encoders.custom`), which gets all arguments that are given.
+        source: A weights file (.pt, .pth, .safetensors), or a folder that holds
             `model.safetensors`. None: the published default, from the cache or the
             network.
         weights: "untrained" for random weights instead of a file.
-        seed: Of the untrained weights.
-        num_heads: Attention heads, where the file does not say; of untrained weights
-            by default as of the published size, or width / 64.
+        seed: Seed of the untrained weights.
+        num_heads: Number of attention heads, if the file does not state it. For
+            untrained weights the default is that of the published size, or width / 64.
         width: D of untrained weights, 768 by default.
-        depth: Blocks of untrained weights, 12 by default.
-        precision: Of the products in the network: "float32", or "bfloat16", which is
-            faster where the device can multiply so and changes the tokens a little.
+        depth: Number of blocks of untrained weights, 12 by default.
+        precision: Precision of the products in the network: "float32", or "bfloat16",
+            which is faster on devices that support it and changes the tokens a little.
         **options: Front-end options of the encoder, see its `build`.
 
     Raises:
-        InputError: An unknown name or option, no weights, or a file that does not fit.
+        InputError: The name or an option is unknown, there are no weights, or the file
+            does not fit.
     """
     sizes = {"num_heads": num_heads, "width": width, "depth": depth}
     sizes = {size: value for size, value in sizes.items() if value is not None}
@@ -104,7 +104,7 @@ def load_encoder(
         if precision != "float32":
             given["precision"] = precision
         given = {option: value for option, value in given.items() if value is not None}
-        return own.load(name, **given, **sizes, **options)
+        return custom.load(name, **given, **sizes, **options)
     module = _module(name)
     if weights not in (None, "untrained"):
         raise InputError(
@@ -120,8 +120,8 @@ def load_encoder(
         if source is not None:
             raise InputError(f"encoder {name!r} has no weights; leave out {source}")
         if precision != "float32":
-            raise InputError(f"encoder {name!r} has no products to make {precision}")
-        return module.build(name, None, **options)
+            raise InputError(f"encoder {name!r} has no network to run in {precision}")
+        return module.build(name, **options)
     if weights is None and (width or depth):
         raise InputError("width and depth are for untrained weights only")
 
@@ -136,16 +136,17 @@ def load_encoder(
 
 
 def load_source(name: str, source: str | None = None, **options: Any) -> Source:
-    """Where the tokens of a data set come from: an encoder, or `tokens:PATH`.
+    """Loads an encoder, or tokens that other code has exported.
 
     Args:
-        name: As `load_encoder` takes it, or the folder of exported tokens (see
-            `encoders.exported`).
-        source: As of `load_encoder`.
-        **options: Likewise.
+        name: A name that `load_encoder` takes, or `tokens:` and a folder of exported
+            tokens (see `encoders.exported`).
+        source: Weights of the encoder, see `load_encoder`.
+        **options: Options of the encoder, see `load_encoder`.
 
     Raises:
-        InputError: As of `load_encoder` and `ExportedTokens.open`.
+        InputError: `load_encoder` or `ExportedTokens.open` fails, or exported tokens
+            are given an option.
     """
     if not name.startswith(TOKENS):
         return load_encoder(name, source, **options)
@@ -156,10 +157,10 @@ def load_source(name: str, source: str | None = None, **options: Any) -> Source:
 
 
 def with_weights(name: str) -> EncoderModule:
-    """The file of an encoder, for those who need nothing but its weights.
+    """The module of an encoder that has weights.
 
     Raises:
-        InputError: An unknown name, or an encoder without weights.
+        InputError: The name is unknown, or the encoder has no weights.
     """
     module = _module(name)
     if module.ORIGIN is None:

@@ -1,37 +1,34 @@
 """ASiT, the local-global audio spectrogram vision transformer (arXiv 2211.13189).
 
 Re-implemented from github.com/Sara-Ahmed/ASiT, commit of 2024-03-10. The repository
-states no licence, and nor do the weights.
+states no licence for the code and none for the weights.
 """
 
 from __future__ import annotations
 
-import functools
 from typing import ClassVar
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from unmute_jax.encoders.vit_encoder import Input, VitEncoder
-from unmute_jax.encoders.vit_family import PUBLISHED_SIZES, Family, Recipe
-from unmute_jax.encoders.vit_family import build as build_family
+from unmute_jax.audio.kaldi import KaldiFbank
+from unmute_jax.encoders.vit_encoder import PUBLISHED_SIZES, Input, Recipe, VitEncoder
 from unmute_jax.encoders.vit_network import PreNormVit
 from unmute_jax.ops.interpolation import bicubic, bilinear
-from unmute_jax.weights import asit as checkpoints
+from unmute_jax.weights.asit import AsitCheckpoints
 from unmute_jax.weights.encoder_weights import Origin
 from unmute_jax.weights.vit import BANDS
 
-# The reference has one pair of constants. It was pre-trained on 592 frames, of clips
-# that it had filled up with silence, and resizes its positions to any other number; for
-# clips of 10 s those who use it pad to 1024 frames, or take the 998 that there are
-# (`length_policy="crop"`).
-RECIPES = {
-    "audioset": Recipe(1024, Input(mean=-4.2677393, std=4.5689974)),
-    "pretraining": Recipe(
-        592, Input(mean=-4.2677393, std=4.5689974, padding="silence")
-    ),
-}
+ORIGIN = Origin(
+    title="ASiT",
+    licence="none stated by the authors",
+    citation="Atito et al., ASiT: Local-Global Audio Spectrogram vIsion Transformer "
+    "for Event Classification, arXiv 2211.13189",
+    code="github.com/Sara-Ahmed/ASiT, commit of 2024-03-10",
+    checkpoints=AsitCheckpoints(),
+    published=PUBLISHED_SIZES,
+)
 
 
 class AsitNetwork(PreNormVit):
@@ -39,25 +36,26 @@ class AsitNetwork(PreNormVit):
 
     @property
     def max_steps(self) -> None:
-        """The positions stretch to any length."""
+        """None: the positions are resized to any length."""
 
     def fit_positions(
         self, rows: Float[Array, "N D"], steps: int
     ) -> Float[Array, "M D"]:
         """The positions of `steps` time steps, by bicubic interpolation.
 
-        The bands stay as they are, so only time takes part; as many steps as there are
-        stored come out unchanged.
+        Only the time axis is resized, because the number of bands is fixed. With as
+        many steps as are stored, the positions stay as they are.
         """
         grid = rows.reshape(-1, BANDS, rows.shape[1])
         return _resized(grid, bicubic(len(grid), steps))
 
 
 class SwappedAsitNetwork(AsitNetwork):
-    """The network whose positions are read as of bands by time before they are resized.
+    """The network whose positions are read as bands by time before they are resized.
 
-    So does the public code behind the supervised weights that others have published.
-    Theirs looks at frames, ours at whole time steps, to see whether to resize at all.
+    The public code behind supervised weights that third parties have published does
+    this. That code compares frames to decide whether to resize; here whole time steps
+    are compared.
     """
 
     def fit_positions(
@@ -75,13 +73,13 @@ class SwappedAsitNetwork(AsitNetwork):
 class AstAsitNetwork(AsitNetwork):
     """The network whose positions are cut or resized as those of AST.
 
-    As AST (arXiv 2104.01778) does, so does the fine-tuning code of ASiT-CRNN.
+    AST (arXiv 2104.01778) and the fine-tuning code of ASiT-CRNN do this.
     """
 
     def fit_positions(
         self, rows: Float[Array, "N D"], steps: int
     ) -> Float[Array, "M D"]:
-        """The middle `steps` of the stored ones; more, by bilinear interpolation."""
+        """The middle `steps` stored positions; more by bilinear interpolation."""
         grid = rows.reshape(-1, BANDS, rows.shape[1])
         stored = len(grid)
         if steps > stored:
@@ -96,29 +94,27 @@ def _resized(grid: Array, weights: np.ndarray) -> Array:
 
 
 class AsitEncoder(VitEncoder):
-    """ASiT with one set of weights: the teacher, after its last LayerNorm."""
+    """ASiT with one set of weights: the teacher, after its last LayerNorm.
+
+    The reference has one pair of constants. It was pre-trained on 592 frames of clips
+    padded with silence, and resizes its positions to any other number of frames. For
+    clips of 10 s its users pad to 1024 frames, or take the 998 frames that there are
+    (`length_policy="crop"`).
+    """
 
     version: ClassVar[int] = 1
-
-
-ORIGIN = Origin(
-    title="ASiT",
-    licence="none stated by the authors",
-    citation="Atito et al., ASiT: Local-Global Audio Spectrogram vIsion Transformer "
-    "for Event Classification, arXiv 2211.13189",
-    code="github.com/Sara-Ahmed/ASiT, commit of 2024-03-10",
-    checkpoints=checkpoints,
-    published=PUBLISHED_SIZES,
-)
-
-FAMILY = Family(
-    encoder=AsitEncoder,
-    networks={
+    fbank: ClassVar = KaldiFbank(num_mels=128, window="hann")
+    networks: ClassVar = {
         "bicubic": AsitNetwork,
         "swapped": SwappedAsitNetwork,
         "ast": AstAsitNetwork,
-    },
-    recipes=RECIPES,
-)
+    }
+    recipes: ClassVar = {
+        "audioset": Recipe(1024, Input(mean=-4.2677393, std=4.5689974)),
+        "pretraining": Recipe(
+            592, Input(mean=-4.2677393, std=4.5689974, padding="silence")
+        ),
+    }
 
-build = functools.partial(build_family, FAMILY)
+
+build = AsitEncoder.build

@@ -1,4 +1,4 @@
-"""Attention of all tokens to all, in the way that each kind of device is best at."""
+"""Computes attention of all tokens to all, in the fastest way for the device."""
 
 from __future__ import annotations
 
@@ -18,22 +18,24 @@ def attend(
     keys: Bool[Array, "B N"] | None,
     dtype: Any,
 ) -> Float[Array, "B N H W"]:
-    """softmax(q k^T / sqrt(W)) v, in float32 but for the factors of the two products.
+    """Computes softmax(q k^T / sqrt(W)) v.
 
-    The kind of device decides how, when the program is compiled for it:
+    Everything is float32 except for the factors of the two products. The implementation
+    is chosen for the kind of device when the program is compiled:
 
     * CPU: the heads are moved in front of the tokens. `jax.nn.dot_product_attention`
       leaves them behind, which makes a whole ViT a fifth slower there.
-    * CUDA: `jax.nn.dot_product_attention`, by cuDNN's flash attention where that takes
-      such arrays (never float32), otherwise by XLA.
-    * elsewhere: `jax.nn.dot_product_attention` by XLA.
+    * CUDA: `jax.nn.dot_product_attention`, with cuDNN's flash attention if it supports
+      the arrays (it never supports float32), otherwise with XLA.
+    * Others: `jax.nn.dot_product_attention` with XLA.
 
     Args:
-        q: Queries.
-        k: Keys.
-        v: Values.
-        keys: Only these tokens are attended to; without any of them, all are alike.
-        dtype: Type of the factors; sums are of float32.
+        q: Queries, shape `[B, N, H, W]`.
+        k: Keys, likewise.
+        v: Values, likewise.
+        keys: Mask of the tokens that are attended to, shape `[B, N]`. A clip without
+            any of them attends to all tokens alike.
+        dtype: Type of the factors; sums are float32.
     """
     return lax.platform_dependent(
         q,
@@ -47,9 +49,9 @@ def attend(
 
 
 def multiply(subscripts: str, a: Array, b: Array) -> Array:
-    """The einsum of two arrays of the same type, as float32 and summed in it."""
-    # "highest" asks some devices for several passes, which factors of fewer bits than
-    # float32 have no use for.
+    """Computes the einsum of two arrays of the same type, summed in float32."""
+    # "highest" makes some devices compute in several passes, which gains nothing for
+    # factors of fewer bits than float32.
     precision = None if a.dtype == jnp.float32 else lax.Precision.DEFAULT
     return jnp.einsum(
         subscripts, a, b, precision=precision, preferred_element_type=jnp.float32
@@ -59,9 +61,9 @@ def multiply(subscripts: str, a: Array, b: Array) -> Array:
 def masked(
     scores: Float[Array, "B H N N"], keys: Bool[Array, "B N"] | None
 ) -> Float[Array, "B H N N"]:
-    """The lowest number for keys that must not be attended to.
+    """Sets the scores of keys that must not be attended to to the lowest number.
 
-    It is finite, so that a row without any key is no NaN.
+    That number is finite, so that a row without any key is not NaN.
     """
     if keys is None:
         return scores
@@ -71,7 +73,7 @@ def masked(
 def pool(
     scores: Float[Array, "B H N N"], v: Float[Array, "B H N W"]
 ) -> Float[Array, "B H N W"]:
-    """softmax(scores) v; dividing comes last, where there are fewer numbers."""
+    """Computes softmax(scores) v; the division comes last, on fewer numbers."""
     weights = jnp.exp(scores - scores.max(-1, keepdims=True))
     pooled = multiply("bhqk,bhkw->bhqw", weights.astype(v.dtype), v)
     return pooled / weights.sum(-1, keepdims=True)
@@ -87,7 +89,7 @@ def _on_cuda(q: Array, k: Array, v: Array, keys: Array | None, dtype: Any) -> Ar
     try:
         jax.eval_shape(by_cudnn, q, k, v, keys)
     except (NotImplementedError, RuntimeError, ValueError):
-        # No cuDNN here, or not for this type, this width or this device.
+        # There is no cuDNN, or it does not support this type, width or device.
         return _by_jax(q, k, v, keys, dtype, "xla")
     return by_cudnn(q, k, v, keys)
 
@@ -100,8 +102,7 @@ def _by_jax(
     dtype: Any,
     implementation: Literal["xla", "cudnn"],
 ) -> Array:
-    # It mixes bfloat16 and float32, which those who forbid that for themselves get to
-    # feel otherwise.
+    # The function mixes bfloat16 and float32, which would raise under strict promotion.
     with jax.numpy_dtype_promotion("standard"):
         pooled = jax.nn.dot_product_attention(
             q.astype(dtype),

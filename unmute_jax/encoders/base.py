@@ -1,4 +1,4 @@
-"""What gives tokens, and what every encoder is: plain facts and a pure function."""
+"""Defines what an encoder is: facts about its tokens and a pure function."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Geometry:
     """Where a token lies in the clip.
 
     Attributes:
-        seconds_per_step: From the start of one time step to the start of the next.
-        frequency_edges_hz: (low, high) of each frequency patch, lowest first.
+        seconds_per_step: Seconds from the start of one time step to that of the next.
+        frequency_edges_hz: (low, high) in Hz of each frequency patch, lowest first.
     """
 
     seconds_per_step: float
@@ -38,13 +38,14 @@ class Geometry:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class TokenSource(abc.ABC):
-    """Where the tokens of clips come from: an encoder, or what one has left on disk.
+    """A source of tokens: an encoder, or tokens that another program has exported.
 
     Attributes:
-        name: As in the registry, or what stands for it.
-        description: For people: which weights these are.
-        licence: Of the weights.
-        code: A digest of its code, where no test of ours watches that; else empty.
+        name: The name in the registry, or what stands for it.
+        description: Which weights these are, for a reader.
+        licence: The licence of the weights.
+        code: A digest of the encoder's code where that code is not part of this
+            package; empty otherwise.
     """
 
     name: str
@@ -64,16 +65,19 @@ class TokenSource(abc.ABC):
 
     @property
     def num_layers(self) -> int:
-        """L, how many layers it gives on request; 0 where it keeps them to itself."""
+        """L, the number of layers that are given on request; 0 if none are."""
         return 0
 
     @abc.abstractmethod
     def grid(self, clip_seconds: float) -> tuple[int, int]:
-        """(T, F) of the tokens of such a clip."""
+        """(T, F) of the tokens of clips of up to `clip_seconds`."""
 
     @abc.abstractmethod
     def identity(self) -> dict[str, Any]:
-        """Everything that changes the tokens of a clip: part of every cache key."""
+        """Everything that changes the tokens of a clip, as a part of every cache key.
+
+        The names in it are stored with the tokens and must not change.
+        """
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -84,38 +88,49 @@ class Encoder(TokenSource):
     is compiled once per input shape, with `params` as an argument.
 
     Attributes:
-        version: Raised whenever the numbers change for the same input and weights.
-        min_samples: The shortest clip with at least one real frame.
-        sample_rate: Of the waveforms, in Hz; usually set by the class.
-        weights: "sha256:..." of the file, or how the weights were made.
-        params: A nested dict of float32 arrays; bfloat16 for products in bfloat16.
-        classes: Names of the outputs of `logits`; none without a head.
-        precision: Of products.
+        version: Number that is raised whenever the same input and weights give other
+            tokens than before.
+        weights: "sha256:..." of the weights file, or how the weights were made.
+        params: Parameters as a nested dict of float32 arrays; some are bfloat16 where
+            products are computed in bfloat16.
+        classes: Names of the outputs of `logits`; empty without a head, or if unknown.
+        precision: Precision of the products in the network.
     """
 
     version: ClassVar[int]
-    min_samples: ClassVar[int]
 
-    sample_rate: int = dataclasses.field(init=False)
     weights: str
     params: Params = dataclasses.field(repr=False)
     classes: tuple[str, ...] = dataclasses.field(default=(), repr=False)
     precision: str = "float32, matmul highest"
 
+    @property
+    @abc.abstractmethod
+    def sample_rate(self) -> int:
+        """Sample rate of the waveforms, in Hz."""
+
+    @property
+    @abc.abstractmethod
+    def min_samples(self) -> int:
+        """Length of the shortest clip that has a token of its own, in samples."""
+
     @abc.abstractmethod
     def details(self) -> dict[str, Any]:
-        """Sizes and front-end options, JSON values: what `identity` adds."""
+        """Sizes and front-end options as JSON values: the encoder's part of `identity`.
+
+        The names in it are stored with the tokens and must not change.
+        """
 
     @abc.abstractmethod
     def input_samples(self, clip_seconds: float) -> int:
-        """Samples to deliver per clip so that one compilation serves all clips.
+        """Length of the input of clips of up to `clip_seconds`, in samples.
 
-        Shorter clips are zero-padded at the end to this, longer ones cropped, and
-        their real length is passed as `lengths`.
+        All clips of a data set get inputs of this length, so that one compiled program
+        serves them all. `clip_input` says what becomes of shorter and longer clips.
         """
 
     def clip_input(self, clip_seconds: float) -> ClipInput:
-        """The input that clips of up to `clip_seconds` become."""
+        """How clips become inputs, where the longest clip has `clip_seconds`."""
         return ClipInput(self.input_samples(clip_seconds))
 
     @abc.abstractmethod
@@ -124,11 +139,11 @@ class Encoder(TokenSource):
     ) -> Tokens:
         """`__call__` as a pure function, to be compiled by the caller.
 
-        Clips with fewer than `min_samples` samples are all padding.
+        Clips with fewer than `min_samples` samples count as padding throughout.
         """
 
     def identity(self) -> dict[str, Any]:
-        """Everything that changes the tokens of a waveform: part of every cache key."""
+        """Everything that changes the tokens of a waveform."""
         return {
             "name": self.name,
             "version": self.version,
@@ -140,29 +155,34 @@ class Encoder(TokenSource):
     def on(
         self, mesh: Mesh, *, all_layers: bool = False
     ) -> Callable[[Float[np.ndarray, "B S"], Int[np.ndarray, "B"]], Tokens]:
-        """The encoder at work on `mesh`; B must be a multiple of its devices.
+        """Returns a function that encodes batches on all devices of `mesh`.
 
-        What it is given is not looked at, unlike what `__call__` is. `all_layers` is
-        for encoders that have `num_layers`.
+        The batch size must be a multiple of the number of devices. Unlike `__call__`,
+        the function does not check its arguments.
+
+        Args:
+            mesh: The devices.
+            all_layers: Whether to return the outputs of all layers too, for encoders
+                with `num_layers` > 0.
         """
         params = distributed.replicate(self.params, mesh)
-        wishes = {"all_layers": True} if all_layers else {}
+        options = {"all_layers": True} if all_layers else {}
 
         def run(
             waveform: Float[np.ndarray, "B S"], lengths: Int[np.ndarray, "B"]
         ) -> Tokens:
             clips = distributed.shard((waveform, lengths), mesh)
-            return self._apply(params, *clips, **wishes)
+            return self._apply(params, *clips, **options)
 
         return run
 
     def __call__(self, waveform: Any, lengths: Any = None) -> Tokens:
-        """The tokens of a batch of clips.
+        """Encodes a batch of clips.
 
         Args:
-            waveform: `[B, S]` float in [-1, 1] at `sample_rate`.
-            lengths: `[B]` samples that belong to each clip, the rest is padding;
-                None, all of them.
+            waveform: Waveforms in [-1, 1] at `sample_rate`, shape `[B, S]`.
+            lengths: Number of samples of each clip, shape `[B]`; what lies behind them
+                is padding. None if all samples belong to their clips.
 
         Raises:
             InputError: The waveform has another shape or type, or a clip is shorter
@@ -171,7 +191,7 @@ class Encoder(TokenSource):
         return self._apply(self.params, *self._checked(waveform, lengths))
 
     def logits(self, tokens: Tokens) -> Float[Array, "B C"]:
-        """Class scores, before the sigmoid, of the head that came with the weights.
+        """Class scores before the sigmoid, from the head of fine-tuned weights.
 
         Raises:
             InputError: The weights hold no head.
@@ -183,7 +203,7 @@ class Encoder(TokenSource):
         return jax.jit(self.apply)
 
     def _checked(self, waveform: Any, lengths: Any) -> tuple[Any, Any]:
-        """`waveform` as float32 and `lengths` as int32, or a clear refusal."""
+        """The arguments of `__call__` as float32 and int32, once they are valid."""
         shape, dtype = np.shape(waveform), getattr(waveform, "dtype", None)
         if len(shape) != 2 or not np.issubdtype(dtype or np.float64, np.floating):
             raise InputError(
@@ -203,7 +223,7 @@ class Encoder(TokenSource):
         return jnp.asarray(waveform, jnp.float32), jnp.asarray(lengths, jnp.int32)
 
     def _check_length(self, shortest: int) -> None:
-        """Refuses clips without a frame; `shortest` is in samples."""
+        """Refuses clips of fewer than `min_samples` samples."""
         if shortest < self.min_samples:
             raise InputError(
                 f"{self.name} needs clips of at least {self.min_samples} samples at "

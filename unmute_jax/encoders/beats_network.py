@@ -1,4 +1,4 @@
-"""The network of BEATs: gated relative positions, and a convolution of positions.
+"""Implements the network of BEATs, with gated relative positions.
 
 Source: github.com/microsoft/unilm, folder beats, commit 158b811 (MIT).
 """
@@ -13,15 +13,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from unmute_jax.encoders import vit
+from unmute_jax.encoders import blocks
 from unmute_jax.encoders.attention import masked, multiply, pool
-from unmute_jax.weights.beats import GATES, PATCH, Sizes
+from unmute_jax.weights.beats import BANDS, GATES, PATCH, Sizes
 
 EPSILON = 1e-5
 
 
 class GatedAttention(nn.Module):
-    """Self-attention with a bias of relative positions that each query gates."""
+    """Self-attention with a bias for relative positions that each query gates."""
 
     num_heads: int
     dtype: Any = jnp.float32
@@ -33,18 +33,17 @@ class GatedAttention(nn.Module):
         bias: Float[Array, "H N N"],
         keys: Bool[Array, "B N"] | None = None,
     ) -> Float[Array, "B N D"]:
-        """softmax(q k^T / sqrt(d) + gate bias) v, then the output projection.
+        """Computes softmax(q k^T / sqrt(d) + gate bias) v, then the output projection.
 
         Only tokens in `keys` are attended to. The gate is a (b A - 1) + 2, where a and
-        b are sigmoids of linear maps of the query as it is, before any scaling, and A
-        is a number per head.
+        b are sigmoids of linear maps of the unscaled query, and A is a number per head.
         """
         b, n, d = x.shape
         width = d // self.num_heads
-        qkv = vit.Linear(3 * d, dtype=self.dtype, name="qkv")(x)
+        qkv = blocks.Linear(3 * d, dtype=self.dtype, name="qkv")(x)
         parts = qkv.reshape(b, n, 3, self.num_heads, width)
         q, k, v = jnp.transpose(parts, (2, 0, 3, 1, 4))
-        gates = vit.Linear(GATES, name="gate")(q).reshape(b, -1, n, 2, GATES // 2)
+        gates = blocks.Linear(GATES, name="gate")(q).reshape(b, -1, n, 2, GATES // 2)
         inner, outer = jnp.moveaxis(jax.nn.sigmoid(gates.sum(-1)), -1, 0)
         scale = self.param("gate_scale", nn.initializers.ones, (self.num_heads,))
         gate = inner * (outer * scale[None, :, None] - 1.0) + 2.0
@@ -52,7 +51,7 @@ class GatedAttention(nn.Module):
         scores = masked(multiply("bhqw,bhkw->bhqk", q, k), keys)
         pooled = pool(scores + gate[..., None] * bias[None], v)
         pooled = pooled.swapaxes(1, 2).reshape(b, n, d)
-        return vit.Linear(d, dtype=self.dtype, name="proj")(pooled)
+        return blocks.Linear(d, dtype=self.dtype, name="proj")(pooled)
 
 
 class BeatsBlock(nn.Module):
@@ -71,22 +70,22 @@ class BeatsBlock(nn.Module):
         bias: Float[Array, "H N N"],
         keys: Bool[Array, "B N"] | None = None,
     ) -> Float[Array, "B N D"]:
-        """LN2(alpha u + MLP(u)), where u = LN1(alpha x + Attention(x))."""
+        """Computes LN2(alpha u + MLP(u)), where u = LN1(alpha x + Attention(x))."""
         attention = GatedAttention(self.num_heads, self.dtype, name="attn")
         attended = attention(x, bias, keys)
-        u = vit.layer_norm(self.epsilon, "norm1")(self.alpha * x + attended)
-        inner = vit.Mlp(self.hidden, self.dtype, name="mlp")(u)
-        return vit.layer_norm(self.epsilon, "norm2")(self.alpha * u + inner)
+        u = blocks.layer_norm(self.epsilon, "norm1")(self.alpha * x + attended)
+        inner = blocks.Mlp(self.hidden, self.dtype, name="mlp")(u)
+        return blocks.layer_norm(self.epsilon, "norm2")(self.alpha * u + inner)
 
 
 class BeatsNetwork(nn.Module):
-    """The encoder; position enters as a convolution and as a bias of attention.
+    """The transformer; position enters as a convolution and as a bias of attention.
 
-    Both know the tokens as one sequence, frequency fastest.
+    Both see the tokens as one sequence, frequency fastest.
 
     Attributes:
-        sizes: Of the tensors.
-        epsilon: Of every LayerNorm.
+        sizes: Sizes of the tensors.
+        epsilon: Epsilon of every LayerNorm.
         dtype: Type of the factors of products in the blocks.
     """
 
@@ -95,12 +94,13 @@ class BeatsNetwork(nn.Module):
     dtype: Any = jnp.float32
 
     def setup(self) -> None:
-        """Parameters named as `weights.beats.to_params` names them."""
+        """Names the parameters as `weights.beats.leaves` does."""
         sizes = self.sizes
-        self.patch_embed = vit.Linear(sizes.patch_width, use_bias=False)
-        self.patch_norm = vit.layer_norm(self.epsilon)
-        self.project = vit.Linear(sizes.width)
-        # An even kernel: the reference pads both ends alike and drops the last output.
+        self.patch_embed = blocks.Linear(sizes.patch_width, use_bias=False)
+        self.patch_norm = blocks.layer_norm(self.epsilon)
+        self.project = blocks.Linear(sizes.width)
+        # The kernel is even: the reference pads both ends alike and drops the last
+        # output.
         before = sizes.kernel // 2
         self.position_conv = nn.Conv(
             sizes.width,
@@ -108,7 +108,7 @@ class BeatsNetwork(nn.Module):
             padding=[(before, sizes.kernel - 1 - before)],
             feature_group_count=sizes.groups,
         )
-        self.norm = vit.layer_norm(self.epsilon)
+        self.norm = blocks.layer_norm(self.epsilon)
         self.relative_positions = self.param(
             "relative_positions",
             nn.initializers.zeros,
@@ -120,24 +120,24 @@ class BeatsNetwork(nn.Module):
             for _ in range(sizes.depth)
         ]
         if sizes.classes is not None:
-            self.head = vit.Linear(sizes.classes)
+            self.head = blocks.Linear(sizes.classes)
 
     def embed(
         self,
         spectrogram: Float[Array, "B frames 128"],
         keys: Bool[Array, "B N"] | None = None,
     ) -> Float[Array, "B N D"]:
-        """The input of the first block; tokens that are not in `keys` are cleared."""
-        patches = vit.patchify(spectrogram, PATCH)
+        """The input of the first block; tokens that are not in `keys` are zeroed."""
+        patches = blocks.patchify(spectrogram, PATCH, BANDS)
         b, t, f, pixels = patches.shape
         x = self.patch_norm(self.patch_embed(patches.reshape(b, t * f, pixels)))
         x = self.project(x)
         if keys is not None:
             x = jnp.where(keys[:, :, None], x, 0.0)
-        return self.norm(x + vit.gelu(self.position_conv(x)))
+        return self.norm(x + blocks.gelu(self.position_conv(x)))
 
     def position_bias(self, n: int) -> Float[Array, "H {n} {n}"]:
-        """The bias of every (query, key), the same in all blocks, before the gates."""
+        """The bias of every (query, key) before the gates, the same in all blocks."""
         sizes = self.sizes
         distances = np.arange(1 - n, n)
         buckets = relative_buckets(distances, sizes.buckets, sizes.max_distance)
@@ -149,8 +149,8 @@ class BeatsNetwork(nn.Module):
         self,
         spectrogram: Float[Array, "B frames 128"],
         keys: Bool[Array, "B N"] | None = None,
-    ) -> list[Float[Array, "B N D"]]:
-        """The output of every block; the last one is the feature.
+    ) -> tuple[list[Float[Array, "B N D"]], Float[Array, "B N D"]]:
+        """The output of every block, and the feature, which is the last of them.
 
         With `keys`, other tokens neither reach the convolution nor are attended to.
         """
@@ -160,12 +160,12 @@ class BeatsNetwork(nn.Module):
         for block in self.blocks:
             x = block(x, bias, keys)
             outputs.append(x)
-        return outputs
+        return outputs, x
 
     def classify(self, mean: Float[Array, "B D"]) -> Float[Array, "B C"]:
-        """The head of a fine-tuned file; scores before the sigmoid.
+        """Applies the head of a fine-tuned file; scores are before the sigmoid.
 
-        The reference averages the scores of the tokens, which is the same.
+        The reference averages the scores of the tokens, which is equivalent.
         """
         return self.head(mean)
 
@@ -173,10 +173,10 @@ class BeatsNetwork(nn.Module):
 def relative_buckets(
     distances: np.ndarray, num_buckets: int, max_distance: int
 ) -> np.ndarray:
-    """The row of the table for each distance key - query, as T5 counts them.
+    """The row of the table of biases for each distance key - query, as in T5.
 
-    Half of the rows are for keys behind the query. In each half the first half is for
-    exact distances, the rest spaced logarithmically up to `max_distance`.
+    Half of the rows are for keys behind the query. In each half, the first half is for
+    exact distances, and the rest are spaced logarithmically up to `max_distance`.
     """
     half = num_buckets // 2
     exact = half // 2

@@ -5,7 +5,7 @@ them is cut off, and what is missing is filled with zeros. How long an input is 
 on the encoder and its length policy (see `framing`).
 
 To change which part is heard, change this file. Everything that follows from the rule
-is here too: the input of one clip, the inputs of a batch in a compiled program, the
+is here, too: the input of one clip, the inputs of a batch in a compiled program, the
 times of events, and the fields of the key of a token store.
 """
 
@@ -51,10 +51,10 @@ class ClipInput:
     def of_batch(
         self, waveforms: Float[Arr, "B S"], lengths: Int[Arr, "B"]
     ) -> tuple[Float[Array, "B R"], Int[Array, "B"]]:
-        """The inputs of a batch of clips, as a part of a compiled program.
+        """The inputs of a batch of clips, computed in a compiled program.
 
         Args:
-            waveforms: Clips, with anything behind their ends.
+            waveforms: Waveforms of the clips, with anything behind their ends.
             lengths: Number of samples of each clip.
 
         Returns:
@@ -75,8 +75,12 @@ class ClipInput:
     ) -> tuple[Event, ...]:
         """The events of a clip, timed from the start of its input.
 
-        Events outside the heard part are left in: no time step of the tokens
-        overlaps them.
+        Events outside the heard part are kept: they overlap no time step of the tokens.
+
+        Args:
+            events: The events, timed from the start of the clip.
+            clip_samples: Number of samples of the clip.
+            sample_rate: Rate of the samples, in Hz.
         """
         start = self.heard(clip_samples).start / sample_rate
         if start == 0:
@@ -88,7 +92,7 @@ def key_fields(inputs: Sequence[ClipInput]) -> dict[str, Any]:
     """The fields of a store's key that say which part of the clips is heard.
 
     Args:
-        inputs: The lengths that inputs may have, ascending.
+        inputs: The inputs that clips may become, by ascending length.
     """
     samples = [one.samples for one in inputs]
     # A plain number where there is only one, so that the keys of older stores hold.

@@ -1,4 +1,4 @@
-"""Converting the weights of an encoder: from a file of others to one of ours."""
+"""Converts a published weights file to the format of this package."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from unmute_jax.weights.files import read_weights
 
 @runtime_checkable
 class EncoderModule(Protocol):
-    """What a file of the registry with weights has."""
+    """A module of the registry whose encoder has weights."""
 
     ORIGIN: Origin
     build: Callable[..., Encoder]
@@ -28,19 +28,19 @@ def convert(
     output: pathlib.Path,
     num_heads: int | None = None,
 ) -> EncoderWeights:
-    """Writes the weights in a file of others as one of ours.
+    """Converts a published weights file.
 
     Args:
-        module: Of the encoder.
-        source: In any layout of its checkpoints.
-        output: Replaced if it is there already.
-        num_heads: Attention heads, where the file does not say.
+        module: The module of the encoder.
+        source: A file in any layout of the encoder's checkpoints.
+        output: The file to write; an existing one is replaced.
+        num_heads: Number of attention heads, if the file does not state it.
 
     Returns:
-        What was written.
+        The weights that were written.
 
     Raises:
-        InputError: The file cannot be read, or holds another network, or is converted
+        InputError: The file cannot be read, holds another network, or is converted
             already.
         OSError: The output cannot be written.
     """
@@ -49,13 +49,13 @@ def convert(
         raise InputError(f"{source} is converted already: load it as it is")
     weights = loading.from_file(module.ORIGIN, file, num_heads)
     front_end = _front_end(module, weights)
-    metadata = converted.facts(module.ORIGIN, weights, file, front_end)
+    metadata = converted.metadata_of(module.ORIGIN, weights, file, front_end)
     converted.write(output, weights, metadata)
     return weights
 
 
 def _front_end(module: EncoderModule, weights: EncoderWeights) -> dict[str, Any]:
-    """The options and constants of the front end by default."""
+    """The default options and the constants of the front end."""
     without_params = dataclasses.replace(weights, leaves=lambda: iter(()))
     encoder = module.build(module.ORIGIN.name, lambda: without_params)
     details = encoder.details()

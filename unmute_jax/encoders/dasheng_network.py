@@ -1,4 +1,4 @@
-"""The network of Dasheng: a ViT over time alone, in pieces of ten seconds.
+"""Implements the network of Dasheng, a ViT over time alone in pieces of ten seconds.
 
 Source: github.com/RicherMans/Dasheng, commit db73093 (Apache-2.0), package 0.0.9.
 """
@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from unmute_jax.encoders import vit
+from unmute_jax.encoders import blocks
 from unmute_jax.weights.dasheng import FRAMES, MEL, Sizes
 
 EPSILON = 1e-6
@@ -19,7 +19,7 @@ INPUT_EPSILON = HEAD_EPSILON = 1e-5
 
 
 class BandNorm(nn.Module):
-    """BatchNorm over mel bands with the statistics of its training."""
+    """BatchNorm over mel bands with the running statistics of the training."""
 
     epsilon: float
 
@@ -27,7 +27,7 @@ class BandNorm(nn.Module):
     def __call__(
         self, x: Float[Array, "B frames mels"]
     ) -> Float[Array, "B frames mels"]:
-        """(x - mean) / sqrt(var + epsilon) * scale + bias, band by band."""
+        """Computes (x - mean) / sqrt(var + epsilon) * scale + bias for each band."""
         zeros, ones, shape = nn.initializers.zeros, nn.initializers.ones, x.shape[-1:]
         mean = self.param("mean", zeros, shape)[None, None]
         var = self.param("var", ones, shape)[None, None]
@@ -37,12 +37,12 @@ class BandNorm(nn.Module):
 
 
 class DashengNetwork(nn.Module):
-    """The encoder: a patch spans all mel bands, and there is no class token.
+    """The transformer: a patch spans all mel bands, and there is no class token.
 
     Attributes:
-        sizes: Of the tensors.
-        num_heads: Attention heads.
-        epsilon: Of every LayerNorm but that of the head.
+        sizes: Sizes of the tensors.
+        num_heads: Number of attention heads.
+        epsilon: Epsilon of every LayerNorm except that of the head.
         dtype: Type of the factors of products in the blocks.
     """
 
@@ -52,32 +52,32 @@ class DashengNetwork(nn.Module):
     dtype: Any = jnp.float32
 
     def setup(self) -> None:
-        """Parameters named as `weights.dasheng.to_params` names them."""
+        """Names the parameters as `weights.dasheng.leaves` does."""
         sizes = self.sizes
         self.input_norm = BandNorm(INPUT_EPSILON)
-        self.patch_embed = vit.Linear(sizes.width)
+        self.patch_embed = blocks.Linear(sizes.width)
         self.positions = self.param(
             "positions", nn.initializers.zeros, (sizes.positions, sizes.width)
         )
         self.blocks = [
-            vit.PreNormBlock(self.num_heads, sizes.hidden, self.epsilon, self.dtype)
+            blocks.PreNormBlock(self.num_heads, sizes.hidden, self.epsilon, self.dtype)
             for _ in range(sizes.depth)
         ]
-        self.norm = vit.layer_norm(self.epsilon)
+        self.norm = blocks.layer_norm(self.epsilon)
         if sizes.classes is not None:
-            self.head_norm = vit.layer_norm(HEAD_EPSILON)
-            self.head = vit.Linear(sizes.classes)
+            self.head_norm = blocks.layer_norm(HEAD_EPSILON)
+            self.head = blocks.Linear(sizes.classes)
 
     def normalise(
         self, decibels: Float[Array, "B frames mels"]
     ) -> Float[Array, "B frames mels"]:
-        """The network input."""
+        """Maps decibels to the network input."""
         return self.input_norm(decibels)
 
     def embed(
         self, spectrogram: Float[Array, "B frames mels"]
     ) -> Float[Array, "B N D"]:
-        """The input of the first block; positions start anew with every piece.
+        """The input of the first block; positions start again with every piece.
 
         Frames that fill no patch are dropped.
         """
@@ -91,31 +91,32 @@ class DashengNetwork(nn.Module):
         self,
         spectrogram: Float[Array, "B frames mels"],
         keys: Bool[Array, "B N"] | None = None,
-    ) -> list[Float[Array, "B N D"]]:
-        """The output of every block, and that of the final norm: the feature.
+    ) -> tuple[list[Float[Array, "B N D"]], Float[Array, "B N D"]]:
+        """The output of every block, and the feature, which is that of the last norm.
 
-        Tokens attend within their piece, and there to `keys` alone where they are
-        given; the last piece may be shorter.
+        Tokens attend to tokens of their own piece, and only to those in `keys`. The
+        last piece may be shorter.
         """
         x = self.embed(spectrogram)
         b, _, d = x.shape
         pieces = self._pieces(x)
         masks = [None] * len(pieces) if keys is None else self._pieces(keys)
         outputs = [self._encode(*piece) for piece in zip(pieces, masks, strict=True)]
-        layers = zip(*outputs, strict=True)
-        return [
-            jnp.concatenate([part.reshape(b, -1, d) for part in layer], axis=1)
-            for layer in layers
+        *layers, feature = [
+            jnp.concatenate([part.reshape(b, -1, d) for part in parts], axis=1)
+            for parts in zip(*outputs, strict=True)
         ]
+        return layers, feature
 
     def _pieces(self, x: Array) -> list[Array]:
-        """All whole pieces of `[B, N, ...]` as more rows, and what is left of each."""
+        """Splits `[B, N, ...]` into whole pieces, as rows, and a shorter last one."""
         size = self.sizes.positions
         whole = x.shape[1] // size * size
         pieces = [x[:, :whole].reshape(-1, size, *x.shape[2:]), x[:, whole:]]
         return [piece for piece in pieces if piece.size]
 
     def _encode(self, x: Array, keys: Array | None) -> list[Array]:
+        """The output of every block and of the last norm."""
         outputs = []
         for block in self.blocks:
             x = block(x, keys)
@@ -123,5 +124,5 @@ class DashengNetwork(nn.Module):
         return [*outputs, self.norm(x)]
 
     def classify(self, mean: Float[Array, "B D"]) -> Float[Array, "B C"]:
-        """The head of a fine-tuned file; scores before the sigmoid."""
+        """Applies the head of a fine-tuned file; scores are before the sigmoid."""
         return self.head(self.head_norm(mean))

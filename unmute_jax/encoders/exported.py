@@ -1,20 +1,20 @@
-"""Token maps that other code has exported: `--config.encoder=tokens:/path`.
+"""Reads tokens that other code has exported: `--config.encoder=tokens:/path`.
 
-A folder with `tokens.json`, which says what they are,
+The folder holds `tokens.json`, which describes the tokens,
 
     {"name": "my model, layer 9", "seconds_per_step": 0.16,
      "frequency_edges_hz": [[0, 8000]]}
 
-(and, if you like, "description" and "licence"), and any number of files, in sub-folders
+(optionally with "description" and "licence"), and any number of files, in sub-folders
 or not, each with some of the clips:
 
     *.npz            patches [n, T, F, D] or [n, T, D], floating point
-                     ids [n], words: those of the clips in the data set
-                     cls [n, D] and mask [n, T] of bool, where there are such
+                     ids [n], strings: the ids of the clips in the data set
+                     cls [n, D] and mask [n, T] of bool, both optional
     *.safetensors    the same arrays; the ids as metadata {"ids": "[...]"}, a JSON list
 
-`dataset.source_of(split)` yields clips with `id` and `waveform`. Labels are those of
-the data set. The order does not matter, nor do clips that it has not.
+`dataset.source_of(split)` yields clips with `id` and `waveform`. Labels come from the
+data set. The order of the clips does not matter, and additional clips are ignored.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from unmute_jax.tokens import Tokens
 FACTS = "tokens.json"
 REQUIRED = ("name", "seconds_per_step", "frequency_edges_hz")
 OPTIONAL = ("description", "licence")
-# Ids named in a message.
+# How many ids a message lists.
 SHOWN = 3
 
 
@@ -50,27 +50,28 @@ class ExportedTokens(TokenSource):
     """The tokens in one folder.
 
     Attributes:
-        folder: Where they are.
-        sha256: Of all files.
-        files: In the order of their names.
+        folder: The folder.
+        sha256: A digest of all files.
+        stated_geometry: The geometry that `tokens.json` states.
+        files: The files, in the order of their names.
         shape: (T, F, D).
-        place: Of each clip, by id: its file and its row there.
+        location: File number and row of each clip, by id.
     """
 
     folder: pathlib.Path
     sha256: str
-    where: Geometry
+    stated_geometry: Geometry
     files: tuple[TokenFile, ...] = dataclasses.field(repr=False)
     shape: tuple[int, int, int]
-    place: dict[str, tuple[int, int]] = dataclasses.field(repr=False)
+    location: dict[str, tuple[int, int]] = dataclasses.field(repr=False)
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str]) -> ExportedTokens:
-        """The tokens in `folder`; the patches are not read yet.
+        """Opens a folder; the patches are read later.
 
         Raises:
-            InputError: `tokens.json` or an array is missing or wrong, or a clip is
-                there twice.
+            InputError: `tokens.json` or an array is missing or wrong, or a clip occurs
+                twice.
         """
         folder = pathlib.Path(folder).expanduser().absolute()
         facts = _facts(folder)
@@ -91,10 +92,10 @@ class ExportedTokens(TokenSource):
             licence=facts.get("licence", "not said"),
             folder=folder,
             sha256=_digest(folder, paths),
-            where=Geometry(float(facts["seconds_per_step"]), edges),
+            stated_geometry=Geometry(float(facts["seconds_per_step"]), edges),
             files=files,
             shape=shape,
-            place=_places(files),
+            location=_locations(files),
         )
 
     @property
@@ -104,46 +105,46 @@ class ExportedTokens(TokenSource):
 
     @property
     def geometry(self) -> Geometry:
-        """As `tokens.json` has it."""
-        return self.where
+        """The geometry that `tokens.json` states."""
+        return self.stated_geometry
 
     def grid(self, clip_seconds: float) -> tuple[int, int]:
-        """(T, F) of the patches, however long the clips are."""
-        del clip_seconds
+        """(T, F) of the patches, which are the same for clips of any length."""
         return self.shape[0], self.shape[1]
 
     def identity(self) -> dict[str, Any]:
-        """Name, content and geometry."""
+        """Everything that changes the tokens: name, content and geometry."""
         return {
             "name": self.name,
             "weights": f"exported tokens, sha256:{self.sha256}",
-            "geometry": dataclasses.asdict(self.where),
+            "geometry": dataclasses.asdict(self.geometry),
         }
 
     def check_clips(self, ids: Sequence[str], what: str) -> None:
-        """Refuses clips that are not there.
+        """Checks that the folder has all clips.
 
         Args:
-            ids: Of the clips that are wanted.
-            what: For the error: whose clips.
+            ids: Ids of the clips.
+            what: The data set and split of the clips, for the error message.
 
         Raises:
-            InputError: Names some that are missing, and some that nobody wants.
+            InputError: Clips are missing. The message lists some of them, and some of
+                the additional clips in the folder.
         """
-        missing = [i for i in ids if i not in self.place]
+        missing = [i for i in ids if i not in self.location]
         if not missing:
             return
         wanted = set(ids)
-        others = [i for i in self.place if i not in wanted]
-        hint = f"; clips there that {what} has not: {_some(others)}" if others else ""
+        others = [i for i in self.location if i not in wanted]
+        hint = f"; clips that are not in {what}: {_some(others)}" if others else ""
         raise InputError(
             f"{self.folder} has no tokens of {len(missing)} of the {len(ids)} clips of "
             f"{what}: {_some(missing)}{hint}"
         )
 
     def read(self, ids: Sequence[str]) -> Tokens:
-        """The tokens of some clips, in this order."""
-        file, row = np.array([self.place[i] for i in ids]).T
+        """Reads the tokens of the clips `ids`, in this order."""
+        file, row = np.array([self.location[i] for i in ids]).T
         out = {}
         back = np.argsort(np.argsort(file, kind="stable"), kind="stable")
         for name in self.files[0].arrays:
@@ -161,20 +162,20 @@ def _facts(folder: pathlib.Path) -> dict[str, Any]:
         facts = json.loads(path.read_text("utf-8"))
     except OSError:
         raise InputError(
-            f"{path}: there is no such file; it says what the tokens are, as JSON: "
+            f"{path}: there is no such file; it must describe the tokens as JSON: "
             f"{', '.join(REQUIRED)}"
         ) from None
     except ValueError as error:
-        raise InputError(f"{path} is no JSON ({error})") from None
+        raise InputError(f"{path} is not valid JSON ({error})") from None
     if not isinstance(facts, dict):
         raise InputError(f"{path} must hold an object with {', '.join(REQUIRED)}")
     for key in facts:
         if key not in REQUIRED + OPTIONAL:
             raise unknown_name(f"key in {path}", key, REQUIRED + OPTIONAL)
-    if lacking := [key for key in REQUIRED if key not in facts]:
-        raise InputError(f"{path} has no {', no '.join(lacking)}")
+    if missing := [key for key in REQUIRED if key not in facts]:
+        raise InputError(f"{path} has no {', no '.join(missing)}")
     if not all(isinstance(facts.get(k, ""), str) for k in ("name", *OPTIONAL)):
-        raise InputError(f"name, description and licence in {path} must be words")
+        raise InputError(f"name, description and licence in {path} must be strings")
     step = facts["seconds_per_step"]
     if not isinstance(step, int | float) or not 0 < step < math.inf:
         raise InputError(f"seconds_per_step in {path} must be a number > 0, not {step}")
@@ -183,7 +184,7 @@ def _facts(folder: pathlib.Path) -> dict[str, Any]:
 
 
 def _common_shape(files: Sequence[TokenFile]) -> tuple[int, int, int]:
-    """(T, F, D), once all files agree."""
+    """(T, F, D), which must be the same in all files."""
     first = files[0]
     for file in files:
         for name in {*first.arrays, *file.arrays}:
@@ -200,26 +201,27 @@ def _common_shape(files: Sequence[TokenFile]) -> tuple[int, int, int]:
     if len(shape) not in (2, 3) or 0 in shape:
         raise InputError(
             f"{first.path} has patches of shape {list(first.arrays['patches'].shape)}: "
-            "[clips, time, bands, features] is wanted, or [clips, time, features]"
+            "it must be [clips, time, bands, features] or [clips, time, features]"
         )
     return (shape[0], shape[1] if len(shape) == 3 else 1, shape[-1])
 
 
-def _places(files: Sequence[TokenFile]) -> dict[str, tuple[int, int]]:
-    places: dict[str, tuple[int, int]] = {}
-    twice: dict[str, int] = {}
+def _locations(files: Sequence[TokenFile]) -> dict[str, tuple[int, int]]:
+    """File number and row of each clip."""
+    locations: dict[str, tuple[int, int]] = {}
+    repeated: dict[str, int] = {}
     for k, file in enumerate(files):
         for row, clip in enumerate(file.ids):
-            if clip in places:
-                twice.setdefault(clip, k)
-            places[clip] = k, row
-    if twice:
-        again = files[next(iter(twice.values()))].path
+            if clip in locations:
+                repeated.setdefault(clip, k)
+            locations[clip] = k, row
+    if repeated:
+        path = files[next(iter(repeated.values()))].path
         raise InputError(
-            f"{again} has tokens of {_some(list(twice))} again: {len(twice)} clips are "
-            "there twice"
+            f"{path} has tokens of {_some(list(repeated))} again: {len(repeated)} "
+            "clips occur twice"
         )
-    return places
+    return locations
 
 
 def _some(ids: Sequence[str]) -> str:
@@ -231,24 +233,26 @@ def _some(ids: Sequence[str]) -> str:
 
 
 def _digest(folder: pathlib.Path, paths: Sequence[pathlib.Path]) -> str:
-    """SHA-256 over all files, whatever their names.
+    """The SHA-256 of the contents of all files; their names do not matter.
 
-    A file that looks the same as when it was last read is not read for it again.
+    The digests of single files are cached. A file is read again only if its size or
+    time of modification has changed.
     """
-    place = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
-    memory = cache_dir("tokens") / f"exported-{place}.json"
+    digest = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
+    cache = cache_dir("tokens") / f"exported-{digest}.json"
     try:
-        known = json.loads(memory.read_text("utf-8"))
+        known = json.loads(cache.read_text("utf-8"))
     except (OSError, ValueError):
         known = {}
     stats = {str(p): [p.stat().st_size, p.stat().st_mtime_ns] for p in paths}
     new = [p for p, stat in stats.items() if known.get(p, [])[:2] != stat]
-    found = {p: known[p][2] for p in stats if p not in new}
+    digests = {p: known[p][2] for p in stats if p not in new}
     with progress(f"reading {folder}", len(new), unit="files") as advance:
         for path in new:
             with open(path, "rb") as file:
-                found[path] = hashlib.file_digest(file, "sha256").hexdigest()
+                digests[path] = hashlib.file_digest(file, "sha256").hexdigest()
             advance(1)
     if new:
-        write_atomically(memory, json.dumps({p: [*stats[p], found[p]] for p in stats}))
-    return hashlib.sha256("".join(sorted(found.values())).encode()).hexdigest()
+        entries = {p: [*stats[p], digests[p]] for p in stats}
+        write_atomically(cache, json.dumps(entries))
+    return hashlib.sha256("".join(sorted(digests.values())).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Files of token maps that other code wrote: npz and safetensors, read row by row."""
+"""Reads rows of npz and safetensors files of tokens that other code has written."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SUFFIXES = (".npz", ".safetensors")
 
 @dataclass(frozen=True)
 class _Packed:
-    """A compressed array: reading a row unpacks all of it."""
+    """An array in a compressed npz file: reading a row unpacks the whole array."""
 
     path: pathlib.Path
     name: str
@@ -42,18 +42,18 @@ class _Slices:
         return np.concatenate([self._whole[int(i) : int(i) + 1] for i in rows])
 
 
-# An array on disk: it has a shape, and takes the numbers of the rows to read.
+# An array on disk, which has a shape and is indexed by the numbers of the rows to read.
 Rows = np.ndarray | _Packed | _Slices
 
 
 @dataclass(frozen=True)
 class TokenFile:
-    """What one file holds.
+    """The clips in one file.
 
     Attributes:
-        path: Of the file.
-        ids: Of its clips.
-        arrays: By name, one row per clip.
+        path: The file.
+        ids: Ids of its clips.
+        arrays: Arrays by name, with one row per clip.
     """
 
     path: pathlib.Path
@@ -62,10 +62,10 @@ class TokenFile:
 
 
 def open_file(path: pathlib.Path) -> TokenFile:
-    """The file at `path`; nothing but its ids is read yet.
+    """Opens a file and reads the ids of its clips, but no array.
 
     Raises:
-        InputError: It is damaged, or holds other arrays than it should.
+        InputError: The file is damaged, or holds wrong arrays.
     """
     try:
         file = (_open_npz if path.suffix == ".npz" else _open_safetensors)(path)
@@ -79,23 +79,23 @@ def open_file(path: pathlib.Path) -> TokenFile:
         if len(rows.shape) == 0 or rows.shape[0] != len(file.ids):
             raise InputError(
                 f"{path} has {len(file.ids)} ids, and {name} of shape "
-                f"{list(rows.shape)}: one row per clip is wanted"
+                f"{list(rows.shape)}: it must have one row per clip"
             )
     if "patches" not in file.arrays:
         raise InputError(f"{path} has no patches, only {', '.join(file.arrays)}")
     return file
 
 
-# npz: a zip archive of npy files
+# Files of type npz, which are zip archives of npy files
 
 
 def _open_npz(path: pathlib.Path) -> TokenFile:
     with zipfile.ZipFile(path) as archive:
         members = {m.filename.removesuffix(".npy"): m for m in archive.infolist()}
         if "ids" not in members:
-            raise _no_ids(path, "an array `ids` of words")
+            raise _no_ids(path, "an array `ids` of strings")
         with np.load(path, allow_pickle=False) as arrays:
-            ids = _words(path, arrays["ids"])
+            ids = _strings(path, arrays["ids"])
         rows: dict[str, Rows] = {
             name: _member(path, archive, member)
             for name, member in members.items()
@@ -107,7 +107,7 @@ def _open_npz(path: pathlib.Path) -> TokenFile:
 def _member(
     path: pathlib.Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo
 ) -> Rows:
-    """A memory map of the array where it is stored as it is; else it is unpacked."""
+    """A memory map of an uncompressed array, or a reader of a compressed one."""
     with archive.open(member) as file:
         version = np.lib.format.read_magic(file)
         read = (
@@ -122,7 +122,7 @@ def _member(
     if member.compress_type != zipfile.ZIP_STORED:
         return _Packed(path, member.filename.removesuffix(".npy"), shape)
     with open(path, "rb") as file:
-        # The name and the extra field may be longer here than in the index at the end.
+        # The name and the extra field may be longer here than in the central directory.
         file.seek(member.header_offset + 26)
         name, extra = struct.unpack("<HH", file.read(4))
     start = member.header_offset + 30 + name + extra + header
@@ -130,33 +130,36 @@ def _member(
     return np.memmap(path, dtype, "r", offset=start, shape=shape, order=order)
 
 
-# Clips are mostly in the order of the data set: the file of the last ones is the next.
+# Clips are mostly in the order of the data set, so that the file of the last clips is
+# usually that of the next ones.
 @functools.lru_cache(maxsize=len(NAMES))
 def _unpacked(path: pathlib.Path, name: str) -> np.ndarray:
     with np.load(path, allow_pickle=False) as arrays:
         return arrays[name]
 
 
-def _words(path: pathlib.Path, ids: np.ndarray) -> tuple[str, ...]:
+def _strings(path: pathlib.Path, ids: np.ndarray) -> tuple[str, ...]:
     if ids.ndim != 1 or ids.dtype.kind not in "US":
         raise InputError(
-            f"ids of {path} must be a list of words; they are {ids.dtype} of shape "
+            f"ids of {path} must be a list of strings; they are {ids.dtype} of shape "
             f"{list(ids.shape)}"
         )
     return tuple(map(str, ids.astype(str)))
 
 
-# safetensors
+# Files of type safetensors
 
 
 def _open_safetensors(path: pathlib.Path) -> TokenFile:
     file = safetensors.safe_open(path, framework="np")
-    told = (file.metadata() or {}).get("ids")
-    if told is None:
+    text = (file.metadata() or {}).get("ids")
+    if text is None:
         raise _no_ids(path, 'metadata={"ids": json.dumps([...])}')
-    ids = json.loads(told)
+    ids = json.loads(text)
     if not isinstance(ids, list) or not all(isinstance(i, str) for i in ids):
-        raise InputError(f"ids in the metadata of {path} must be a JSON list of words")
+        raise InputError(
+            f"ids in the metadata of {path} must be a JSON list of strings"
+        )
     arrays: dict[str, Rows] = {
         name: _Slices(file.get_slice(name)) for name in file.keys()
     }
@@ -165,5 +168,5 @@ def _open_safetensors(path: pathlib.Path) -> TokenFile:
 
 def _no_ids(path: pathlib.Path, where: str) -> InputError:
     return InputError(
-        f"{path} does not say which clips it is of: write their ids as {where}"
+        f"{path} does not say which clips it holds: write their ids as {where}"
     )

@@ -1,43 +1,45 @@
-"""How clips of any length become inputs of a network, and windows one token map.
+"""Decides how long inputs are, and turns their samples into frames and time steps.
 
-An encoder treats all clips of a run alike, so that they share one shape:
+All clips of a data set get inputs of one length, which depends on the length policy:
 
-- "pad": what is missing up to the target is padding, what is beyond is cut off.
-- "repeat": a clip is repeated until it fills the target, and cut off there.
-- "crop": as "pad", but where no clip reaches the target, the input is only as long as
-  the longest one.
-- "window": a longer clip is cut into windows of the target, each encoded on its own,
-  and their tokens are joined along time; the last window is padded. A window begins
-  where the tokens of the one before it end, so that no time is lost or counted twice.
+- "pad": the input is as long as the target. Shorter clips are padded, longer ones are
+  cut off.
+- "repeat": the input is as long as the target. Shorter clips are repeated until they
+  fill it, longer ones are cut off.
+- "crop": like "pad", but if no clip of the data set reaches the target, the input is
+  only as long as the longest clip.
+- "window": a clip longer than the target is cut into windows of that length. Each
+  window is encoded on its own, and the tokens are joined along time; the last window is
+  padded. A window begins where the tokens of the previous one end, so that no time is
+  lost or counted twice.
 
-The target is a number of frames; without one it is the longest clip (under "window"
-`WINDOW_FRAMES`). A clip shorter than a patch is padded to one. All encoders pad unless
-told otherwise, to
+The target is a number of frames. Without one, it is the length of the longest clip, or
+`WINDOW_FRAMES` for "window". A clip shorter than a patch is padded to one. All encoders
+pad by default, to the following lengths:
 
     EAT, SSLAM, AudioMAE, ASiT    1024 frames, or what the `recipe` says
     BEATs, Dasheng, logmel        the longest clip of the data set
 
-and what their authors do with a data set is
+The authors of the encoders treat data sets as follows:
 
     AudioSet, 10 s            padded to 1024 frames; `recipe=audioset`, the default
     ESC-50, 5 s               padded to 512 (EAT, AudioMAE); `recipe=esc50`
     Speech Commands, 1 s      padded to 128 (EAT, AudioMAE); `recipe=speech_commands`
     SPASS, 10 s               padded to 1024 (SSLAM); `recipe=spass`
-    FSD50K, 0.3 to 30 s       not known; others crop to 10 s, as "pad" with 1024 frames
-                              does, while "window" hears all of a clip
-    birds, windows of 5 s     not known of these encoders; `target_frames=512` fits them
+    FSD50K, 0.3 to 30 s       unknown; other work crops to 10 s, as "pad" with 1024
+                              frames does, while "window" uses the whole clip
+    birds, windows of 5 s     unknown for these encoders; `target_frames=512` fits
 
-BEATs and Dasheng take every clip as long as it is. Encoders of one's own (`own`) say
-themselves how long an input is; policies are not for them.
+BEATs and Dasheng take every clip at its own length. Custom encoders (see `custom`)
+define the length of their inputs themselves and have no length policy.
 
-What is repeated counts as real sound, and no time step of it is masked.
+Repeated sound counts as real: none of its time steps are masked.
 
-What padding is, the encoder says: raw log-mels of zero in EAT, SSLAM, AudioMAE, ASiT
-and logmel; silence in BEATs and Dasheng, and in the pre-training of ASiT. Unless
-`mask_padding` leaves it out, it takes part like any sound, as in the paper: time steps
-of padding alone are tokens that a probe may match. Windows that lie wholly behind their
-clip are the exception: they are always masked, since the clip alone would not have
-them.
+The content of padding depends on the encoder: raw log-mels of zero in EAT, SSLAM,
+AudioMAE, ASiT and logmel; silence in BEATs and Dasheng, and in the pre-training of
+ASiT. Padding takes part like any sound, as in the paper: time steps that hold nothing
+else are tokens that a probe may match. `mask_padding` masks them. Windows that lie
+wholly behind their clip are always masked, because the clip alone would not have them.
 """
 
 from __future__ import annotations
@@ -56,48 +58,54 @@ from unmute_jax.tokens import Tokens
 
 POLICIES = ("pad", "repeat", "crop", "window")
 
-# Ten seconds: windows of encoders that take any length.
+# The length of windows without a target: ten seconds.
 WINDOW_FRAMES = 1000
 
 
 @runtime_checkable
 class FilterBank(Protocol):
-    """What cuts frames out of samples."""
+    """A front end that turns samples into frames of mel bands."""
+
+    @property
+    def sample_rate(self) -> int:
+        """Rate of the samples, in Hz."""
+        ...
 
     @property
     def frame_shift(self) -> int:
-        """Samples from one frame to the next."""
+        """Samples from the start of one frame to that of the next."""
         ...
 
     @property
     def num_mels(self) -> int:
-        """Bands of a frame."""
+        """Number of mel bands of a frame."""
         ...
 
     @property
     def min_samples(self) -> int:
-        """The shortest clip with at least one real frame."""
+        """Length of the shortest clip with at least one real frame."""
         ...
 
     def num_frames(self, samples: int) -> int:
-        """Frames of so many samples."""
+        """Number of frames of `samples` samples."""
         ...
 
     def num_samples(self, frames: int) -> int:
-        """The fewest samples that give so many frames."""
+        """The smallest number of samples that gives `frames` frames."""
         ...
 
     def real_frames(self, lengths: Int[Arr, "B"]) -> Int[Array, "B"]:
-        """Frames that hold nothing but the first `lengths` samples."""
+        """Number of frames that hold nothing but the first `lengths` samples."""
         ...
 
 
 class Extent(NamedTuple):
-    """How much of each input is of its clip.
+    """How much of each input belongs to its clip.
 
     Attributes:
-        lengths: `[B]`, samples that belong to the clip; padding lies behind them.
-        samples: Of the whole input.
+        lengths: Number of samples that belong to each clip, `[B]`; the rest of the
+            input is padding.
+        samples: Length of the whole input, in samples.
     """
 
     lengths: Int[Array, "B"]
@@ -106,17 +114,17 @@ class Extent(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Framing:
-    """From samples to frames to time steps, for clips of any length.
+    """Maps samples to frames and frames to time steps, for clips of any length.
 
     Attributes:
-        filters: Make frames of samples.
-        patch_frames: Frames of a patch.
-        frames_per_step: From one time step to the next.
-        policy: One of `POLICIES`.
-        target_frames: See above.
+        filters: The front end, which cuts samples into frames.
+        patch_frames: Number of frames of a patch.
+        frames_per_step: Frames from the start of one time step to that of the next.
+        policy: One of `POLICIES`, see above.
+        target_frames: Target of the policy in frames, or None, see above.
 
     Raises:
-        InputError: An unknown policy, or a target that holds no patch.
+        InputError: The policy is unknown, or the target is shorter than a patch.
     """
 
     filters: FilterBank
@@ -135,10 +143,10 @@ class Framing:
             )
 
     def identity(self) -> dict[str, Any]:
-        """What of it changes tokens; the rest are facts of the encoder.
+        """The settings that change tokens; other attributes follow from the encoder.
 
-        Nothing where inputs are as long as the longest clip: older keys stay as they
-        were.
+        Empty for inputs that are as long as the longest clip, so that the keys of older
+        stores hold.
         """
         if self.policy == "pad" and self.target_frames is None:
             return {}
@@ -147,37 +155,37 @@ class Framing:
         return {"lengths": {"policy": self.policy, "target_frames": target}}
 
     def num_steps(self, frames: int) -> int:
-        """Whole patches along so many frames."""
+        """Number of whole patches along `frames` frames."""
         return max(0, 1 + (frames - self.patch_frames) // self.frames_per_step)
 
     def real_steps(self, lengths: Int[Arr, "B"]) -> Int[Array, "B"]:
-        """Time steps that hold at least one real frame."""
+        """Number of time steps that hold at least one real frame."""
         return -(-self.filters.real_frames(lengths) // self.frames_per_step)
 
     def input_samples(self, samples: int) -> int:
-        """Samples of the input for clips of up to `samples`."""
+        """Length of the input for clips of up to `samples` samples."""
         num_samples = self.filters.num_samples
-        least = num_samples(self.patch_frames)
+        patch = num_samples(self.patch_frames)
         if self.policy == "window":
             windows = self.num_windows(self.filters.num_frames(samples))
             return num_samples(self._frames_of(windows))
         if self.target_frames is None:
-            return max(samples, least)
+            return max(samples, patch)
         target = num_samples(self.target_frames)
-        return max(least, min(samples, target)) if self.policy == "crop" else target
+        return max(patch, min(samples, target)) if self.policy == "crop" else target
 
     def fit(
         self, waveform: Float[Arr, "B S"], lengths: Int[Arr, "B"]
     ) -> tuple[Float[Array, "B R"], Extent]:
-        """The waveforms as the policy wants them, silent behind every clip.
+        """Applies the length policy to waveforms, as part of a compiled program.
 
         Args:
-            waveform: Clips, and anything behind them.
-            lengths: Samples that belong to each clip.
+            waveform: Waveforms of the clips, with anything behind their ends.
+            lengths: Number of samples of each clip.
 
         Returns:
-            Waveforms of `input_samples(S)` samples, and how much of them is real; what
-            is repeated counts as real.
+            Waveforms of `input_samples(S)` samples, silent behind the end of each clip,
+            and how much of them is real. Repeated sound counts as real.
         """
         waveform, lengths = jnp.asarray(waveform), jnp.asarray(lengths)
         samples = self.input_samples(waveform.shape[1])
@@ -193,7 +201,7 @@ class Framing:
     # Windows -----------------------------------------------------------------
 
     def num_windows(self, frames: int) -> int:
-        """Windows that hold all whole patches along so many frames, at least one."""
+        """Number of windows, at least 1, that hold all whole patches of the frames."""
         if self.policy != "window":
             return 1
         return max(1, -(-self.num_steps(frames) // self._window_steps))
@@ -201,10 +209,10 @@ class Framing:
     def cut(
         self, spectrogram: Float[Array, "B frames mels"]
     ) -> Float[Array, "W window mels"]:
-        """The windows of all spectrograms; those of one clip follow each other.
+        """Cuts spectrograms into windows; the windows of a clip follow each other.
 
         Raises:
-            InputError: The last window is not whole.
+            InputError: The spectrogram is too short for its last window.
         """
         b, frames, mels = spectrogram.shape
         windows, length = self.num_windows(frames), self._frames_of(1)
@@ -219,16 +227,17 @@ class Framing:
     def cut_extent(
         self, extent: Extent, windows: int
     ) -> tuple[Extent, Bool[Array, "W"]]:
-        """How much of each window is of its clip, and whether the clip has it at all.
+        """How much of each window belongs to its clip, and whether the clip has it.
 
-        A clip has its first window, and every other one that it fills a patch of.
+        A clip has its first window, and every other window in which it fills at least
+        one patch.
         """
         samples = self.filters.num_samples(self._frames_of(1))
         starts = np.array(self._starts(windows)) * self.filters.frame_shift
-        left = jnp.asarray(extent.lengths)[:, None] - starts.astype(np.int32)[None, :]
-        lengths = jnp.clip(left, 0, samples).reshape(-1)
+        rest = jnp.asarray(extent.lengths)[:, None] - starts.astype(np.int32)[None, :]
+        lengths = jnp.clip(rest, 0, samples).reshape(-1)
         filled = self.filters.real_frames(lengths) >= self.patch_frames
-        first = np.tile(starts == 0, len(left))
+        first = np.tile(starts == 0, len(rest))
         return Extent(lengths, samples), filled | first
 
     @property
@@ -244,41 +253,42 @@ class Framing:
         return [k * self._window_steps * self.frames_per_step for k in range(windows)]
 
     def _frames_of(self, windows: int) -> int:
-        """The fewest frames that hold so many windows."""
+        """The smallest number of frames that holds `windows` windows."""
         steps = windows * self._window_steps
         return (steps - 1) * self.frames_per_step + self.patch_frames
 
 
-def join(tokens: Tokens, windows: int, held: Bool[Arr, "W"] | None) -> Tokens:
-    """The tokens of whole clips from those of their windows.
+def join(tokens: Tokens, windows: int, is_real: Bool[Arr, "W"] | None) -> Tokens:
+    """Joins the tokens of windows to those of whole clips.
 
-    Class tokens are averaged, each weighted by the time steps of its window that are
-    not masked; so a mean of tokens stays the mean of all tokens.
+    Class tokens are averaged, each weighted by the number of unmasked time steps of its
+    window, so that a mean over tokens stays the mean over all tokens.
 
     Args:
-        tokens: Of windows; those of one clip follow each other.
-        windows: Of each clip.
-        held: The windows that their clip has; all of them where that is not known.
+        tokens: Tokens of the windows; the windows of a clip follow each other.
+        windows: Number of windows of each clip.
+        is_real: Whether the clip has each window, see `Framing.cut_extent`; None if
+            that is unknown, which counts as true.
     """
 
-    def apart(x: Arr) -> Array:
+    def per_clip(x: Arr) -> Array:
         return jnp.asarray(x).reshape(-1, windows, *x.shape[1:])
 
-    mask = apart(tokens.mask)
-    if held is not None:
-        mask = mask & apart(held)[:, :, None]
+    mask = per_clip(tokens.mask)
+    if is_real is not None:
+        mask = mask & per_clip(is_real)[:, :, None]
     count = mask.sum(2).astype(jnp.float32)
     weight = count / jnp.maximum(count.sum(1, keepdims=True), 1.0)
 
     def mean(x: Arr) -> Array:
-        """`[B W, ..., D]` over the windows."""
-        return jnp.einsum("bw,bw...->b...", weight, apart(x))
+        """The weighted mean of `[B W, ..., D]` over the windows."""
+        return jnp.einsum("bw,bw...->b...", weight, per_clip(x))
 
     def along_time(x: Arr, axis: int) -> Array:
-        """`[B W, ..., T, F, D]`, the windows of a clip behind each other in time."""
-        beside = jnp.moveaxis(apart(x), 1, axis)
-        shape = beside.shape
-        return beside.reshape(*shape[:axis], -1, *shape[axis + 2 :])
+        """`[B W, ..., T, F, D]` with the windows of a clip in a row along time."""
+        moved = jnp.moveaxis(per_clip(x), 1, axis)
+        shape = moved.shape
+        return moved.reshape(*shape[:axis], -1, *shape[axis + 2 :])
 
     layers, layer_cls = tokens.layers, tokens.layer_cls
     return Tokens(

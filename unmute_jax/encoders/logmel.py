@@ -1,6 +1,6 @@
-"""A weightless encoder: patches of the log-mel spectrogram, as they are.
+"""Implements an encoder without weights: patches of the log-mel spectrogram.
 
-The floor under every table: what a probe reaches without any learnt feature.
+It is the baseline of every table: what a probe reaches without any learnt feature.
 """
 
 from __future__ import annotations
@@ -22,40 +22,37 @@ from unmute_jax.encoders.spectrogram_encoder import SpectrogramEncoder, mean_tok
 from unmute_jax.errors import InputError
 from unmute_jax.tokens import Tokens
 
-FBANK = KaldiFbank()
+FBANK = KaldiFbank(num_mels=128, window="hann")
 PATCH = 16
-ORIGIN = None  # of weights, as there are none
+ORIGIN = None  # There are no weights.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class LogmelEncoder(SpectrogramEncoder):
     """Flattened 16 x 16 patches of standardised log-mels, D = 256.
 
-    The filter bank is that of EAT. Every mel band is standardised with constants of the
-    package (`logmel_bands.json` says how they were made). Frames beyond the end of a
-    clip are zero, so that patches of them match nothing. `cls` is the mean of the
-    patches.
+    Every mel band is standardised with constants of the package; the file
+    `logmel_bands.json` says how they were measured. Frames behind the end of a clip are
+    zero, so that patches of them match nothing. `cls` is the mean of the patches.
 
     Attributes:
-        stride_time: Frames from one patch to the next; under 16, they overlap.
-        stride_mel: Likewise in mel bands.
+        stride_time: Frames from one patch to the next; patches overlap if it is < 16.
+        stride_mel: Mel bands from one patch to the next; likewise.
     """
 
     version: ClassVar[int] = 1
-    sample_rate = FBANK.sample_rate
-    min_samples: ClassVar[int] = FBANK.min_samples
 
     stride_time: int
     stride_mel: int
 
     @property
     def num_features(self) -> int:
-        """The cells of a patch."""
+        """D, the number of cells of a patch."""
         return PATCH * PATCH
 
     @property
     def frequency_edges_hz(self) -> tuple[tuple[float, float], ...]:
-        """16 mel bands each; with a smaller stride they overlap."""
+        """(low, high) in Hz of each frequency patch, 16 mel bands each."""
         return FBANK.patch_edges_hz(PATCH, self.stride_mel)
 
     def details(self) -> dict[str, Any]:
@@ -70,12 +67,10 @@ class LogmelEncoder(SpectrogramEncoder):
     def spectrogram(
         self, params: Params, waveform: Float[Array, "B S"], lengths: Int[Array, "B"]
     ) -> Float[Array, "B frames 128"]:
-        """Standardised log-mels; zero beyond the end of each clip."""
-        del params
+        """Computes standardised log-mels, zero behind the end of each clip."""
         mean, std = _bands()
-        standardised = (kaldi_fbank(waveform, FBANK) - mean[None, None]) / std[
-            None, None
-        ]
+        logmel = kaldi_fbank(waveform, FBANK)
+        standardised = (logmel - mean[None, None]) / std[None, None]
         return zero_behind(standardised, FBANK.real_frames(lengths))
 
     def tokens(
@@ -86,19 +81,17 @@ class LogmelEncoder(SpectrogramEncoder):
         *,
         all_layers: bool,
     ) -> Tokens:
-        """The patches; as "layers" they are the only one."""
-        del params
-        rows = _windows(spectrogram, 1, self.stride_time)
-        cells = _windows(rows, 3, self.stride_mel)  # [B, T, time, F, mel]
+        """The patches, which are the only layer on request."""
+        rows = _cut_patches(spectrogram, 1, self.stride_time)
+        cells = _cut_patches(rows, 3, self.stride_mel)  # [B, T, time, F, mel]
         b, t, _, f, _ = cells.shape
         patches = cells.swapaxes(2, 3).reshape(b, t, f, PATCH * PATCH)
-        mask = self.band_mask(extent, (b, t, f))
+        mask = self.token_mask(extent, (b, t, f))
         return mean_tokens(patches, mask, [patches] if all_layers else None)
 
 
 def build(
     name: str,
-    read: None,
     *,
     stride_time: int = PATCH,
     stride_mel: int = PATCH,
@@ -106,28 +99,24 @@ def build(
     target_frames: int | None = None,
     mask_padding: bool = False,
 ) -> LogmelEncoder:
-    """The weightless encoder.
+    """Makes the encoder.
 
     Args:
-        name: As in the registry.
-        read: None; there are no weights.
-        stride_time: Frames from one patch to the next, 1 ... 16.
-        stride_mel: Mel bands from one patch to the next, 1 ... 16.
+        name: The name in the registry.
+        stride_time: Frames from one patch to the next, 1 to 16.
+        stride_mel: Mel bands from one patch to the next, 1 to 16.
         length_policy: What becomes of clips of different lengths, see `framing`.
         target_frames: Length of the input in frames, of which 100 are a second; None,
-            as long as the longest clip.
+            the length of the longest clip.
         mask_padding: Whether time steps without a real frame are masked.
 
     Raises:
-        InputError: A stride is out of range, or an unknown policy.
+        InputError: A stride is out of range, or the policy is unknown.
     """
-    del read
-    for option, stride in {
-        "stride_time": stride_time,
-        "stride_mel": stride_mel,
-    }.items():
+    strides = {"stride_time": stride_time, "stride_mel": stride_mel}
+    for option, stride in strides.items():
         if not 1 <= stride <= PATCH:
-            raise InputError(f"{option} must be 1 ... {PATCH}, not {stride}")
+            raise InputError(f"{option} must be 1 to {PATCH}, not {stride}")
     framing = Framing(
         filters=FBANK,
         patch_frames=PATCH,
@@ -141,6 +130,7 @@ def build(
         licence="none needed",
         weights="none",
         params={},
+        network=None,
         framing=framing,
         mask_padding=mask_padding,
         stride_time=stride_time,
@@ -158,8 +148,8 @@ def _bands() -> tuple[np.ndarray, np.ndarray]:
     return np.array(bands["mean"], np.float32), np.array(bands["std"], np.float32)
 
 
-def _windows(x: Array, axis: int, stride: int) -> Array:
-    """Windows of `PATCH` along `axis`: the axis becomes (windows, cells)."""
+def _cut_patches(x: Array, axis: int, stride: int) -> Array:
+    """Cuts patches along `axis`, which becomes (patches, cells)."""
     n = 1 + (x.shape[axis] - PATCH) // stride
     stop = (n - 1) * stride + 1
 

@@ -1,9 +1,10 @@
-"""Encoders that multiply in bfloat16: less exact, faster on devices that can do it.
+"""Makes encoders multiply in bfloat16: less exact, but faster on some devices.
 
-How much the tokens of real sounds change, untrained networks of base size, 10 s clips
-(`python -m experiments.benchmarks.precision`): root mean square of the difference over
-that of the tokens, largest difference over the same, and the least cosine of a token
-with itself:
+The table shows how much the tokens of real sounds change, for untrained networks of
+base size and clips of 10 s (`python -m experiments.benchmarks.precision`). The columns
+are the root mean square of the difference, the largest difference, both relative to the
+root mean square of the tokens, and the lowest cosine between a token and its exact
+value:
 
     A-MAE     0.40 %   2.1 %   0.99999
     ASiT      0.50 %   2.4 %   0.99998
@@ -12,8 +13,8 @@ with itself:
     BEATs     0.04 %   0.2 %   1.00000
     Dasheng   0.06 %   0.6 %   1.00000
 
-With the weights of the golden data, random in every tensor and far larger than trained
-ones, the first number is 0.1 to 2.2 %. The program takes real weights, too.
+With the weights of the golden data, which are random in every tensor and far larger
+than trained ones, the first number is 0.1 to 2.2 %. The program takes real weights too.
 """
 
 from __future__ import annotations
@@ -26,23 +27,25 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from unmute_jax.encoders.spectrogram_encoder import SpectrogramEncoder
+
 PRECISIONS = ("float32", "bfloat16")
 # Part of the identity of an encoder.
 IN_BFLOAT16 = "bfloat16 products in the blocks, summed in float32"
 
-# The linear maps of a block. All else is a small share of the work.
+# The linear maps of a block. Everything else is a small share of the work.
 _PRODUCTS = re.compile(r"blocks_\d+/\w+/(qkv|proj|fc1|fc2)/weight")
 
 
-def in_bfloat16(encoder: Any) -> Any:
-    """The same encoder with bfloat16 factors of products in its transformer blocks.
+def in_bfloat16(encoder: SpectrogramEncoder) -> SpectrogramEncoder:
+    """Makes the products in the transformer blocks of an encoder use bfloat16 factors.
 
-    These are the linear maps and the two products of the attention; their sums are
-    float32. So is everything else: the front end, the embedding of the patches,
-    residual sums, LayerNorms, softmaxes, the tokens.
+    The products are the linear maps and the two products of the attention; their sums
+    are float32. So is everything else: the front end, the embedding of the patches,
+    residual sums, LayerNorms, softmaxes and the tokens.
 
     Args:
-        encoder: One with a `network` that has a `dtype`.
+        encoder: An encoder whose `network` has a `dtype`.
     """
 
     def cast(path: tuple[Any, ...], x: Array) -> Array:

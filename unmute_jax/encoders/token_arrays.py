@@ -1,4 +1,4 @@
-"""Arrays that other code made, as `Tokens`, or a line that says what is wrong."""
+"""Checks arrays that other code has made, and turns them into `Tokens`."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ NAMES = ("patches", "cls", "mask")
 
 
 def as_tokens(name: str, out: Any, clips: int, xp: Any = np) -> Tokens:
-    """What somebody's encoder or exporter gives, as `Tokens` in float32.
+    """Turns the output of another encoder or exporter into `Tokens` in float32.
 
     Args:
-        name: For errors: who gives it.
-        out: `patches` alone, a mapping with `cls` and `mask` as it likes, or `Tokens`.
+        name: The encoder or folder, for error messages.
+        out: The patches, a mapping with `patches` and optionally `cls` and `mask`, or
+            `Tokens`.
         clips: B.
-        xp: The module whose arrays they become: `numpy`, or `jax.numpy` for what is
-            being compiled.
+        xp: The module whose arrays are returned: `numpy`, or `jax.numpy` in a program
+            that is being compiled.
 
     Raises:
         InputError: A name, shape or type is wrong.
@@ -45,15 +46,15 @@ def as_tokens(name: str, out: Any, clips: int, xp: Any = np) -> Tokens:
     if patches.ndim != 4 or patches.shape[0] != clips or 0 in patches.shape:
         raise InputError(
             f"{name} gives patches of shape {list(arrays['patches'].shape)} for "
-            f"{clips} clips: [clips, time, bands, features] is wanted, or [clips, "
-            "time, features]"
+            f"{clips} clips: the shape must be [clips, time, bands, features] or "
+            "[clips, time, features]"
         )
     b, t, f, d = patches.shape
     mask = arrays.get("mask", xp.ones((b, t), bool))
     if mask.dtype != bool or mask.shape != (b, t):
         raise InputError(
-            f"{name} gives a mask of shape {list(mask.shape)} of {mask.dtype}: "
-            f"[clips, time] of bool is wanted, {[b, t]} here"
+            f"{name} gives a mask of shape {list(mask.shape)} of {mask.dtype}: it must "
+            f"be [clips, time] of bool, {[b, t]} here"
         )
     if "cls" not in arrays:
         everywhere = xp.broadcast_to(mask[:, :, None], (b, t, f))
@@ -63,17 +64,17 @@ def as_tokens(name: str, out: Any, clips: int, xp: Any = np) -> Tokens:
     cls = _floats(name, "cls", arrays["cls"], xp)
     if cls.shape != (b, d):
         raise InputError(
-            f"{name} gives a cls of shape {list(cls.shape)}: [clips, features] is "
-            f"wanted, {[b, d]} here"
+            f"{name} gives a cls of shape {list(cls.shape)}: it must be [clips, "
+            f"features], {[b, d]} here"
         )
     return Tokens(patches=patches, cls=cls, mask=mask)
 
 
 def check_edges(name: str, edges: Any) -> None:
-    """Refuses frequency edges that are no rising pairs of Hz.
+    """Refuses frequency edges that are not ascending pairs in Hz.
 
     Raises:
-        InputError: Says what they are.
+        InputError: The edges are wrong.
     """
     try:
         pairs = [(float(low), float(high)) for low, high in edges]
@@ -101,5 +102,5 @@ def _array(what: str, value: Any, xp: Any) -> Any:
 
 def _floats(name: str, what: str, x: Any, xp: Any) -> Any:
     if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise InputError(f"{name} gives {what} of {x.dtype}: floating point is wanted")
+        raise InputError(f"{name} gives {what} of {x.dtype}: it must be floating point")
     return x.astype(xp.float32)

@@ -1,40 +1,43 @@
-"""Encoders that are a vision transformer over 16 x 16 patches of a Kaldi log-mel.
+"""Implements encoders that are a vision transformer over patches of a Kaldi log-mel.
 
-EAT, SSLAM, AudioMAE and ASiT share the filter bank, the patches and their order; each
-has its own constants, network and checkpoints: its `vit_family.Family`.
+EAT, SSLAM, AudioMAE and ASiT share the patches of 16 frames x 16 mel bands and their
+order. To add another one, write a subclass of `VitEncoder` with its constants, in a
+file of its own, and `build = MyEncoder.build`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal, cast
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Literal, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from unmute_jax.audio.kaldi import KaldiFbank, kaldi_fbank, zero_behind
 from unmute_jax.encoders.base import Params
-from unmute_jax.encoders.framing import Extent
+from unmute_jax.encoders.framing import Extent, Framing
 from unmute_jax.encoders.spectrogram_encoder import (
-    TOKENS_AT_ONCE,
     SpectrogramEncoder,
+    weights_fields,
 )
 from unmute_jax.encoders.vit_network import VitNetwork
-from unmute_jax.ops.chunked import map_in_chunks
+from unmute_jax.errors import unknown_name
 from unmute_jax.tokens import Tokens
+from unmute_jax.weights.encoder_weights import EncoderWeights
 from unmute_jax.weights.vit import BANDS, PATCH
 
-FBANK = KaldiFbank()
+# (width, depth) -> (name, attention heads).
+PUBLISHED_SIZES = {(768, 12): ("base", 12), (1024, 24): ("large", 16)}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Input:
-    """How a log-mel becomes the network input.
+    """How log-mels become the network input.
 
     Attributes:
-        mean: Of the log-mels of the data set.
-        std: Of the same.
+        mean: Mean of the log-mels of the data set.
+        std: Their standard deviation.
         padding: What lies behind a clip: "zeros" in place of its log-mels, as in all
             fine-tuning, or the log-mels of "silence".
     """
@@ -44,36 +47,111 @@ class Input:
     padding: Literal["zeros", "silence"] = "zeros"
 
 
+class Recipe(NamedTuple):
+    """What the reference does with the clips of a data set.
+
+    Attributes:
+        target_frames: Length of the input in frames, of which 100 are a second.
+        input: Padding and normalisation of the input.
+    """
+
+    target_frames: int
+    input: Input
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class VitEncoder(SpectrogramEncoder):
     """A ViT with one set of weights.
 
     Attributes:
-        network: The flax module.
+        fbank: Constants of the front end.
+        networks: Classes of networks, by how the stored positions become those of
+            another length; the first is that of the authors.
+        recipes: Lengths and constants of the reference, by the name of the data set.
+        network: The Flax module.
         input: Padding and normalisation of the spectrogram.
-        positions: How stored positions become those of another length.
+        positions: How the stored positions become those of another length.
     """
 
-    sample_rate = FBANK.sample_rate
-    min_samples = FBANK.min_samples
+    fbank: ClassVar[KaldiFbank]
+    networks: ClassVar[Mapping[str, type[VitNetwork]]]
+    recipes: ClassVar[Mapping[str, Recipe]]
 
     network: VitNetwork
     input: Input
     positions: str
 
-    @property
-    def num_features(self) -> int:
-        """D."""
-        return self.network.sizes.width
+    @classmethod
+    def build(
+        cls,
+        name: str,
+        read: Callable[[], EncoderWeights],
+        *,
+        recipe: str = "audioset",
+        length_policy: str = "pad",
+        target_frames: int | None = None,
+        mean: float | None = None,
+        std: float | None = None,
+        positions: str | None = None,
+        mask_padding: bool = False,
+    ) -> VitEncoder:
+        """Makes an encoder with the weights that `read` returns.
+
+        Args:
+            name: The name in the registry.
+            read: Reads the weights; called once the options are valid.
+            recipe: One of `recipes`: length and constants of the input.
+            length_policy: What becomes of clips of other lengths, see `framing`. The
+                reference always pads or crops.
+            target_frames: Length of the input in frames; None, that of the recipe.
+            mean: Mean of the log-mels; None, that of the recipe.
+            std: Standard deviation of the log-mels; None, that of the recipe.
+            positions: One of `networks`; None, the first.
+            mask_padding: Whether time steps without a real frame are masked.
+
+        Raises:
+            InputError: The recipe, the policy or `positions` is unknown, the network
+                does not take inputs that long, or `read` fails.
+        """
+        if recipe not in cls.recipes:
+            raise unknown_name(f"recipe of encoder {name!r}", recipe, cls.recipes)
+        positions = positions or next(iter(cls.networks))
+        if positions not in cls.networks:
+            what = f"positions of encoder {name!r}"
+            raise unknown_name(what, positions, cls.networks)
+        reference = cls.recipes[recipe]
+        if target_frames is None:
+            target_frames = reference.target_frames
+        framing = Framing(
+            filters=cls.fbank,
+            patch_frames=PATCH,
+            frames_per_step=PATCH,
+            policy=length_policy,
+            target_frames=target_frames,
+        )
+        given = {"mean": mean, "std": std}
+        changes = {key: value for key, value in given.items() if value is not None}
+        weights = read()
+        return cls(
+            name=name,
+            **weights_fields(weights),
+            framing=framing,
+            mask_padding=mask_padding,
+            network=cls.networks[positions](
+                sizes=weights.sizes, num_heads=weights.num_heads
+            ),
+            input=dataclasses.replace(reference.input, **changes),
+            positions=positions,
+        )
 
     @property
     def frequency_edges_hz(self) -> tuple[tuple[float, float], ...]:
-        """16 mel bands each."""
-        return FBANK.patch_edges_hz(PATCH, PATCH)
+        """(low, high) in Hz of each frequency patch, 16 mel bands each."""
+        return self.fbank.patch_edges_hz(PATCH, PATCH)
 
     @property
     def max_steps(self) -> int | None:
-        """Those that there are positions for."""
+        """The most time steps that have positions; None for any number."""
         return self.network.max_steps
 
     def details(self) -> dict[str, Any]:
@@ -82,31 +160,32 @@ class VitEncoder(SpectrogramEncoder):
         return {
             "sizes": dataclasses.asdict(self.network.sizes),
             "num_heads": self.network.num_heads,
-            "fbank": dataclasses.asdict(FBANK),
+            "fbank": dataclasses.asdict(self.fbank),
             "input": {
                 "target_frames": self.framing.target_frames,
                 "mean": self.input.mean,
                 "std": self.input.std,
+                # Only where it is not the usual one, so that older keys hold.
                 **({"padding": padding} if padding != "zeros" else {}),
             },
             "positions": self.positions,
         }
 
     def identity(self) -> dict[str, Any]:
-        """See `Encoder`; `input` says all of the usual policy, as it always did."""
-        full = super().identity()
+        """Everything that changes the tokens of a waveform."""
+        identity = super().identity()
         if self.framing.policy == "pad":
-            del full["lengths"]
-        return full
+            # `input` holds the target already; older keys have nothing else.
+            del identity["lengths"]
+        return identity
 
     def spectrogram(
         self, params: Params, waveform: Float[Array, "B S"], lengths: Int[Array, "B"]
-    ) -> Float[Array, "B frames 128"]:
-        """Log-mels, padded, then normalised: `(x - mean) / (2 std)`."""
-        del params
-        logmel = kaldi_fbank(waveform, FBANK)
+    ) -> Float[Array, "B frames mels"]:
+        """Computes log-mels, pads them, and normalises: `(x - mean) / (2 std)`."""
+        logmel = kaldi_fbank(waveform, self.fbank)
         if self.input.padding == "zeros":
-            logmel = zero_behind(logmel, FBANK.real_frames(lengths))
+            logmel = zero_behind(logmel, self.fbank.real_frames(lengths))
         return (logmel - self.input.mean) / (2 * self.input.std)
 
     def tokens(
@@ -117,54 +196,23 @@ class VitEncoder(SpectrogramEncoder):
         *,
         all_layers: bool,
     ) -> Tokens:
-        """The feature of the network, and the output of every block on request."""
+        """The feature of the network and, on request, the output of every block."""
         b, frames, _ = spectrogram.shape
         t = frames // PATCH
-
-        def run(params: Params, spectrogram: Array) -> tuple[list[Array], Array]:
-            variables = {"params": params}
-            encoded = self.network.apply(variables, spectrogram, method="encode")
-            layers, last = cast(tuple[list[Array], Array], encoded)
-            return layers if all_layers else [], last
-
-        layers, last = map_in_chunks(
-            run, params, (spectrogram,), size=TOKENS_AT_ONCE // (1 + t * BANDS)
+        layers, feature = self.run_network(
+            params,
+            (spectrogram,),
+            tokens_per_clip=1 + t * BANDS,
+            all_layers=all_layers,
         )
 
         def token_map(x: Array) -> Array:
             return x[:, 1:].reshape(b, t, BANDS, -1)
 
         return Tokens(
-            patches=token_map(last),
-            cls=last[:, 0],
+            patches=token_map(feature),
+            cls=feature[:, 0],
             mask=self.step_mask(extent, (b, t)),
             layers=jnp.stack([token_map(x) for x in layers], 1) if all_layers else None,
             layer_cls=jnp.stack([x[:, 0] for x in layers], 1) if all_layers else None,
         )
-
-    def summary(self, tokens: Tokens) -> Float[Array, "B D"]:
-        """What the head of fine-tuned weights reads: the class token by default."""
-        return jnp.asarray(tokens.cls)
-
-    def pooled(self, tokens: Tokens) -> Float[Array, "B D"]:
-        """What the last linear map of fine-tuned weights reads.
-
-        Raises:
-            InputError: The weights hold no head.
-        """
-        return self._head(tokens, "pool")
-
-    def logits(self, tokens: Tokens) -> Float[Array, "B C"]:
-        """Class scores, before the sigmoid, of fine-tuned weights.
-
-        Raises:
-            InputError: The weights hold no head.
-        """
-        return self._head(tokens, "classify")
-
-    def _head(self, tokens: Tokens, method: str) -> Array:
-        if self.network.sizes.classes is None:
-            return super().logits(tokens)
-        with jax.default_matmul_precision("highest"):
-            variables, x = {"params": self.params}, self.summary(tokens)
-            return cast(Array, self.network.apply(variables, x, method=method))

@@ -1,4 +1,4 @@
-"""Vision transformers over spectrograms: what is the same in all of them."""
+"""Implements what all vision transformers over spectrograms have in common."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from unmute_jax.encoders.vit import (
+from unmute_jax.encoders.blocks import (
     Linear,
     PostNormBlock,
     PreNormBlock,
@@ -18,17 +18,17 @@ from unmute_jax.encoders.vit import (
 )
 from unmute_jax.weights.vit import BANDS, PATCH, Sizes
 
-# Of every LayerNorm in all of these networks.
+# The epsilon of every LayerNorm in all of these networks.
 EPSILON = 1e-6
 
 
 class VitNetwork(nn.Module):
-    """Patch embedding, positions, blocks; of fine-tuned weights `fc_norm` and `head`.
+    """Patch embedding, positions and blocks, with `fc_norm` and `head` if fine-tuned.
 
     Attributes:
-        sizes: Of the tensors.
-        num_heads: Attention heads.
-        epsilon: Of every LayerNorm.
+        sizes: Sizes of the tensors.
+        num_heads: Number of attention heads.
+        epsilon: Epsilon of every LayerNorm.
         dtype: Type of the factors of products in the blocks.
     """
 
@@ -40,7 +40,7 @@ class VitNetwork(nn.Module):
     block: ClassVar[type[PreNormBlock | PostNormBlock]]
 
     def setup(self) -> None:
-        """Parameters named as `weights.vit.to_params` names them."""
+        """Names the parameters as `weights.vit.leaves` does."""
         sizes = self.sizes
         shape = (sizes.positions, sizes.width)
         self.positions = self.param("positions", nn.initializers.zeros, shape)
@@ -57,63 +57,61 @@ class VitNetwork(nn.Module):
     @property
     @abc.abstractmethod
     def max_steps(self) -> int | None:
-        """The most time steps that there are positions for; None: any number."""
+        """The most time steps that have positions; None for any number."""
 
     @abc.abstractmethod
     def embed(
         self, spectrogram: Float[Array, "B frames mels"]
     ) -> Float[Array, "B N D"]:
-        """Class token, then patch tokens, time-major, with their positions."""
+        """The class token, then patch tokens, time-major, with their positions."""
+
+    def prepare(self, x: Float[Array, "B N D"]) -> Float[Array, "B N D"]:
+        """Maps the embedding to the input of the first block: here they are equal."""
+        return x
+
+    def finish(self, x: Float[Array, "B N D"]) -> Float[Array, "B N D"]:
+        """Maps the output of the last block to the feature: here they are equal."""
+        return x
 
     def __call__(
         self, spectrogram: Float[Array, "B frames mels"]
-    ) -> list[Float[Array, "B N D"]]:
-        """The output of every block, class token first."""
-        return self.run(self.embed(spectrogram))
-
-    def run(self, x: Float[Array, "B N D"]) -> list[Float[Array, "B N D"]]:
-        """The output of every block, given the input of the first."""
+    ) -> tuple[list[Float[Array, "B N D"]], Float[Array, "B N D"]]:
+        """The output of every block, and the feature, with the class token first."""
+        x = self.prepare(self.embed(spectrogram))
         outputs = []
         for block in self.blocks:
             x = block(x)
             outputs.append(x)
-        return outputs
+        return outputs, self.finish(x)
 
-    def finish(self, x: Float[Array, "B N D"]) -> Float[Array, "B N D"]:
-        """From the output of the last block to the feature: here the same."""
-        return x
+    def normalise_head_input(self, x: Float[Array, "B D"]) -> Float[Array, "B D"]:
+        """Applies the LayerNorm in front of the head of a fine-tuned file."""
+        return self.fc_norm(x)
 
-    def encode(
+    def classify(self, x: Float[Array, "B D"]) -> Float[Array, "B C"]:
+        """Applies the head of a fine-tuned file; scores are before the sigmoid."""
+        return self.head(self.normalise_head_input(x))
+
+    def embed_patches(
         self, spectrogram: Float[Array, "B frames mels"]
-    ) -> tuple[list[Float[Array, "B N D"]], Float[Array, "B N D"]]:
-        """The output of every block, and the feature."""
-        outputs = self(spectrogram)
-        return outputs, self.finish(outputs[-1])
-
-    def pool(self, summary: Float[Array, "B D"]) -> Float[Array, "B D"]:
-        """The input of the head."""
-        return self.fc_norm(summary)
-
-    def classify(self, summary: Float[Array, "B D"]) -> Float[Array, "B C"]:
-        """The head of a fine-tuned file; scores before the sigmoid."""
-        return self.head(self.pool(summary))
-
-    def patches(self, spectrogram: Float[Array, "B frames mels"]) -> Array:
-        """Embedded patches `[B, T * F, D]`, time-major, and without positions."""
-        x = self.patch_embed(patchify(spectrogram, PATCH))
+    ) -> Float[Array, "B N D"]:
+        """Embedded patches, time-major, without positions and class token."""
+        x = self.patch_embed(patchify(spectrogram, PATCH, BANDS))
         return x.reshape(len(x), -1, self.sizes.width)
 
-    def behind_cls(self, cls: Float[Array, "D"], x: Float[Array, "B N D"]) -> Array:
-        """The same class token in front of the tokens of every clip."""
+    def prepend_cls(
+        self, cls: Float[Array, "D"], x: Float[Array, "B N D"]
+    ) -> Float[Array, "B N+1 D"]:
+        """Puts the same class token in front of the tokens of every clip."""
         first = jnp.broadcast_to(cls, (len(x), 1, self.sizes.width))
         return jnp.concatenate([first, x], axis=1)
 
 
 class PreNormVit(VitNetwork):
-    """The ViT of timm: a class token with a position of its own, pre-norm blocks.
+    """The ViT of timm: pre-norm blocks, and a class token with its own position.
 
-    Pre-trained weights end in a LayerNorm; fine-tuning has put `fc_norm` in its place,
-    which is of the head.
+    Pre-trained weights end in a LayerNorm. Fine-tuned weights have `fc_norm` in its
+    place, which belongs to the head.
     """
 
     block = PreNormBlock
@@ -128,16 +126,16 @@ class PreNormVit(VitNetwork):
     def fit_positions(
         self, rows: Float[Array, "N D"], steps: int
     ) -> Float[Array, "M D"]:
-        """Positions of the patches in `steps` time steps, from all stored ones."""
+        """Maps all stored positions of patches to those of `steps` time steps."""
 
     def embed(
         self, spectrogram: Float[Array, "B frames mels"]
     ) -> Float[Array, "B N D"]:
-        """The input of the first block."""
-        x = self.patches(spectrogram)
+        """The class token, then patch tokens, time-major, with their positions."""
+        x = self.embed_patches(spectrogram)
         rows = self.fit_positions(self.positions[1:], x.shape[1] // BANDS)
-        return self.behind_cls(self.cls + self.positions[0], x + rows[None])
+        return self.prepend_cls(self.cls + self.positions[0], x + rows[None])
 
     def finish(self, x: Float[Array, "B N D"]) -> Float[Array, "B N D"]:
-        """Normalised, of pre-trained weights."""
+        """Applies the last LayerNorm of pre-trained weights."""
         return self.norm(x) if self.sizes.classes is None else x

@@ -1,9 +1,9 @@
-"""Does an encoder keep its promises? One minute of calls, one finding each.
+"""Checks in about a minute whether an encoder behaves as the pipeline expects.
 
-What FAILs would spoil results without a word: tokens that depend on the other clips of
-a batch, that change from call to call, that are not finite or lie elsewhere than the
-geometry says. A NOTE is a property to know. `python -m experiments.check_encoder`
-prints the findings.
+A check FAILs if the encoder would spoil results silently: its tokens depend on the
+other clips of a batch, change from call to call, are not finite, or lie elsewhere than
+its geometry says. A NOTE is a property that the user should know. The findings are
+printed by `python -m experiments.check_encoder`.
 """
 
 from __future__ import annotations
@@ -25,21 +25,22 @@ from unmute_jax.store.layout import CLIPS_PER_SHARD, Layout
 from unmute_jax.tokens import Tokens
 
 PASS, FAIL, NOTE = "PASS", "FAIL", "NOTE"
-# Differences are in standard deviations of the tokens: what float32 leaves, and what
-# half precision and the bfloat16 of token stores do.
+# Limits of differences, in standard deviations of the tokens: rounding of float32, and
+# rounding of half precision and of token stores in bfloat16.
 ROUNDING, HALF_PRECISION = 1e-4, 2e-2
+# Amplitudes of the clips.
 NOISE, LOUD, QUIET = 0.1, 0.5, 1e-3
-# Where in time and frequency sounds are put, as shares of the whole.
-AT = np.array([0.2, 0.5, 0.8])
+# Positions of test sounds, as shares of the clip and of the frequency patches.
+POSITIONS = np.array([0.2, 0.5, 0.8])
 
 
 class Finding(NamedTuple):
-    """What one check found.
+    """The result of one check.
 
     Attributes:
         verdict: PASS, FAIL or NOTE.
-        check: Its name.
-        value: For a person.
+        check: Name of the check.
+        value: Description for the user.
     """
 
     verdict: str
@@ -50,21 +51,22 @@ class Finding(NamedTuple):
 def check_encoder(
     load: Callable[[], Encoder], clip_seconds: float = 5.0
 ) -> Iterator[Finding]:
-    """All findings, each as soon as it is there.
+    """Runs all checks and yields each finding at once.
 
     Args:
-        load: Makes the encoder; called twice, to see whether it is the same again.
-        clip_seconds: Length of the clips it is tried on.
+        load: Loads the encoder; it is called twice to compare the results.
+        clip_seconds: Length of the test clips in seconds.
 
     Raises:
-        InputError: `load` does, the first time; or half such a clip is too short.
+        InputError: The first call of `load` fails, or half of such a clip is too short
+            for the encoder.
     """
     start = time.monotonic()
     encoder = load()
     least = 2 * encoder.min_samples / encoder.sample_rate
     if clip_seconds < least:
         raise InputError(
-            f"{encoder.name} is tried on clips of at least {least:g} s, not "
+            f"{encoder.name} needs test clips of at least {least:g} s, not "
             f"{clip_seconds:g}"
         )
     seconds = time.monotonic() - start
@@ -78,24 +80,31 @@ def check_encoder(
     yield Finding(PASS, "tokens", f"{shape} per clip of {clip_seconds:g} s")
     yield _identity(trial)
     yield from _geometry(trial)
-    # What compares tokens says nothing where they are no numbers, or chance.
-    for check in (_finite, _repeats):
-        yield (found := check(trial))
-        if found.verdict == FAIL:
+    # Comparing tokens is pointless if they are not finite or not deterministic.
+    for check in (_finite, _deterministic):
+        yield (finding := check(trial))
+        if finding.verdict == FAIL:
             break
     else:
-        yield _alone(trial)
+        yield _batched(trial)
         yield _loaded_again(trial, load)
         yield from _padding(trial)
-        yield from _places(trial)
+        yield from _positions(trial)
     yield from _costs(trial, seconds)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Trial:
-    """An encoder, four clips as the pipeline delivers them, and their tokens.
+    """An encoder, four clips as the pipeline prepares them, and their tokens.
 
     The clips are noise, loud noise, quiet noise of half the length, and silence.
+
+    Attributes:
+        encoder: The encoder.
+        clip_seconds: Length of the clips in seconds.
+        waveform: Inputs of the clips.
+        lengths: Number of samples of each clip.
+        tokens: Tokens of the clips.
     """
 
     encoder: Encoder
@@ -106,29 +115,30 @@ class _Trial:
 
     @classmethod
     def of(cls, encoder: Encoder, clip_seconds: float) -> _Trial:
-        samples = encoder.input_samples(clip_seconds)
-        whole = min(samples, round(clip_seconds * encoder.sample_rate))
+        clip_input = encoder.clip_input(clip_seconds)
+        samples = clip_input.samples
+        whole = len(clip_input.heard(round(clip_seconds * encoder.sample_rate)))
         lengths = np.array([whole, whole, whole // 2, whole], np.int32)
         noise = np.random.default_rng(0).standard_normal((4, samples), np.float32)
         waveform = noise * np.array([[NOISE], [LOUD], [QUIET], [0]], np.float32)
         waveform[np.arange(samples) >= lengths[:, None]] = 0
-        announced = encoder.grid(clip_seconds)
+        expected = (*encoder.grid(clip_seconds), encoder.num_features)
         tokens = jax.device_get(encoder(waveform, lengths))
-        grid = tokens.patches.shape[1:]
-        if grid != (*announced, encoder.num_features):
+        shape = tokens.patches.shape[1:]
+        if shape != expected:
             raise InputError(
-                f"{encoder.name} gives a grid {grid} but announces "
-                f"{(*announced, encoder.num_features)}"
+                f"{encoder.name} gives tokens of shape {shape} but states {expected}"
             )
         return cls(encoder, clip_seconds, waveform, lengths, tokens)
 
     def encode(self, waveform: np.ndarray, lengths: np.ndarray) -> Tokens:
-        """Tokens on the host."""
+        """The tokens of some clips, on the host."""
         return jax.device_get(self.encoder(waveform, lengths))
 
-    def apart(self, a: Tokens, b: Tokens) -> float:
-        """The largest difference of any number, in standard deviations of all."""
-        with np.errstate(invalid="ignore"):  # Infinity - infinity: NaN tells enough.
+    def difference(self, a: Tokens, b: Tokens) -> float:
+        """The largest absolute difference, in standard deviations of the tokens."""
+        # Infinity minus infinity is NaN, which the caller treats as a difference.
+        with np.errstate(invalid="ignore"):
             worst = max(
                 float(np.abs(x - y).max())
                 for x, y in ((a.patches, b.patches), (a.cls, b.cls))
@@ -141,20 +151,27 @@ def _rows(tokens: Tokens, rows: slice) -> Tokens:
     return jax.tree.map(lambda x: x[rows], tokens)
 
 
-def _judged(check: str, apart: float, value: str, wrong: str) -> Finding:
-    """A finding for two results that should be the same."""
-    if apart == 0:
+def _compared(check: str, difference: float, value: str, wrong: str) -> Finding:
+    """The finding for two results that should be equal.
+
+    Args:
+        check: Name of the check.
+        difference: Their difference, see `_Trial.difference`.
+        value: Description if they are equal.
+        wrong: Description if they are not.
+    """
+    if difference == 0:
         return Finding(PASS, check, f"{value}, bit for bit")
-    text = f"{value}, up to {apart:.1e} of the spread of the tokens"
-    if apart <= ROUNDING:
-        return Finding(PASS, check, text)
-    if apart <= HALF_PRECISION:
-        return Finding(NOTE, check, f"{text}: half precision?")
-    # Not "<=" either: NaN.
-    return Finding(FAIL, check, f"{wrong}: {apart:.1e} of the spread of the tokens")
+    amount = f"{difference:.1e} of the standard deviation of the tokens"
+    if difference <= ROUNDING:
+        return Finding(PASS, check, f"{value}, up to {amount}")
+    if difference <= HALF_PRECISION:
+        return Finding(NOTE, check, f"{value}, up to {amount}: half precision?")
+    # A difference of NaN ends here, too.
+    return Finding(FAIL, check, f"{wrong}: {amount}")
 
 
-# What every encoder must do
+# Checks that every encoder must pass
 
 
 def _finite(trial: _Trial) -> Finding:
@@ -171,27 +188,27 @@ def _finite(trial: _Trial) -> Finding:
     return Finding(PASS, "finite", f"for {', '.join(names)}")
 
 
-def _repeats(trial: _Trial) -> Finding:
+def _deterministic(trial: _Trial) -> Finding:
     again = trial.encode(trial.waveform, trial.lengths)
-    return _judged(
+    return _compared(
         "deterministic",
-        trial.apart(trial.tokens, again),
-        "a second call gives the same",
+        trial.difference(trial.tokens, again),
+        "a second call gives the same tokens",
         "a second call gives other tokens (is dropout on?)",
     )
 
 
-def _alone(trial: _Trial) -> Finding:
-    apart = [
-        trial.apart(
+def _batched(trial: _Trial) -> Finding:
+    differences = [
+        trial.difference(
             _rows(trial.tokens, slice(i, i + 1)),
             trial.encode(trial.waveform[i : i + 1], trial.lengths[i : i + 1]),
         )
         for i in range(len(trial.waveform))
     ]
-    return _judged(
+    return _compared(
         "batched = single",
-        float(np.max(apart)),
+        float(np.max(differences)),
         "a clip has the same tokens alone and in a batch",
         "the other clips of a batch change the tokens of a clip",
     )
@@ -211,20 +228,20 @@ def _loaded_again(trial: _Trial, load: Callable[[], Encoder]) -> Finding:
         other = load()
         if other.identity() != trial.encoder.identity():
             return Finding(
-                FAIL, check, "has another identity: kept tokens would not be found"
+                FAIL, check, "has another identity: stored tokens would not be found"
             )
         tokens = jax.device_get(other(trial.waveform, trial.lengths))
     except InputError as error:
         return Finding(FAIL, check, str(error))
-    return _judged(
+    return _compared(
         check,
-        trial.apart(trial.tokens, tokens),
+        trial.difference(trial.tokens, tokens),
         "gives the same tokens",
         "gives other tokens under the same identity (weights without a seed?)",
     )
 
 
-# What to know
+# Properties that a user should know
 
 
 def _padding(trial: _Trial) -> Iterator[Finding]:
@@ -234,49 +251,50 @@ def _padding(trial: _Trial) -> Iterator[Finding]:
     padded = np.where(is_clip, trial.waveform[:1], np.float32(0))
     tokens = trial.encode(padded, length)
     behind = trial.encode(np.where(is_clip, padded, np.float32(LOUD)), length)
-    apart = trial.apart(tokens, behind)
-    if apart == 0:
-        yield Finding(PASS, "behind a clip", "nothing is read there")
+    difference = trial.difference(tokens, behind)
+    if difference == 0:
+        yield Finding(PASS, "behind a clip", "samples there are not read")
     else:
-        text = f"sound there changes tokens by {apart:.1e} of their spread"
+        text = f"sound there changes tokens by {difference:.1e} standard deviations"
         yield Finding(NOTE, "behind a clip", f"{text}; the pipeline puts zeros there")
     yield _silence(trial, padded, tokens, length)
-    steps, kept = trial.tokens.patches.shape[1], int(np.sum(tokens.mask))
-    masked = f"{kept} of {steps} time steps of a clip of half the length are real"
-    text = "all time steps count, padding too" if kept == steps else masked
+    steps, real = trial.tokens.patches.shape[1], int(np.sum(tokens.mask))
+    masked = f"{real} of {steps} time steps of a clip of half the length are real"
+    text = "all time steps count, padding too" if real == steps else masked
     yield Finding(NOTE, "mask", text)
 
 
 def _silence(
     trial: _Trial, padded: np.ndarray, tokens: Tokens, length: np.ndarray
 ) -> Finding:
+    """Whether silence behind a clip changes the tokens of the clip."""
     check = "padding"
     try:
         alone = trial.encode(padded[:, : length[0]], length).patches
-    except Exception as error:  # Whatever its own code raises.
+    except Exception as error:  # The code of a custom encoder may raise anything.
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        return Finding(NOTE, check, f"takes one length of input only ({reason:.100})")
+        return Finding(NOTE, check, f"takes only one length of input ({reason:.100})")
     t = min(alone.shape[1], tokens.patches.shape[1])
     a, b = (
         dataclasses.replace(tokens, patches=x[:, :t], mask=tokens.mask[:, :t])
         for x in (alone, tokens.patches)
     )
-    apart = trial.apart(a, b)
-    if apart <= ROUNDING:
+    difference = trial.difference(a, b)
+    if difference <= ROUNDING:
         return Finding(PASS, check, "silence behind a clip does not change its tokens")
-    text = "silence behind a clip changes its patches by up to"
-    return Finding(NOTE, check, f"{text} {apart:.2g} of their spread")
+    text = f"changes its patches by up to {difference:.2g} standard deviations"
+    return Finding(NOTE, check, f"silence behind a clip {text}")
 
 
 def _geometry(trial: _Trial) -> Iterator[Finding]:
     encoder, t = trial.encoder, trial.tokens.patches.shape[1]
     step = encoder.geometry.seconds_per_step
-    delivered = trial.waveform.shape[1] / encoder.sample_rate
-    text = f"{t} steps of {step:g} s cover {t * step:.4g} s of {delivered:.4g} s"
-    if abs(t * step - delivered) <= 2 * step:
+    seconds = trial.waveform.shape[1] / encoder.sample_rate
+    text = f"{t} steps of {step:g} s cover {t * step:.4g} s of {seconds:.4g} s"
+    if abs(t * step - seconds) <= 2 * step:
         yield Finding(PASS, "time", text)
     else:
-        right = f"seconds_per_step of {delivered / t:.4g} would fit"
+        right = f"seconds_per_step of {seconds / t:.4g} would fit"
         yield Finding(FAIL, "time", f"{text}: {right}")
     edges, highest = encoder.geometry.frequency_edges_hz, encoder.sample_rate / 2
     text = f"{len(edges)} bands, {edges[0][0]:.4g} to {edges[-1][1]:.4g} Hz"
@@ -284,60 +302,61 @@ def _geometry(trial: _Trial) -> Iterator[Finding]:
         yield Finding(PASS, "frequency", text)
     else:
         yield Finding(
-            FAIL, "frequency", f"{text}: must rise, and end by {highest:g} Hz"
+            FAIL, "frequency", f"{text}: must ascend and end at {highest:g} Hz or below"
         )
 
 
-def _places(trial: _Trial) -> Iterator[Finding]:
-    """Whether the tokens that change most are where something happens."""
+def _positions(trial: _Trial) -> Iterator[Finding]:
+    """Whether a sound changes the tokens at its time and frequency most."""
     geometry, (_, t, f, _) = trial.encoder.geometry, trial.tokens.patches.shape
     seconds = np.arange(trial.waveform.shape[1]) / trial.encoder.sample_rate
     end = trial.lengths[0] / trial.encoder.sample_rate
     if t >= 4:
-        middles, width = end * AT, max(geometry.seconds_per_step, 0.05 * end)
+        sent, width = end * POSITIONS, max(geometry.seconds_per_step, 0.05 * end)
         noise = np.random.default_rng(1).standard_normal(len(seconds))
-        bursts = [noise * (np.abs(seconds - at) < width / 2) for at in middles]
+        bursts = [noise * (np.abs(seconds - at) < width / 2) for at in sent]
         steps = _changes(trial, bursts).mean(2).argmax(1)
-        heard = (steps + 0.5) * geometry.seconds_per_step
-        is_near = np.abs(heard - middles).max() <= 2 * width
-        yield _placed("place in time", "bursts", "s", middles, heard, bool(is_near))
+        seen = (steps + 0.5) * geometry.seconds_per_step
+        is_near = np.abs(seen - sent).max() <= 2 * width
+        yield _position("place in time", "bursts", "s", sent, seen, bool(is_near))
     if f >= 4:
-        bands = np.round((f - 1) * AT).astype(int)
+        bands = np.round((f - 1) * POSITIONS).astype(int)
         centres = np.mean(geometry.frequency_edges_hz, axis=1)
         tones = [np.sin(2 * np.pi * hz * seconds) for hz in centres[bands]]
-        found = _changes(trial, tones).mean(1).argmax(1)
-        yield _placed(
+        changed = _changes(trial, tones).mean(1).argmax(1)
+        yield _position(
             "place in frequency",
             "tones",
             "Hz",
             centres[bands],
-            centres[found],
-            bool(np.abs(found - bands).max() <= 1),
+            centres[changed],
+            bool(np.abs(changed - bands).max() <= 1),
         )
 
 
 def _changes(
     trial: _Trial, sounds: list[Float[np.ndarray, "S"]]
 ) -> Float[np.ndarray, "3 T F"]:
-    """How far each of three sounds moves each token away from those of quiet noise."""
-    ground = QUIET / NOISE * trial.waveform[:1]
-    is_clip = np.arange(ground.shape[1]) < trial.lengths[0]
-    heard = np.concatenate([ground, ground + LOUD * np.stack(sounds) * is_clip])
-    lengths = np.repeat(trial.lengths[:1], len(heard))
-    patches = trial.encode(heard.astype(np.float32), lengths).patches
+    """How much each of three sounds changes each token of a clip of quiet noise."""
+    noise = QUIET / NOISE * trial.waveform[:1]
+    is_clip = np.arange(noise.shape[1]) < trial.lengths[0]
+    clips = np.concatenate([noise, noise + LOUD * np.stack(sounds) * is_clip])
+    lengths = np.repeat(trial.lengths[:1], len(clips))
+    patches = trial.encode(clips.astype(np.float32), lengths).patches
     return np.linalg.norm(patches[1:] - patches[:1], axis=-1)
 
 
-def _placed(
+def _position(
     check: str,
-    what: str,
+    sounds: str,
     unit: str,
     sent: np.ndarray,
-    heard: np.ndarray,
+    seen: np.ndarray,
     is_near: bool,
 ) -> Finding:
-    there, here = (", ".join(f"{x:.3g}" for x in xs) for xs in (sent, heard))
-    text = f"{what} at {there} {unit} are heard most at {here} {unit}"
+    """The finding for sounds at the positions `sent`, whose tokens change at `seen`."""
+    at, most = (", ".join(f"{x:.3g}" for x in xs) for xs in (sent, seen))
+    text = f"{sounds} at {at} {unit} change the tokens most at {most} {unit}"
     if is_near:
         return Finding(PASS, check, text)
     return Finding(NOTE, check, f"{text}: are patches in the order [time, frequency]?")
@@ -351,11 +370,11 @@ def _costs(trial: _Trial, load_seconds: float) -> Iterator[Finding]:
     yield Finding(
         NOTE,
         "speed",
-        f"{rate:.3g} clips/s in batches of 4, on {device} or wherever it runs; "
-        f"loaded in {load_seconds:.1f} s",
+        f"{rate:.3g} clips/s in batches of 4, on {device} unless the encoder runs "
+        f"elsewhere; loaded in {load_seconds:.1f} s",
     )
     weights = sum(x.nbytes for x in jax.tree.leaves(trial.encoder.params))
-    yield Finding(NOTE, "memory", f"weights {weights / 1e6:.0f} MB, {_peak()}")
+    yield Finding(NOTE, "memory", f"weights {weights / 1e6:.0f} MB, {_peak_memory()}")
     t, f, d = trial.tokens.patches.shape[1:]
     sizes = [
         Layout(clips=CLIPS_PER_SHARD, grid=(t, f, d), classes=0, dtype=dtype).disk_bytes
@@ -369,12 +388,12 @@ def _costs(trial: _Trial, load_seconds: float) -> Iterator[Finding]:
     )
 
 
-def _peak() -> str:
-    """The most memory that was in use, of the accelerator or else of the process."""
+def _peak_memory() -> str:
+    """The peak memory of the accelerator, or of the process if there is none."""
     used = (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
     if used:
         return f"at most {used / 1e6:,.0f} MB of the device in use"
-    import resource  # Not on every system, nor needed there.
+    import resource  # It does not exist on every system.
 
     unit = 1 if sys.platform == "darwin" else 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,23 +1,25 @@
-"""Padding masks of BEATs and Dasheng against the reference."""
+"""Encoders without a class token: padding masks against the references."""
 
 import json
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from tests import golden
+from tests.encoders.stages import applied
 from unmute_jax.encoders import load_encoder
 from unmute_jax.encoders.framing import Extent
 
 ATOL, RTOL = 1e-4, 1e-4
-# From the waveform on, filter banks differ in near-empty cells.
+# Filter banks in float32 differ in almost empty cells.
 WAVEFORM_ATOL = {"beats": 1e-2, "dasheng": 1e-3}
 TINY = {"width": 32, "depth": 2, "num_heads": 2}
 
 
 def cases():
-    """(encoder name, weights, arrays) of every file that was run with a mask."""
+    """(encoder name, weights, arrays) of every golden file with a mask."""
     index = json.loads((golden.ENCODERS / "cases.json").read_text())["cases"]
     weights = {case["arrays"]: (case["encoder"], case["weights"]) for case in index}
     files = sorted(golden.ENCODERS.glob("*.npz"))
@@ -29,7 +31,7 @@ def cases():
 
 @pytest.fixture(params=cases(), scope="module")
 def case(request):
-    """Encoder, arrays, how much of each clip is real, and whether each token is."""
+    """Encoder, arrays, how much of each input is real, and the mask of real tokens."""
     name, weights, file = request.param
     # The golden decibels end below the maximum of their batch.
     options = {"clamp": "batch"} if name == "dasheng" else {}
@@ -47,11 +49,11 @@ def case(request):
 
 
 def check(encoder, tokens, case, atol, rtol=0.0, of=""):
-    """Every masked array of the file, and the mask itself."""
+    """Compares every masked array of the file, and the mask itself."""
     _, arrays, _, real = case
     b, t, f, d = tokens.patches.shape
     flat = arrays["m_tokens"]
-    means = [clip[kept].mean(0) for clip, kept in zip(flat, real, strict=True)]
+    means = [clip[mask].mean(0) for clip, mask in zip(flat, real, strict=True)]
     want = {"m_masked_mean": np.stack(means)} | arrays
     got = {
         "m_block0": tokens.layers[:, 0].reshape(b, t * f, d),
@@ -68,19 +70,22 @@ def check(encoder, tokens, case, atol, rtol=0.0, of=""):
 
 def test_masked_tokens_equal_the_reference(case):
     encoder, arrays, extent, real = case
-    variables = {"params": encoder.params}
     if "m_fbank_norm" in arrays:
         x = jnp.asarray(arrays["m_fbank_norm"])
-        embedded = encoder.network.apply(
-            variables, x, jnp.asarray(real), method="embed"
-        )
+        embedded = applied(encoder, x, jnp.asarray(real), method="embed")
         golden.assert_close(
             embedded, arrays["m_enc_in"], "m_enc_in", atol=ATOL, rtol=RTOL
         )
     else:
         decibels = jnp.asarray(arrays["m_logmel"].swapaxes(1, 2))
-        x = encoder.network.apply(variables, decibels, method="normalise")
-    tokens = encoder.tokens(encoder.params, x, extent, all_layers=True)
+        x = applied(encoder, decibels, method="normalise")
+
+    @jax.jit
+    def run(params, x, lengths):
+        part = extent._replace(lengths=lengths)
+        return encoder.tokens(params, x, part, all_layers=True)
+
+    tokens = run(encoder.params, x, extent.lengths)
     check(encoder, tokens, case, ATOL, RTOL)
     if "m_wave" in arrays:
         tokens = encoder(arrays["m_wave"], extent.lengths, all_layers=True)
@@ -94,15 +99,15 @@ def test_padding_is_attended_to_unless_it_is_masked(name):
     assert plain.identity() != masking.identity()
     noise = np.random.default_rng(0).standard_normal((3, 16000), np.float32) / 10
     clips = noise, np.array([16000, 6000, 0], np.int32)
-    got, want = (e.apply(e.params, *clips) for e in (masking, plain))
+    got, want = (jax.jit(e.apply)(e.params, *clips) for e in (masking, plain))
     assert np.asarray(want.mask).all()
     change = np.abs(got.patches - want.patches).max((1, 2, 3))
     assert change[0] < 1e-5
     assert change[1] > 1e-4
-    kept = np.asarray(got.mask[1])
+    real = np.asarray(got.mask[1])
     step = masking.geometry.seconds_per_step
-    assert abs(kept.sum() * step - 6000 / 16000) <= step
-    # A row without any clip, as batches are filled up with.
+    assert abs(real.sum() * step - 6000 / 16000) <= step
+    # A row without a clip, with which batches may be filled up.
     assert np.isfinite(got.patches).all()
     assert not np.asarray(got.mask)[2].any()
     assert not np.asarray(got.cls)[2].any()

@@ -1,4 +1,4 @@
-"""Front ends of AudioMAE and ASiT against the reference."""
+"""Front ends of vision transformers against the references, and their constants."""
 
 import re
 
@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 
 from tests import golden
-from unmute_jax.audio.kaldi import LOG_FLOOR, kaldi_fbank, mel_banks
+from unmute_jax.audio.kaldi import LOG_FLOOR, KaldiFbank, kaldi_fbank, mel_banks
 from unmute_jax.encoders import load_encoder
-from unmute_jax.encoders.vit_encoder import FBANK
+from unmute_jax.encoders.asit import AsitEncoder
+from unmute_jax.encoders.audiomae import AudioMaeEncoder
+from unmute_jax.encoders.eat import ORIGIN, EatEncoder
+from unmute_jax.weights.loading import untrained
 
-ENCODERS = ["audiomae", "asit"]
+ENCODERS = {"audiomae": AudioMaeEncoder, "asit": AsitEncoder}
 RECIPES = {
     "audioset": "audioset",
     "esc50": "esc50",
@@ -19,6 +22,12 @@ RECIPES = {
     None: "audioset",
 }
 FBANK_MAX, FBANK_MEAN = 1e-2, 1e-4
+
+
+class OtherBands(EatEncoder):
+    """EAT with half as many mel bands, and so half as many frequency patches."""
+
+    fbank = KaldiFbank(num_mels=64, window="hann")
 
 
 @pytest.fixture(params=ENCODERS, scope="module")
@@ -55,12 +64,12 @@ def check(got, want, scale):
     assert error.mean() <= FBANK_MEAN * scale
 
 
-def test_log_mels_equal_the_reference(arrays):
-    names = [key.removeprefix("wav_") for key in arrays if key.startswith("wav_")]
-    assert names
-    for name in names:
-        got = kaldi_fbank(arrays[f"wav_{name}"][None], FBANK)[0]
-        check(got, arrays[f"fbank_{name}"], scale=1)
+def test_log_mels_equal_the_reference(name, arrays):
+    waves = [key.removeprefix("wav_") for key in arrays if key.startswith("wav_")]
+    assert waves
+    for wave in waves:
+        got = kaldi_fbank(arrays[f"wav_{wave}"][None], ENCODERS[name].fbank)[0]
+        check(got, arrays[f"fbank_{wave}"], scale=1)
         assert np.asarray(got).min() == np.float32(LOG_FLOOR)
 
 
@@ -78,7 +87,16 @@ def test_padding_and_constants_are_exact(name, arrays):
         np.testing.assert_allclose(got, want, rtol=0, atol=5e-7)
 
 
-def test_filters_equal_the_reference(arrays):
+def test_filters_equal_the_reference(name, arrays):
     if "mel_banks" in arrays:
         # The reference computes its slopes in float32.
-        np.testing.assert_allclose(mel_banks(FBANK), arrays["mel_banks"], atol=2e-5)
+        banks = mel_banks(ENCODERS[name].fbank)
+        np.testing.assert_allclose(banks, arrays["mel_banks"], atol=2e-5)
+
+
+def test_other_mel_bands_than_the_positions_are_for_are_refused():
+    sizes = {"width": 16, "depth": 1, "num_heads": 2}
+    weights = untrained(ORIGIN, 0, **sizes)
+    encoder = OtherBands.build("eat", lambda: weights, target_frames=64)
+    with pytest.raises(ValueError, match=r"for 8 patches over 128 mel bands; .* 64"):
+        encoder(np.zeros((1, 16000), np.float32))

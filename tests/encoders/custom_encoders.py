@@ -1,6 +1,6 @@
-"""Encoders as a person might write them: none of them knows of this package.
+"""Encoders as users might write them, without importing this package.
 
-Those under "broken" each make one mistake.
+Each of those under "Encoders with a mistake" makes exactly one.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ EDGES = ((0.0, 250.0), (250.0, 500.0))
 
 
 class Spectral:
-    """Log-magnitudes of 100 ms of NumPy, 8 bins for each of 2 bands."""
+    """Log-magnitudes of frames of 100 ms in NumPy, 8 bins for each of 2 bands."""
 
     sample_rate = RATE
     version = "1"
@@ -41,7 +41,7 @@ class Spectral:
 
 
 class Jax:
-    """One matrix in JAX; its weights are an argument."""
+    """One matrix in JAX, which is an argument of the compiled program."""
 
     sample_rate, version, seconds_per_step = RATE, 7, HOP / RATE
 
@@ -57,19 +57,19 @@ class Jax:
 
 
 def closed():
-    """The same, its weights closed over; made by a function."""
-    made = Jax()
+    """Makes the same encoder with weights that are part of the program."""
+    model = Jax()
 
     class Closed:
         sample_rate, version, seconds_per_step = RATE, 7, HOP / RATE
 
         def __call__(self, waveform, lengths):
-            return made.apply(made.params, waveform, lengths)
+            return model.apply(model.params, waveform, lengths)
 
     return Closed()
 
 
-# Broken
+# Encoders with a mistake
 
 
 class ForgotToSay(Spectral):
@@ -90,7 +90,7 @@ class DependsOnBatch(Spectral):
 
 
 class Drops(Spectral):
-    """Dropout is left on."""
+    """Has dropout switched on."""
 
     def __call__(self, waveform, lengths):
         x = self.spectra(waveform)
@@ -98,7 +98,7 @@ class Drops(Spectral):
 
 
 class Unseeded(Spectral):
-    """Weights are drawn anew whenever it is loaded."""
+    """Draws new weights whenever it is loaded."""
 
     def __init__(self):
         self.kernel = np.random.default_rng().standard_normal((BINS, BINS))
@@ -116,13 +116,13 @@ class Renamed(Spectral):
 
 
 class OneLength(Spectral):
-    """Takes clips of a second only."""
+    """Takes only clips of one second."""
 
     def input_samples(self, seconds):
         return RATE
 
     def __call__(self, waveform, lengths):
-        assert waveform.shape[1] == RATE, "one second is wanted"
+        assert waveform.shape[1] == RATE, "the input must last one second"
         return self.spectra(waveform)
 
 
@@ -139,7 +139,7 @@ class BandsAboveNyquist(Spectral):
 
 
 class Swapped(Spectral):
-    """Flattens frequency first and unfolds time first."""
+    """Flattens with frequency first and reshapes with time first."""
 
     def __call__(self, waveform, lengths):
         x = self.spectra(waveform)
@@ -153,7 +153,7 @@ class NanInSilence(Spectral):
 
 
 class Ragged(Spectral):
-    """As many steps as the loudest clip has loud ones."""
+    """Gives a number of time steps that depends on the sound."""
 
     def __call__(self, waveform, lengths):
         loud = int((abs(waveform) > 0.2).sum()) % 3
@@ -176,7 +176,7 @@ class Misnamed(Spectral):
 
 
 class WantsGrad(Spectral):
-    """What it gives can be read as PyTorch's tensors with gradients: not at all."""
+    """Returns something that cannot be read as an array, as tensors with gradients."""
 
     class Tensor:
         def __array__(self, *args, **kwargs):

@@ -1,4 +1,4 @@
-"""Comparing what lies inside of a network with the reference."""
+"""Compares stages inside a network with the reference."""
 
 import re
 
@@ -16,7 +16,7 @@ def lengths(arrays):
 
 
 def check_blocks(encoder, spectrogram, arrays, length, **tolerance):
-    """The arrays `block..._LENGTH` are the layers of the tokens, class token first."""
+    """Compares the layers of the tokens with `block..._LENGTH`, class token first."""
     tokens = encoder.encode(spectrogram, all_layers=True)
     b, l, t, f, d = tokens.layers.shape
     assert {f"block{k}_{length}" in arrays for k in range(l)} == {True}
@@ -29,7 +29,7 @@ def check_blocks(encoder, spectrogram, arrays, length, **tolerance):
 
 
 def captured(encoder, x):
-    """The output of every module of the network, by its name."""
+    """The output of every module of the network, by the name of the module."""
 
     @jax.jit
     def run(params, x):
@@ -39,3 +39,13 @@ def captured(encoder, x):
         return state["intermediates"]
 
     return run(encoder.params, x)
+
+
+def applied(encoder, *inputs, method):
+    """The output of a method of the network, compiled as a whole."""
+
+    @jax.jit
+    def run(params, *inputs):
+        return encoder.network.apply({"params": params}, *inputs, method=method)
+
+    return run(encoder.params, *inputs)

@@ -1,0 +1,41 @@
+"""All implementations of the attention agree."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from unmute_jax.encoders.attention import _by_jax, _heads_first, attend
+
+
+def arrays(*shape):
+    rng = np.random.default_rng(0)
+    return (jnp.asarray(rng.standard_normal(shape, np.float32)) for _ in "qkv")
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("masked", [False, True])
+def test_all_implementations_compute_attention(dtype, masked):
+    q, k, v = arrays(2, 5, 3, 8)
+    keys = jnp.array([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0]], bool) if masked else None
+    scores = np.einsum("bqhw,bkhw->bhqk", q, k) * 8**-0.5
+    if masked:
+        scores = np.where(keys[:, None, None], scores, -np.inf)
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    weights /= weights.sum(-1, keepdims=True)
+    wanted = np.einsum("bhqk,bkhw->bqhw", weights, v)
+    tolerance = 1e-5 if dtype == jnp.float32 else 3e-2
+    with jax.default_matmul_precision("highest"):
+        for implementation in (_heads_first, attend):
+            got = jax.jit(implementation, static_argnums=4)(q, k, v, keys, dtype)
+            assert got.dtype == jnp.float32
+            np.testing.assert_allclose(got, wanted, atol=tolerance)
+        got = _by_jax(q, k, v, keys, dtype, "xla")
+    np.testing.assert_allclose(got, wanted, atol=tolerance)
+
+
+def test_a_clip_without_any_key_attends_to_all_alike():
+    q, k, v = arrays(1, 4, 2, 8)
+    got = attend(q, k, v, jnp.zeros((1, 4), bool), jnp.float32)
+    mean = np.broadcast_to(v.mean(1, keepdims=True), v.shape)
+    np.testing.assert_allclose(got, mean, atol=1e-5)
