@@ -1,16 +1,42 @@
-from tests.report.made_up import record
+import pytest
+
+from tests.results.records import record
 from unmute_jax.results import plots
+
+NAMES = ("linear", "protobin")
 
 
 def line(stage, epoch, **changes):
     values = {
-        "probe": "linear", "protocol": "official splits", "stage": stage, "seed": 0,
-        "learning_rate": 0.01, "epoch": epoch, "loss": 1 / epoch, "validation": 0.5,
-    }  # fmt: skip
+        "probe": "linear",
+        "protocol": "official split",
+        "stage": stage,
+        "seed": 0,
+        "learning_rate": 0.1,
+        "epoch": epoch,
+        "loss": 1 / epoch,
+        "validation": 0.5,
+    }
     return {**values, **changes}
 
 
-def test_curves_of_a_sweep_are_those_of_the_repeats(tmp_path):
+def is_png(path):
+    return path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_training_curves_are_drawn(tmp_path):
+    lines = [
+        line(stage, epoch, seed=seed, probe=probe)
+        for stage, seed in (("search", 0), ("repeat", 1))
+        for epoch in (1, 2, 3)
+        for probe in NAMES
+    ]
+    path = tmp_path / "curves.png"
+    plots.training_curves(path, lines, [record(probe=p) for p in NAMES], NAMES)
+    assert is_png(path)
+
+
+def test_curves_of_a_sweep_are_those_of_the_final_runs(tmp_path):
     lines = [
         line("search 0, epoch 1, from 0", 1),
         line("search 0, epoch 3, from 2", 3),
@@ -18,4 +44,17 @@ def test_curves_of_a_sweep_are_those_of_the_repeats(tmp_path):
     ]
     path = tmp_path / "curves.png"
     plots.training_curves(path, lines, [record()], ("linear",))
-    assert path.read_bytes().startswith(b"\x89PNG")
+    assert is_png(path)
+
+
+@pytest.mark.parametrize("lost", ["first", "last"])
+def test_bars_leave_out_a_training_that_diverged(lost, tmp_path):
+    nothing = dict.fromkeys(record().per_class)
+    records = [
+        record(seed=0, per_class=nothing if lost == "first" else record().per_class),
+        record(seed=1, per_class=nothing if lost == "last" else record().per_class),
+        record(seed=0, probe="protobin"),
+    ]
+    path = tmp_path / "bars.png"
+    plots.per_class_bars(path, records, NAMES)
+    assert is_png(path)

@@ -24,13 +24,13 @@ def test_what_was_written_is_read_again(tmp_path):
     np.testing.assert_array_equal(found.logits, logits)
 
 
-def test_predictions_of_very_many_clips_are_not_kept(tmp_path, monkeypatch):
+def test_predictions_of_very_many_clips_are_not_written(tmp_path, monkeypatch):
     monkeypatch.setattr(predictions, "MOST", 11)
     write(tmp_path)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_damaged_file_is_told(tmp_path):
+def test_a_damaged_file_is_named(tmp_path):
     (tmp_path / "abc.npz").write_bytes(b"PK\x03\x04 not a zip")
     with pytest.raises(InputError, match=r"abc\.npz: not a file of predictions"):
         predictions.read_predictions(tmp_path / "abc.npz")

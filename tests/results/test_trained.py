@@ -1,38 +1,51 @@
-"""A trained probe, used again outside of its run."""
-
 import dataclasses
 
 import jax
 import numpy as np
 import pytest
+import safetensors
 
 from tests.store.fakes import fake_encoder
-from tests.training.fakes import settings, setup, tones
+from tests.training.fakes import make_setup, settings, tones
 from unmute_jax import distributed
-from unmute_jax.config import Experiment, TokenOptions
+from unmute_jax.config import Experiment, Optimizer, TokenOptions
 from unmute_jax.errors import InputError
 from unmute_jax.results import trained
-from unmute_jax.training import loop
-from unmute_jax.training.batches import ProbeData
-from unmute_jax.training.run import embed_all, run_experiment, selection
+from unmute_jax.training import loop, selection
+from unmute_jax.training.data import ProbeData
+from unmute_jax.training.run import embed_all, run_experiment
+from unmute_jax.training.sharding import Sharding
 from unmute_jax.training.workdir import Workdir
 
+CHANGES = {
+    "plain": {},
+    "standardised": {"standardise": True},
+    "int8": {"tokens": TokenOptions(dtype="int8")},
+}
 
-def run(folder, **changes):
-    made = setup(settings(**changes))
-    return run_experiment(made, Workdir(folder, made.settings), log=lambda _: None)
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Folder and records of a run with two probes and two seeds, for each change."""
+    made = {}
+
+    def run(change):
+        if change not in made:
+            folder = tmp_path_factory.mktemp(change)
+            # One rate, so that the search and its repeats share what is compiled.
+            rate = Optimizer(learning_rates=(0.1,))
+            setup = make_setup(settings(epochs=1, optimizer=rate, **CHANGES[change]))
+            workdir = Workdir(folder, setup.settings)
+            records = run_experiment(setup, workdir, log=lambda line: None)
+            made[change] = folder, records
+        return made[change]
+
+    return run
 
 
-@pytest.fixture(
-    scope="module",
-    params=[{}, {"standardise": True}, {"tokens": TokenOptions(dtype="int8")}],
-    ids=["plain", "standardised", "int8"],
-)
-def finished(request, tmp_path_factory):
-    """The folder of a run with four probes: two kinds, two seeds."""
-    folder = tmp_path_factory.mktemp("run")
-    records = run(folder, epochs=2, **request.param)
-    return folder, records
+@pytest.fixture
+def finished(runs):
+    return runs("plain")
 
 
 def waveforms(split="test"):
@@ -40,18 +53,20 @@ def waveforms(split="test"):
     return np.stack([clip.waveform for clip in clips])
 
 
+@pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("name", ["linear", "protobin"])
-def test_it_predicts_what_the_run_predicted(finished, name):
-    folder, records = finished
+def test_it_predicts_what_the_run_predicted(runs, change, name):
+    folder, records = runs(change)
     probe = trained.load_trained(folder, probe=name, seed=1)
-    made = setup(Experiment.from_dict(probe.settings))
+    made = make_setup(Experiment.from_dict(probe.settings))
     stores = embed_all(made, ["test"], distributed.make_mesh())
     normaliser = probe.normaliser
     input_kind = probe.probe.input_kind
     held_out = ProbeData([stores["test"]], input_kind, normaliser)
-    mesh = distributed.make_mesh()
-    params = distributed.replicate(jax.tree.map(lambda x: x[None], probe.params), mesh)
-    (want,) = np.moveaxis(loop.logits(probe.probe, params, held_out, 16, mesh), 1, 0)
+    sharding = Sharding(distributed.make_mesh())
+    params = sharding.place_state(jax.tree.map(lambda x: x[None], probe.params))
+    logits = loop.logits(probe.probe, params, held_out, 16, sharding)
+    (want,) = np.moveaxis(logits, 1, 0)
     got = probe.logits(fake_encoder()(waveforms()))
     np.testing.assert_allclose(got, want, atol=2e-5)
     # And those are the ones that were scored.
@@ -92,5 +107,20 @@ def test_mistakes_are_named(finished, tmp_path):
     (file,) = (folder / "probes").glob("linear-*-seed0.*")
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(file.read_bytes()[:-9])
-    with pytest.raises(InputError, match="is no file of a trained probe, or damaged"):
+    with pytest.raises(
+        InputError, match="is not the file of a trained probe, or it is damaged"
+    ):
         trained.load_trained(broken)
+
+
+def test_a_training_that_diverged_is_worse_than_all_others(finished, tmp_path):
+    first, second = (
+        trained.load_trained(finished[0], probe="linear", seed=seed) for seed in (0, 1)
+    )
+    lost = dataclasses.replace(first, validation=float("nan"))
+    for probe in (lost, second):
+        path = trained.save_trained(tmp_path / "probes", probe)
+        with safetensors.safe_open(path, framework="np") as file:
+            assert "NaN" not in file.metadata()["unmute_jax"]
+    assert np.isnan(trained.load_trained(tmp_path, seed=0).validation)
+    assert trained.load_trained(tmp_path).seed == 1

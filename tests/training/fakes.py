@@ -5,12 +5,13 @@ import dataclasses
 import numpy as np
 
 from tests.store.fakes import RATE, FakeDataset, fake_dataset, fake_encoder
-from unmute_jax import probes
+from unmute_jax import probes, results
 from unmute_jax.config import Experiment, Optimizer
 from unmute_jax.datasets import Clip, Protocol
 from unmute_jax.store.embed import embed
 from unmute_jax.training import losses
 from unmute_jax.training.setup import Setup
+from unmute_jax.training.step import State
 
 SIZES = {"train": 50, "validation": 21, "test": 22}
 PROTOCOL = Protocol(
@@ -66,8 +67,8 @@ def settings(**changes):
     return Experiment(**{**defaults, **changes})
 
 
-def setup(chosen=None, **kinds):
-    """What `experiment.prepare` gives, made of fakes."""
+def make_setup(chosen=None, **kinds):
+    """What `setup.prepare` returns, made of fakes."""
     chosen = chosen or settings()
     dataset, encoder = tones(**kinds), fake_encoder()
     return Setup(
@@ -84,3 +85,15 @@ def store(split="train", dataset=None, **options):
     """The token store of one split."""
     dataset = dataset or tones()
     return embed(fake_encoder(), dataset, split, log=lambda line: None, **options)
+
+
+def records_in(folder):
+    """All records in a folder of results."""
+    found = [results.read_record(path) for path in folder.glob("*.json")]
+    return sorted(found, key=lambda r: (r.probe, r.protocol, r.seed))
+
+
+def state_without_params(count):
+    """The state of `count` trials where nothing is really trained."""
+    zeros = np.zeros(count)
+    return State({}, (), zeros, zeros, zeros, zeros)

@@ -18,10 +18,12 @@ from unmute_jax.metrics.events import has_sed_eval
 from unmute_jax.results.trained import load_trained
 from unmute_jax.store.embed import embed
 from unmute_jax.training import frame_scores, losses, plan
-from unmute_jax.training.batches import ProbeData, batches, rows_in_order
+from unmute_jax.training.batches import batches, rows_in_order
+from unmute_jax.training.data import ProbeData
 from unmute_jax.training.run import loop, run_experiment
 from unmute_jax.training.setup import Setup, check_probes, make_probes, prepare
-from unmute_jax.training.step import Trial, init_state, make_step
+from unmute_jax.training.sharding import Sharding
+from unmute_jax.training.step import Trial, init_state, make_train_steps
 from unmute_jax.training.workdir import Workdir
 
 CLASSES = 3
@@ -125,8 +127,8 @@ def test_targets_are_the_labels_of_the_real_steps(clips):
 
 
 def test_batches_carry_steps_and_weigh_padding_with_zero(clips):
-    mesh = distributed.make_mesh(2)
-    made = list(batches(clips, rows_in_order(22, 9), 9, mesh))
+    sharding = Sharding(distributed.make_mesh(2))
+    made = list(batches(clips, rows_in_order(22, 9), 9, sharding))
     assert [b.targets.shape for b in made] == [(10, T, CLASSES)] * 3
     assert sum(float(b.weight.sum()) for b in made) == clips.weights.sum()
     assert made[0].packed.patches.shape == (10, T, F, D)
@@ -146,10 +148,10 @@ def test_the_loss_is_the_mean_over_real_steps(name, clips):
     wanted = losses.bce(
         jnp.asarray(frames[real]), jnp.asarray(clips.targets[real], jnp.float32)
     )
-    mesh = distributed.make_mesh(2)
-    step = make_step(probe, losses.bce, 10, Optimizer(), mesh)
-    after = distributed.replicate(jax.device_get(state), mesh)
-    for batch in batches(clips, rows_in_order(22, 9), 9, mesh):
+    sharding = Sharding(distributed.make_mesh(2))
+    step = make_train_steps(probe, losses.bce, 10, Optimizer(), sharding)
+    after = sharding.place_state(jax.device_get(state))
+    for batch in batches(clips, rows_in_order(22, 9), 9, sharding):
         after = jax.block_until_ready(step(after, batch))
     assert after.count.tolist() == [real.sum()] * 2
     mean = after.loss_sum / after.count

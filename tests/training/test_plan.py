@@ -1,16 +1,14 @@
-"""What a run would do is told before it does any of it."""
-
 import re
 
 import jax
 import numpy as np
 import pytest
 
-from tests.training.fakes import settings, setup, store
+from tests.training.fakes import make_setup, settings, store
 from unmute_jax import distributed
 from unmute_jax.config import Experiment, Sweep
 from unmute_jax.training import plan
-from unmute_jax.training.batches import ProbeData
+from unmute_jax.training.data import ProbeData
 from unmute_jax.training.search.halving import rung_epochs
 
 
@@ -30,29 +28,29 @@ def test_a_search_costs_what_its_stopped_trials_ran_and_its_repeats():
     assert plan.trainings_of(Experiment(seeds=5)) == 7 + 4
 
 
-def told(monkeypatch, folder, width=6, **changes):
+def describe(monkeypatch, folder, width=6, **changes):
     """The plan of a run whose steps take a second for each trial; stacks measured."""
     measured = []
 
-    def step_seconds(setup, probe, mesh, count, *, shard_trials=False):
-        measured.append((count, shard_trials))
+    def step_seconds(setup, probe, sharding, count):
+        measured.append((count, sharding.split))
         return 1.0 * count, 77
 
     monkeypatch.setattr(plan, "step_seconds", step_seconds)
-    monkeypatch.setattr(plan, "trials_at_once", lambda *chosen: width)
-    made = setup(settings(probes="linear", **changes))
+    monkeypatch.setattr(plan, "trials_at_once", lambda *arguments: width)
+    made = make_setup(settings(probes="linear", **changes))
     return plan.describe(made, folder), measured
 
 
 def test_the_plan_of_a_sweep_counts_its_trials(monkeypatch, tmp_path):
-    text, measured = told(monkeypatch, tmp_path, search="sweep", epochs=9)
+    text, measured = describe(monkeypatch, tmp_path, search="sweep", epochs=9)
     search = "25 trials of a Sobol sequence and 25 of TPE, 5 at a time, then the best"
     assert f"{search} with 2 seeds\n" in text
     # All to epoch 1, a third of them to 3, a ninth of them to 9: 7 / 27.
-    assert "one in 3 goes on after 1 and 3 of 9 epochs: about 26 %" in text
-    # Two devices share out five trials, the last of which is trained twice.
+    assert "one in 3 is promoted after 1 and 3 of 9 epochs: about 26 %" in text
+    # Two devices share five trials, the last of which is trained twice.
     assert "up to 3 trials at once on each of 2 devices (room for 3 in" in text
-    assert measured == [(6, True)]
+    assert measured == [(6, "trials")]
     # 4 steps an epoch; 50 x 7 / 27 trainings, then 2.
     seconds = 4 * 9 * (50 * 7 / 27 + 2)
     assert "linear: 77 parameters, 36 steps of 16 clips 15 times" in text
@@ -62,24 +60,24 @@ def test_the_plan_of_a_sweep_counts_its_trials(monkeypatch, tmp_path):
 def test_all_trials_of_a_sweep_may_run_to_their_end(monkeypatch, tmp_path):
     sweep = Sweep(sobol=8, tpe=0, halvings=0, top=3)
     options = {"search": "sweep", "sweep": sweep, "devices": 1}
-    text, measured = told(monkeypatch, tmp_path, width=20, **options)
+    text, measured = describe(monkeypatch, tmp_path, width=20, **options)
     assert "8 trials of a Sobol sequence, then the best 3 with 2 seeds\n" in text
-    assert "goes on" not in text
+    assert "promoted" not in text
     assert "16 steps of 16 clips 14 times, up to 8 trials at once on one dev" in text
     assert "(room for 20 in memory that is free now): about 224 s" in text
-    assert measured == [(5, False)]
+    assert measured == [(5, "clips")]
 
 
 def test_the_plan_of_rates_counts_them_and_the_seeds(monkeypatch, tmp_path):
-    text, measured = told(monkeypatch, tmp_path, refit=True)
+    text, measured = describe(monkeypatch, tmp_path, refit=True)
     assert "2 learning rates, then the best with 2 seeds, and the chosen" in text
-    assert measured == [(2, False)]
+    assert measured == [(2, "clips")]
     # The better rate has one seed already; both are trained again.
     assert "16 steps of 16 clips 5 times, 2 trials at once: about 80 s" in text
 
 
 def test_a_sweep_is_measured_on_this_machine(tmp_path):
-    made = setup(settings(probes="linear", search="sweep", epochs=9))
+    made = make_setup(settings(probes="linear", search="sweep", epochs=9))
     text = plan.describe(made, tmp_path / "new")
     width = re.search(r"room for ([\d,]+) in memory", text)
     assert int(width[1].replace(",", "")) > 1
@@ -92,7 +90,7 @@ def test_a_sweep_is_measured_on_this_machine(tmp_path):
 @pytest.mark.parametrize("labels", ["clip", "frames"])
 @pytest.mark.parametrize("name", ["linear", "protobin", "cgp"])
 def test_zeros_are_like_the_tokens_that_are_to_come(name, labels):
-    made = setup(settings(probes=name, labels=labels))
+    made = make_setup(settings(probes=name, labels=labels))
     probe, rule = made.probes[name], made.settings.frame_rule
     reads_layers = probe.input_kind == "layers"
     real = ProbeData([store(layers=reads_layers)], probe.input_kind, frame_rule=rule)

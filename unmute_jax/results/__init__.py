@@ -1,11 +1,10 @@
-"""Results: records, predictions, trained probes, tables and plots of a run."""
+"""Results of a run: records, predictions, trained probes, tables and plots."""
 
 from unmute_jax.results.record import (
     KEY,
     Record,
     SearchTrial,
     read_record,
-    read_records,
     read_search_trial,
     record_name,
     write_record,
@@ -19,7 +18,6 @@ __all__ = [
     "SearchTrial",
     "notes_of",
     "read_record",
-    "read_records",
     "read_search_trial",
     "record_name",
     "rows",

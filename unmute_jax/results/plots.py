@@ -1,4 +1,4 @@
-"""Pictures of a run: how the probes learnt, and how well each class is found."""
+"""Plots of a run: training curves, and average precision per class."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from unmute_jax.results.record import Record
 
-# Okabe and Ito's palette: told apart by the colour-blind, too.
+# Okabe and Ito's palette, which colour-blind readers can tell apart as well.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 
@@ -21,15 +21,15 @@ def training_curves(
     records: Sequence[Record],
     probes: Sequence[str],
 ) -> None:
-    """A PNG of loss and validation score per epoch, for the chosen rate of each probe.
+    """Plots loss and validation score per epoch at the chosen rate of each probe.
 
     Thin lines are single trainings (seeds and folds), thick ones their mean.
 
     Args:
-        path: Where to write.
-        lines: Of `metrics.jsonl`.
-        records: Of the run; they say which learning rate was chosen.
-        probes: In the order of the legend.
+        path: The PNG file to write.
+        lines: The lines of `metrics.jsonl`.
+        records: The records of the run, which name the chosen learning rates.
+        probes: Names of the probes, in the order of the legend.
     """
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -50,11 +50,21 @@ def training_curves(
 def per_class_bars(
     path: str | os.PathLike[str], records: Sequence[Record], probes: Sequence[str]
 ) -> None:
-    """A PNG of the average precision of each class on the test split, per probe.
+    """Plots the average precision of each class on the test split, per probe.
 
     Classes are ordered by the mean over probes; whiskers are the standard deviation
-    over trainings. Classes without positives are left out.
+    over trainings. Classes without positives and trainings that diverged are left out.
+
+    Args:
+        path: The PNG file to write.
+        records: The records of the run.
+        probes: Names of the probes, in the order of the legend.
     """
+    # A training that diverged has no value for any class.
+    records = [r for r in records if any(v is not None for v in r.per_class.values())]
+    probes = [probe for probe in probes if any(r.probe == probe for r in records)]
+    if not records:
+        return
     names = [c for c, v in records[0].per_class.items() if v is not None]
     values = {
         probe: np.asarray(
@@ -99,9 +109,10 @@ def per_class_bars(
 def _runs(
     lines: list[dict[str, Any]], chosen: set[tuple[str, str, float | None]]
 ) -> list[dict[str, np.ndarray]]:
-    """The curves of the chosen rates, one per training.
+    """The curves at the chosen rates, one per training.
 
-    Those of a sweep are in pieces, and are left out: all seeds are trained again.
+    The trials of a sweep are left out: their curves are in pieces, and the best of them
+    is trained again with all seeds.
     """
     grouped: dict[tuple, list[dict[str, Any]]] = {}
     for line in lines:
@@ -111,7 +122,7 @@ def _runs(
             key = (line["protocol"], line["stage"], line["seed"])
             grouped.setdefault(key, []).append(line)
     names = ("epoch", "loss", "validation")
-    # None, where a trial diverged, becomes NaN.
+    # None, which stands where a trial diverged, becomes NaN.
     return [
         {n: np.asarray([x.get(n) for x in run], np.float64) for n in names}
         for run in grouped.values()

@@ -1,7 +1,7 @@
-"""The logits of a record's test clips, kept beside it where they are few.
+"""Stores the logits of a record's test clips in a file of their own.
 
-With them a report can say how far a score would move with other clips: it draws the
-recordings that the clips came from again, and scores what was drawn.
+A report resamples the recordings that the clips were cut from, and so estimates how far
+a score would move with other test clips.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from jaxtyping import Float, Num, UInt8
 from unmute_jax.errors import InputError
 from unmute_jax.io import write_atomically
 
-# Clips times classes: 4 MB per record. Beyond lie AudioSet, FSD50K and the larger
-# sets of birds, whose clips are many anyway.
+# The most logits (clips times classes) that are stored, 4 MB per record. AudioSet,
+# FSD50K and the larger bird data sets have more, but also clips enough.
 MOST = 1_000_000
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What one trained probe said of the test clips.
+    """The logits of one trained probe on the test clips.
 
     Attributes:
         ids: Names of the clips.
-        groups: What each clip was cut from; its own name where that is not known.
+        groups: Per clip, the recording that it was cut from; its own name if unknown.
         labels: One where a class is in the clip.
-        logits: Of the same clips.
+        logits: Logits of the clips.
     """
 
     ids: tuple[str, ...]
@@ -52,12 +52,12 @@ def write_predictions(
     """Writes `<record_file without .json>.npz`, unless the clips are too many.
 
     Args:
-        folder: Where to write.
+        folder: The folder to write to.
         record_file: Name of the record's file.
         ids: Names of the clips.
-        groups: Clip id -> what it was cut from, as far as known.
-        labels: Zero or one.
-        logits: Of the clips.
+        groups: The recording that a clip was cut from, by name of the clip.
+        labels: One where a class is in the clip, else zero.
+        logits: Logits of the clips.
     """
     if logits.size > MOST:
         return
@@ -73,13 +73,13 @@ def write_predictions(
 
 
 def read_predictions(path: str | os.PathLike[str]) -> Predictions:
-    """What `write_predictions` wrote.
+    """Reads what `write_predictions` wrote.
 
     Raises:
         InputError: The file is damaged.
     """
     try:
-        # NumPy leaves files open that it finds damaged.
+        # Read as bytes first, because NumPy does not close a file that is damaged.
         with np.load(io.BytesIO(pathlib.Path(path).read_bytes())) as arrays:
             ids, groups = (
                 tuple(x.decode() for x in arrays[name].tolist())
@@ -91,5 +91,5 @@ def read_predictions(path: str | os.PathLike[str]) -> Predictions:
 
 
 def path_of(folder: pathlib.Path, record_file: str) -> pathlib.Path:
-    """Where the predictions of a record are."""
+    """The path of the predictions that belong to a record."""
     return folder / pathlib.PurePath(record_file).with_suffix(".npz").name

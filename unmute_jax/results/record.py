@@ -1,10 +1,11 @@
-"""One record per finished trial; tables are views of those records."""
+"""Records of finished trainings: one JSON file each, named by the hash of its key."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import pathlib
 from dataclasses import dataclass, field
@@ -13,35 +14,42 @@ from typing import Any
 from unmute_jax.errors import InputError
 from unmute_jax.io import write_atomically
 
-# What names a trial; the file of its record is called after their hash.
+# The fields that identify a record; its file is named by their hash.
 KEY = ("experiment", "dataset", "encoder", "probe", "protocol", "seed")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What one trial was and what it gave.
+    """One final run: what was trained, on what, and its scores.
+
+    A score is NaN where the training diverged; in the file it is null.
 
     Attributes:
-        experiment: Digest of the configuration.
-        dataset: Its name; `source` says which copy.
-        encoder: Description of encoder and weights.
-        probe: Its name; `parameters` counts its trainable numbers.
-        probe_options: Those that are not its defaults.
-        protocol: Which splits trained, chose and tested.
-        metric: "mAP", "accuracy" or "frame mAP"; all scores are shares of 1.
-        learning_rate: Chosen on the validation split, like `epoch`; None and 0 where
-            nothing was trained.
-        validation: The score that was compared.
-        test: The score of this trial on the test split, computed once.
-        per_class: Average precision per class; None without positives.
-        search: Every trial that was compared: its rates and its validation score, and
-            after a sweep the epochs it had and its status (see `SearchTrial`).
-        seconds: Training of the whole stack that this trial was part of.
-        settings: The configuration.
-        facts: Whatever else the numbers depend on (data, tokens, versions, device).
-        notes: What a reader of the table should know.
+        experiment: Digest of the settings.
+        dataset: Name of the data set.
+        source: Which copy of the data set was read.
+        encoder: Description of the encoder and its weights.
+        probe: Name of the probe.
+        probe_options: Options of the probe that differ from its defaults.
+        protocol: Name of the protocol: the splits to train, choose and test on.
+        seed: Seed of the training.
+        metric: "mAP", "accuracy" or "frame mAP"; all scores lie between 0 and 1.
+        parameters: Number of trainable parameters.
+        learning_rate: The rate that validation chose; None if nothing was trained.
+        weight_decay: The weight decay that validation chose; 0 if nothing was trained.
+        epoch: The epoch that is reported.
+        validation: Score on the validation split.
+        test: Score on the test split, computed once.
+        per_class: Average precision per class; None for a class without positives.
+        masked_classes: Number of classes without positives.
+        search: Every trial that was compared: its learning rate and its validation
+            score; after a sweep its `SearchTrial.summary`.
+        seconds: Time spent on all trainings of the probe on the protocol.
+        settings: The settings of the experiment.
+        facts: Whatever else the scores depend on: data, tokens, versions, devices.
+        notes: What a reader of the scores should know.
         more: Other scores on the test split, by name.
-        thresholds: Per class, from which probability on `more` counts it as there.
+        thresholds: Probability per class from which on `more` counts it as present.
     """
 
     experiment: str
@@ -70,23 +78,25 @@ class Record:
     thresholds: dict[str, float] = field(default_factory=dict)
 
     def file_name(self) -> str:
-        """`<hash of the key>.json`."""
+        """The name of its file, `<hash of the key>.json`."""
         return record_name(**{k: getattr(self, k) for k in KEY})
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchTrial:
-    """One training of a search, which is compared on the validation split alone.
+    """One trial of a search, which is compared on the validation split alone.
 
     Attributes:
-        experiment: As of `Record`, like all of the key.
-        number: Its place in the search.
+        experiment: As in `Record`, like the rest of the key.
+        number: Place of the trial in the search.
         proposed_by: "sobol" or "tpe".
-        status: "finished"; "stopped", because others were better at the same epoch;
+        learning_rate: Learning rate at its peak.
+        weight_decay: Weight decay.
+        status: "finished"; "stopped", because others were better at the same epoch; or
             "diverged".
-        epochs: It was trained for.
-        validation: The score that was compared; None where it diverged.
-        scores: (epoch, validation score) whenever it was looked at.
+        epochs: Number of epochs that it was trained for.
+        validation: The score that was compared; None if it diverged.
+        scores: (epoch, validation score) of every evaluation.
     """
 
     experiment: str
@@ -105,23 +115,55 @@ class SearchTrial:
     scores: tuple[tuple[int, float | None], ...]
 
     def file_name(self) -> str:
-        """`<hash of the key and the number>.json`."""
+        """The name of its file, `<hash of the key and the number>.json`."""
         return record_name(**{k: getattr(self, k) for k in (*KEY, "number")})
 
     def summary(self) -> dict[str, Any]:
-        """What a `Record` keeps of it."""
+        """The part that `Record.search` holds."""
         names = ("learning_rate", "weight_decay", "validation", "epochs", "status")
         return {name: getattr(self, name) for name in names}
 
 
+def record_name(**key: str | int) -> str:
+    """The name of the file whose record has this key (all of `KEY`)."""
+    canonical = json.dumps(key, sort_keys=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16] + ".json"
+
+
+def write_record(folder: str | os.PathLike[str], record: Record) -> None:
+    """Writes a record to its own file in `folder`, atomically."""
+    _write(pathlib.Path(folder) / record.file_name(), record)
+
+
 def write_search_trial(folder: str | os.PathLike[str], trial: SearchTrial) -> None:
-    """Writes `trial` to its own file in `folder`, whole or not at all."""
-    text = json.dumps(dataclasses.asdict(trial), indent=1)
-    write_atomically(pathlib.Path(folder) / trial.file_name(), text + "\n")
+    """Writes a trial of a search to its own file in `folder`, atomically."""
+    _write(pathlib.Path(folder) / trial.file_name(), trial)
+
+
+def read_record(path: str | os.PathLike[str]) -> Record:
+    """Reads the record in one file.
+
+    Raises:
+        InputError: The file is no record, or damaged.
+    """
+    try:
+        values = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+        values["search"] = tuple(values["search"])
+        values["notes"] = tuple(values["notes"])
+        for name in ("validation", "test"):
+            values[name] = _score(values[name])
+        values["more"] = {k: _score(v) for k, v in values.get("more", {}).items()}
+        return Record(**values)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: not a result record ({error})") from error
 
 
 def read_search_trial(path: str | os.PathLike[str]) -> SearchTrial:
-    """The trial in one file."""
+    """Reads the trial of a search in one file.
+
+    Raises:
+        InputError: The file is no trial, or damaged.
+    """
     try:
         values = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
         values["scores"] = tuple((int(e), s) for e, s in values["scores"])
@@ -130,30 +172,25 @@ def read_search_trial(path: str | os.PathLike[str]) -> SearchTrial:
         raise InputError(f"{path}: not a trial of a search ({error})") from error
 
 
-def record_name(**key: str | int) -> str:
-    """The file name of the record with this key (all of `KEY`)."""
-    canonical = json.dumps(key, sort_keys=True)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16] + ".json"
+def finite(x: float) -> float | None:
+    """`x` as it is written to JSON, which has no NaN: None if it is not finite."""
+    return float(x) if math.isfinite(x) else None
 
 
-def write_record(folder: str | os.PathLike[str], record: Record) -> None:
-    """Writes `record` to its own file in `folder`, whole or not at all."""
-    text = json.dumps(dataclasses.asdict(record), indent=1)
-    write_atomically(pathlib.Path(folder) / record.file_name(), text + "\n")
+def _score(value: float | None) -> float:
+    """A score that was read from JSON: NaN where the training diverged."""
+    return math.nan if value is None else value
 
 
-def read_record(path: str | os.PathLike[str]) -> Record:
-    """The record in one file."""
-    try:
-        values = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-        values["search"] = tuple(values["search"])
-        values["notes"] = tuple(values["notes"])
-        return Record(**values)
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not a result record ({error})") from error
+def _write(path: pathlib.Path, record: Record | SearchTrial) -> None:
+    values = _without_nan(dataclasses.asdict(record))
+    write_atomically(path, json.dumps(values, indent=1, allow_nan=False) + "\n")
 
 
-def read_records(folder: str | os.PathLike[str]) -> list[Record]:
-    """All records in `folder`, in the order of their keys."""
-    found = [read_record(p) for p in sorted(pathlib.Path(folder).glob("*.json"))]
-    return sorted(found, key=lambda r: tuple(str(getattr(r, k)) for k in KEY))
+def _without_nan(values: Any) -> Any:
+    """The same nested values with None in place of numbers that are not finite."""
+    if isinstance(values, dict):
+        return {key: _without_nan(value) for key, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [_without_nan(value) for value in values]
+    return finite(values) if isinstance(values, float) else values

@@ -1,4 +1,4 @@
-"""One record per finished trial; tables are views of those records."""
+"""Tables of records: one row per probe, and the notes below them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,20 @@ from unmute_jax.results.record import Record
 
 @dataclass(frozen=True)
 class Row:
-    """One probe in the table: its seeds and folds taken together.
+    """One probe in the table, its seeds and folds taken together.
 
-    `test_sd` is the standard deviation over seeds of the mean over folds, `more` the
-    means of other scores.
+    Attributes:
+        probe: Name of the probe.
+        options: Options of the probe that differ from its defaults.
+        validation: Mean validation score.
+        test: Mean test score.
+        test_sd: Standard deviation over seeds of the mean over folds; NaN for one seed.
+        seeds: Number of seeds.
+        rates: The learning rates that were chosen.
+        seconds: Time spent on all trainings.
+        parameters: Number of trainable parameters.
+        notes: What a reader of the row should know.
+        more: Means of other test scores, by name.
     """
 
     probe: str
@@ -36,7 +46,7 @@ class Row:
 
 
 def rows(records: Iterable[Record], order: Sequence[str]) -> list[Row]:
-    """One row per probe, in `order`."""
+    """One row per probe, in `order`; probes without a record are left out."""
     by_probe: dict[str, list[Record]] = {}
     for record in records:
         by_probe.setdefault(record.probe, []).append(record)
@@ -44,7 +54,7 @@ def rows(records: Iterable[Record], order: Sequence[str]) -> list[Row]:
 
 
 def scores_by_seed(records: Sequence[Record]) -> dict[int, float]:
-    """The test score of each seed, the mean over protocols; records of one probe."""
+    """The test score of each seed of one probe, as the mean over protocols."""
     seeds = sorted({r.seed for r in records})
     return {s: float(np.mean([r.test for r in records if r.seed == s])) for s in seeds}
 
@@ -70,13 +80,13 @@ def _row(probe: str, records: list[Record]) -> Row:
     )
 
 
-# A seed is told whose validation score is below the best seed's by more than this share
-# of it, and by more than the clips of the split can differ by chance.
+# A note names every seed whose validation score is below the best seed's by more than
+# this share of it, and by more than chance explains with so few clips.
 FAR_BELOW = 1 / 4
 
 
 def notes_of(records: Sequence[Record]) -> tuple[str, ...]:
-    """What a reader of one probe's scores should know, from all its records."""
+    """The notes of all records of one probe, and one on unstable seeds."""
     written = dict.fromkeys(note for r in records for note in r.notes)
     return (*written, *_unstable(records))
 
@@ -84,7 +94,7 @@ def notes_of(records: Sequence[Record]) -> tuple[str, ...]:
 def _unstable(records: Sequence[Record]) -> Iterator[str]:
     """A line for each protocol with seeds that diverged or ended far below the best.
 
-    Their rate was good for the seed that it was chosen with.
+    The learning rate was good for the seed that it was chosen with, but not for these.
     """
     protocols = list(dict.fromkeys(r.protocol for r in records))
     for protocol in protocols:
@@ -94,6 +104,8 @@ def _unstable(records: Sequence[Record]) -> Iterator[str]:
         least = best - max(FAR_BELOW * best, 2 * _clips(mine[0]) ** -0.5)
         bad = {
             r.seed: f"{100 * r.validation:.1f}"
+            if math.isfinite(r.validation)
+            else "diverged"
             for r in sorted(mine, key=lambda r: r.seed)
             if not r.validation >= least
         }
@@ -109,13 +121,13 @@ def _unstable(records: Sequence[Record]) -> Iterator[str]:
 
 
 def _clips(record: Record) -> int:
-    """Validation clips; one where they are not known, which tells nothing apart."""
+    """The number of validation clips; 1 if unknown, so that no seed is far below."""
     splits = record.facts.get("splits", {}).get("validation", ())
     return sum(record.facts["clips"][split] for split in splits) or 1
 
 
 def table(records: Sequence[Record], order: Sequence[str]) -> Table:
-    """The table a person reads: scores in points of 100."""
+    """The table that a run prints, with scores in points of 100."""
     metric = records[0].metric
     made = Table(
         title=escape(title(records)), title_justify="left", caption_justify="left"
@@ -144,7 +156,7 @@ def table(records: Sequence[Record], order: Sequence[str]) -> Table:
 
 
 def title(records: Sequence[Record]) -> str:
-    """What the numbers of a table have in common."""
+    """What all scores of a table have in common, in one line."""
     first = records[0]
     protocols = sorted({r.protocol for r in records})
     if len(protocols) > 2:
@@ -154,7 +166,7 @@ def title(records: Sequence[Record]) -> str:
         for row in rows(records, list(dict.fromkeys(r.probe for r in records)))
     )
     settings = first.settings
-    # Clip length and constants of the front end, where the encoder has a choice.
+    # Clip length and front-end constants, for encoders that have a choice of them.
     given = first.facts["encoder"].get("input", {})
     parts = [
         f"{first.dataset} ({first.source})",

@@ -1,8 +1,8 @@
-"""Trained probes: what a run leaves for later use, one small file each.
+"""Saves and loads trained probes, one small file each.
 
-A file `probes/PROBE-PROTOCOL-seedK.safetensors` in the folder of a run holds the
-parameters, and as JSON all it takes to use them: probe and options, classes, and which
-tokens they were trained on.
+A run writes `probes/PROBE-PROTOCOL-seedK.safetensors` in its folder. A file holds the
+parameters and, as JSON, everything needed to use them: the probe and its options, the
+classes, and the tokens that it was trained on.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import math
 import os
 import pathlib
 import re
@@ -28,11 +29,12 @@ from unmute_jax import probes
 from unmute_jax.encoders import Encoder, Geometry
 from unmute_jax.errors import InputError, unknown_name
 from unmute_jax.io import write_atomically
-from unmute_jax.store.key import plain
+from unmute_jax.results.record import finite
+from unmute_jax.store.key import as_json
 from unmute_jax.store.normaliser import FeatureNormaliser
 from unmute_jax.tokens import Tokens, summarise
 
-# Raised whenever older files could no longer be read as they are.
+# Raised whenever files of the old format could no longer be read.
 FORMAT = 1
 _KEY = "unmute_jax"
 
@@ -42,21 +44,22 @@ class TrainedProbe:
     """A probe after training, and what it was trained on.
 
     Attributes:
-        name: Of the probe, as `make_probe` knows it.
-        options: All its options.
+        name: Name of the probe, as for `make_probe`.
+        options: All options of the probe.
         params: Nested dict of float32 arrays.
-        normaliser: Applied to the tokens first; None where the run did not.
-        classes: Names, in the order of the logits.
+        normaliser: Normaliser that is applied to the tokens first; None without one.
+        classes: Names of the classes, in the order of the logits.
         task: "multi-label" or "single-label".
-        encoder: `Encoder.identity` of the tokens.
-        encoder_description: The same for people.
-        geometry: Where the tokens lie.
-        dtype: Type the tokens were stored in, which rounds them.
-        dataset: Its name, and `protocol` that of its protocol.
+        encoder: `Encoder.identity` of the encoder of the tokens.
+        encoder_description: The encoder and its weights in words.
+        geometry: Places of the tokens in time and frequency.
+        dtype: Type that the tokens were stored in, and rounded to.
+        dataset: Name of the data set.
+        protocol: Name of the protocol.
         clip_seconds: Length of the longest clip.
-        seed: Of the training.
-        validation: The score that chose its learning rate.
-        settings: The whole configuration of the run.
+        seed: Seed of the training.
+        validation: Score on the validation split; NaN if the training diverged.
+        settings: All settings of the run.
     """
 
     name: str
@@ -78,33 +81,35 @@ class TrainedProbe:
 
     @property
     def probe(self) -> probes.Probe:
-        """The module that `params` belong to."""
+        """The Flax module that `params` belong to."""
         return probes.make_probe(
             self.name, num_classes=len(self.classes), **self.options
         )
 
     @property
     def is_framewise(self) -> bool:
-        """Whether it was trained on time steps."""
+        """Whether it was trained on labels of time steps."""
         return self.settings.get("labels") == "frames"
 
     @property
     def file_name(self) -> str:
-        """`PROBE-PROTOCOL-seedK.safetensors`."""
+        """The name of its file, `PROBE-PROTOCOL-seedK.safetensors`."""
         parts = (self.name, self.protocol, f"seed{self.seed}")
         return "-".join(_plain(part) for part in parts) + ".safetensors"
 
     def check_encoder(self, encoder: Encoder) -> None:
-        """Refuses tokens of another encoder than those of the training.
+        """Refuses an encoder other than that of the training.
 
         Raises:
-            InputError: Names the first difference.
+            InputError: The encoders differ; the message names the first difference.
         """
-        check_identity(plain(encoder.identity()), self.encoder, f"probe {self.name!r}")
+        check_identity(
+            as_json(encoder.identity()), self.encoder, f"probe {self.name!r}"
+        )
 
     def prepare(self, tokens: Tokens) -> Any:
-        """`tokens` of the encoder as the run kept them and the probe reads them."""
-        # The statistics of a run are those of the tokens before they are rounded.
+        """Turns tokens of the encoder into what the probe read in training."""
+        # Summaries are computed before the tokens are rounded for the store.
         is_summary = self.probe.input_kind == "summary" and not self.is_framewise
         inputs = (
             summarise(tokens.floats()) if is_summary else _rounded(tokens, self.dtype)
@@ -117,20 +122,21 @@ class TrainedProbe:
         """Logits of clips, as the run computed them.
 
         Args:
-            tokens: From the encoder that `check_encoder` accepts, or from the store.
+            tokens: Tokens of an encoder that `check_encoder` accepts, or of the store.
         """
         return self._apply(self.params, self.prepare(tokens))
 
     def apply(self, params: Any, inputs: Any) -> Float[Array, "B C"]:
-        """`logits` as a pure function of the parameters and what `prepare` gives.
+        """`logits` as a pure function of the parameters and what `prepare` returns.
 
-        Of a probe that was trained on time steps: the highest of the real ones.
+        For a probe that was trained on time steps, it is the highest logit of the valid
+        ones.
         """
         if not self.is_framewise:
             return jnp.asarray(self.probe.apply({"params": params}, inputs))
         frames = self.probe.apply({"params": params}, inputs, method="frames")
         mask = jnp.asarray(inputs.mask)
-        # A clip without any real step has numbers, too.
+        # A clip without any valid step still gets finite logits.
         counts = mask | ~mask.any(1, keepdims=True)
         return jnp.where(counts[:, :, None], jnp.asarray(frames), -jnp.inf).max(1)
 
@@ -146,7 +152,7 @@ def check_identity(found: dict[str, Any], wanted: dict[str, Any], what: str) -> 
     """Compares the identities of two encoders, both as plain JSON.
 
     Raises:
-        InputError: Names the first difference.
+        InputError: They differ; the message names the first difference.
     """
     for key in {**wanted, **found}:
         if found.get(key) != wanted.get(key):
@@ -156,20 +162,25 @@ def check_identity(found: dict[str, Any], wanted: dict[str, Any], what: str) -> 
             )
 
 
-def save(folder: str | os.PathLike[str], trained: TrainedProbe) -> pathlib.Path:
-    """Writes `trained` to a file of its own in `folder`; returns its path."""
+def save_trained(folder: str | os.PathLike[str], trained: TrainedProbe) -> pathlib.Path:
+    """Writes a trained probe to its own file in `folder`, and returns the path."""
     about = {
         f.name: getattr(trained, f.name)
         for f in dataclasses.fields(trained)
         if f.name not in ("params", "normaliser", "geometry")
     }
-    about |= {"format": FORMAT, "geometry": dataclasses.asdict(trained.geometry)}
+    about |= {
+        "format": FORMAT,
+        "geometry": dataclasses.asdict(trained.geometry),
+        "validation": finite(trained.validation),
+    }
     tensors = {f"params/{k}": v for k, v in _flat(trained.params).items()}
     if trained.normaliser is not None:
         values = dataclasses.asdict(trained.normaliser)
+        # The stored name is older than the class.
         tensors |= {f"standardiser/{k}": v for k, v in _flat(values).items()}
     path = pathlib.Path(folder) / trained.file_name
-    metadata = {_KEY: json.dumps(about, sort_keys=True)}
+    metadata = {_KEY: json.dumps(about, sort_keys=True, allow_nan=False)}
     write_atomically(path, safetensors.numpy.save(tensors, metadata))
     return path
 
@@ -181,17 +192,18 @@ def load_trained(
     seed: int | None = None,
     protocol: str | None = None,
 ) -> TrainedProbe:
-    """A trained probe of a finished run.
+    """Loads a trained probe of a finished run.
 
     Args:
         workdir: The folder of the run, or one of its probe files.
-        probe: Its name, where the run trained several.
-        seed: Of the training; by default the one with the best validation score.
-        protocol: Name of the protocol, where the run went over several; by default the
-            one with the best validation score.
+        probe: Name of the probe; needed if the run trained several.
+        seed: Seed of the training; by default the one with the best validation score.
+        protocol: Name of the protocol; by default the one with the best validation
+            score.
 
     Raises:
-        InputError: There is no such probe, or the file is damaged or newer than this.
+        InputError: There is no such probe, or its file is damaged, or written by a
+            newer version.
     """
     place = pathlib.Path(workdir).expanduser()
     if place.is_file():
@@ -199,8 +211,8 @@ def load_trained(
     files = sorted((place / "probes").glob("*.safetensors"))
     if not files:
         raise InputError(
-            f"{place} holds no trained probes: give the folder of a finished run of "
-            "experiments.train; a run that is older than these files is to be run again"
+            f"{place} holds no trained probes: give the folder of a finished run "
+            "(a run of a version without these files has to be run again)"
         )
     found = [_read(file) for file in files]
     names = list(dict.fromkeys(t.name for t in found))
@@ -214,7 +226,11 @@ def load_trained(
                 what = "probe" if key == "name" else key
                 raise unknown_name(f"{what} of {place}", str(value), map(str, have))
             found = [t for t in found if getattr(t, key) == value]
-    return max(found, key=lambda t: t.validation)
+    # A training that diverged is worse than all others.
+    return max(
+        found,
+        key=lambda t: t.validation if math.isfinite(t.validation) else -math.inf,
+    )
 
 
 def _read(path: pathlib.Path) -> TrainedProbe:
@@ -236,6 +252,8 @@ def _read(path: pathlib.Path) -> TrainedProbe:
             key: tuple(value) if isinstance(value, list) else value
             for key, value in about["options"].items()
         }
+        if about["validation"] is None:
+            about["validation"] = math.nan
         normaliser = parts.get("standardiser")
         return TrainedProbe(
             params=parts["params"],
@@ -245,7 +263,9 @@ def _read(path: pathlib.Path) -> TrainedProbe:
     except (safetensors.SafetensorError, OSError, KeyError, TypeError, ValueError) as e:
         if isinstance(e, InputError):
             raise
-        raise InputError(f"{path} is no file of a trained probe, or damaged") from e
+        raise InputError(
+            f"{path} is not the file of a trained probe, or it is damaged"
+        ) from e
 
 
 def _flat(tree: Any) -> dict[str, np.ndarray]:

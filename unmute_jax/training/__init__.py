@@ -1,1 +1,1 @@
-"""From tokens to scores: steps, loop, selection, run state."""
+"""Trains probes on stored tokens, chooses by validation and tests once."""

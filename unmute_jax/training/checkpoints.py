@@ -1,11 +1,11 @@
-"""Run state on disk: the latest epoch and the best one, through orbax."""
+"""Saves and restores the state of a training through orbax."""
 
 from __future__ import annotations
 
 import logging
-import math
 import os
 import pathlib
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -20,30 +20,34 @@ from unmute_jax.errors import InputError
 History = list[dict[str, Any]]
 
 
-class Checkpoints:
-    """The checkpoints of one stack of trials. Use as a context manager.
+@dataclass(frozen=True)
+class Saved:
+    """What a training goes on from.
 
-    Two steps are kept: the latest, to go on from, and the best by validation score.
-    With `best_fn` and `max_to_keep` alone orbax would keep the best two, and a stopped
-    run would go on from the wrong step; so the policy names both.
+    Attributes:
+        step: Steps that were taken.
+        state: The state of all trials after them.
+        best: Parameters of each trial's best epoch; None where they are not kept.
+        history: One entry per evaluation, as in `loop.Trained`.
     """
 
+    step: int
+    state: Any
+    best: Any
+    history: History
+
+
+class Checkpoints:
+    """The latest checkpoint of one stack of trials. Use it as a context manager."""
+
     def __init__(self, folder: str | os.PathLike[str]):
-        """Opens (or begins) the checkpoints in `folder`."""
-        # orbax tells every step of its work at INFO through absl.
+        """Opens the checkpoints in `folder`, which need not exist."""
+        # At INFO, orbax logs every step of its work through absl.
         logging.getLogger("absl").setLevel(logging.WARNING)
-        policies = checkpoint_managers
         self._manager = ocp.CheckpointManager(
             pathlib.Path(folder).absolute(),
             options=ocp.CheckpointManagerOptions(
-                best_fn=_score,
-                best_mode="max",
-                preservation_policy=policies.AnyPreservationPolicy(
-                    [
-                        policies.LatestN(1),
-                        policies.BestN(get_metric_fn=_score, n=1),
-                    ]
-                ),
+                preservation_policy=checkpoint_managers.LatestN(1)
             ),
         )
 
@@ -57,75 +61,79 @@ class Checkpoints:
         trace: TracebackType | None,
     ) -> None:
         self._manager.close()
-        # One process commits what all have written: none may end before.
+        # One process commits what all have written, so none may end before it has.
         if kind is None or issubclass(kind, signals.Stopped):
             distributed.wait_for_all("checkpoints")
 
-    def save(self, step: int, state: Any, history: History, score: float) -> None:
-        """Writes step `step` in the background; a score of NaN is never the best."""
+    def save(self, saved: Saved) -> None:
+        """Writes a checkpoint in the background, in place of the one before."""
         # A copy: the caller appends to its list while this one is still being written.
-        written = {"evaluations": list(history), "rows": _rows(state)}
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(state),
-                history=ocp.args.JsonSave(written),
-            ),
-            metrics={"score": -math.inf if math.isnan(score) else score},
-        )
+        history = {"evaluations": list(saved.history), "rows": _trials_in(saved.state)}
+        items: dict[str, Any] = {
+            "state": ocp.args.StandardSave(saved.state),
+            "history": ocp.args.JsonSave(history),
+        }
+        if saved.best is not None:
+            items["best"] = ocp.args.StandardSave(saved.best)
+        self._manager.save(saved.step, args=ocp.args.Composite(**items))
 
-    def latest(self, like: Any) -> tuple[int, Any, History] | None:
-        """Step, state and history to go on from; None where nothing was written.
+    def latest(self, state: Any, best: Any = None) -> Saved | None:
+        """The latest checkpoint; None where nothing was written.
 
         Args:
-            like: A state of the same structure, types and placement. It may have more
-                trials, or less, to fill up other devices: they repeat the last one.
+            state: A state of the same structure, types and placement. It may have more
+                or fewer trials that only fill up the devices: they repeat the last one.
+            best: The same for the parameters of the best epochs; None if they are not
+                wanted.
+
+        Raises:
+            InputError: The checkpoint is damaged.
         """
-        return self._restore(
-            distributed.broadcast_from_writer(self._manager.latest_step), like
-        )
-
-    def best(self, like: Any) -> tuple[int, Any, History] | None:
-        """The same for the step with the best validation score."""
-        return self._restore(
-            distributed.broadcast_from_writer(self._manager.best_step), like
-        )
-
-    def _restore(self, step: int | None, like: Any) -> tuple[int, Any, History] | None:
+        step = distributed.broadcast_from_writer(self._manager.latest_step)
         if step is None:
             return None
         try:
-            kept = self._read(step, history=ocp.args.JsonRestore())["history"]
-            rows = kept["rows"]
-            abstract = jax.tree.map(lambda x: _described(x, rows), like)
-            state = self._read(step, state=ocp.args.StandardRestore(abstract))["state"]
-        except Exception as error:  # Whatever a damaged file makes its reader say.
+            history = self._read(step, history=ocp.args.JsonRestore())["history"]
+            trials = history["rows"]
+            restored = {
+                name: self._restore(step, name, like, trials)
+                for name, like in (("state", state), ("best", best))
+                if like is not None
+            }
+        except Exception as error:  # A damaged file may raise anything in its reader.
             why = (str(error) or type(error).__name__).splitlines()[0][:200]
             raise InputError(
                 f"checkpoint {self._manager.directory / str(step)} cannot be read "
-                f"({why}): delete that folder, and training goes on from an earlier one"
+                f"({why}): delete that folder, and this training starts again"
             ) from error
-        if rows != _rows(like):
-            state = jax.tree.map(distributed.with_rows_of, state, like)
-        return step, state, kept["evaluations"]
+        return Saved(
+            step=step,
+            state=restored["state"],
+            best=restored.get("best"),
+            history=history["evaluations"],
+        )
+
+    def _restore(self, step: int, name: str, like: Any, trials: int) -> Any:
+        """Reads a tree that was saved with so many trials, and places it as `like`."""
+        shapes = jax.tree.map(lambda x: _to_restore(x, trials), like)
+        tree = self._read(step, **{name: ocp.args.StandardRestore(shapes)})[name]
+        if trials != _trials_in(like):
+            tree = jax.tree.map(distributed.with_rows_of, tree, like)
+        return tree
 
     def _read(self, step: int, **items: Any) -> Any:
         return self._manager.restore(step, args=ocp.args.Composite(**items))
 
 
-def _rows(state: Any) -> int:
-    """Trials in `state`, those that fill up the devices included."""
-    return len(jax.tree.leaves(state)[0])
+def _trials_in(tree: Any) -> int:
+    """The number of trials, those that only fill up the devices included."""
+    return len(jax.tree.leaves(tree)[0])
 
 
-def _described(x: Any, rows: int) -> Any:
-    """How to restore what now is `x` and had `rows` trials on other devices."""
+def _to_restore(x: Any, trials: int) -> Any:
+    """Describes how to restore what is now `x` and was saved with `trials` trials."""
     found = ocp.utils.to_shape_dtype_struct(x)
-    if rows == len(x):
+    if trials == len(x):
         return found
-    shape, everywhere = (rows, *x.shape[1:]), distributed.replicated(x)
+    shape, everywhere = (trials, *x.shape[1:]), distributed.replicated(x)
     return jax.ShapeDtypeStruct(shape, x.dtype, sharding=everywhere)
-
-
-def _score(metrics: dict[str, float]) -> float:
-    return metrics["score"]

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from unmute_jax import metrics
 from unmute_jax.config import Frames
-from unmute_jax.training.batches import ProbeData
+from unmute_jax.training.data import ProbeData
 
 CLIP_MAP, EVENT_F1 = "clip mAP", "event F1"
 # The threshold of a class that no validation clip has.

@@ -1,10 +1,11 @@
-"""What a run would do, in words, before it does any of it."""
+"""Describes in words what a run would do, before it does any of it."""
 
 from __future__ import annotations
 
 import functools
 import os
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -17,21 +18,29 @@ from unmute_jax import distributed
 from unmute_jax.config import Experiment
 from unmute_jax.encoders import Encoder
 from unmute_jax.probes import Probe
-from unmute_jax.store.embed import default_batch_size, estimate_store
+from unmute_jax.store.batches import default_batch_size
+from unmute_jax.store.estimate import estimate_store
 from unmute_jax.tokens import Summary, Tokens
-from unmute_jax.training.batches import ProbeData, steps_per_epoch, what_is_read
+from unmute_jax.training import loop
+from unmute_jax.training.batches import steps_per_epoch
+from unmute_jax.training.data import ProbeData, what_is_read
 from unmute_jax.training.run import finished
 from unmute_jax.training.search.halving import rung_epochs, share_of_epochs
-from unmute_jax.training.search.stack_size import Steps, trials_at_once
+from unmute_jax.training.search.stack_size import TimedSteps, trials_at_once
 from unmute_jax.training.setup import Setup
+from unmute_jax.training.sharding import Sharding
 from unmute_jax.training.workdir import Workdir
 
 
 def describe(setup: Setup, workdir: str | os.PathLike[str]) -> str:
-    """Data, tokens, training, reuse and time, one line each.
+    """Describes data, tokens, training, reuse and time, one line each.
 
     One batch of the encoder and one step of each probe are run on zeros to measure
-    them; nothing is written. Times are what this machine did a moment ago.
+    them, and nothing is written. Times are those of this machine at this moment.
+
+    Args:
+        setup: The opened experiment.
+        workdir: The folder of the run, which need not exist.
     """
     mesh = distributed.make_mesh(setup.settings.devices or None)
     lines = [*_data(setup), *_tokens(setup, mesh)]
@@ -62,11 +71,8 @@ def _tokens(setup: Setup, mesh: Mesh) -> list[str]:
         f"encoder   {encoder.description}: {t} x {f} tokens of {encoder.num_features}, "
         f"stored as {settings.tokens.dtype}"
     ]
-    splits = {
-        s: None for p in setup.protocols for s in (*p.train, *p.validation, *p.test)
-    }
     missing = 0
-    for split in splits:
+    for split in setup.splits:
         found = estimate_store(
             encoder,
             setup.dataset,
@@ -92,7 +98,13 @@ def _tokens(setup: Setup, mesh: Mesh) -> list[str]:
 
 
 def encoder_rate(setup: Setup, encoder: Encoder, mesh: Mesh) -> float:
-    """Clips per second of the warm encoder on zeros, all as long as the longest."""
+    """Measures how many clips of the longest length per second are encoded, on zeros.
+
+    Args:
+        setup: The opened experiment.
+        encoder: Its encoder.
+        mesh: The devices.
+    """
     size = setup.settings.tokens.batch_size or default_batch_size()
     mesh = distributed.local_mesh(mesh)
     width = -(-size // mesh.size) * mesh.size
@@ -112,15 +124,15 @@ def _training(setup: Setup, workdir: str | os.PathLike[str], mesh: Mesh) -> list
         if probe.is_fitted:
             lines.append(f"training  {name}: nothing to train")
             continue
-        count, shard_trials, together = _stack(setup, probe, mesh)
-        step, size = step_seconds(setup, probe, mesh, count, shard_trials=shard_trials)
+        count, sharding, together = _stack(setup, probe, mesh)
+        step, size = step_seconds(setup, probe, sharding, count)
         steps = [
             settings.epochs
             * steps_per_epoch(sum(mine[s] for s in p.train), settings.batch_size)
             for p in setup.protocols
             if (name, p.name) not in done
         ]
-        # As if a trial took the same share of a step in any stack.
+        # This takes a trial's share of a step to be the same in any stack.
         seconds = sum(steps) * step / count * times
         total += seconds
         lines.append(
@@ -135,7 +147,7 @@ def _training(setup: Setup, workdir: str | os.PathLike[str], mesh: Mesh) -> list
 
 
 def _search(settings: Experiment) -> list[str]:
-    """Which trials there are of each probe."""
+    """The trials of each probe, one line for the search and one for its rungs."""
     sweep, epochs = settings.sweep, settings.epochs
     again = ", and the chosen one again on train + validation"
     seeds = f"{settings.seeds} seeds{again if settings.refit else ''}"
@@ -152,45 +164,45 @@ def _search(settings: Experiment) -> list[str]:
     if rungs:
         share = share_of_epochs(epochs, sweep.halvings, sweep.reduction)
         lines.append(
-            f"          one in {sweep.reduction} goes on after "
+            f"          one in {sweep.reduction} is promoted after "
             f"{' and '.join(map(str, rungs))} of {epochs} epochs: about "
             f"{100 * share:.0f} % of the epochs of all trials are trained"
         )
     return lines
 
 
-def _stack(setup: Setup, probe: Probe, mesh: Mesh) -> tuple[int, bool, str]:
-    """Of how many trials to measure a step.
+def _stack(setup: Setup, probe: Probe, mesh: Mesh) -> tuple[int, Sharding, str]:
+    """The stack of trials whose step is to be measured.
 
-    As many as are trained together: all rates, or of a sweep what TPE proposes at a
-    time. Its first round is wider, but soon as narrow as that.
+    It has as many trials as are trained together: all learning rates, or of a sweep
+    what TPE proposes at a time. The first round of a sweep is wider, but halving soon
+    makes it as narrow.
 
     Returns:
-        The number, whether devices share out trials, and how many fit together.
+        The number of trials, how devices share them, and how many fit, in words.
     """
     settings, sweep = setup.settings, setup.settings.sweep
     if settings.search == "rates":
         count = len(settings.optimizer.learning_rates)
-        return count, False, f"{count} trials at once"
+        return count, Sharding(mesh), f"{count} trials at once"
     clips = sum(setup.dataset.splits[s] for s in setup.protocols[0].train)
-    chosen = probe, setup.loss, Zeros(setup, probe, clips), settings, mesh
-    room = distributed.global_min(trials_at_once(*chosen))
+    room = trials_at_once(_task(setup, probe, clips), settings, mesh)
     count = min(sweep.tpe_at_once, sweep.sobol + sweep.tpe, room)
-    shard_trials = 1 < mesh.size <= count
-    if shard_trials:
+    sharding = Sharding.for_trials(mesh, count)
+    if sharding.splits_trials:
         count = -(-count // mesh.size) * mesh.size
     each = min(-(-sweep.widest // mesh.size), room // mesh.size)
     where = "one device" if mesh.size == 1 else f"each of {mesh.size} devices"
     free = f"{room // mesh.size:,} in memory that is free now"
     return (
         count,
-        shard_trials,
+        sharding,
         f"up to {each} trials at once on {where} (room for {free})",
     )
 
 
 def trainings_of(settings: Experiment) -> float:
-    """Whole trainings of one trial that a search and its repeats amount to."""
+    """How many whole trainings of one trial a search and its final runs amount to."""
     again = float(settings.seeds * settings.refit)
     if settings.search == "rates":
         return len(settings.optimizer.learning_rates) + settings.seeds - 1 + again
@@ -202,41 +214,47 @@ def trainings_of(settings: Experiment) -> float:
 def finished_probes(
     setup: Setup, workdir: str | os.PathLike[str]
 ) -> set[tuple[str, str]]:
-    """The (probe, protocol) pairs whose records are in `workdir`."""
-    results = Workdir.results_of(workdir)
+    """The (probe, protocol) pairs whose records are all in `workdir`."""
+    folder = Workdir.results_of(workdir)
     return {
         (name, p.name)
         for name in setup.probes
         for p in setup.protocols
-        if finished(setup, results, name, p)
+        if finished(setup, folder, name, p)
     }
 
 
 def step_seconds(
-    setup: Setup, probe: Probe, mesh: Mesh, count: int, *, shard_trials: bool = False
+    setup: Setup, probe: Probe, sharding: Sharding, count: int
 ) -> tuple[float, int]:
-    """Seconds per step of `count` stacked trials on zeros; parameters of one of them.
+    """Measures a step of stacked trials on zeros.
 
     Args:
-        setup: From `prepare`.
-        probe: One of theirs.
-        mesh: The devices.
-        count: Of trials.
-        shard_trials: Devices share out the trials, not the batch, as of `make_step`;
-            `count` is then a multiple of their number.
+        setup: The opened experiment.
+        probe: One of its probes.
+        sharding: How the devices share the work.
+        count: The number of trials.
+
+    Returns:
+        Seconds per step, and the number of parameters of one trial.
     """
     settings = setup.settings
-    clips = Zeros(setup, probe, settings.batch_size)
-    chosen = probe, setup.loss, clips, settings, mesh, count
-    steps = Steps(*chosen, shard_trials=shard_trials)
+    task = _task(setup, probe, settings.batch_size)
+    steps = TimedSteps(task, settings, sharding, count)
     return _seconds(steps.run), steps.parameters
 
 
+def _task(setup: Setup, probe: Probe, clips: int) -> loop.Task:
+    """The training of a probe on so many clips, all zero."""
+    zeros = Zeros(setup, probe, clips)
+    return loop.Task("plan", setup.task, probe, setup.loss, zeros, None)
+
+
 class Zeros(ProbeData):
-    """Clips of which only the sizes are known, before there are any tokens."""
+    """Stands for clips whose tokens do not exist yet; only their sizes are known."""
 
     def __init__(self, setup: Setup, probe: Probe, count: int):
-        """`count` clips of the data set, as `probe` reads them, all zero."""
+        """Makes `count` clips of the data set, as `probe` reads them, all zero."""
         steps, _ = setup.encoder.grid(setup.dataset.clip_seconds)
         framewise = setup.settings.frame_rule is not None
         examples = (count, steps) if framewise else (count,)
@@ -247,10 +265,10 @@ class Zeros(ProbeData):
         self.weights = np.ones(examples, np.float32)
         self.seconds_per_step = setup.encoder.geometry.seconds_per_step
         self._read = functools.partial(zeros_for, setup, probe)
-        self._held, self._resident = None, {}
+        self._cached, self._on_devices = None, {}
 
     def read(self, rows: Int[np.ndarray, "B"]) -> Tokens | Summary:
-        """As many clips as there are `rows`."""
+        """What the probe reads of as many clips as there are `rows`, all zero."""
         return self._read(len(rows))
 
 
@@ -280,8 +298,8 @@ def zeros_for(setup: Setup, probe: Probe, b: int) -> Tokens | Summary:
     )
 
 
-def _seconds(call: Any, repeats: int = 2) -> float:
-    """Of one warm call."""
+def _seconds(call: Callable[[], Any], repeats: int = 2) -> float:
+    """Seconds of one call, after a first one that compiles."""
     jax.block_until_ready(call())
     start = time.monotonic()
     for _ in range(repeats):

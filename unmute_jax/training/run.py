@@ -1,10 +1,11 @@
-"""One run from audio files to a table: embed once, train, choose, test, record."""
+"""Runs an experiment, from audio files to records of test scores."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import pathlib
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,19 +17,13 @@ from unmute_jax.metrics.events import MISSING_SED_EVAL, has_sed_eval
 from unmute_jax.probes import probe_options
 from unmute_jax.results import predictions, trained
 from unmute_jax.store.embed import embed
-from unmute_jax.store.key import plain
+from unmute_jax.store.key import as_json
 from unmute_jax.store.reader import TokenStore
 from unmute_jax.training import frame_scores, loop, selection
-from unmute_jax.training.batches import ProbeData
-from unmute_jax.training.final_runs import FinalRuns, fit, train
-from unmute_jax.training.setup import (
-    ProtocolData,
-    Setup,
-    changed_options,
-    record_key,
-    seeds_of,
-    sources,
-)
+from unmute_jax.training.data import ProbeData, ProtocolData
+from unmute_jax.training.final_runs import FinalRuns, ProbeRun, fit_probe, train_probe
+from unmute_jax.training.setup import Setup, changed_options
+from unmute_jax.training.sharding import Sharding
 from unmute_jax.training.step import count_parameters
 from unmute_jax.training.workdir import Workdir
 
@@ -38,37 +33,49 @@ Log = Callable[[str], None]
 def run_experiment(
     setup: Setup, workdir: Workdir, *, explain: bool = False, log: Log = print
 ) -> list[results.Record]:
-    """Runs the experiment, or what is missing of it; returns all its records.
+    """Runs what is missing of an experiment, and returns all its records.
 
     Args:
-        setup: From `prepare`.
-        workdir: Where it writes.
-        explain: Say why tokens of an earlier run could not be used.
-        log: Where lines for a person go.
+        setup: The opened experiment.
+        workdir: The folder of the run.
+        explain: Whether to log why tokens of an earlier run could not be used.
+        log: Called with lines for the user.
     """
-    settings = setup.settings
+    settings, dataset = setup.settings, setup.dataset
     mesh = distributed.make_mesh(settings.devices or None)
-    # Checkpoints must never go on with other data, or with tokens of other weights.
-    workdir.pin("sources", sources(setup))
-    data = setup.dataset
-    log(f"data of {data.name}: {data.source}; licence {data.licence}")
-    needed = {
-        split: None
-        for p in setup.protocols
-        for split in (*p.train, *p.validation, *p.test)
-    }
-    stores = embed_all(setup, needed, mesh, explain, log)
-    found: list[results.Record] = []
+    # A checkpoint must not be continued on other data, or on tokens of other weights.
+    workdir.pin("sources", setup.sources())
+    log(f"data of {dataset.name}: {dataset.source}; licence {dataset.licence}")
+    stores = embed_all(setup, setup.splits, mesh, explain, log)
+
+    records: list[results.Record] = []
     for protocol in setup.protocols:
         data = ProtocolData(protocol, stores, settings.standardise, settings.frame_rule)
-        for name in setup.probes:
+        for name, probe in setup.probes.items():
+            # A probe that an earlier run has finished.
             done = distributed.broadcast_from_writer(
                 lambda name=name, protocol=protocol: finished(
                     setup, workdir.results, name, protocol
                 )
             )
-            found += done or _run_probe(setup, workdir, name, data, mesh)
-    return found
+            if done:
+                records += done
+                continue
+
+            # Train and choose, then look at the test split once.
+            run = ProbeRun(setup, workdir, name, data, mesh)
+            runs = fit_probe(run) if probe.is_fitted else train_probe(run)
+            tested = _test(run, runs)
+
+            # Write the records last: they say that the probe is finished.
+            if distributed.is_writer():
+                for k, record in enumerate(tested):
+                    probe_file = _trained_probe(run, runs, record, k)
+                    trained.save_trained(workdir.probes, probe_file)
+                for record in tested:
+                    results.write_record(workdir.results, record)
+            records += tested
+    return records
 
 
 def embed_all(
@@ -78,14 +85,14 @@ def embed_all(
     explain: bool = False,
     log: Log = print,
 ) -> dict[str, TokenStore]:
-    """The tokens of some splits, kept where every run finds them.
+    """The token stores of some splits; what is missing is embedded.
 
     Args:
-        setup: From `prepare`.
-        splits: Of the data set.
-        mesh: Devices for the encoder.
-        explain: Say why tokens of an earlier run could not be used.
-        log: Where lines for a person go.
+        setup: The opened experiment.
+        splits: Splits of its data set.
+        mesh: The devices for the encoder.
+        explain: Whether to log why tokens of an earlier run could not be used.
+        log: Called with lines for the user.
     """
     tokens = setup.settings.tokens
     return {
@@ -108,126 +115,121 @@ def embed_all(
 def finished(
     setup: Setup, folder: pathlib.Path, name: str, protocol: Protocol
 ) -> list[results.Record]:
-    """The records in `folder` of a probe that was run before; none unless all are."""
+    """The records of a probe in `folder`; none unless all of its seeds have one."""
     paths = [
-        folder / results.record_name(**record_key(setup, name, protocol, seed))
-        for seed in seeds_of(setup, name)
+        folder / results.record_name(**setup.record_key(name, protocol, seed))
+        for seed in setup.seeds(name)
     ]
     if not all(p.exists() for p in paths):
         return []
     return [results.read_record(p) for p in paths]
 
 
-def _run_probe(
-    setup: Setup, workdir: Workdir, name: str, data: ProtocolData, mesh: Mesh
-) -> list[results.Record]:
-    """Trains, chooses, tests once and records; nothing of it is repeated later."""
-    find = fit if setup.probes[name].is_fitted else train
-    final_runs = find(setup, workdir, name, data, mesh)
-    records = _test_probe(setup, name, data, mesh, final_runs, workdir.predictions)
-    if distributed.is_writer():
-        for k, record in enumerate(records):
-            probe = _trained(setup, record, data, final_runs, k)
-            trained.save(workdir.probes, probe)
-        for record in records:
-            results.write_record(workdir.results, record)
-    return records
+def _test(run: ProbeRun, runs: FinalRuns) -> list[results.Record]:
+    """Scores the final runs on the test split, the only time that it is read.
 
-
-def _test_probe(
-    setup: Setup,
-    name: str,
-    data: ProtocolData,
-    mesh: Mesh,
-    found: FinalRuns,
-    keep: pathlib.Path,
-) -> list[results.Record]:
-    """The one look at the test split; logits of clips are kept in a folder."""
-    settings, probe, dataset = (
-        setup.settings,
-        setup.probes[name],
-        setup.dataset,
-    )
-    params = distributed.replicate(found.params, mesh)
+    The logits of clips are written to the folder of the run.
+    """
+    setup, settings, data = run.setup, run.setup.settings, run.data
+    probe, classes = setup.probes[run.name], setup.dataset.classes
+    params = distributed.replicate(runs.params, run.mesh)
 
     def logits_of(clips: ProbeData) -> np.ndarray:
-        return loop.logits(probe, params, clips, settings.batch_size, mesh)
+        size, sharding = settings.batch_size, Sharding(run.mesh)
+        return loop.logits(probe, params, clips, size, sharding)
 
     # Thresholds are chosen before the test split is read.
-    chosen = None
+    thresholds = None
     if settings.frame_rule is not None:
         validation = data.development(probe.input_kind)[1]
-        chosen = [
+        thresholds = [
             frame_scores.thresholds(x, validation, settings.frames)
             for x in np.moveaxis(logits_of(validation), 1, 0)
         ]
-    held_out = data.held_out(probe.input_kind)
-    logits = logits_of(held_out)
-    flatten_valid, truth = held_out.flatten_valid(logits)
+    clips = data.held_out(probe.input_kind)
+    logits = logits_of(clips)
+    examples, truth = clips.flatten_valid(logits)
     records = []
-    for k, seed in enumerate(seeds_of(setup, name)):
-        choice, more, least = found.choices[k], {}, {}
-        tested = selection.score_held_out(
-            choice, flatten_valid[:, k], truth, setup.task
+    for k, seed in enumerate(run.seeds):
+        score = selection.score_held_out(
+            runs.choices[k], examples[:, k], truth, setup.task
         )
-        if chosen is not None:
-            least = dict(zip(dataset.classes, map(float, chosen[k]), strict=True))
-            more = frame_scores.scores(
-                logits[:, k], held_out, chosen[k], dataset.classes, settings.frames
+        frames: dict[str, Any] = {}
+        if thresholds is not None:
+            frames["thresholds"] = dict(
+                zip(classes, map(float, thresholds[k]), strict=True)
             )
-        records.append(
-            results.Record(
-                **record_key(setup, name, data.protocol, seed),
-                source=dataset.source,
-                probe_options=changed_options(settings, name),
-                metric=setup.metric,
-                parameters=(0 if probe.is_fitted else count_parameters(found.params)),
-                learning_rate=found.best.learning_rate if found.best else None,
-                weight_decay=found.best.weight_decay if found.best else 0.0,
-                epoch=choice.epoch,
-                validation=choice.validation,
-                test=tested.value,
-                per_class=dict(zip(dataset.classes, tested.per_class, strict=True)),
-                masked_classes=tested.masked_classes,
-                more=more,
-                thresholds=least,
-                search=found.search,
-                seconds=found.seconds,
-                settings=settings.to_dict(),
-                facts=_facts(setup, data, mesh),
-                notes=_notes(setup, name, found, tested.masked_classes),
+            frames["more"] = frame_scores.scores(
+                logits[:, k], clips, thresholds[k], classes, settings.frames
             )
-        )
-        if not held_out.is_framewise and distributed.is_writer():
+        record = _record(run, runs, seed, score, frames)
+        if not clips.is_framewise and distributed.is_writer():
             predictions.write_predictions(
-                keep,
-                records[-1].file_name(),
-                held_out.ids,
-                dataset.groups,
-                held_out.labels,
+                run.workdir.predictions,
+                record.file_name(),
+                clips.ids,
+                setup.dataset.groups,
+                clips.labels,
                 logits[:, k],
             )
+        records.append(record)
     return records
 
 
-def _trained(
-    setup: Setup,
-    record: results.Record,
-    data: ProtocolData,
-    found: FinalRuns,
-    k: int,
+def _record(
+    run: ProbeRun,
+    runs: FinalRuns,
+    seed: int,
+    score: selection.HeldOutScore,
+    frames: dict[str, Any],
+) -> results.Record:
+    """The record of one final run.
+
+    Args:
+        run: The probe and its data.
+        runs: All final runs of the probe.
+        seed: The seed of this one.
+        score: Its score on the test split.
+        frames: Fields that only runs with labels of time steps have.
+    """
+    setup, dataset = run.setup, run.setup.dataset
+    is_fitted = setup.probes[run.name].is_fitted
+    return results.Record(
+        **setup.record_key(run.name, run.data.protocol, seed),
+        source=dataset.source,
+        probe_options=changed_options(setup.settings, run.name),
+        metric=setup.metric,
+        parameters=0 if is_fitted else count_parameters(runs.params),
+        learning_rate=runs.best.learning_rate if runs.best else None,
+        weight_decay=runs.best.weight_decay if runs.best else 0.0,
+        epoch=score.choice.epoch,
+        validation=score.choice.validation,
+        test=score.value,
+        per_class=dict(zip(dataset.classes, score.per_class, strict=True)),
+        masked_classes=score.masked_classes,
+        search=runs.search,
+        seconds=runs.seconds,
+        settings=setup.settings.to_dict(),
+        facts=_facts(run),
+        notes=_notes(run, runs, score.masked_classes),
+        **frames,
+    )
+
+
+def _trained_probe(
+    run: ProbeRun, runs: FinalRuns, record: results.Record, k: int
 ) -> trained.TrainedProbe:
-    """The `k`-th finalist, with all it takes to use it elsewhere."""
-    probe, dataset = setup.probes[record.probe], setup.dataset
-    encoder = setup.encoder
+    """The `k`-th final run, with everything needed to use it elsewhere."""
+    setup, dataset = run.setup, run.setup.dataset
+    probe, encoder = setup.probes[run.name], setup.encoder
     return trained.TrainedProbe(
-        name=record.probe,
-        options={o: getattr(probe, o) for o in sorted(probe_options(record.probe))},
-        params=jax.tree.map(lambda x: x[k], found.params),
-        normaliser=data.normaliser,
+        name=run.name,
+        options={o: getattr(probe, o) for o in sorted(probe_options(run.name))},
+        params=jax.tree.map(lambda x: x[k], runs.params),
+        normaliser=run.data.normaliser,
         classes=dataset.classes,
         task=setup.task,
-        encoder=plain(encoder.identity()),
+        encoder=as_json(encoder.identity()),
         encoder_description=encoder.description,
         geometry=encoder.geometry,
         dtype=setup.settings.tokens.dtype,
@@ -240,19 +242,19 @@ def _trained(
     )
 
 
-def _facts(setup: Setup, data: ProtocolData, mesh: Mesh) -> dict:
-    """What the numbers depend on besides the settings."""
-    p = data.protocol
-    device = jax.devices()[0]
+def _facts(run: ProbeRun) -> dict[str, Any]:
+    """What the scores depend on besides the settings."""
+    p, stores = run.data.protocol, run.data.stores
+    splits = {
+        "train": list(p.train),
+        "validation": list(p.validation),
+        "test": list(p.test),
+    }
     return {
-        "splits": {
-            "train": list(p.train),
-            "validation": list(p.validation),
-            "test": list(p.test),
-        },
-        "clips": {s: data.stores[s].n for s in (*p.train, *p.validation, *p.test)},
-        **sources(setup),
-        "devices": f"{mesh.size} x {device.device_kind}",
+        "splits": splits,
+        "clips": {s: stores[s].n for used in splits.values() for s in used},
+        **run.setup.sources(),
+        "devices": f"{run.mesh.size} x {jax.devices()[0].device_kind}",
         "versions": {
             name: importlib.metadata.version(name)
             for name in ("unmute-jax", "jax", "flax", "optax", "numpy")
@@ -260,16 +262,18 @@ def _facts(setup: Setup, data: ProtocolData, mesh: Mesh) -> dict:
     }
 
 
-def _notes(setup: Setup, name: str, found: FinalRuns, masked: int) -> tuple[str, ...]:
-    rates = [t["learning_rate"] for t in found.search]
-    notes = list(setup.dataset.notes)
+def _notes(run: ProbeRun, runs: FinalRuns, masked: int) -> tuple[str, ...]:
+    """What a reader of the scores should know."""
+    setup, notes = run.setup, list(run.setup.dataset.notes)
     if masked and setup.task == "multi-label":
         notes.append(f"mAP leaves out {masked} classes without a positive test clip")
     if setup.settings.frame_rule is not None and not has_sed_eval():
         notes.append(MISSING_SED_EVAL)
-    best = found.best.learning_rate if found.best else None
+    rates = [t["learning_rate"] for t in runs.search]
+    best = runs.best.learning_rate if runs.best else None
     if best and len(rates) > 1 and best in (min(rates), max(rates)):
         notes.append(
-            f"{name}: the best learning rate ({best:g}) is at the edge of those tried"
+            f"{run.name}: the best learning rate ({best:g}) is at the edge of those "
+            "tried"
         )
     return tuple(notes)

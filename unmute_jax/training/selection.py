@@ -1,15 +1,17 @@
-"""Selection and report never share a split: the types of this file keep them apart.
+"""Chooses trials and epochs on the validation split, and scores them on the test split.
 
-`choose` takes validation scores and nothing else; a `HeldOutScore` is made only from a
-`Choice` that was made before. Nothing here compares two test scores.
+Selection and report never share a split, and the types of this module keep them apart:
+`choose` takes validation scores and nothing else, and a `HeldOutScore` is made only
+from a `Choice` that was made before. Nothing here compares two test scores.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Num
+from jaxtyping import Float, Int, Num
 
 from unmute_jax import metrics
 from unmute_jax.errors import InputError
@@ -17,28 +19,20 @@ from unmute_jax.errors import InputError
 
 @dataclass(frozen=True)
 class ValidationScores:
-    """Scores of `K` trials on the validation split, after each of `E` epochs."""
+    """Scores of `K` trials on the validation split after each of `E` epochs.
+
+    Attributes:
+        epochs: The epochs after which trials were evaluated.
+        scores: The scores, shape `[E, K]`; NaN after a trial has diverged.
+    """
 
     epochs: tuple[int, ...]
     scores: Float[np.ndarray, "E K"]
 
-    def reported(self, report_epoch: str) -> tuple[int, Float[np.ndarray, "K"]]:
-        """The epoch to report, and the scores of all trials after it.
-
-        Args:
-            report_epoch: "last", or "best": the epoch whose best trial is best; of
-                equals the later one, which is also the checkpoint that is kept.
-        """
-        if report_epoch == "last":
-            return self.epochs[-1], self.scores[-1]
-        per_epoch = _finite(self.scores).max(axis=1)
-        best = int(np.flatnonzero(per_epoch == per_epoch.max())[-1])
-        return self.epochs[best], self.scores[best]
-
 
 @dataclass(frozen=True)
 class Choice:
-    """What validation chose: one trial of a stack, after one epoch."""
+    """A trial of a stack after one of its epochs, chosen on the validation split."""
 
     trial: int
     epoch: int
@@ -55,25 +49,59 @@ class HeldOutScore:
     masked_classes: int
 
 
+def best_evaluations(scores: Float[np.ndarray, "E K"]) -> Int[np.ndarray, "K"]:
+    """The row of each trial's best score.
+
+    On ties the later row wins; without any finite score it is the last row.
+    """
+    ranked = np.where(np.isfinite(scores), scores, -np.inf)
+    return len(scores) - 1 - np.argmax(ranked[::-1], axis=0)
+
+
+def choices(scores: ValidationScores, report_epoch: str) -> list[Choice]:
+    """The epoch that is reported of each trial, with its validation score.
+
+    Args:
+        scores: The scores of all trials.
+        report_epoch: "last"; or "best", which is each trial's own best epoch.
+    """
+    count = scores.scores.shape[1]
+    rows = np.full(count, len(scores.epochs) - 1)
+    if report_epoch == "best":
+        rows = best_evaluations(scores.scores)
+    return [
+        Choice(k, scores.epochs[row], float(scores.scores[row, k]))
+        for k, row in enumerate(rows)
+    ]
+
+
 def choose(scores: ValidationScores, report_epoch: str) -> Choice:
-    """The trial with the best validation score; the first one of equals.
+    """The trial with the best validation score; on ties, the earlier trial wins.
+
+    Args:
+        scores: The scores of all trials.
+        report_epoch: The epoch of each trial that counts, as for `choices`.
 
     Raises:
-        TypeError: for anything but validation scores.
-        InputError: when no trial has a finite score (all diverged).
+        TypeError: These are not validation scores.
+        InputError: No trial has a finite score, because all diverged.
     """
     if not isinstance(scores, ValidationScores):
         raise TypeError(
             f"selection reads validation scores only, not {type(scores).__name__}"
         )
-    epoch, at_epoch = scores.reported(report_epoch)
-    if not np.isfinite(at_epoch).any():
+    best = max(choices(scores, report_epoch), key=lambda c: rank(c.validation))
+    if not math.isfinite(best.validation):
         raise InputError(
             "every trial diverged (no finite validation score): "
             "lower config.optimizer.learning_rates"
         )
-    trial = int(np.argmax(_finite(at_epoch)))
-    return Choice(trial, epoch, float(at_epoch[trial]))
+    return best
+
+
+def rank(score: float | None) -> float:
+    """A key to sort scores by: what has diverged is worse than everything else."""
+    return score if score is not None and math.isfinite(score) else -math.inf
 
 
 def score_held_out(
@@ -82,7 +110,14 @@ def score_held_out(
     labels: Num[np.ndarray, "B C"],
     task: str,
 ) -> HeldOutScore:
-    """The score of `choice` on the held-out clips."""
+    """The score of `choice` on the held-out clips.
+
+    Args:
+        choice: What was chosen on the validation split.
+        logits: The logits of the chosen trial.
+        labels: One where a class is in the clip.
+        task: "multi-label" or "single-label".
+    """
     if not isinstance(choice, Choice):
         raise TypeError("a test score needs a Choice made on the validation split")
     ap = metrics.mean_average_precision(logits, labels)
@@ -96,7 +131,7 @@ def score(
     labels: Num[np.ndarray, "B C"],
     task: str,
 ) -> Float[np.ndarray, "K"]:
-    """The metric of the task for each of K trials; NaN for one that diverged."""
+    """The metric of the task for each of `K` trials; NaN for one that diverged."""
     stacked = np.moveaxis(logits, 1, 0)
     if task == "multi-label":
         return metrics.mean_average_precision(stacked, labels).mean
@@ -104,9 +139,5 @@ def score(
 
 
 def metric_name(task: str) -> str:
-    """What `score` computes: mAP, or accuracy for single-label tasks."""
+    """The name of the metric: mAP, or accuracy for single-label tasks."""
     return "mAP" if task == "multi-label" else "accuracy"
-
-
-def _finite(scores: np.ndarray) -> np.ndarray:
-    return np.where(np.isfinite(scores), scores, -np.inf)

@@ -1,4 +1,4 @@
-"""What an experiment is made of: data set, encoder, probes and loss, opened by name."""
+"""Opens what an experiment is made of: data set, encoder, probes and loss, by name."""
 
 from __future__ import annotations
 
@@ -15,18 +15,24 @@ from unmute_jax.config import Experiment, options_of
 from unmute_jax.datasets import Dataset, Protocol, load_dataset
 from unmute_jax.encoders import Source, load_source
 from unmute_jax.errors import InputError
-from unmute_jax.store.key import plain
-from unmute_jax.store.normaliser import FeatureNormaliser
-from unmute_jax.store.reader import TokenStore
+from unmute_jax.store.key import as_json
 from unmute_jax.tokens import Tokens
 from unmute_jax.training import losses, selection
-from unmute_jax.training.batches import ProbeData, what_is_read
 from unmute_jax.training.step import LossFn
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What an experiment is made of, opened but not yet computed."""
+    """What an experiment is made of, opened but not yet computed.
+
+    Attributes:
+        settings: The experiment's settings.
+        dataset: The data set.
+        encoder: The encoder, or exported tokens that stand for one.
+        protocols: The protocols to train and test on.
+        probes: The probes by name.
+        loss: The loss per example, as returned by `losses.make_loss`.
+    """
 
     settings: Experiment
     dataset: Dataset
@@ -36,28 +42,68 @@ class Setup:
     loss: LossFn
 
     @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that any protocol uses, each once."""
+        used = [(*p.train, *p.validation, *p.test) for p in self.protocols]
+        return tuple(dict.fromkeys(split for splits in used for split in splits))
+
+    @property
     def reads_layers(self) -> bool:
-        """Whether any probe wants the tokens of all layers."""
+        """Whether any probe reads the tokens of all layers."""
         return any(probe.input_kind == "layers" for probe in self.probes.values())
 
     @property
     def task(self) -> str:
-        """That of the data set; several classes may be in a time step."""
+        """The task of the data set; time steps may have several classes."""
         return self.dataset.task if self.settings.frame_rule is None else "multi-label"
 
     @property
     def metric(self) -> str:
-        """What trials are compared by."""
+        """The name of the metric that trials are compared by."""
         name = selection.metric_name(self.task)
         return name if self.settings.frame_rule is None else f"frame {name}"
 
+    def seeds(self, name: str) -> tuple[int, ...]:
+        """The seeds of a probe's final runs, the first of which also searches.
+
+        A probe that is fitted does not depend on a seed, and has only one.
+        """
+        first, count = self.settings.seed, self.settings.seeds
+        return tuple(
+            range(first, first + (1 if self.probes[name].is_fitted else count))
+        )
+
+    def sources(self) -> dict[str, Any]:
+        """What the tokens were made of: identities of encoder and splits, as JSON."""
+        return {
+            "encoder": as_json(self.encoder.identity()),
+            "fingerprints": {
+                s: self.dataset.fingerprint(s) for s in sorted(self.splits)
+            },
+        }
+
+    def record_key(self, name: str, protocol: Protocol, seed: int) -> dict[str, Any]:
+        """The fields that name the record of one final run (`results.KEY`)."""
+        return {
+            "experiment": self.settings.digest(),
+            "dataset": self.dataset.name,
+            "encoder": self.encoder.description,
+            "probe": name,
+            "protocol": protocol.name,
+            "seed": seed,
+        }
+
 
 def prepare(settings: Experiment) -> Setup:
-    """Opens data set, encoder, probes and loss; everything wrong shows here."""
+    """Opens data set, encoder, probes and loss.
+
+    Raises:
+        InputError: Something is missing, or does not fit together.
+    """
     loss = options_of(settings.loss)
     made_loss = losses.make_loss(loss.pop("name"), **loss)
     check_probes(settings)
-    encoder, dataset = _both(
+    encoder, dataset = _open_both(
         lambda: open_source(settings), lambda: open_dataset(settings)
     )
     if settings.frame_rule is not None and not dataset.has_events:
@@ -78,11 +124,11 @@ def prepare(settings: Experiment) -> Setup:
 
 
 def open_source(settings: Experiment, weights: str | None = None) -> Source:
-    """The encoder of an experiment, or the tokens that one has left.
+    """Opens the encoder of an experiment, or the exported tokens of one.
 
     Args:
-        settings: Of the experiment.
-        weights: Where its weights are now, if not where `settings` say.
+        settings: The experiment's settings.
+        weights: Where the weights are now, if not where `settings` say.
     """
     weights = weights or settings.weights
     untrained = weights == "untrained"
@@ -96,7 +142,7 @@ def open_source(settings: Experiment, weights: str | None = None) -> Source:
 
 
 def open_dataset(settings: Experiment) -> Dataset:
-    """The data set of an experiment."""
+    """Opens the data set of an experiment."""
     options = options_of(settings.dataset_options)
     options.pop("test_fold", None)
     return load_dataset(
@@ -107,18 +153,18 @@ def open_dataset(settings: Experiment) -> Dataset:
     )
 
 
-def _both(
-    make_encoder: Callable[[], Source],
-    make_dataset: Callable[[], Dataset],
+def _open_both(
+    open_encoder: Callable[[], Source],
+    open_data: Callable[[], Dataset],
 ) -> tuple[Source, Dataset]:
-    """Opens both; where both are missing, one message says so of both."""
+    """Opens both; if both are missing, one message names both."""
     problems, encoder, dataset = [], None, None
     try:
-        encoder = make_encoder()
+        encoder = open_encoder()
     except InputError as error:
         problems.append(str(error))
     try:
-        dataset = make_dataset()
+        dataset = open_data()
     except InputError as error:
         problems.append(str(error))
     if encoder is None or dataset is None:
@@ -127,14 +173,14 @@ def _both(
 
 
 def check_probes(settings: Experiment) -> None:
-    """Finds a wrong probe name or option before any data are touched."""
+    """Refuses a wrong probe name or option before any data are read."""
     if not settings.probe_names:
         known = ", ".join(probes.list_probes())
         raise InputError(f"config.probes is empty: name one of {known}")
     for name, probe in make_probes(settings, 1).items():
         if probe.input_kind == "layers" and settings.standardise:
             raise InputError(
-                f"probe {name!r} reads every layer, of which nothing is standardised: "
+                f"probe {name!r} reads all layers, which cannot be standardised: "
                 "leave out config.standardise"
             )
         if settings.frame_rule is not None:
@@ -142,7 +188,7 @@ def check_probes(settings: Experiment) -> None:
 
 
 def _check_framewise(name: str, probe: probes.Probe) -> None:
-    """Refuses what has no logits of time steps that can be trained."""
+    """Refuses a probe without logits of time steps that can be trained."""
     if probe.is_fitted:
         raise InputError(
             f"probe {name!r} is fitted to the labels of clips and knows no time steps: "
@@ -150,8 +196,8 @@ def _check_framewise(name: str, probe: probes.Probe) -> None:
         )
     if probe.needs_cls:
         raise InputError(
-            f"probe {name!r} reads the class token as it is set, which has no time: "
-            "config.labels=frames needs the option of it that reads something else, "
+            f"probe {name!r} is set to read the class token, which has no time: "
+            "config.labels=frames needs an option that reads something else, "
             "such as config.probe_options.input=mean"
         )
 
@@ -159,10 +205,10 @@ def _check_framewise(name: str, probe: probes.Probe) -> None:
 def _check_widths(
     made: Mapping[str, probes.Probe], encoder: Source, dataset: Dataset
 ) -> None:
-    """Finds a probe that cannot cut the tokens, before there are any."""
+    """Refuses a probe that does not fit the shape of the tokens, before any exist."""
     (t, f), d = encoder.grid(dataset.clip_seconds), encoder.num_features
 
-    def start(probe: probes.Probe) -> Any:
+    def init(probe: probes.Probe) -> Any:
         clip = Tokens(
             patches=jnp.zeros((1, t, f, d)),
             cls=jnp.zeros((1, d)),
@@ -173,7 +219,7 @@ def _check_widths(
     for name, probe in made.items():
         if probe.input_kind == "tokens":
             try:
-                jax.eval_shape(functools.partial(start, probe))
+                jax.eval_shape(functools.partial(init, probe))
             except InputError as error:
                 raise InputError(
                     f"probe {name!r} on the tokens of {encoder.description}: {error}: "
@@ -182,7 +228,7 @@ def _check_widths(
 
 
 def make_probes(settings: Experiment, num_classes: int) -> dict[str, probes.Probe]:
-    """The probes by name; an option goes to those of them that know it."""
+    """The probes by name. Each takes those of the options that it knows."""
     given = options_of(settings.probe_options)
     return {
         name: probes.make_probe(
@@ -194,91 +240,9 @@ def make_probes(settings: Experiment, num_classes: int) -> dict[str, probes.Prob
     }
 
 
-def changed_options(settings: Experiment, name: str) -> dict:
-    """The options of a probe that are not its defaults."""
+def changed_options(settings: Experiment, name: str) -> dict[str, Any]:
+    """The options of a probe that differ from its defaults."""
     given = options_of(settings.probe_options)
     usual = probes.make_probe(name, num_classes=1)
     known = probes.probe_options(name)
     return {k: v for k, v in given.items() if k in known and v != getattr(usual, k)}
-
-
-def seeds_of(setup: Setup, name: str) -> tuple[int, ...]:
-    """The seeds of a probe's repeats, the first of which also searches.
-
-    A probe that is fitted has no chance in it: one is all.
-    """
-    first, count = setup.settings.seed, setup.settings.seeds
-    return tuple(range(first, first + (1 if setup.probes[name].is_fitted else count)))
-
-
-def splits_of(setup: Setup) -> tuple[str, ...]:
-    """The splits that the protocols use, each once."""
-    used = [(*p.train, *p.validation, *p.test) for p in setup.protocols]
-    return tuple(dict.fromkeys(split for splits in used for split in splits))
-
-
-def sources(setup: Setup) -> dict:
-    """What the tokens are made of."""
-    dataset, used = setup.dataset, sorted(splits_of(setup))
-    return {
-        "encoder": plain(setup.encoder.identity()),
-        "fingerprints": {split: dataset.fingerprint(split) for split in used},
-    }
-
-
-def record_key(
-    setup: Setup, name: str, protocol: Protocol, seed: int
-) -> dict[str, Any]:
-    """What names the record of one training of a probe (`results.KEY`)."""
-    return {
-        "experiment": setup.settings.digest(),
-        "dataset": setup.dataset.name,
-        "encoder": setup.encoder.description,
-        "probe": name,
-        "protocol": protocol.name,
-        "seed": seed,
-    }
-
-
-@dataclass(frozen=True)
-class ProtocolData:
-    """The clips of one protocol, as the probes read them; made when first asked for."""
-
-    protocol: Protocol
-    stores: dict[str, TokenStore]
-    standardise: bool
-    frame_rule: str | None = None
-
-    def development(self, input_kind: str) -> tuple[ProbeData, ProbeData]:
-        """Training and validation clips."""
-        p = self.protocol
-        return self._inputs(p.train, input_kind), self._inputs(p.validation, input_kind)
-
-    def refit(self, input_kind: str) -> ProbeData:
-        """Training and validation clips as one."""
-        p = self.protocol
-        return self._inputs(p.train + p.validation, input_kind)
-
-    def held_out(self, input_kind: str) -> ProbeData:
-        """The test clips."""
-        return self._inputs(self.protocol.test, input_kind)
-
-    @functools.cached_property
-    def normaliser(self) -> FeatureNormaliser | None:
-        """With statistics of the training clips, where the run standardises."""
-        if not self.standardise:
-            return None
-        return FeatureNormaliser.fit([self.stores[s] for s in self.protocol.train])
-
-    @functools.cached_property
-    def _held(self) -> dict[tuple[tuple[str, ...], str], ProbeData]:
-        return {}
-
-    def _inputs(self, splits: tuple[str, ...], input_kind: str) -> ProbeData:
-        input_kind = what_is_read(input_kind, self.frame_rule)
-        if (splits, input_kind) not in self._held:
-            stores = [self.stores[s] for s in splits]
-            self._held[splits, input_kind] = ProbeData(
-                stores, input_kind, self.normaliser, frame_rule=self.frame_rule
-            )
-        return self._held[splits, input_kind]

@@ -1,4 +1,7 @@
-"""Many trainings of one probe as one program: trials stacked along a leading axis."""
+"""Trains several trials of one probe in one compiled program.
+
+Trials are stacked along a leading axis. A step sees one batch and updates all of them.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,15 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import Mesh
 from jaxtyping import Array
 
 from unmute_jax import config, distributed
 from unmute_jax.probes import Probe
 from unmute_jax.tokens import Summary, Tokens
-from unmute_jax.training.batches import Batch, unpack
+from unmute_jax.training.batches import StepBlock
+from unmute_jax.training.data import Batch, unpack
 from unmute_jax.training.optimizer import adamw, learning_rate
+from unmute_jax.training.sharding import Sharding
 
 Params = Any
 Made = TypeVar("Made", bound=Callable)
@@ -27,14 +31,14 @@ LossFn = Callable[[Array, Array], Array]
 Predict = Callable[[Params, Tokens | Summary], Array]
 
 
-# A compiled function per set of arguments, so that stacks of one width compile once.
-def _kept(make: Made) -> Made:
+# One compiled function per set of arguments: stacks of the same width compile once.
+def _cached(make: Made) -> Made:
     return cast(Made, functools.lru_cache(maxsize=8)(make))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One training of one probe."""
+    """The learning rate (at its peak), weight decay and seed of one training."""
 
     learning_rate: float
     weight_decay: float
@@ -43,15 +47,15 @@ class Trial:
 
 @flax.struct.dataclass
 class State:
-    """`K` trials in training; every leaf has a leading axis of K.
+    """The state of `K` trials in training; every leaf has a leading axis of K.
 
     Attributes:
-        params: Their parameters.
-        opt_state: Their optimiser state; it counts the steps.
-        rates: `[K]`, the learning rates at their top.
-        decays: `[K]`, the weight decays.
-        loss_sum: `[K]`, the losses of this epoch's examples so far.
-        count: `[K]`, the number of those examples: of clips, or of real time steps.
+        params: Parameters of the probe.
+        opt_state: State of the optimiser, which counts the steps.
+        rates: Learning rates at their peak, shape `[K]`.
+        decays: Weight decays, shape `[K]`.
+        loss_sum: Sum of the losses of this epoch's examples so far, shape `[K]`.
+        count: Number of those examples (clips, or valid time steps), shape `[K]`.
     """
 
     params: Params
@@ -66,9 +70,14 @@ class State:
 def optimizer_for(
     rate: Any, decay: Any, total_steps: int, settings: config.Optimizer
 ) -> optax.GradientTransformation:
-    """AdamW with the learning rates of `schedules`, `rate` at the top.
+    """AdamW with the schedule of `optimizer.learning_rate`.
 
-    `rate` and `decay` may be traced, so that one program serves many trials.
+    Args:
+        rate: The learning rate at its peak. It and `decay` may be traced, so that one
+            program serves many trials.
+        decay: The weight decay.
+        total_steps: Steps of the whole schedule.
+        settings: The optimiser's settings.
     """
     return adamw(
         lambda count: learning_rate(count, rate, total_steps, settings),
@@ -85,7 +94,14 @@ def init_state(
     trials: tuple[Trial, ...],
     settings: config.Optimizer,
 ) -> State:
-    """The first state: initial values depend on each trial's seed alone."""
+    """The state before the first step; parameters depend on each trial's seed alone.
+
+    Args:
+        probe: The probe.
+        example: What the probe reads of one clip.
+        trials: The trials to stack.
+        settings: The optimiser's settings.
+    """
 
     def init(seed: Array) -> tuple[Params, optax.OptState]:
         params = probe.init(jax.random.key(seed), example)["params"]
@@ -106,59 +122,30 @@ def init_state(
     )
 
 
-def place_state(state: State, mesh: Mesh, *, shard_trials: bool = False) -> State:
-    """A state where `make_step` and `make_run` take it."""
-    return (distributed.split_over_devices if shard_trials else distributed.replicate)(
-        state, mesh
-    )
-
-
-@_kept
-def make_step(
+@_cached
+def make_train_steps(
     probe: Probe,
     loss: LossFn,
     total_steps: int,
     settings: config.Optimizer,
-    mesh: Mesh,
-    *,
-    shard_trials: bool = False,
-) -> Callable[[State, Batch], State]:
-    """One step of all trials on one batch. The state given to it is donated.
+    sharding: Sharding,
+) -> Callable[[State, Batch | StepBlock], State]:
+    """Compiles `train_steps(state, inputs) -> state`. The given state is donated.
+
+    A `Batch` is one step of all trials; a `StepBlock` is several.
 
     Args:
-        probe: The module.
-        loss: From `losses.make_loss`.
-        total_steps: Of the schedule.
-        settings: Of the optimiser.
-        mesh: The devices.
-        shard_trials: Devices share out the trials, and each sees the whole batch; they
-            have nothing to tell each other. Otherwise they share out the batch.
+        probe: The probe.
+        loss: The loss per example, as returned by `losses.make_loss`.
+        total_steps: Steps of the whole schedule.
+        settings: The optimiser's settings.
+        sharding: How the devices share the work.
     """
-    step = device_step(probe, loss, total_steps, settings, shard_trials=shard_trials)
-    trials, clips = _axes(shard_trials)
-    return distributed.pmapped(
-        step, mesh, in_axes=(trials, clips), out_axes=trials, donate=(0,)
-    )
+    step = device_step(probe, loss, total_steps, settings, sharding)
 
-
-@_kept
-def make_run(
-    probe: Probe,
-    loss: LossFn,
-    total_steps: int,
-    settings: config.Optimizer,
-    mesh: Mesh,
-    *,
-    shard_trials: bool = False,
-) -> Callable[[State, Batch, Array, Array, Array], State]:
-    """Many steps in one call, on clips that are on every device.
-
-    It is `f(state, clips, *stretch)`, and the state is donated; arguments as of
-    `make_step`.
-    """
-    step = device_step(probe, loss, total_steps, settings, shard_trials=shard_trials)
-
-    def run(state: State, clips: Batch, rows: Array, real: Array, steps: Any) -> State:
+    def block(
+        state: State, clips: Batch, rows: Array, real: Array, steps: Any
+    ) -> State:
         def body(i: Any, state: State) -> State:
             chosen, weight = rows[:, i], real[:, i]
             batch: Batch = jax.tree.map(
@@ -168,22 +155,22 @@ def make_run(
             scaled = batch.weight * weight.reshape(shape)
             return step(state, dataclasses.replace(batch, weight=scaled))
 
-        # A loop of a length that is not compiled in: one program for short stretches.
+        # The number of steps is not compiled in: one program also for short blocks.
         return jax.lax.fori_loop(0, steps, body, state)
 
-    trials, clips = _axes(shard_trials)
-    return distributed.pmapped(
-        run,
-        mesh,
-        in_axes=(trials, None, clips, clips, None),
-        out_axes=trials,
-        donate=(0,),
+    trials, clips = sharding.state_axis, sharding.batch_axis
+    mapped = functools.partial(
+        distributed.pmapped, mesh=sharding.mesh, out_axes=trials, donate=(0,)
     )
+    one_step = mapped(step, in_axes=(trials, clips))
+    many_steps = mapped(block, in_axes=(trials, None, clips, clips, None))
 
+    def train_steps(state: State, inputs: Batch | StepBlock) -> State:
+        if isinstance(inputs, StepBlock):
+            return many_steps(state, *inputs)
+        return one_step(state, inputs)
 
-def _axes(shard_trials: bool) -> tuple[int | None, int | None]:
-    """What is split over the devices: the trials, or the clips of a batch."""
-    return (0, None) if shard_trials else (None, 0)
+    return train_steps
 
 
 def device_step(
@@ -191,12 +178,11 @@ def device_step(
     loss: LossFn,
     total_steps: int,
     settings: config.Optimizer,
-    *,
-    shard_trials: bool = False,
+    sharding: Sharding,
 ) -> Callable[[State, Batch], State]:
-    """The step as one device sees it: its trials, or its rows of the batch.
+    """One step as a single device sees it: with its trials and its clips.
 
-    Where the batch is shared out, sums are over all devices.
+    The arguments are those of `make_train_steps`.
     """
     in_training = probe.clone(training=True)
 
@@ -204,7 +190,7 @@ def device_step(
         method = "frames" if batch.targets.ndim == 3 else None
         inputs = unpack(batch.packed)
         logits: Any = in_training.apply({"params": params}, inputs, method=method)
-        # Clips or time steps in a row.
+        # Time steps of all clips are examples in a row, as clips are.
         examples = (x.reshape(-1, x.shape[-1]) for x in (logits, batch.targets))
         return (loss(*examples) * batch.weight.reshape(-1)).sum()
 
@@ -218,10 +204,8 @@ def device_step(
     def step(state: State, batch: Batch) -> State:
         grad = jax.vmap(jax.value_and_grad(loss_sum), in_axes=(0, None))
         sums = (*grad(state.params, batch), batch.weight.sum())
-        if not shard_trials:
-            sums = jax.lax.psum(sums, distributed.BATCH)
-        losses, grads, count = sums
-        # The penalty is of the parameters alone: the same on every device.
+        losses, grads, count = sharding.sum_over_devices(sums)
+        # The penalty depends on the parameters alone: it is not summed over devices.
         penalties = jax.vmap(jax.grad(probe.penalty))(state.params)
         grads = jax.tree.map(lambda g, p: g / count + p, grads, penalties)
         params, opt_state = jax.vmap(update)(
@@ -238,14 +222,15 @@ def device_step(
     return step
 
 
-@_kept
-def make_predict(
-    probe: Probe, mesh: Mesh, *, framewise: bool = False, shard_trials: bool = False
-) -> Predict:
-    """Logits of all trials for packed inputs, whole on every device.
+@_cached
+def make_predict(probe: Probe, sharding: Sharding, *, framewise: bool) -> Predict:
+    """Compiles `predict(params, packed)`, the logits of all trials on every device.
 
-    They are `[B, K, C]`, or `[B, K, T, C]` where `framewise`; `shard_trials` as of
-    `make_step`.
+    Args:
+        probe: The probe.
+        sharding: How the devices share the work.
+        framewise: Whether logits are those of time steps, shape `[B, K, T, C]`, or
+            those of clips, shape `[B, K, C]`.
     """
     method = "frames" if framewise else None
 
@@ -256,14 +241,34 @@ def make_predict(
             return probe.apply({"params": trial}, inputs, method=method)
 
         logits = jax.vmap(one, out_axes=1)(params)
-        axis = 1 if shard_trials else 0
+        axis = 1 if sharding.splits_trials else 0
         return jax.lax.all_gather(logits, distributed.BATCH, axis=axis, tiled=True)
 
+    in_axes = sharding.state_axis, sharding.batch_axis
+    return distributed.pmapped(predict, sharding.mesh, in_axes=in_axes, out_axes=None)
+
+
+@_cached
+def make_keep_better(sharding: Sharding) -> Callable[[Params, Params, Any], Params]:
+    """Compiles `keep_better(best, params, improved)`.
+
+    It returns the new parameters of those trials where `improved`, shape `[K]`, is
+    true, and the best ones so far of the others.
+    """
+
+    def keep_better(best: Params, params: Params, improved: Array) -> Params:
+        return jax.tree.map(
+            lambda b, p: jnp.where(improved.reshape(-1, *[1] * (p.ndim - 1)), p, b),
+            best,
+            params,
+        )
+
+    axis = sharding.state_axis
     return distributed.pmapped(
-        predict, mesh, in_axes=_axes(shard_trials), out_axes=None
+        keep_better, sharding.mesh, in_axes=(axis,) * 3, out_axes=axis
     )
 
 
 def count_parameters(params: Params) -> int:
-    """Trainable numbers of one trial of a stack."""
+    """The number of trainable parameters of one trial of a stack."""
     return sum(leaf.size // len(leaf) for leaf in jax.tree.leaves(params))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import pathlib
 import re
@@ -13,6 +12,7 @@ from unmute_jax import distributed
 from unmute_jax.config import WHERE, Experiment
 from unmute_jax.errors import InputError
 from unmute_jax.io import write_atomically
+from unmute_jax.results.record import finite
 from unmute_jax.training.checkpoints import History
 from unmute_jax.training.step import Trial
 
@@ -132,11 +132,6 @@ class Workdir:
                 key = (line["probe"], line["protocol"], line["stage"])
                 grouped.setdefault(key, []).append(line)
         return grouped
-
-
-def finite(x: float) -> float | None:
-    """`x` for a file of results: JSON has no NaN, so a diverged trial has null."""
-    return float(x) if math.isfinite(x) else None
 
 
 def differences(theirs: dict[str, Any], ours: dict[str, Any], prefix: str) -> list[str]:

@@ -1,1 +1,1 @@
-"""The search for a learning rate and a weight decay."""
+"""The search over learning rates and weight decays with search="sweep"."""

@@ -1,4 +1,4 @@
-"""Which learning rate and weight decay to try next, and which trials go on."""
+"""Successive halving: trials are compared at rungs, and the worse ones are stopped."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from jaxtyping import Bool, Float
 
 
 def rung_epochs(epochs: int, halvings: int, reduction: int) -> tuple[int, ...]:
-    """The epochs after which trials are compared; the last ends them.
+    """The epochs after which trials are compared; the last one ends them.
 
     Args:
-        epochs: Of a trial that is never stopped.
-        halvings: How often trials are stopped before.
-        reduction: One in so many goes on, for as many times the epochs.
+        epochs: Epochs of a trial that is never stopped.
+        halvings: How often trials may be stopped before.
+        reduction: One in so many trials is promoted, for as many times the epochs.
     """
-    found = [round(epochs / reduction**k) for k in range(halvings, 0, -1)]
-    return (*dict.fromkeys(e for e in found if 0 < e < epochs), epochs)
+    rungs = [round(epochs / reduction**k) for k in range(halvings, 0, -1)]
+    return (*dict.fromkeys(e for e in rungs if 0 < e < epochs), epochs)
 
 
 def share_of_epochs(epochs: int, halvings: int, reduction: int) -> float:
-    """How much of their epochs trials are trained for on average; 1 without halvings.
+    """The share of its epochs that a trial is trained for on average.
 
-    All come to the first rung, one in `reduction` of them to the next, and so on.
-    Arguments as of `rungs`.
+    All trials reach the first rung, one in `reduction` of them the next, and so on.
+    The arguments are those of `rung_epochs`.
     """
     parts = itertools.pairwise((0, *rung_epochs(epochs, halvings, reduction)))
     trained = ((end - start) * reduction**-i for i, (start, end) in enumerate(parts))
@@ -38,19 +38,20 @@ def promoted(
 ) -> Bool[np.ndarray, "K"]:
     """Which trials of a round train beyond a rung.
 
-    Those that are among the best `1 / reduction` of all that ever reached the rung; of
-    equals the earlier ones, so that work is freed where many are equal. It may be none
-    of a late round. One that diverged (NaN) never is.
+    A trial is promoted if it is among the best `1 / reduction` of all trials that ever
+    reached the rung. On ties, the earlier trial wins, so that ties do not keep more
+    trials alive. Of a late round it may be none. A trial that diverged (NaN) is never
+    promoted.
 
     Args:
-        scores: On the validation split, of this round.
-        earlier: Of the rounds before, at the same rung.
-        reduction: As of `rungs`.
+        scores: Validation scores of this round at the rung.
+        earlier: Validation scores of all earlier rounds at the same rung.
+        reduction: One in so many trials is promoted.
     """
     everyone = np.concatenate([earlier, scores])
-    sound = np.isfinite(everyone)
-    places = max(1, sound.sum() // reduction)
-    best = np.argsort(np.where(sound, -everyone, np.inf), kind="stable")[:places]
+    is_finite = np.isfinite(everyone)
+    places = max(1, is_finite.sum() // reduction)
+    best = np.argsort(np.where(is_finite, -everyone, np.inf), kind="stable")[:places]
     keep = np.zeros(len(everyone), bool)
     keep[best] = True
-    return (keep & sound)[len(earlier) :]
+    return (keep & is_finite)[len(earlier) :]

@@ -1,9 +1,9 @@
-"""How many trials share a pass over the tokens: as many as fit, or no stack at all.
+"""Decides how many trials of a search share a pass over the tokens.
 
-A trial more in a stack saves the reading of the tokens, what is computed of them alone,
-and a launch. Where the probe itself is the work, as with a large bank of prototypes,
-there is nothing to save, and programs of many trials may be slower than their parts.
-Where that lies differs by device, so it is measured, if the search is long enough.
+Each further trial of a stack saves reading the tokens, what is computed of them alone,
+and a launch. Where the probe itself is the work, as with many prototypes, there is
+nothing to save, and a program of many trials may be slower than its parts. Where the
+balance lies differs by device, so it is measured if the search is long enough.
 """
 
 from __future__ import annotations
@@ -13,175 +13,143 @@ import time
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
 from unmute_jax import config, distributed
-from unmute_jax.probes import Probe
-from unmute_jax.training.batches import (
-    Batch,
-    ProbeData,
-    batches,
-    pack,
-    steps_per_epoch,
-    unpack,
-)
+from unmute_jax.training import memory
+from unmute_jax.training.batches import batches, steps_per_epoch
+from unmute_jax.training.data import Batch, ProbeData, pack
+from unmute_jax.training.loop import Task, first_state
+from unmute_jax.training.sharding import Sharding
 from unmute_jax.training.step import (
-    LossFn,
     State,
     Trial,
     count_parameters,
     device_step,
-    init_state,
-    make_step,
-    place_state,
+    make_train_steps,
 )
 
-# Of the memory that is free; the rest is for what others start in the meantime.
-SHARE = 0.6
 # Trials per device in the stack that is measured: what four do not save, more do not.
-FEW = 4
-# What a stack must save of the time of its trials to be worth its memory.
-GAIN = 0.05
-# Seconds of a search that a measurement, which compiles two programs, is worth.
-LONG = 120.0
+MEASURED_TRIALS = 4
+# The share of the trials' time that a stack must save to be worth its memory.
+LEAST_GAIN = 0.05
+# Seconds of a search that are worth a measurement, which compiles two programs.
+LONG_SEARCH = 120.0
+# The hyper-parameters of what is measured; they make no difference.
+_TRIAL = Trial(learning_rate=1e-3, weight_decay=0.0, seed=0)
 
 
-def trials_at_once(
-    probe: Probe,
-    loss: LossFn,
-    clips: ProbeData,
-    settings: config.Experiment,
-    mesh: Mesh,
-) -> int:
-    """Trials whose step fits into what is free of the memory of all devices.
+def trials_at_once(task: Task, settings: config.Experiment, mesh: Mesh) -> int:
+    """How many trials fit into the free memory of all devices, the same everywhere.
 
-    One trial is compiled, which tells how much its step takes; part of that is shared
-    by all trials of a stack, so that this is never too many.
-    """
-    need = bytes_per_trial(probe, loss, clips, settings)
-    shares = mesh.size if jax.default_backend() == "cpu" else 1
-    room = SHARE * distributed.free_memory() / shares
-    return max(1, int(room / need)) * mesh.size
-
-
-def fastest(
-    probe: Probe,
-    loss: LossFn,
-    clips: ProbeData,
-    settings: config.Experiment,
-    mesh: Mesh,
-    most: int,
-) -> int:
-    """`most`, or one trial per device where a stack brings nothing.
-
-    Measured with steps on the first clips; a search that is short at any width is not
-    worth that, and clips that are read in each pass are better read for many trials.
+    One trial is compiled, which tells how much memory its step takes. Part of that is
+    shared by all trials of a stack, so that the answer is never too high.
 
     Args:
-        probe: The module.
-        loss: From `losses.make_loss`.
-        clips: To train on.
-        settings: Of the experiment.
+        task: The probe, its loss and its data.
+        settings: The experiment's settings.
         mesh: The devices.
-        most: Trials that there are or that fit, a multiple of the devices or fewer.
     """
-    few = min(most, FEW * mesh.size)
-    if few <= mesh.size or not clips.is_held:
+    # The clips take their memory first, so that it is not given to trials as well.
+    task.train.on_devices(mesh)
+    return memory.trials_that_fit(bytes_per_trial(task, settings, mesh), mesh)
+
+
+def fastest_stack(
+    task: Task, settings: config.Experiment, mesh: Mesh, most: int
+) -> int:
+    """`most`, or one trial per device if a stack brings nothing.
+
+    It is measured with steps on the first clips. A search that is short anyway is not
+    worth that, and clips that are read from disk in each pass are better read for many
+    trials. All processes take the same turns and get the same answer.
+
+    Args:
+        task: The probe, its loss and its data.
+        settings: The experiment's settings.
+        mesh: The devices.
+        most: The number of trials that there are or that fit, the same everywhere.
+    """
+    few = min(most, MEASURED_TRIALS * mesh.size)
+    # One process may have the clips in memory and another not.
+    is_cached = distributed.global_min(task.train.is_cached)
+    if few <= mesh.size or not is_cached:
         return most
 
-    chosen, shard_trials = (probe, loss, clips, settings, mesh), mesh.size > 1
-    alone = Steps(*chosen, mesh.size, shard_trials=shard_trials)
+    alone = TimedSteps(task, settings, Sharding.for_trials(mesh, mesh.size), mesh.size)
     alone.run()
     first = _seconds(alone)
-    steps = settings.epochs * steps_per_epoch(len(clips), settings.batch_size)
+    steps = settings.epochs * steps_per_epoch(len(task.train), settings.batch_size)
     count = settings.sweep.sobol + settings.sweep.tpe
-    # Processes must take the same turns.
-    long = distributed.global_min(first * steps * count / mesh.size > LONG)
-    if not long:
+    if not distributed.global_min(first * steps * count / mesh.size > LONG_SEARCH):
         return most
 
-    stacked = Steps(*chosen, few, shard_trials=shard_trials)
+    stacked = TimedSteps(task, settings, Sharding.for_trials(mesh, few), few)
     stacked.run()
     taken = [(_seconds(alone), _seconds(stacked)) for _ in range(3)]
-    one, many = (statistics.median(found) for found in zip(*taken, strict=True))
-    pays = distributed.global_min(many / few < (1 - GAIN) * one / mesh.size)
+    one, many = (statistics.median(seconds) for seconds in zip(*taken, strict=True))
+    pays = distributed.global_min(many / few < (1 - LEAST_GAIN) * one / mesh.size)
     return most if pays else mesh.size
 
 
-def _seconds(steps: Steps) -> float:
+def _seconds(steps: TimedSteps) -> float:
     started = time.perf_counter()
     steps.run()
     return time.perf_counter() - started
 
 
-class Steps:
+class TimedSteps:
     """Steps of some trials on the first clips, to be timed.
 
     Attributes:
-        parameters: Trainable numbers of one trial.
+        parameters: The number of trainable parameters of one trial.
     """
 
     def __init__(
-        self,
-        probe: Probe,
-        loss: LossFn,
-        clips: ProbeData,
-        settings: config.Experiment,
-        mesh: Mesh,
-        count: int,
-        *,
-        shard_trials: bool,
+        self, task: Task, settings: config.Experiment, sharding: Sharding, count: int
     ):
-        """Places `count` trials; all arguments as of `trials.make_step` and above."""
+        """Places `count` trials and a batch on the devices."""
         size = settings.batch_size
-        rows = np.arange(size) % len(clips)
-        (self._batch,) = batches(
-            clips, iter([rows]), size, mesh, shard_trials=shard_trials
-        )
-        trial = Trial(learning_rate=1e-3, weight_decay=0.0, seed=0)
-        example = jax.tree.map(jnp.asarray, unpack(clips.read(rows[:1])))
-        state = init_state(probe, example, (trial,) * count, settings.optimizer)
+        rows = np.arange(size) % len(task.train)
+        (self._batch,) = batches(task.train, iter([rows]), size, sharding)
+        state = first_state(task, (_TRIAL,) * count, settings)
         self.parameters = count_parameters(state.params)
-        self._state = place_state(state, mesh, shard_trials=shard_trials)
-        self._step = make_step(
-            probe, loss, 1, settings.optimizer, mesh, shard_trials=shard_trials
+        self._state = sharding.place_state(sharding.pad_trials(state))
+        self._step = make_train_steps(
+            task.probe, task.loss, 1, settings.optimizer, sharding
         )
 
     def run(self) -> None:
-        """One step of all trials, to its end; the first one compiles it."""
+        """Takes one step of all trials and waits for it; the first call compiles it."""
         self._state = self._step(self._state, self._batch)
         jax.block_until_ready(self._state.count)
 
 
-def bytes_per_trial(
-    probe: Probe,
-    loss: LossFn,
-    clips: ProbeData,
-    settings: config.Experiment,
-) -> int:
-    """Memory of one trial: its state, and what a step of it needs besides."""
-    one = pack(clips.read(np.arange(1)))
-    targets = clips.targets[:1].astype(np.float32)
-    # Arrays that take no memory: their rows are one row.
-    batch = jax.tree.map(
-        lambda x: np.broadcast_to(x, (settings.batch_size, *x.shape[1:])),
-        Batch(one, targets, clips.weights[:1]),
-    )
-    trial = Trial(learning_rate=1e-3, weight_decay=0.0, seed=0)
-    example = jax.tree.map(jnp.asarray, unpack(one))
-    state = jax.eval_shape(
-        lambda: init_state(probe, example, (trial,), settings.optimizer)
-    )
-    step = device_step(probe, loss, 1, settings.optimizer, shard_trials=True)
+def bytes_per_trial(task: Task, settings: config.Experiment, mesh: Mesh) -> int:
+    """Memory of one trial: its state, and what one step of it needs besides."""
+    state = jax.eval_shape(lambda: first_state(task, (_TRIAL,), settings))
+    # Where the trials are split, a step has no collectives: one device compiles it.
+    sharding = Sharding(mesh, "trials")
+    step = device_step(task.probe, task.loss, 1, settings.optimizer, sharding)
+    batch = _example_batch(task.train, settings.batch_size)
     leaves, structure = jax.tree.flatten(batch)
 
-    # Leaves, because what JAX makes of arguments on the way is no `Tokens`.
+    # Leaves, because JAX rebuilds arguments of other things than arrays.
     def run(state: State, leaves: list[Any]) -> State:
         return step(state, jax.tree.unflatten(structure, leaves))
 
     compiled = jax.jit(run, donate_argnums=0).lower(state, leaves).compile()
-    plan: Any = compiled.memory_analysis()
-    held = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state))
-    return held + plan.temp_size_in_bytes
+    needed: Any = compiled.memory_analysis()
+    state_bytes = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state))
+    return state_bytes + needed.temp_size_in_bytes
+
+
+def _example_batch(clips: ProbeData, batch_size: int) -> Batch:
+    """The first clip `batch_size` times, as views that take no memory."""
+    one = Batch(
+        pack(clips.read(np.arange(1))),
+        clips.targets[:1].astype(np.float32),
+        clips.weights[:1],
+    )
+    return jax.tree.map(lambda x: np.broadcast_to(x, (batch_size, *x.shape[1:])), one)

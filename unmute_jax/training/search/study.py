@@ -1,11 +1,11 @@
-"""The paper's search: many trials of one probe, most of which are stopped early.
+"""The search of the paper: many trials of one probe, most of which are stopped early.
 
-Trials are trained in rounds: the points of a Sobol sequence, then what TPE proposes in
-the light of all before, some at a time. A round is a stack of trials that share every
-pass over the tokens; at each rung the worse ones leave it, and what is left is a
-narrower stack. What a round proposes and which of its trials go on are functions of
-the records of the trials before, so a search that was stopped ends like one that was
-not.
+Trials are trained in rounds: first the points of a Sobol sequence, then those that TPE
+proposes in the light of all before, a few at a time. A round is a stack of trials that
+share every pass over the tokens. At each rung the worse trials leave it, and the rest
+is a narrower stack. What a round proposes and which of its trials are promoted are
+functions of the records of earlier trials, so that a search that was stopped ends like
+one that was not.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import math
 import pathlib
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
@@ -25,45 +27,45 @@ from jax.sharding import Mesh
 from unmute_jax import config, distributed, results
 from unmute_jax.errors import InputError
 from unmute_jax.io import write_atomically
-from unmute_jax.probes import Probe
+from unmute_jax.results.record import finite
 from unmute_jax.training import loop
 from unmute_jax.training.checkpoints import History
 from unmute_jax.training.search.halving import promoted, rung_epochs
-from unmute_jax.training.search.samplers import Point, Space, rates_of, sobol, tpe
-from unmute_jax.training.search.stack_size import fastest, trials_at_once
-from unmute_jax.training.step import LossFn, State, Trial
-from unmute_jax.training.workdir import Workdir, finite
+from unmute_jax.training.search.samplers import Point, Space, sobol, tpe
+from unmute_jax.training.search.stack_size import fastest_stack, trials_at_once
+from unmute_jax.training.sharding import Sharding
+from unmute_jax.training.step import State, Trial
+from unmute_jax.training.workdir import Workdir
+
+# Validation scores of one trial by epoch; None or NaN where it had diverged.
+Scores = Sequence[tuple[int, float | None]]
 
 
 @dataclass(frozen=True)
 class Study:
-    """One search: what is searched for, and where it writes.
+    """The search for the learning rate and weight decay of one probe.
 
     Attributes:
-        key: Of its records: experiment, dataset, encoder, probe, protocol and seed.
-        task: The data.
-        probe: The module.
-        loss: From `losses.make_loss`.
-        settings: Of the experiment.
+        key: The key of its records: experiment, data set, encoder, probe, protocol and
+            seed.
+        task: The probe, its loss and its data.
+        settings: The experiment's settings.
         mesh: The devices.
-        workdir: For records, checkpoints and metrics.
+        workdir: The folder of the run, for records, checkpoints and metrics.
     """
 
-    key: dict
+    key: dict[str, Any]
     task: loop.Task
-    probe: Probe
-    loss: LossFn
     settings: config.Experiment
     mesh: Mesh
     workdir: Workdir
 
     @property
     def space(self) -> Space:
-        """What is searched: the paper's ranges, where the settings say nothing."""
+        """The ranges that are searched."""
         chosen = self.settings.sweep
-        low, high = rates_of(self.key["probe"])
         return Space(
-            learning_rate=(chosen.lowest_rate or low, chosen.highest_rate or high),
+            learning_rate=chosen.rates_for(self.key["probe"]),
             weight_decay=(chosen.lowest_decay, chosen.highest_decay),
         )
 
@@ -71,23 +73,23 @@ class Study:
     def width(self) -> int:
         """How many trials are trained together.
 
-        What was measured is written down: a search that goes on has the same stacks.
+        What was measured is written down, so that a search that goes on has the same
+        stacks.
         """
-        chosen = self.probe, self.loss, self.task.train, self.settings, self.mesh
-        room = distributed.global_min(trials_at_once(*chosen))
+        chosen = self.task, self.settings, self.mesh
+        room = trials_at_once(*chosen)
         devices = [d.device_kind for d in self.mesh.devices.flat]
         path = self.folder("stacks") / "measured.json"
-        found = distributed.broadcast_from_writer(lambda: _read_measured(path, devices))
-        if found is None:
-            most = min(room, self.settings.sweep.widest)
-            found = fastest(*chosen, most)
+        width = distributed.broadcast_from_writer(lambda: _read_measured(path, devices))
+        if width is None:
+            width = fastest_stack(*chosen, min(room, self.settings.sweep.widest))
             if distributed.is_writer():
-                text = json.dumps({"devices": devices, "trials": found})
+                text = json.dumps({"devices": devices, "trials": width})
                 write_atomically(path, text)
-        return min(room, found)
+        return min(room, width)
 
     def run(self) -> list[results.SearchTrial]:
-        """All trials of the search, in the order in which they were proposed.
+        """Returns all trials of the search, in the order in which they were proposed.
 
         Raises:
             InputError: Every trial diverged.
@@ -95,13 +97,13 @@ class Study:
         done: list[results.SearchTrial] = []
         for number, (proposer, count) in enumerate(_rounds(self.settings.sweep)):
             places = range(len(done), len(done) + count)
-            found = self._records(places)
-            if any(trial is None for trial in found):
+            trials = self._records(places)
+            if any(trial is None for trial in trials):
                 points = self._propose(proposer, count, number, done)
                 _Round(self, number, proposer, points, done).run()
-                found = self._records(places)
-            done += [trial for trial in found if trial is not None]
-            # Their records are all that is needed of them.
+                trials = self._records(places)
+            done += [trial for trial in trials if trial is not None]
+            # From here on, the records are all that is needed of a round.
             if distributed.is_writer():
                 shutil.rmtree(self.folder(f"round {number}"), ignore_errors=True)
         if distributed.is_writer():
@@ -114,7 +116,7 @@ class Study:
         return done
 
     def folder(self, part: str) -> pathlib.Path:
-        """For what one part of the search writes."""
+        """The folder for the checkpoints of one part of the search."""
         names = self.key["probe"], self.key["protocol"], "search"
         return self.workdir.checkpoints(*names, part)
 
@@ -127,7 +129,7 @@ class Study:
         return tpe(self.space, done, count, seed + number)
 
     def _records(self, numbers: range) -> list[results.SearchTrial | None]:
-        """What is known of some trials, the same in all processes."""
+        """The trials that have a record, the same in all processes."""
         return distributed.broadcast_from_writer(
             lambda: [self._read(number) for number in numbers]
         )
@@ -139,23 +141,49 @@ class Study:
 
 
 def _read_measured(path: pathlib.Path, devices: list[str]) -> int | None:
-    """What an earlier run on the same devices found."""
+    """The width that an earlier run measured on the same devices."""
     if not path.exists():
         return None
-    found = json.loads(path.read_text(encoding="utf-8"))
-    return found["trials"] if found["devices"] == devices else None
+    measured = json.loads(path.read_text(encoding="utf-8"))
+    return measured["trials"] if measured["devices"] == devices else None
 
 
 def _rounds(sweep: config.Sweep) -> Iterator[tuple[str, int]]:
-    """Who proposes the trials of each round, and how many."""
+    """The proposer and the number of trials of each round."""
     yield "sobol", sweep.sobol
     for start in range(0, sweep.tpe, sweep.tpe_at_once):
         yield "tpe", min(sweep.tpe_at_once, sweep.tpe - start)
 
 
+def score_at(scores: Scores, epoch: int, report_epoch: str) -> float:
+    """The score by which trials are compared at a rung; NaN once they diverged.
+
+    Args:
+        scores: The validation scores of a trial.
+        epoch: The epoch of the rung.
+        report_epoch: "last", the score at the rung; "best", the best one until then.
+
+    Returns:
+        The score, or NaN if the trial has diverged or never reached the rung.
+    """
+    so_far = {e: math.nan if s is None else s for e, s in scores if e <= epoch}
+    at_rung = so_far.get(epoch, math.nan)
+    if report_epoch == "last" or not math.isfinite(at_rung):
+        return at_rung
+    return max(s for s in so_far.values() if math.isfinite(s))
+
+
 @dataclass
 class _Round:
-    """Trials that are trained together, from their proposal to their records."""
+    """Trials that are trained together, from their proposal to their records.
+
+    Attributes:
+        study: The search.
+        number: The place of the round in it.
+        proposer: "sobol" or "tpe".
+        points: The hyper-parameters of the trials.
+        before: The trials of all earlier rounds.
+    """
 
     study: Study
     number: int
@@ -171,7 +199,7 @@ class _Round:
         )
         self.scores: list[list[tuple[int, float]]] = [[] for _ in self.stack]
         if settings.report_epoch == "last":
-            # Nothing is read of the epochs between two rungs.
+            # The epochs between two rungs decide nothing.
             settings = dataclasses.replace(settings, eval_every=settings.epochs)
         self.settings = settings
 
@@ -182,12 +210,11 @@ class _Round:
         alive, begin = list(range(len(self.stack))), None
         for rung in rungs:
             state = self._train(alive, begin, rung)
-            reached = np.asarray([self._score(k) for k in alive])
             if rung == rungs[-1]:
                 self._end(alive, "finished", rung)
                 return
-            earlier = [dict(t.scores).get(rung) for t in self.before]
-            earlier = np.asarray([np.nan if s is None else s for s in earlier])
+            reached = self._scores_at(rung, [self.scores[k] for k in alive])
+            earlier = self._scores_at(rung, [t.scores for t in self.before])
             keep = promoted(reached, earlier, sweep.reduction)
             numbers = np.asarray(alive)
             self._end(numbers[~keep].tolist(), "stopped", rung)
@@ -199,9 +226,8 @@ class _Round:
     def _train(
         self, alive: list[int], begin: tuple[int, State] | None, rung: int
     ) -> State:
-        """The trials `alive` up to a rung; their states, in the same order."""
-        study, states = self.study, []
-        width = study.width
+        """Trains the trials `alive` up to a rung; returns their states in order."""
+        states, width = [], self.study.width
         for start in range(0, len(alive), width):
             group = alive[start : start + width]
             own = None
@@ -229,37 +255,32 @@ class _Round:
 
         return loop.train(
             study.task,
-            study.probe,
             stack,
-            study.loss,
             self.settings,
-            study.mesh,
-            # Other devices may have other groups.
+            Sharding.for_trials(study.mesh, len(stack)),
+            # The size is in the name, because other devices may have other groups.
             study.folder(f"round {self.number}") / f"{rung}-{group[0]}-{len(group)}",
             log,
             begin=begin,
             epochs=rung,
-            shard_trials=1 < study.mesh.size <= len(stack),
         )
 
-    def _score(self, k: int) -> float:
-        """Of a trial so far; NaN once it diverged."""
-        scores = [score for _, score in self.scores[k]]
-        if self.settings.report_epoch == "last" or not np.isfinite(scores[-1]):
-            return scores[-1]
-        return max(scores)
+    def _scores_at(self, rung: int, trials: Sequence[Scores]) -> np.ndarray:
+        report_epoch = self.settings.report_epoch
+        scores = [score_at(scores, rung, report_epoch) for scores in trials]
+        return np.asarray(scores, np.float64)
 
     def _end(self, ended: Sequence[int], status: str, epoch: int) -> None:
         """Writes the records of trials that end here."""
         for k in ended:
-            score = self._score(k)
+            score = score_at(self.scores[k], epoch, self.settings.report_epoch)
             trial = results.SearchTrial(
                 **self.study.key,
                 number=len(self.before) + k,
                 proposed_by=self.proposer,
                 learning_rate=self.points[k].learning_rate,
                 weight_decay=self.points[k].weight_decay,
-                status=status if np.isfinite(score) else "diverged",
+                status=status if math.isfinite(score) else "diverged",
                 epochs=epoch,
                 validation=finite(score),
                 scores=tuple((e, finite(s)) for e, s in self.scores[k]),

@@ -1,0 +1,87 @@
+import json
+import math
+
+import pytest
+
+from tests.results.records import record
+from unmute_jax import results
+from unmute_jax.errors import InputError
+from unmute_jax.results import SearchTrial
+
+NAN = float("nan")
+
+
+def strict(path):
+    """What a parser of valid JSON reads: it knows no NaN."""
+
+    def refuse(constant):
+        raise ValueError(constant)
+
+    return json.loads(path.read_text(), parse_constant=refuse)
+
+
+def test_a_record_is_read_as_it_was_written(tmp_path):
+    written = record(more={"clip mAP": 0.3}, thresholds={"ash": 0.5}, notes=("a", "b"))
+    results.write_record(tmp_path, written)
+    (path,) = tmp_path.iterdir()
+    assert path.name == written.file_name()
+    assert results.read_record(path) == written
+
+
+def test_a_diverged_training_is_null_in_the_file_and_nan_again(tmp_path):
+    lost = record(
+        validation=NAN,
+        test=NAN,
+        more={"clip mAP": NAN},
+        per_class={"ash": None, "birch": None, "cedar": None},
+        search=({"learning_rate": 0.1, "validation": float("inf")},),
+    )
+    results.write_record(tmp_path, lost)
+    (path,) = tmp_path.iterdir()
+    values = strict(path)
+    assert (values["validation"], values["test"]) == (None, None)
+    read = results.read_record(path)
+    for score in (read.validation, read.test, read.more["clip mAP"]):
+        assert math.isnan(score)
+    assert read.search[0]["validation"] is None
+
+
+def test_records_of_older_versions_are_read(tmp_path):
+    """They held NaN, which is not JSON, and had fewer fields."""
+    results.write_record(tmp_path, record(validation=0.5))
+    (path,) = tmp_path.iterdir()
+    values = json.loads(path.read_text())
+    del values["more"], values["thresholds"]
+    path.write_text(json.dumps({**values, "test": NAN}))
+    read = results.read_record(path)
+    assert math.isnan(read.test)
+    assert (read.validation, read.more) == (0.5, {})
+
+
+def test_a_trial_of_a_search_is_read_as_it_was_written(tmp_path):
+    key = {k: getattr(record(), k) for k in results.KEY}
+    trial = SearchTrial(
+        **key,
+        number=3,
+        proposed_by="tpe",
+        learning_rate=0.1,
+        weight_decay=0.0,
+        status="diverged",
+        epochs=2,
+        validation=None,
+        scores=((1, 0.5), (2, None)),
+    )
+    results.write_search_trial(tmp_path, trial)
+    (path,) = tmp_path.iterdir()
+    assert strict(path)["scores"] == [[1, 0.5], [2, None]]
+    assert results.read_search_trial(path) == trial
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"search": 3}'])
+def test_a_damaged_file_is_named(content, tmp_path):
+    path = tmp_path / "x.json"
+    path.write_text(content)
+    with pytest.raises(InputError, match=r"x\.json: not a result record"):
+        results.read_record(path)
+    with pytest.raises(InputError, match=r"x\.json: not a trial of a search"):
+        results.read_search_trial(path)

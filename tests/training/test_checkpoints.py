@@ -1,0 +1,55 @@
+import jax
+import numpy as np
+import pytest
+
+from unmute_jax import distributed
+from unmute_jax.training.checkpoints import Checkpoints, Saved
+from unmute_jax.training.sharding import Sharding
+
+HISTORY = [{"epoch": 1, "loss": [0.5, 0.25], "validation": [0.1, 0.2]}]
+
+
+def state(value, sharding=None, trials=2):
+    sharding = sharding or Sharding(distributed.make_mesh(1))
+    tree = {"w": np.full((trials, 3), value), "count": np.arange(trials)}
+    return sharding.place_state(tree)
+
+
+def save(folder, *steps, best=None):
+    with Checkpoints(folder) as checkpoints:
+        for step in steps:
+            checkpoints.save(Saved(step, state(float(step)), best, HISTORY))
+
+
+def latest(folder, like, best=None):
+    with Checkpoints(folder) as checkpoints:
+        return checkpoints.latest(like, best)
+
+
+def test_there_is_none_at_first(tmp_path):
+    assert latest(tmp_path, state(0.0)) is None
+
+
+def test_the_latest_is_restored_and_the_others_are_gone(tmp_path):
+    save(tmp_path, 4, 8)
+    saved = latest(tmp_path, state(0.0))
+    assert (saved.step, saved.best, saved.history) == (8, None, HISTORY)
+    jax.tree.map(np.testing.assert_array_equal, saved.state, state(8.0))
+    assert [p.name for p in tmp_path.iterdir() if p.name.isdigit()] == ["8"]
+
+
+def test_parameters_of_the_best_epochs_are_kept_beside_the_state(tmp_path):
+    save(tmp_path, 4, best=state(7.0))
+    saved = latest(tmp_path, state(0.0), state(0.0))
+    jax.tree.map(np.testing.assert_array_equal, saved.state, state(4.0))
+    jax.tree.map(np.testing.assert_array_equal, saved.best, state(7.0))
+
+
+@pytest.mark.parametrize("trials", [2, 4])
+def test_trials_are_restored_on_other_devices(trials, tmp_path):
+    save(tmp_path, 4)
+    other = Sharding(distributed.make_mesh(2), "trials")
+    saved = latest(tmp_path, state(0.0, other, trials))
+    # Trials that only fill up devices repeat the last one.
+    assert np.asarray(saved.state["count"]).tolist() == [0, 1, 1, 1][:trials]
+    assert saved.state["w"].sharding == state(0.0, other, trials)["w"].sharding

@@ -1,0 +1,59 @@
+import json
+
+import pytest
+
+from tests.training.fakes import settings
+from unmute_jax.errors import InputError
+from unmute_jax.training.step import Trial
+from unmute_jax.training.workdir import Workdir
+
+NAN = float("nan")
+STACK = tuple(Trial(learning_rate=r, weight_decay=0.0, seed=0) for r in (0.1, 0.2))
+
+
+def test_a_folder_takes_one_configuration_wherever_it_runs(tmp_path):
+    Workdir(tmp_path, settings())
+    with pytest.raises(InputError, match=r"config\.epochs: there 4, here 5"):
+        Workdir(tmp_path, settings(epochs=5))
+    Workdir(tmp_path, settings(devices=1))
+
+
+def test_a_damaged_configuration_is_named(tmp_path):
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(InputError, match=r"config\.json: .*another --workdir"):
+        Workdir(tmp_path, settings())
+
+
+@pytest.mark.parametrize("name", ["gs://bucket/run", "file"])
+def test_a_run_needs_a_folder(name, tmp_path):
+    (tmp_path / "file").touch()
+    path = name if "://" in name else tmp_path / name
+    with pytest.raises(InputError, match=r"mount the bucket|must be a folder"):
+        Workdir(path, settings())
+
+
+def test_a_history_is_written_in_place_of_the_one_before(tmp_path):
+    workdir = Workdir(tmp_path, settings())
+    history = [{"epoch": 1, "loss": [0.5, 0.6], "validation": [0.1, NAN]}]
+    workdir.log("linear", "fold 1", "search", STACK, history)
+    longer = [*history, {"epoch": 2, "loss": [0.4, NAN], "validation": [0.2, NAN]}]
+    workdir.log("linear", "fold 1", "search", STACK, longer)
+    workdir.log("linear", "fold 1", "refit", STACK[:1], [{"epoch": 1, "loss": [0.3]}])
+    text = (tmp_path / "metrics.jsonl").read_text()
+    assert "NaN" not in text
+    lines = [json.loads(line) for line in text.splitlines()]
+    assert [(x["stage"], x["epoch"], x["learning_rate"]) for x in lines] == [
+        ("search", 1, 0.1),
+        ("search", 1, 0.2),
+        ("search", 2, 0.1),
+        ("search", 2, 0.2),
+        ("refit", 1, 0.1),
+    ]
+    assert [x.get("validation") for x in lines] == [0.1, None, 0.2, None, None]
+    # A run that goes on has them all.
+    assert Workdir(tmp_path, settings()).metrics == lines
+
+
+def test_names_of_checkpoint_folders_are_plain(tmp_path):
+    folder = Workdir(tmp_path, settings()).checkpoints("linear", "fold 1/a", "repeat 1")
+    assert folder == tmp_path / "checkpoints" / "linear" / "fold-1-a" / "repeat-1"
