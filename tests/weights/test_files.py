@@ -1,6 +1,10 @@
 """Weights files of either container."""
 
+import contextlib
 import hashlib
+import json
+import os
+import struct
 
 import ml_dtypes
 import numpy as np
@@ -8,6 +12,8 @@ import pytest
 import safetensors.numpy
 
 from tests import golden
+from tests.weights.torch_files import tensor, torch_zip
+from unmute_jax.encoders import load_encoder
 from unmute_jax.errors import InputError
 from unmute_jax.weights.files import read_weights
 
@@ -53,3 +59,104 @@ def test_a_broken_config_is_refused(tmp_path):
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(InputError, match=r"config\.json is no JSON object"):
         read_weights(tmp_path)
+
+
+def test_names_of_a_file_cannot_break_the_line(tmp_path, refused):
+    name = "evil\n\x1b[31m\r" + "x" * 5000
+    content = {"model": {name: tensor(0, (4,), (1,))}}
+    file = torch_zip(tmp_path / "weights.pt", content, bytes(16))
+    refused(file, "evil", load=lambda file: load_encoder("eat", file))
+    file = torch_zip(tmp_path / "weights.pt", {name: 1})
+    refused(file, "holds no weights", load=lambda file: load_encoder("eat", file))
+    file.write_bytes(b"")
+    safetensors.numpy.save_file({name: np.zeros(3)}, tmp_path / "x.safetensors")
+    refused(
+        tmp_path / "x.safetensors", "evil", load=lambda file: load_encoder("eat", file)
+    )
+
+
+def header(tmp_path, about, data=b"", length=None):
+    text = about if isinstance(about, bytes) else json.dumps(about).encode()
+    size = struct.pack("<Q", len(text) if length is None else length)
+    file = tmp_path / "x.safetensors"
+    file.write_bytes(size + text + data)
+    return file
+
+
+def entry(begin, end, shape, dtype="F32"):
+    return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        {"x": entry(0, 16, [4]), "y": entry(8, 24, [4])},
+        {"x": entry(0, 8, [2]), "y": entry(16, 24, [2])},
+        {"x": entry(0, 24, [7])},
+        {"x": entry(0, 24, [1 << 62, 1 << 62])},
+        {"x": entry(0, 24, [-6])},
+        {"x": entry(24, 0, [6])},
+        {"x": entry(0, 24, [6], "OBJECT")},
+        {"x": entry(0, 24, [3], "C64")},
+        {"x": entry(0, 24, "six")},
+        {"x": 1},
+        {"__metadata__": {"a": 1}, "x": entry(0, 24, [6])},
+        [1, 2],
+        b"[" * 100_000,
+        b'{"x": ' + b"[" * 100_000,
+        b"{\xff}",
+        b"",
+    ],
+)
+def test_headers_that_lie_are_refused(about, tmp_path, refused):
+    refused(header(tmp_path, about, bytes(24)), "no safetensors file|not supported")
+
+
+@pytest.mark.parametrize("length", [2**63, 2**64 - 1, 10**8, 2**24 + 1, 3, 0])
+def test_headers_of_any_length_take_no_room(length, tmp_path, refused):
+    file = header(tmp_path, b"{" + b" " * 30, length=length)
+    refused(file, "no safetensors file")
+
+
+@pytest.mark.parametrize(
+    "config", [b"[" * 100_000, b"{" + b" " * (1 << 21), b"3", b"\xff"]
+)
+def test_a_hostile_config_is_refused(config, tmp_path):
+    safetensors.numpy.save_file({"x": np.ones(2)}, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_bytes(config)
+    with pytest.raises(InputError, match=r"config\.json is no JSON object"):
+        read_weights(tmp_path)
+
+
+def test_what_is_no_regular_file_is_refused(tmp_path, refused):
+    os.mkfifo(tmp_path / "pipe.pt")
+    refused(tmp_path / "pipe.pt", "there is no weights file")
+    (tmp_path / "folder.pt").mkdir()
+    refused(tmp_path / "folder.pt", "there is no weights file")
+
+
+SPOILT = [
+    *sorted(golden.TORCH_FILES.glob("*.pt")),
+    golden.ENCODERS / "eat_tiny_ft_hf.safetensors",
+]
+
+
+@pytest.mark.parametrize("file", SPOILT, ids=lambda file: file.name)
+def test_spoilt_files_give_a_value_or_one_line(file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    whole = np.frombuffer(file.read_bytes(), np.uint8)[:12_000]
+    # Most of a file are numbers: what tells of them is hit more often.
+    weights = np.where(whole == 0, 1.0, 5.0)
+    for kind in range(150):
+        content = whole.copy()
+        places = rng.choice(len(content), rng.integers(1, 9), p=weights / weights.sum())
+        content[places] = rng.integers(0, 256, len(places), dtype=np.uint8)
+        if kind % 3 == 0:
+            cut = rng.integers(len(content))
+            content = np.concatenate([content[:cut], content[cut + kind % 7 :]])
+        spoilt = tmp_path / f"spoilt{file.suffix}"
+        spoilt.write_bytes(content.tobytes())
+        with contextlib.suppress(InputError):
+            read_weights(spoilt)
+    assert [found.name for found in tmp_path.iterdir()] == [spoilt.name]

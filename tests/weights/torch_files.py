@@ -4,6 +4,8 @@ import io
 import pickle
 import zipfile
 
+START, STOP = b"\x80\x02", b"."
+
 
 class Global:
     """Pickles as a reference to a name that need not exist."""
@@ -56,12 +58,9 @@ class Pickler(pickle._Pickler):
 
 def torch_zip(path, content, storage=b""):
     """A file of `torch.save` with one storage of float32."""
-    pickled = io.BytesIO()
-    Pickler(pickled, 2).dump(content)
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("archive/data.pkl", pickled.getvalue())
-        archive.writestr("archive/data/0", storage)
-    return path
+    stream = io.BytesIO()
+    Pickler(stream, 2).dump(content)
+    return torch_pickle(path, stream.getvalue(), storage)
 
 
 def tensor(offset, size, stride, count=4):
@@ -70,9 +69,20 @@ def tensor(offset, size, stride, count=4):
     return Call(rebuild, Stored(*pid), offset, size, stride, False, None)
 
 
-def torch_pickle(path, pickled, storage=b""):
+def torch_pickle(path, program, storage=b""):
     """A file of `torch.save` around the bytes of a pickle."""
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("archive/data.pkl", pickled)
+        archive.writestr("archive/data.pkl", program)
         archive.writestr("archive/data/0", storage)
     return path
+
+
+def pickled(folder, body):
+    """A file of `torch.save` around the opcodes of a pickle."""
+    return torch_pickle(folder / "weights.pt", START + body + STOP)
+
+
+def global_opcode(name):
+    """The opcode that refers to a dotted name."""
+    module, _, attribute = name.rpartition(".")
+    return f"c{module}\n{attribute}\n".encode()

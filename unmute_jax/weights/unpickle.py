@@ -144,7 +144,16 @@ _SMALL = frozenset(["text", "number", "name", "object"])
 _KEYS = _SMALL | {"words"}
 _OBJECTS = ("object", "large object")
 _CALLS = ("REDUCE", "NEWOBJ", "NEWOBJ_EX", "OBJ")
-_COLLECTIONS = {"APPEND": "list", "SETITEM": "dict", "ADDITEM": "set"}
+# What an opcode adds to, and which of its operands are keys.
+_TARGETS = {"APPEND": "list", "APPENDS": "list", "ADDITEMS": "set"}
+_TARGETS |= {"SETITEM": "dict", "SETITEMS": "dict"}
+_HASHED = {
+    "SETITEM": slice(1, None, 2),
+    "SETITEMS": slice(1, None, 2),
+    "DICT": slice(0, None, 2),
+    "ADDITEMS": slice(1, None),
+    "FROZENSET": slice(None),
+}
 
 
 def _checked(stream: io.BytesIO) -> bytes:
@@ -179,15 +188,14 @@ def _checked(stream: io.BytesIO) -> bytes:
         elif name == "DUP":
             stack.append(stack[-1])
         else:
-            operands = list[str]()
+            operands, count = list[str](), len(before)
             if pickletools.markobject in before:
                 operands, stack = stack, marked.pop()
-                before = before[: before.index(pickletools.markobject)]
-            if len(stack) < len(before):
+                count = before.index(pickletools.markobject)
+            if len(stack) < count:
                 raise InputError("is damaged: it takes more objects than there are")
-            if before:
-                operands = stack[-len(before) :] + operands
-                del stack[-len(before) :]
+            operands[:0] = stack[len(stack) - count :]
+            del stack[len(stack) - count :]
             if opcode.stack_after:
                 stack.append(_result(opcode, arg, operands))
     parts.append(stream.getbuffer()[begin : stream.tell()].tobytes())
@@ -197,47 +205,27 @@ def _checked(stream: io.BytesIO) -> bytes:
 def _result(opcode: pickletools.OpcodeInfo, arg: Any, operands: list[str]) -> str:
     """Returns the kind of object that an opcode makes of operands of these kinds."""
     name, made = opcode.name, opcode.stack_after[0].name
+    if name in _TARGETS and operands[0] not in (_TARGETS[name], *_OBJECTS):
+        raise InputError("is damaged: it adds to what is no collection")
+    if name in _HASHED and not _KEYS.issuperset(operands[_HASHED[name]]):
+        raise InputError("holds a dict with keys that no weights need")
+    if name in _CALLS and operands[0] != "name":
+        raise InputError("is damaged: it calls what is no function")
+    if name == "BUILD" and operands[0] not in _OBJECTS:
+        raise InputError("tries to change what reads it: refused")
+    if name in _TARGETS or name == "BUILD":
+        return operands[0]
+    if name in _CALLS:
+        is_small = operands[1:] in (["words"], ["parts"])
+        return "object" if is_small else "large object"
+    if name in ("GLOBAL", "STACK_GLOBAL", "INST"):
+        return "large object" if name == "INST" else "name"
     if made in ("int", "int_or_bool"):
         return "number" if abs(arg) < 1 << 63 else made
     if made in ("float", "bool", "None"):
         return "number"
     if made in ("str", "bytes", "bytes_or_str"):
         return "text" if len(arg) <= 1 << 16 else made
-    if made == "tuple":
-        if len(operands) > 16 or not _SMALL.issuperset(operands):
-            return made
+    if made == "tuple" and len(operands) <= 16 and _SMALL.issuperset(operands):
         return "words" if set(operands) <= {"text"} else "parts"
-    if name.endswith("GLOBAL"):
-        return "name"
-    if name in _CALLS:
-        if operands[0] != "name":
-            raise InputError("is damaged: it calls what is no function")
-        is_small = operands[1:] in (["words"], ["parts"])
-        return "object" if is_small else "large object"
-    if name == "BUILD":
-        if operands[0] not in _OBJECTS:
-            raise InputError("tries to change what reads it: refused")
-        return operands[0]
-    collection = _COLLECTIONS.get(name.removesuffix("S"))
-    if collection and operands[0] not in (collection, *_OBJECTS):
-        raise InputError("is damaged: it adds to what is no collection")
-    if not _KEYS.issuperset(_keys(name, operands)):
-        raise InputError("holds a dict with keys that no weights need")
-    if name == "INST":
-        return "large object"
-    return operands[0] if collection else made
-
-
-def _keys(name: str, operands: list[str]) -> list[str]:
-    """Returns the kinds of the objects that an opcode hashes."""
-    match name:
-        case "SETITEM" | "SETITEMS":
-            return operands[1::2]
-        case "ADDITEMS":
-            return operands[1:]
-        case "DICT":
-            return operands[::2]
-        case "FROZENSET":
-            return operands
-        case _:
-            return []
+    return made
