@@ -171,7 +171,7 @@ def step_blocks(
             real[: len(chosen), i] = 1
         placed = sharding.place_batch(sharding.local_rows((rows, real)))
         steps = distributed.replicate_read_only(np.int32(end - start), sharding.mesh)
-        yield end, StepBlock(on_devices, *placed, steps)
+        yield end, StepBlock(on_devices, placed[0], placed[1], steps)
         start = end
 
 

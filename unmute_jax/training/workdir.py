@@ -1,4 +1,4 @@
-"""The folder of one run: configuration, metrics, checkpoints, results, plots."""
+"""The folder of one run: settings, metrics, checkpoints, results and plots."""
 
 from __future__ import annotations
 
@@ -18,18 +18,31 @@ from unmute_jax.training.step import Trial
 
 
 class Workdir:
-    """Everything written under one folder; a rerun goes on from what is there."""
+    """The folder of one run. A run that is started again goes on from what is there.
+
+    Attributes:
+        path: The folder.
+        results: Folder of the records.
+        trials: Folder of the records of search trials.
+        plots: Folder of the plots.
+        probes: Folder of the trained probes.
+        predictions: Folder of the logits of test clips.
+    """
 
     def __init__(self, path: str | os.PathLike[str], settings: Experiment):
-        """Begins or reopens the run `settings` in `path`.
+        """Begins or reopens a run.
+
+        Args:
+            path: The folder, which need not exist.
+            settings: The settings of the run.
 
         Raises:
-            InputError: the folder holds a run with another configuration.
+            InputError: The path is not a folder, or holds a run with other settings.
         """
         if "://" in os.fspath(path):
             raise InputError(
                 f"--workdir={path}: a run writes to a folder: mount the bucket, or "
-                "name a disk that all machines share"
+                "use a disk that all machines share"
             )
         self.path = pathlib.Path(path).expanduser()
         self.results = self.results_of(self.path)
@@ -39,23 +52,23 @@ class Workdir:
         self.predictions = self.path / "predictions"
         self._metrics = self.path / "metrics.jsonl"
         if self.path.is_file():
-            raise InputError(f"{self.path}: is a file; --workdir must be a folder")
+            raise InputError(f"{self.path} is a file; --workdir must be a folder")
         self.pin("config", settings.to_dict())
         self._lines = self._read_metrics()
 
     @staticmethod
     def results_of(path: str | os.PathLike[str]) -> pathlib.Path:
-        """Where the records of the run in `path` are."""
+        """The folder of the records of a run in `path`."""
         return pathlib.Path(path).expanduser() / "results"
 
     def checkpoints(self, *names: str) -> pathlib.Path:
-        """The folder for the checkpoints of one stack of trials."""
+        """The folder of the checkpoints of one stack, made of plain names."""
         plain = (re.sub(r"[^A-Za-z0-9+.]+", "-", name) for name in names)
         return self.path.joinpath("checkpoints", *plain)
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
-        """All lines of `metrics.jsonl`."""
+        """All lines of `metrics.jsonl`, one per evaluation of a trial."""
         return [line for lines in self._lines.values() for line in lines]
 
     def log(
@@ -66,10 +79,17 @@ class Workdir:
         stack: tuple[Trial, ...],
         history: History,
     ) -> None:
-        """Writes the history of one stack, in place of what it wrote before.
+        """Writes the history of one stack of trials, in place of what was there of it.
 
-        A run that was stopped and goes on has thus no line twice, and none of the
-        steps that it took again.
+        A run that was stopped and goes on has therefore no line twice, and none from
+        steps that it takes again.
+
+        Args:
+            probe: Name of the probe.
+            protocol: Name of the protocol.
+            stage: Stage of the training, such as "search" or "repeat".
+            stack: The trials.
+            history: One entry per evaluation, as in `loop.Trained`.
         """
         self._lines[(probe, protocol, stage)] = [
             {
@@ -90,16 +110,19 @@ class Workdir:
             for k, trial in enumerate(stack)
         ]
         if distributed.is_writer():
-            write_atomically(
-                self._metrics, "".join(json.dumps(x) + "\n" for x in self.metrics)
-            )
+            lines = (json.dumps(x, allow_nan=False) + "\n" for x in self.metrics)
+            write_atomically(self._metrics, "".join(lines))
 
     def pin(self, name: str, ours: dict[str, Any]) -> None:
-        """Writes `<name>.json`, or makes sure that what was written is the same.
+        """Writes `<name>.json`, or makes sure that an earlier run wrote the same.
+
+        Args:
+            name: What it is, in a word.
+            ours: The values of this run.
 
         Raises:
-            InputError: it is not: what the folder holds came from something else; or
-                another process of this run has something else.
+            InputError: The folder holds a run with other values, or another process of
+                this run has other values.
         """
         distributed.assert_same_on_all(f"the {name} of this run", ours)
         path = self.path / f"{name}.json"
@@ -110,17 +133,18 @@ class Workdir:
 
     def _pin(self, path: pathlib.Path, name: str, ours: dict[str, Any]) -> None:
         if not path.exists():
-            write_atomically(path, json.dumps(ours, indent=1) + "\n")
+            text = json.dumps(ours, indent=1, allow_nan=False)
+            write_atomically(path, text + "\n")
             return
         try:
             theirs = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise InputError(
-                f"{path}: is not readable ({error}); use another --workdir"
+                f"{path} cannot be read ({error}); use another --workdir"
             ) from error
         if differing := differences(theirs, ours, name):
             raise InputError(
-                f"{self.path}: holds a run with another {name} "
+                f"{self.path} holds a run with another {name} "
                 f"({'; '.join(differing)}); use another --workdir"
             )
 
@@ -135,7 +159,15 @@ class Workdir:
 
 
 def differences(theirs: dict[str, Any], ours: dict[str, Any], prefix: str) -> list[str]:
-    """`key: there ..., here ...` for all that differs, but for where it runs."""
+    """Describes each difference as `key: there ..., here ...`.
+
+    Settings that only say where a run takes place (`config.WHERE`) are left out.
+
+    Args:
+        theirs: The values that were written.
+        ours: The values of this run.
+        prefix: The name of the values, which begins every key.
+    """
     found, elsewhere = [], {f"config.{key}" for key in WHERE}
     for key in sorted(theirs.keys() | ours.keys()):
         a, b, name = theirs.get(key), ours.get(key), f"{prefix}.{key}"
