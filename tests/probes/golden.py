@@ -15,6 +15,9 @@ __all__ = ["read"]
 
 Case = dict[str, np.ndarray]
 
+# The number of heads of the reference values, which no array shows.
+HEADS = 4
+
 # What a case is called in the report of a test.
 stem = operator.attrgetter("stem")
 
@@ -114,6 +117,12 @@ def check_case(
     for name, leaf in zip(inputs, gin, strict=True):
         assert_gradient(leaf, case[f"gin.{name}"], name)
     return changed
+
+
+def number_after(path, mark, otherwise):
+    """The number after `mark` in a file name like `..._k3_train`."""
+    parts = [part for part in path.stem.split("_") if part.startswith(mark)]
+    return int(parts[0].removeprefix(mark)) if parts else otherwise
 
 
 def vectors(case: Case, kind: str) -> np.ndarray:

@@ -7,69 +7,80 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.probes.fakes import B, C, T, draw
 from unmute_jax import distributed
 from unmute_jax.errors import InputError
 from unmute_jax.probes import list_probes, make_probe
-from unmute_jax.tokens import Tokens, summarise
+from unmute_jax.tokens import summarise
 
-# The width is a multiple of all numbers of heads and queries.
-B, L, T, F, D, C = 4, 2, 5, 3, 96, 3
-
-# What is fitted has no first values to look at.
+# A fitted probe has no initial values; its tests are in `test_neighbours`.
 TRAINED = [n for n in list_probes() if not make_probe(n, num_classes=1).is_fitted]
 every_probe = pytest.mark.parametrize("name", TRAINED)
 
+# The options with which a probe does not read the class token.
+WITHOUT_CLS = {
+    "cgp": {"middle": "mean", "num_prototypes": 6},
+    "head2toe": {"input": "mean"},
+    "linear": {"input": "mean"},
+    "linear_cgp": {"input": "mean"},
+    "linearc": {"input": "bands"},
+    "mlp": {"input": "mean"},
+    "simpool": {"query": "mean"},
+}
 
-def draw(seed=0, clips=B):
-    keys = jax.random.split(jax.random.key(seed), 4)
-    steps = jnp.arange(T)[None] < jnp.array([T, 2, 4, 1])[:clips, None]
-    return Tokens(
-        patches=jax.random.normal(keys[0], (clips, T, F, D)),
-        cls=jax.random.normal(keys[1], (clips, D)),
-        mask=steps,
-        layers=jax.random.normal(keys[2], (clips, L, T, F, D)),
-        layer_cls=jax.random.normal(keys[3], (clips, L, D)),
-    )
 
-
-def spoil(x, junk):
-    """`x` with `junk` in all masked steps."""
-    real = x.mask[:, :, None, None]
-    return x.replace(
-        patches=jnp.where(real, x.patches, junk),
-        layers=jnp.where(real[:, None], x.layers, junk),
-    )
+def make(name, without_cls=False):
+    options = WITHOUT_CLS.get(name, {}) if without_cls else {}
+    return make_probe(name, num_classes=C, **options)
 
 
 @functools.cache
-def compiled(name):
-    """`apply` and `init`, compiled once for all tests."""
-    probe = make_probe(name, num_classes=C)
-    return jax.jit(probe.apply), jax.jit(probe.init)
+def compiled(name, without_cls=False):
+    """`init`, and the logits with the gradient of their squares, of one probe."""
+    if without_cls and name not in WITHOUT_CLS:
+        return compiled(name)
+    probe = make(name, without_cls)
+
+    def loss(variables, x):
+        logits = probe.apply(variables, x)
+        return jnp.square(logits).sum(), logits
+
+    graded = jax.jit(jax.value_and_grad(loss, has_aux=True))
+
+    def apply(variables, x):
+        (_, logits), gradient = graded(variables, x)
+        return np.asarray(logits), jax.tree.map(np.asarray, gradient)
+
+    return jax.jit(probe.init), apply
 
 
-def start(name, x):
-    """The compiled probe and its first variables."""
-    apply, init = compiled(name)
-    return apply, init(jax.random.key(1), x)
+@functools.cache
+def start(name, without_cls=False):
+    """The initial variables of a probe, and its logits of `draw()`."""
+    init, apply = compiled(name, without_cls)
+    variables = init(jax.random.key(1), draw())
+    return variables, apply(variables, draw())[0]
+
+
+def rows(x, *chosen):
+    return jax.tree.map(lambda a: a[list(chosen)], x)
 
 
 @every_probe
 def test_logits_are_float32_and_finite(name):
-    x = draw()
-    apply, variables = start(name, x)
+    variables, logits = start(name)
     assert set(variables) == {"params"}
-    logits = apply(variables, x)
     assert logits.shape == (B, C)
-    assert logits.dtype == jnp.float32
+    assert logits.dtype == np.float32
     assert np.isfinite(logits).all()
 
 
 @every_probe
 def test_initial_values_follow_the_key(name):
-    x = draw()
-    _, init = compiled(name)
-    one, same, other = (init(jax.random.key(k), x) for k in (1, 1, 2))
+    init, _ = compiled(name)
+    one, same, other = (
+        jax.tree.map(np.asarray, init(jax.random.key(k), draw())) for k in (1, 1, 2)
+    )
     jax.tree.map(np.testing.assert_array_equal, one, same)
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
         constant = a.size > 1 and a.min() == a.max()  # the scale of a norm, say
@@ -79,91 +90,128 @@ def test_initial_values_follow_the_key(name):
 
 @every_probe
 def test_masked_steps_have_no_influence(name):
+    variables, expected = start(name)
     x = draw()
-    apply, variables = start(name, x)
-    expected = apply(variables, x)
-    for junk in (7.0, 1e20):
-        actual = apply(variables, spoil(x, junk))
+    real = x.mask[:, :, None, None]
+    for junk in (np.float32(7), np.float32(1e20)):
+        spoilt = x.replace(
+            patches=np.where(real, x.patches, junk),
+            layers=np.where(real[:, None], x.layers, junk),
+        )
+        actual, _ = compiled(name)[1](variables, spoilt)
         np.testing.assert_allclose(actual, expected, atol=1e-6)
 
 
 @every_probe
-def test_a_clip_does_not_depend_on_its_batch(name):
-    x = draw()
-    apply, variables = start(name, x)
-    together = apply(variables, x)
-    for i in range(B):
-        alone = apply(variables, jax.tree.map(lambda a, i=i: a[i : i + 1], x))
-        np.testing.assert_allclose(alone[0], together[i], atol=1e-6)
+def test_a_clip_does_not_depend_on_the_other_clips(name):
+    variables, together = start(name)
+    for chosen in ((2, 2, 0, 3), (3, 0, 1, 1)):
+        mixed, _ = compiled(name)[1](variables, rows(draw(), *chosen))
+        np.testing.assert_allclose(mixed, together[list(chosen)], atol=1e-6)
 
 
 @every_probe
 def test_gradients_are_finite_even_for_silent_clips(name):
+    variables, _ = start(name)
     x = draw()
-    x = x.replace(
-        patches=x.patches.at[0].set(0.0),
-        layers=x.layers.at[0].set(0.0),
-        mask=x.mask.at[1].set(False),
-    )
-    apply, variables = start(name, x)
-    grads = jax.grad(lambda v: jnp.square(apply(v, x)).sum())(variables)
-    assert all(np.isfinite(g).all() for g in jax.tree.leaves(grads))
-    assert any((g != 0).any() for g in jax.tree.leaves(grads))
+    x.patches[0], x.layers[0], x.mask[1] = 0, 0, False
+    _, gradient = compiled(name)[1](variables, x)
+    assert all(np.isfinite(g).all() for g in jax.tree.leaves(gradient))
+    assert any((g != 0).any() for g in jax.tree.leaves(gradient))
+
+
+@functools.cache
+def summary():
+    return summarise(draw())
 
 
 @every_probe
-def test_reads_what_it_says(name):
-    x = draw()
-    apply, variables = start(name, x)
-    expected = apply(variables, x)
-    input_kind = make_probe(name, num_classes=C).input_kind
-    if input_kind != "layers":
-        last = x.replace(layers=None, layer_cls=None)
-        np.testing.assert_allclose(apply(variables, last), expected, atol=1e-6)
-    else:
+def test_a_probe_needs_what_its_input_kind_says(name):
+    variables, expected = start(name)
+    probe = make(name)
+    if probe.input_kind == "layers":
         for part in ("layers", "layer_cls"):
             with pytest.raises(InputError, match="all_layers"):
-                apply(variables, x.replace(**{part: None}))
-    if input_kind == "summary":
-        actual = apply(variables, summarise(x))
+                probe.apply(variables, draw().replace(**{part: None}))
+    if probe.input_kind == "summary":
+        actual = jax.jit(probe.apply)(variables, summary())
         np.testing.assert_allclose(actual, expected, atol=1e-6)
     else:
-        actual = apply(variables, x.with_inverse_norms())
-        np.testing.assert_allclose(actual, expected, atol=1e-6)
         with pytest.raises(InputError, match="reads tokens"):
-            apply(variables, summarise(x))
+            probe.apply(variables, summary())
 
 
-@every_probe
-def test_bfloat16_tokens_are_accepted(name):
+@functools.cache
+def rounded():
+    """Tokens of which bfloat16 is exact, in bfloat16 with norms, and in float32."""
     x = draw()
     x = x.replace(
         patches=x.patches.astype(jnp.bfloat16), layers=x.layers.astype(jnp.bfloat16)
     )
-    apply, variables = start(name, x)
     exact = x.replace(
-        patches=x.patches.astype(jnp.float32), layers=x.layers.astype(jnp.float32)
+        patches=x.patches.astype(np.float32), layers=x.layers.astype(np.float32)
     )
-    actual = apply(variables, x)
-    assert actual.dtype == jnp.float32
-    np.testing.assert_allclose(actual, apply(variables, exact), atol=1e-6)
+    return jax.tree.map(np.asarray, x.with_inverse_norms()), exact
 
 
 @every_probe
-def test_trials_and_devices_change_nothing(name):
-    x = draw()
-    probe = make_probe(name, num_classes=C)
-    keys = jax.random.split(jax.random.key(3), 2)
-    trials = jax.jit(jax.vmap(probe.init, (0, None)))(keys, x)
-    many = jax.jit(jax.vmap(probe.apply, (0, None)))
-    together = many(trials, x)
+def test_single_clips_in_bfloat16_with_norms_give_the_same(name):
+    variables, _ = start(name)
+    probe = make(name)
+    x, exact = rounded()
+    # Probes that do not read the layers take tokens without them.
+    if probe.input_kind != "layers":
+        x = x.replace(layers=None, layer_cls=None)
+    apply = jax.jit(probe.apply)
+    together, _ = compiled(name)[1](variables, exact)
+    for i in range(B):
+        alone = apply(variables, rows(x, i))
+        assert alone.dtype == jnp.float32
+        np.testing.assert_allclose(alone[0], together[i], atol=1e-6)
+
+
+@every_probe
+def test_stacked_trials_and_devices_change_nothing(name):
+    init, apply = compiled(name)
+    probe = make(name)
+    alone = [init(jax.random.key(k), draw()) for k in (1, 2)]
+    trials = jax.tree.map(lambda *xs: np.stack(xs), *alone)
     mapped = distributed.pmapped(
         lambda v, x: jax.vmap(probe.apply, (0, None))(v, x).swapaxes(0, 1),
         distributed.make_mesh(2),
         in_axes=(None, 0),
         out_axes=0,
     )
-    np.testing.assert_allclose(mapped(trials, x).swapaxes(0, 1), together, atol=1e-6)
-    for i in range(2):
-        alone = compiled(name)[0](jax.tree.map(lambda a, i=i: a[i], trials), x)
-        np.testing.assert_allclose(alone, together[i], atol=1e-6)
+    together = np.asarray(mapped(trials, draw()))
+    for k, variables in enumerate(alone):
+        expected, _ = apply(variables, draw())
+        np.testing.assert_allclose(together[:, k], expected, atol=1e-6)
+
+
+@every_probe
+def test_frames_treat_each_step_as_a_clip_and_masks_hold(name):
+    variables, logits = start(name, without_cls=True)
+    probe = make(name, without_cls=True)
+    x = draw()
+    frames = jax.jit(functools.partial(probe.apply, method="frames"))(variables, x)
+    frames = np.asarray(frames)
+    assert frames.shape == (B, T, C)
+    assert np.isfinite(frames).all()
+    if name == "conv":
+        # A step also reads its neighbours; a clip has the mean of its steps.
+        means = [f[real].mean(0) for f, real in zip(frames, x.mask, strict=True)]
+        np.testing.assert_allclose(means, logits, atol=1e-5)
+        return
+    # Clips of which only the step 0 is real, or 1.
+    for step, clips in ((0, [0, 1, 2, 3]), (1, [0, 1, 2])):
+        alone = x.replace(mask=np.arange(T)[None] == np.full((B, 1), step))
+        logits, _ = compiled(name, without_cls=True)[1](variables, alone)
+        np.testing.assert_allclose(frames[clips, step], logits[clips], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["linear", "mlp", "linearc", "cgp", "head2toe"])
+def test_frames_refuse_the_class_token(name):
+    variables, _ = start(name)
+    probe = make(name)
+    with pytest.raises(InputError, match=r"reads the class token .* one per clip"):
+        probe.apply(variables, draw(), method="frames")

@@ -1,4 +1,7 @@
-"""Probes by name."""
+"""The probes: small networks from tokens to logits, made by name.
+
+The contract of a probe, and how to add one, is described in `probes/base.py`.
+"""
 
 from __future__ import annotations
 
@@ -47,21 +50,21 @@ _PROBES: dict[str, type[Probe]] = {
 
 
 def list_probes() -> list[str]:
-    """The names that `make_probe` knows."""
+    """The names of all probes."""
     return sorted(_PROBES)
 
 
 def make_probe(name: str, /, *, num_classes: int, **options: Any) -> Probe:
-    """The probe called `name`.
+    """Makes the probe called `name`, a Flax module.
 
         probe = make_probe("protobin", num_classes=50, prototypes_per_class=20)
         variables = probe.init(key, tokens)
         logits = probe.apply(variables, tokens)
 
     Args:
-        name: One of `list_probes()`.
-        num_classes: Number of logits.
-        **options: The attributes of that probe's class.
+        name: The name of a probe, one of `list_probes()`.
+        num_classes: The number of logits.
+        **options: Options of the probe, the attributes of its class.
 
     Raises:
         InputError: The probe or an option is unknown, or a value is out of range.
@@ -74,9 +77,9 @@ def make_probe(name: str, /, *, num_classes: int, **options: Any) -> Probe:
 
 
 def probe_options(name: str) -> set[str]:
-    """The options that `make_probe(name, ...)` takes besides `num_classes`."""
+    """The names of the options of a probe, besides `num_classes`."""
     if name not in _PROBES:
         raise unknown_name("probe", name, _PROBES)
-    # flax adds `parent` and `name` to the fields of every module.
+    # Flax adds `parent` and `name` to the fields of every module.
     fields = {f.name for f in dataclasses.fields(_PROBES[name])}
     return fields - {"parent", "name", "num_classes", "training"}

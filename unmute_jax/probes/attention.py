@@ -1,14 +1,14 @@
 """Attentive pooling: a weighted mean of the tokens, with learned weights.
 
-Linear maps commute with weighted sums. A key projection belongs to the query, which is
-one per clip at most, and a value projection to the pooled vector: no keys or values of
-tokens are ever made. `softmax(q . W z) = softmax((W^T q) . z)`, and
-`sum_n a_n (V z_n) = V (sum_n a_n z_n)`.
+Linear maps commute with weighted sums. A key projection is therefore applied to the
+query, of which there is at most one per clip, and a value projection to the pooled
+vector, so that keys and values of the tokens are never computed:
+`softmax(q . W z) = softmax((W^T q) . z)` and `sum_n a_n (V z_n) = V (sum_n a_n z_n)`.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -21,29 +21,32 @@ from unmute_jax.probes.base import (
     Probe,
     as_tokens,
     einsum,
-    mean_token,
-    real_positions,
+    flatten_tokens,
+    masked_mean,
+    masked_softmax,
 )
 from unmute_jax.probes.batch_statistics import BatchStatistics
 from unmute_jax.tokens import Summary, Tokens
 
-Origin = Literal["mean", "cls"]
-# What the code of SimPool adds so that no base of a power is zero.
-GUARD = 1e-6
+QuerySource = Literal["mean", "cls"]
+# Added in the code of SimPool so that no base of a power is zero.
+POWER_EPS = 1e-6
 
 
 class Mhca(Probe):
     """Multi-head cross-attention with learned queries; section 3.3.
 
-    `a_h = softmax_n(q_h . k_nh / sqrt(D/H))` with keys and values `W_k z_n`, `W_v z_n`;
-    the heads' sums are joined, no output projection. Several queries are averaged.
+    `a_h = softmax_n(q_h . k_nh / sqrt(D/H))` with keys and values `W_k z_n`, `W_v z_n`.
+    The sums of the heads are concatenated, without an output projection, and the
+    results of several queries are averaged.
 
     Attributes:
-        num_heads: H, a divisor of D. The paper's is not known; the parameters do not
-            depend on it.
-        num_queries: How many queries.
-        batch_norm: Tokens first pass a BatchNorm without scale and bias, as in some
-            codes. Its running statistics are the collection "batch_stats".
+        num_heads: The number of heads H, a divisor of D. The paper's number is not
+            known; the number of parameters does not depend on it.
+        num_queries: The number of queries.
+        batch_norm: Whether the tokens first pass a BatchNorm without scale and bias, as
+            in some public code. Its running statistics are the collection
+            "batch_stats".
     """
 
     input_kind: ClassVar = "tokens"
@@ -58,8 +61,8 @@ class Mhca(Probe):
 
     @nn.compact
     def __call__(self, x: Tokens | Summary) -> Float[Array, "B C"]:
-        """Logits."""
-        tokens, mask = real_positions(as_tokens(x))
+        """The logits."""
+        tokens, mask = flatten_tokens(as_tokens(x))
         d = tokens.shape[-1]
         self.check_divides("num_heads", d, "features")
         heads = (self.num_heads, d // self.num_heads)
@@ -72,10 +75,10 @@ class Mhca(Probe):
         if self.batch_norm:
             norm = BatchStatistics(self.training, name="batch_norm")
             mean, inverse_sd = norm(tokens, mask)
-        # Normalising (z - m) / s is linear too; the part with m is one constant for all
-        # tokens of a query, which softmax does not see.
+        # The normalisation (z - m) / s is linear, too. The term with m is the same for
+        # all tokens of a query and cancels in the softmax.
         folded = folded * (inverse_sd * heads[1] ** -0.5)[None, None]
-        weights = attend(tokens, mask, folded.reshape(-1, d))
+        weights = attention_weights(tokens, mask, folded.reshape(-1, d))
         weights = weights.reshape(*weights.shape[:2], self.num_queries, -1).mean(2)
         pooled = einsum("bnh,bnd->bhd", weights, tokens)
         pooled = (pooled - mean[None, None]) * inverse_sd[None, None]
@@ -84,16 +87,17 @@ class Mhca(Probe):
 
 
 class Ep(Probe):
-    """Efficient probing: queries meet the raw tokens, without keys; section 3.4.
+    """Efficient probing: queries attend to the raw tokens, without keys; section 3.4.
 
-    `a_m = softmax_n(q_m . z_n / sqrt(D))`; query `m` pools the `m`-th of M equal parts
-    of the values `W_v z_n`, of width `D / reduction` in all.
+    `a_m = softmax_n(q_m . z_n / sqrt(D))`. The values `W_v z_n` have the width
+    `D / reduction` and are split into M equal parts; query `m` pools the `m`-th part.
 
     Attributes:
-        num_queries: M. The paper's is not known; 32 is the default of the first code.
+        num_queries: The number of queries M. The paper's number is not known; 32 is the
+            default of its first code.
         reduction: How many times narrower than the tokens the values are.
-        batch_norm: A BatchNorm without scale and bias on the pooled vector. Its running
-            statistics are the collection "batch_stats".
+        batch_norm: Whether the pooled vector passes a BatchNorm without scale and bias.
+            Its running statistics are the collection "batch_stats".
     """
 
     input_kind: ClassVar = "tokens"
@@ -108,8 +112,8 @@ class Ep(Probe):
 
     @nn.compact
     def __call__(self, x: Tokens | Summary) -> Float[Array, "B C"]:
-        """Logits."""
-        tokens, mask = real_positions(as_tokens(x))
+        """The logits."""
+        tokens, mask = flatten_tokens(as_tokens(x))
         d = tokens.shape[-1]
         self.check_divides("reduction", d, "features")
         width = d // self.reduction
@@ -117,7 +121,7 @@ class Ep(Probe):
         init = nn.initializers.normal(0.02)
         queries = self.param("queries", init, (self.num_queries, d))
         value = self.matrix("value", d, width).reshape(d, self.num_queries, -1)
-        weights = attend(tokens, mask, queries * d**-0.5)
+        weights = attention_weights(tokens, mask, queries * d**-0.5)
         pooled = einsum("bnm,bnd->bmd", weights, tokens)
         pooled = einsum("bmd,dme->bme", pooled, value).reshape(-1, width)
         if self.batch_norm:
@@ -128,79 +132,82 @@ class Ep(Probe):
 
 
 class SimPool(Probe):
-    """SimPool: the mean of the tokens asks, normalised tokens answer; section 3.5.
+    """SimPool: the mean of the tokens attends to normalised tokens; section 3.5.
 
     With `z'_n = LayerNorm(z_n)` and `g` the mean of the raw tokens,
     `a = softmax_n(W_q g . W_k z'_n / sqrt(D))`, and the result is `sum_n a_n z'_n`.
 
     Attributes:
-        query: `g`: "mean" of the tokens, or the "cls" token.
-        gamma: Above 1, the generalised mean `(sum_n a_n (z'_n - m)^gamma)^(1/gamma)` of
-            the later code, with `m` the least entry of all `z'` of the batch, less
-            1e-6: what a clip gives then depends on the clips beside it.
+        query: The source of `g`: the "mean" of the tokens, or the "cls" token.
+        gamma: If above 1, the result is the generalised mean
+            `(sum_n a_n (z'_n - m)^gamma)^(1/gamma)` of the later code, where `m` is the
+            smallest entry of all `z'` of the batch, minus 1e-6. The logits of a clip
+            then depend on the other clips of its batch.
     """
 
     input_kind: ClassVar = "tokens"
 
-    query: Origin = "mean"
+    query: QuerySource = "mean"
     gamma: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check_choice("query", Origin)
+        self.check_choice("query", QuerySource)
         if isinstance(self.gamma, bool) or not self.gamma >= 1:
             raise InputError(f"SimPool: gamma must be at least 1, not {self.gamma!r}")
 
     @property
     def needs_cls(self) -> bool:
-        """Where it asks the question."""
+        """Whether the query is the class token."""
         return self.query == "cls"
 
     @nn.compact
     def __call__(self, x: Tokens | Summary) -> Float[Array, "B C"]:
-        """Logits."""
-        held = as_tokens(x)
-        tokens, mask = real_positions(held)
+        """The logits."""
+        x = as_tokens(x)
+        tokens, mask = flatten_tokens(x)
         d = tokens.shape[-1]
         scale = self.param("scale", nn.initializers.ones, (d,))
         bias = self.param("bias", nn.initializers.zeros, (d,))
-        query = mean_token(tokens, mask)
+        query = masked_mean(tokens, mask)
         if self.query == "cls":
-            query = jnp.asarray(held.cls).astype(jnp.float32)
+            query = jnp.asarray(x.cls).astype(jnp.float32)
         query = einsum("bd,de->be", query, self.matrix("query_map", d, d))
         folded = einsum("de,be->bd", self.matrix("key", d, d), query) * d**-0.5
-        factor = inverse_spread(tokens)
-        weights = answer(tokens, mask, factor, folded[:, None] * scale[None, None])
+        factor = inverse_std(tokens)
+        queries = folded[:, None] * scale[None, None]
+        weights = normalised_attention(tokens, mask, factor, queries)
         if self.gamma > 1:
             values = centred(tokens) * factor[:, :, None] * scale[None, None]
             values = values + bias[None, None]
-            return self.classify(self.generalised(weights[:, :, 0], values, mask))
-        # The sum of normalised tokens: what is said at `answer` holds for it as well.
+            return self.classify(self.generalised_mean(weights[:, :, 0], values, mask))
+        # The sum of normalised tokens is rearranged as in `normalised_attention`.
         pooled = einsum("bnm,bnd->bmd", weights * factor[:, :, None], tokens)[:, 0]
         return self.classify(centred(pooled) * scale[None] + bias[None])
 
-    def generalised(
+    def generalised_mean(
         self,
         weights: Float[Array, "B N"],
         values: Float[Array, "B N D"],
         mask: Bool[Array, "B N"],
     ) -> Float[Array, "B D"]:
-        """The mean that `gamma` asks for."""
+        """The generalised mean with the exponent `gamma`."""
         real = mask[:, :, None]
         least = jnp.min(values, where=real, initial=jnp.inf)
-        # Where nothing is real, anything positive does: the weights are even.
-        raised = jnp.where(real, values - least + GUARD, 1.0) ** self.gamma
+        # Masked positions need any positive number. They have no weight, unless a clip
+        # has no real position at all; then all weights are equal.
+        raised = jnp.where(real, values - least + POWER_EPS, 1.0) ** self.gamma
         return einsum("bn,bnd->bd", weights, raised) ** (1 / self.gamma)
 
 
 class ESimPool(Probe):
-    """SimPool without projections, with heads; a variant in the code of section 3.4.
+    """SimPool with heads and without projections; a variant in the code of section 3.4.
 
-    With `z'_n = LayerNorm(z_n)` and `q = LayerNorm(mean of z_n)`, cut into H heads,
+    With `z'_n = LayerNorm(z_n)` and `q = LayerNorm(mean of z_n)`, split into H heads,
     `a_h = softmax_n(q_h . z'_nh / sqrt(D/H))`, and the result is `sum_n a_hn z_nh`.
 
     Attributes:
-        num_heads: H, a divisor of D.
+        num_heads: The number of heads H, a divisor of D.
     """
 
     input_kind: ClassVar = "tokens"
@@ -213,66 +220,62 @@ class ESimPool(Probe):
 
     @nn.compact
     def __call__(self, x: Tokens | Summary) -> Float[Array, "B C"]:
-        """Logits."""
-        tokens, mask = real_positions(as_tokens(x))
+        """The logits."""
+        tokens, mask = flatten_tokens(as_tokens(x))
         b, _, d = tokens.shape
         self.check_divides("num_heads", d, "features")
         width = d // self.num_heads
         scale = self.param("scale", nn.initializers.ones, (d,))
         bias = self.param("bias", nn.initializers.zeros, (d,))
-        mean = mean_token(tokens, mask)
-        query = centred(mean) * inverse_spread(mean)[:, None] * scale[None] + bias[None]
-        # One query per head, zero outside of the head's own features.
+        mean = masked_mean(tokens, mask)
+        query = centred(mean) * inverse_std(mean)[:, None] * scale[None] + bias[None]
+        # One query per head, which is zero outside the head's own features.
         own = jnp.repeat(jnp.eye(self.num_heads), width, axis=1)
         folded = (query * scale[None])[:, None] * own[None] * width**-0.5
-        weights = answer(tokens, mask, inverse_spread(tokens), folded)
+        weights = normalised_attention(tokens, mask, inverse_std(tokens), folded)
         parts = tokens.reshape(b, -1, self.num_heads, width)
         return self.classify(einsum("bnh,bnhe->bhe", weights, parts).reshape(b, d))
 
 
-def answer(
+def normalised_attention(
     tokens: Float[Array, "B N D"],
     mask: Bool[Array, "B N"],
     factor: Float[Array, "B N"],
     queries: Float[Array, "B M D"],
 ) -> Float[Array, "B N M"]:
-    """Attention of a clip's own queries to its LayerNorm'ed tokens.
+    """The attention weights of a clip's own queries on its normalised tokens.
 
-    LayerNorm is `scale * (z - mean(z)) * factor + bias`. Taking the mean off the query
-    is the same as taking it off every token, the bias adds the same to all scores, and
-    `queries` hold the scale already. Only the factor belongs to the token.
+    LayerNorm is `scale * (z - mean(z)) * factor + bias`. Subtracting the mean from the
+    query is equivalent to subtracting it from every token, and the bias adds the same
+    to all scores. Only the factor depends on the token.
+
+    Args:
+        tokens: Raw tokens.
+        mask: True for real positions.
+        factor: The inverse standard deviation of each token, from `inverse_std`.
+        queries: The queries, already multiplied by the scale of the LayerNorm.
     """
     scores = einsum("bnd,bmd->bnm", tokens, centred(queries))
-    return masked_softmax(scores * factor[:, :, None], mask)
+    return masked_softmax(scores * factor[:, :, None], mask[:, :, None], axis=1)
 
 
-def attend(
+def attention_weights(
     tokens: Float[Array, "B N D"],
     mask: Bool[Array, "B N"],
     queries: Float[Array, "M D"],
 ) -> Float[Array, "B N M"]:
-    """The weights of the tokens for each query; over the positions they sum to 1."""
-    return masked_softmax(einsum("bnd,md->bnm", tokens, queries), mask)
-
-
-def masked_softmax(
-    scores: Float[Array, "B N M"], mask: Bool[Array, "B N"]
-) -> Float[Array, "B N M"]:
-    """Softmax over the positions where `mask` is true; the others weigh nothing.
-
-    A clip without any real position has equal weights, finite as their gradients.
-    """
-    least: Any = jnp.finfo(scores.dtype).min
-    return jax.nn.softmax(jnp.where(mask[:, :, None], scores, least), axis=1)
+    """The weights of the tokens for each query, which sum to 1 over the positions."""
+    scores = einsum("bnd,md->bnm", tokens, queries)
+    return masked_softmax(scores, mask[:, :, None], axis=1)
 
 
 def centred(x: Float[Array, "*S D"]) -> Float[Array, "*S D"]:
-    """`x` less its mean over the last axis."""
+    """`x` minus its mean over the last axis."""
     return x - x.mean(-1, keepdims=True)
 
 
-def inverse_spread(
+def inverse_std(
     x: Float[Array, "*S D"], eps: float = VARIANCE_EPS
 ) -> Float[Array, "*S"]:
-    """One over the standard deviation over the last axis, guarded as in LayerNorm."""
+    """The inverse standard deviation over the last axis, with LayerNorm's `eps`."""
     return jax.lax.rsqrt(jnp.square(centred(x)).mean(-1) + eps)

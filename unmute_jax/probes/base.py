@@ -1,4 +1,18 @@
-"""What all probes share."""
+"""The base class of all probes, and the helpers that they share.
+
+To add a probe, write a subclass of `Probe`, a Flax linen module:
+
+* Set `input_kind` to what its `__call__` reads: "tokens", "layers" or "summary".
+* Declare its options as attributes with defaults, and check them in `__post_init__`
+  with the `check_...` methods. A config sets them as `probe_options.NAME`, so a new
+  name also needs a field in `config.ProbeOptions`.
+* Write `__call__`, compact, from tokens to logits `[B, C]`. It must ignore masked time
+  steps and end in float32; `self.classify` is the usual last layer.
+* If it reads the class token, let `needs_cls` say so. If its loss has a further term,
+  return that from `penalty`. Time steps need nothing: `frames` works for all.
+* Enter the class under a name in `probes/__init__.py`. `tests/probes/test_conformance`
+  then tests everything that a probe must do.
+"""
 
 from __future__ import annotations
 
@@ -13,24 +27,26 @@ from jaxtyping import Array, Bool, Float
 from unmute_jax.errors import InputError, unknown_name
 from unmute_jax.tokens import Summary, Tokens, summarise
 
-# Guard of LayerNorm and BatchNorm in all the codes nearest to the paper; section 3.
+# Added to the variance in LayerNorm and BatchNorm, as in the public code closest to the
+# paper; section 3.
 VARIANCE_EPS = 1e-6
 
 Initialiser = Callable[..., Array]
+Statistic = Literal["cls", "mean"]
 
 
 class Probe(nn.Module):
     """A small network from the tokens of a frozen encoder to logits.
 
     Attributes:
-        is_fitted: Whether `fit(inputs, labels)` gives the variables at once, and there
-            is nothing to train.
-        input_kind: What `__call__` takes: the whole `Tokens`; `Tokens` with all their
-            `layers`; or their `Summary` alone, so that a pass over the tokens can be
-            saved.
-        num_classes: Number of logits.
-        training: Whether `__call__` is that of training, for the few options that make
-            a difference then: `probe.clone(training=True).apply(...)`.
+        input_kind: What `__call__` reads: "tokens", the `Tokens` of the last layer;
+            "layers", `Tokens` with those of all layers; or "summary", for which a
+            `Summary` is enough, so that the tokens need not be read.
+        is_fitted: Whether `fit` computes the variables in one step. Other probes are
+            trained.
+        num_classes: The number of logits.
+        training: Whether `__call__` behaves as in training, which makes a difference
+            for a few options: `probe.clone(training=True).apply(...)`.
     """
 
     input_kind: ClassVar[Literal["tokens", "layers", "summary"]]
@@ -44,7 +60,7 @@ class Probe(nn.Module):
         self.check_positive("num_classes")
 
     def check_positive(self, *fields: str) -> None:
-        """Raises InputError where an integer option is not at least 1."""
+        """Raises InputError if an option is not a whole number of at least 1."""
         for field in fields:
             value = getattr(self, field)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
@@ -54,15 +70,15 @@ class Probe(nn.Module):
                 )
 
     def check_choice(self, field: str, choices: Any) -> None:
-        """Raises InputError where an option is not one of the Literal `choices`."""
+        """Raises InputError if an option is not one of the Literal `choices`."""
         value = getattr(self, field)
         if value not in get_args(choices):
             raise unknown_name(
                 f"{field} of {type(self).__name__}", value, get_args(choices)
             )
 
-    def check_weight(self, field: str) -> None:
-        """Raises InputError where an option is not a number of at least 0."""
+    def check_not_negative(self, field: str) -> None:
+        """Raises InputError if an option is not a number of at least 0."""
         value = getattr(self, field)
         if isinstance(value, bool) or not value >= 0:
             raise InputError(
@@ -70,7 +86,7 @@ class Probe(nn.Module):
             )
 
     def check_divides(self, field: str, features: int, what: str) -> None:
-        """Raises InputError where `features` cannot be cut into that many parts."""
+        """Raises InputError if an option does not divide the number of features."""
         value = getattr(self, field)
         if features % value:
             fits = max(n for n in range(1, value) if features % n == 0)
@@ -80,33 +96,33 @@ class Probe(nn.Module):
             )
 
     def fit(self, x: Tokens | Summary, labels: Float[Any, "B C"]) -> Any:
-        """The variables of a probe that `is_fitted`, from all training clips.
+        """The variables of a fitted probe, computed from all training clips.
 
         Raises:
-            InputError: This probe is trained.
+            InputError: The probe is trained, not fitted.
         """
         del x, labels
         raise InputError(f"{type(self).__name__} is trained, not fitted")
 
     @property
     def needs_cls(self) -> bool:
-        """Whether the class token is among what becomes logits."""
+        """Whether the logits depend on the class token."""
         return False
 
     def frames(self, x: Tokens) -> Float[Array, "B T C"]:
-        """Logits of every time step: each is taken for a clip of its own.
+        """The logits of every time step, each treated as a clip of its own.
 
-        The parameters are those of the clip-wise probe, so one that was trained on
-        clips can be asked when a class was heard, and one that was trained on time
-        steps is the frame-wise probe of the codes near to the paper (section 3; for
-        `protobin` the maximum is over frequency alone):
+        The parameters are those of the clip-wise probe. A probe that was trained on
+        clips can therefore tell when a class was active, and one that was trained on
+        time steps equals the frame-wise probe of the public code closest to the paper
+        (section 3; for `protobin` the maximum is over frequency alone):
 
             logits = probe.apply(variables, tokens, method="frames")
 
-        Logits of masked steps are finite and mean nothing.
+        The logits of masked time steps are finite but have no meaning.
 
         Raises:
-            InputError: The probe reads the class token, which has no time.
+            InputError: The probe reads the class token, which belongs to no time step.
         """
         if self.needs_cls:
             raise InputError(
@@ -114,28 +130,28 @@ class Probe(nn.Module):
                 "one per clip: frame-wise logits need the option that reads the mean"
             )
         b, t, *_ = x.patches.shape
-        return self(as_steps(x)).reshape(b, t, self.num_classes)
+        return self(steps_as_clips(x)).reshape(b, t, self.num_classes)
 
     def penalty(self, params: Any) -> Float[Array, ""]:
-        """What this probe adds to the loss of a batch: nothing, for most.
+        """The term that the probe adds to the loss of a batch, 0 by default.
 
         Args:
-            params: As in `variables["params"]`.
+            params: The parameters, as in `variables["params"]`.
         """
         del params
         return jnp.zeros(())
 
     def classify(self, features: Float[Array, "*S X"]) -> Float[Array, "*S C"]:
-        """The last affine map; call it inside a compact `__call__`.
+        """The last affine map, to be called inside a compact `__call__`.
 
-        The product is small: full precision costs nothing, on any device.
+        The product is small, so full precision costs nothing on any device.
         """
         return self.dense("classifier", features, self.num_classes)
 
     def dense(
         self, name: str, x: Float[Array, "*S X"], features: int
     ) -> Float[Array, "*S Y"]:
-        """An affine map; weights and biases start as PyTorch's do."""
+        """An affine map with PyTorch's initial weights and biases."""
         initialise = uniform_init(x.shape[-1])
         layer = nn.Dense(
             features,
@@ -147,7 +163,7 @@ class Probe(nn.Module):
         return layer(x)
 
     def matrix(self, name: str, rows: int, columns: int) -> Float[Array, "X Y"]:
-        """A linear map `x @ matrix` without bias; starts as PyTorch's do."""
+        """The parameter of a linear map `x @ matrix`, with PyTorch's initial values."""
         return self.param(name, uniform_init(rows), (rows, columns))
 
     def layer_norm(self, x: Float[Array, "*S X"]) -> Float[Array, "*S X"]:
@@ -155,6 +171,26 @@ class Probe(nn.Module):
         # The fast variance is a difference of large numbers.
         norm = nn.LayerNorm(VARIANCE_EPS, use_fast_variance=False, name="norm")
         return norm(x)
+
+
+class VectorProbe(Probe):
+    """A probe of one vector per clip, or per layer.
+
+    Attributes:
+        input: The vector: "cls", the class token (the mean of the tokens if the encoder
+            has none), or "mean", the mean of the tokens for every encoder.
+    """
+
+    input: Statistic = "cls"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_choice("input", Statistic)
+
+    @property
+    def needs_cls(self) -> bool:
+        """Whether the vector is the class token."""
+        return self.input == "cls"
 
 
 def uniform_init(fan_in: int) -> Initialiser:
@@ -168,30 +204,46 @@ def uniform_init(fan_in: int) -> Initialiser:
 
 
 def einsum(subscripts: str, *operands: Array) -> Array:
-    """`jnp.einsum` in full float32 on any device."""
+    """`jnp.einsum` in full float32 precision on any device."""
     return jnp.einsum(subscripts, *operands, precision=jax.lax.Precision.HIGHEST)
 
 
+def masked_softmax(
+    scores: Float[Array, "*S"], mask: Bool[Array, "*#S"], axis: int
+) -> Float[Array, "*S"]:
+    """Softmax over the entries of an axis where `mask` is true; the others get 0.
+
+    Where the mask is false everywhere, the weights are equal, so that they and their
+    gradients are finite.
+    """
+    least: Any = jnp.finfo(scores.dtype).min
+    return jax.nn.softmax(jnp.where(mask, scores, least), axis=axis)
+
+
 def as_summary(x: Tokens | Summary) -> Summary:
-    """`x`, summarised if it is not yet."""
+    """The summary of tokens; a summary is returned as it is."""
     return summarise(x) if isinstance(x, Tokens) else x
 
 
 def as_tokens(x: Tokens | Summary) -> Tokens:
-    """`x` with inverse norms; a summary cannot be turned back into tokens."""
+    """The tokens with inverse norms.
+
+    Raises:
+        InputError: `x` is a summary, which cannot be turned back into tokens.
+    """
     if isinstance(x, Summary):
         raise InputError("this probe reads tokens; a summary of them is not enough")
     return x.with_inverse_norms()
 
 
-def as_steps(tokens: Tokens) -> Tokens:
-    """Every time step as a clip of its own, `B * T` of them, with its class token.
+def steps_as_clips(tokens: Tokens) -> Tokens:
+    """`B * T` clips of one time step each, with the class tokens of their clips.
 
-    Time steps that are masked are clips without any real time step.
+    A masked time step becomes a clip without any real time step.
     """
     b, t, f, d = tokens.patches.shape
 
-    def of_clip(x: Any) -> Any:
+    def repeat(x: Any) -> Any:
         return None if x is None else jnp.repeat(jnp.asarray(x), t, axis=0)
 
     norms, layers = tokens.inverse_norms, tokens.layers
@@ -200,25 +252,26 @@ def as_steps(tokens: Tokens) -> Tokens:
         layers = jnp.moveaxis(jnp.asarray(layers), 2, 1).reshape(b * t, l, 1, f, d)
     return Tokens(
         patches=jnp.asarray(tokens.patches).reshape(b * t, 1, f, d),
-        cls=of_clip(tokens.cls),
+        cls=repeat(tokens.cls),
         mask=jnp.asarray(tokens.mask).reshape(b * t, 1),
         inverse_norms=None if norms is None else norms.reshape(b * t, 1, f),
         layers=layers,
-        layer_cls=of_clip(tokens.layer_cls),
+        layer_cls=repeat(tokens.layer_cls),
     )
 
 
 def flat_mask(tokens: Tokens) -> Bool[Array, "B N"]:
-    """True for real positions, `N = T * F`, frequency fastest."""
+    """True for real positions, `N = T * F`; frequency varies fastest."""
     return jnp.repeat(jnp.asarray(tokens.mask), tokens.patches.shape[2], axis=1)
 
 
-def real_positions(
+def flatten_tokens(
     tokens: Tokens,
 ) -> tuple[Float[Array, "B N D"], Bool[Array, "B N"]]:
-    """The tokens as a float32 sequence, zero where they are not real; and the mask.
+    """The tokens as a float32 sequence, zero at masked positions, and their mask.
 
-    Zeros, because whatever stands there meets a weight of zero, and `0 * inf` is NaN.
+    Masked positions are set to zero because `0 * inf`, their weight times their value,
+    would be NaN.
     """
     b, t, f, d = tokens.patches.shape
     mask = flat_mask(tokens)
@@ -226,9 +279,9 @@ def real_positions(
     return jnp.where(mask[:, :, None], patches, 0.0), mask
 
 
-def mean_token(
+def masked_mean(
     tokens: Float[Array, "B N D"], mask: Bool[Array, "B N"]
 ) -> Float[Array, "B D"]:
-    """The mean of the real positions of `real_positions`."""
+    """The mean over the real positions of what `flatten_tokens` returns."""
     count = jnp.maximum(mask.sum(1, keepdims=True), 1).astype(jnp.float32)
     return tokens.sum(1) / count

@@ -1,4 +1,4 @@
-"""BatchNorm without scale and bias, as the mean and spread it takes away."""
+"""The mean and deviation by which BatchNorm without scale and bias normalises."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from jaxtyping import Array, Bool, Float
 from unmute_jax.errors import InputError
 from unmute_jax.probes.base import VARIANCE_EPS
 
-# The share of the new batch in the running statistics; PyTorch's default.
+# The weight of the new batch in the running statistics, PyTorch's default.
 MOMENTUM = 0.1
 
 
 class BatchStatistics(nn.Module):
-    """Mean and inverse standard deviation of each feature, as BatchNorm takes them.
+    """The mean and inverse standard deviation of each feature, as in BatchNorm.
 
-    In training those of the batch, which also move the running ones; otherwise the
-    running ones. They are of the rows that one device sees.
+    In training these are the statistics of the batch, which also update the running
+    statistics; otherwise they are the running statistics. On several devices, each uses
+    the statistics of its own rows.
 
     Attributes:
-        training: Which of the two.
+        training: Whether to use the statistics of the batch.
     """
 
     training: bool
@@ -30,7 +31,7 @@ class BatchStatistics(nn.Module):
     def __call__(
         self, x: Float[Array, "B N D"], mask: Bool[Array, "B N"]
     ) -> tuple[Float[Array, "D"], Float[Array, "D"]]:
-        """Over the positions where `mask` is true."""
+        """The statistics over the positions where `mask` is true."""
         d = x.shape[-1]
         if not (self.is_initializing() or self.has_variable("batch_stats", "mean")):
             raise InputError(
@@ -47,7 +48,7 @@ class BatchStatistics(nn.Module):
         squares = jnp.square(x - mean[None, None])
         variance = jnp.where(real, squares, 0.0).sum((0, 1)) / count
         if self.is_mutable_collection("batch_stats"):
-            # PyTorch divides by one less for the running variance.
+            # PyTorch's running variance is the unbiased one.
             unbiased = variance * count / jnp.maximum(count - 1.0, 1.0)
             means.value += MOMENTUM * (mean - means.value)
             variances.value += MOMENTUM * (unbiased - variances.value)

@@ -1,4 +1,4 @@
-"""Prototypes that belong to classes: AudioProtoPNet and Bird-MAE."""
+"""A probe whose prototypes belong to classes, as in AudioProtoPNet and Bird-MAE."""
 
 from __future__ import annotations
 
@@ -13,46 +13,47 @@ from jaxtyping import Array, Float
 from unmute_jax.ops import max_product, top_products
 from unmute_jax.probes.base import Probe, as_tokens, einsum
 from unmute_jax.probes.prototypes import (
-    Mixer,
+    ClassifierKind,
     as_sequence,
-    less_cls,
     mean_of_top,
-    mix_by_class,
+    subtract_cls,
+    sum_by_class,
 )
 from unmute_jax.tokens import Summary, Tokens, inverse_norms
 
-# Value of the two channels that the reference adds, and guard of its norms.
+# The value of the two channels that the reference adds, and the guard of its norms.
 EPS = 1e-4
 # What the two channels and the guard add to a sum of squares.
 EXTRA = 2 * EPS**2 + EPS
-# The reference divides its similarities by this.
+# The constant by which the reference divides its similarities.
 SHRINK = 1.01
 
 
 class Proto(Probe):
-    """Class-dependent float prototypes; section 3.7.
+    """Float prototypes that belong to classes; section 3.7.
 
-    `y_c = sum_j relu(w_cj) s_cj + b_c` with `s_cj` the largest cosine of prototype
-    `cj`, negative ones taken as 0, in a guarded form:
+    `y_c = sum_j relu(w_cj) s_cj + b_c`, where `s_cj` is the largest cosine of prototype
+    `cj`, with negative values set to 0, in a guarded form:
 
         s = relu(z . p) / (sqrt(|z|^2 + 2e^2 + e) (sqrt(|p|^2 + 2e^2 + e) + e) 1.01)
 
-    with `e = 1e-4`. The reference adds `2e^2` to `z . p`; that is at most `2e-6 / |p|`
-    more, and so much only where a token is all but zero.
+    with `e = 1e-4`. The reference also adds `2e^2` to `z . p`. The difference is at
+    most `2e-6 / |p|`, and that only for tokens that are almost zero.
 
-    Whether the paper kept the focal similarity and the upsampling of the first code is
+    Whether the paper used the focal similarity and the upsampling of its first code is
     not known; they are off by default.
 
     Attributes:
-        prototypes_per_class: J.
-        top_k: In training the mean of this many largest similarities takes the place
-            of the maximum.
-        focal: Compare the tokens less the class token.
-        upsample: Make the map of tokens twice as large in both directions first, by
-            bilinear interpolation.
-        classifier: "block": a class sees its own J prototypes; "dense": all.
+        prototypes_per_class: The number of prototypes per class J.
+        top_k: In training, the mean of this many largest similarities replaces the
+            maximum.
+        focal: Whether the class token is subtracted from the tokens.
+        upsample: Whether the token map is first made twice as large in both directions,
+            by bilinear interpolation.
+        classifier: "block": a class reads its own J prototypes; "dense": all of them.
         non_negative: Whether negative weights of the classifier count as 0.
-        penalty_weight: Of the orthogonality of each class's prototypes in the loss.
+        penalty_weight: The weight in the loss of the penalty on prototypes of a class
+            that are not orthogonal.
     """
 
     input_kind: ClassVar = "tokens"
@@ -61,22 +62,22 @@ class Proto(Probe):
     top_k: int = 1
     focal: bool = False
     upsample: bool = False
-    classifier: Mixer = "block"
+    classifier: ClassifierKind = "block"
     non_negative: bool = True
     penalty_weight: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_positive("prototypes_per_class", "top_k")
-        self.check_choice("classifier", Mixer)
-        self.check_weight("penalty_weight")
+        self.check_choice("classifier", ClassifierKind)
+        self.check_not_negative("penalty_weight")
 
     @nn.compact
     def __call__(self, x: Tokens | Summary) -> Float[Array, "B C"]:
-        """Logits."""
+        """The logits."""
         tokens = as_tokens(x)
         if self.focal:
-            tokens = less_cls(tokens)
+            tokens = subtract_cls(tokens)
         if self.upsample:
             tokens = upsampled(tokens)
         c, j = self.num_classes, self.prototypes_per_class
@@ -90,16 +91,17 @@ class Proto(Probe):
             kernel = jax.nn.relu(kernel)
         scores = activations(tokens, vectors, self.top_k if self.training else 1)
         mixed = (
-            mix_by_class(scores, kernel)
+            sum_by_class(scores, kernel)
             if block
             else einsum("bp,pc->bc", scores, kernel)
         )
         return mixed + bias[None]
 
     def penalty(self, params: Any) -> Float[Array, ""]:
-        """How far each class's prototypes are from orthogonal, times its weight.
+        """The weighted deviation of each class's prototypes from orthogonality.
 
-        `||stack_c(P_c P_c^T - I)||_F / (C J^2)` with rows `P_cj = p_cj / |p_cj|`.
+        It is `||stack_c(P_c P_c^T - I)||_F / (C J^2)` with rows `P_cj = p_cj / |p_cj|`,
+        times `penalty_weight`.
         """
         p = params["prototypes"]
         unit = p / guarded_norms(p, EPS)[:, None]
@@ -111,15 +113,15 @@ class Proto(Probe):
 def activations(
     tokens: Tokens, prototypes: Float[Array, "P D"], top_k: int
 ) -> Float[Array, "B P"]:
-    """The similarities `s` of each clip; with `top_k` above 1 the mean of the best."""
+    """The similarities `s` of each clip, or the mean of the `top_k` largest."""
     patches, inverse, mask = as_sequence(tokens)
     scale = inverse / jnp.sqrt(1.0 + EXTRA * jnp.square(inverse))
     if top_k > 1:
         best = top_products(patches, scale, mask, prototypes, k=top_k)
-        found = mean_of_top(jax.nn.relu(best), mask)
+        scores = mean_of_top(jax.nn.relu(best), mask)
     else:
-        found = jax.nn.relu(max_product(patches, scale, mask, prototypes))
-    return found / (SHRINK * guarded_norms(prototypes, EXTRA))[None]
+        scores = jax.nn.relu(max_product(patches, scale, mask, prototypes))
+    return scores / (SHRINK * guarded_norms(prototypes, EXTRA))[None]
 
 
 def guarded_norms(prototypes: Float[Array, "P D"], extra: float) -> Float[Array, "P"]:
@@ -128,17 +130,20 @@ def guarded_norms(prototypes: Float[Array, "P D"], extra: float) -> Float[Array,
 
 
 def upsampled(tokens: Tokens) -> Tokens:
-    """The map twice as large, bilinear, edges held; time steps beyond an end too."""
+    """The token map twice as large in both directions, by bilinear interpolation.
+
+    Beyond an edge the map is continued by its outermost values. The last real time step
+    of a clip is such an edge as well.
+    """
     b, t, f, d = tokens.patches.shape
     mask = jnp.asarray(tokens.mask)
-    # Masked steps take the value of the nearest real one: an end of the clip is an edge
-    # of the map, wherever it lies.
+    # Masked steps take the value of the nearest real one.
     steps = jnp.arange(t)
     distance = jnp.abs(steps[:, None] - steps[None])
     nearest = jnp.where(mask[:, None], distance[None], 2 * t).argmin(-1)
     patches = jnp.asarray(tokens.patches).astype(jnp.float32)
-    held = jnp.take_along_axis(patches, nearest[:, :, None, None], axis=1)
-    patches = jax.image.resize(held, (b, 2 * t, 2 * f, d), "linear")
+    patches = jnp.take_along_axis(patches, nearest[:, :, None, None], axis=1)
+    patches = jax.image.resize(patches, (b, 2 * t, 2 * f, d), "linear")
     return dataclasses.replace(
         tokens,
         patches=patches,

@@ -1,4 +1,4 @@
-"""Probes of all layers of an encoder: CGP, its linear variant, and Head2Toe."""
+"""Probes that read all layers of an encoder: CGP, its linear variant and Head2Toe."""
 
 from __future__ import annotations
 
@@ -10,29 +10,35 @@ from flax import linen as nn
 from jaxtyping import Array, Bool, Float
 
 from unmute_jax.errors import InputError
-from unmute_jax.ops import min_mean_max
-from unmute_jax.ops.arrays import NORM_EPS
-from unmute_jax.probes.base import Probe, einsum, flat_mask, uniform_init
-from unmute_jax.probes.linear import Statistic
+from unmute_jax.ops import NORM_EPS, min_mean_max
+from unmute_jax.probes.base import (
+    Probe,
+    Statistic,
+    VectorProbe,
+    einsum,
+    flat_mask,
+    uniform_init,
+)
 from unmute_jax.tokens import Summary, Tokens, inverse_norms
 
-Group = Literal["feature", "layer"]
+LassoGroup = Literal["feature", "layer"]
 
 
 class Cgp(Probe):
-    """Convex gated probing: prototypes on a learned mean of the layers.
+    """Convex gated probing: prototypes on a learned weighted mean of the layers.
 
-    Each layer's tokens and class token are scaled to unit norm, then averaged with the
-    weights `softmax(gates)`. Every unit prototype gives three features: its smallest
-    product with a position, that with the class token, its largest; an affine map
-    follows. The averaged tokens are not scaled to unit norm again.
+    The tokens and the class token of each layer are scaled to unit norm and then
+    averaged with the weights `softmax(gates)`; the average is not scaled again. Every
+    unit prototype gives three features: its smallest product with a position, its
+    product with the class token, and its largest product with a position. An affine map
+    follows.
 
     Source: Ghaffari et al., "BAT", ICML 2026. Differs from it: no dropout.
 
     Attributes:
-        num_prototypes: In all, whatever the number of classes.
-        middle: "cls", as above; or "mean", the mean product with the positions, for
-            encoders without a class token.
+        num_prototypes: The total number of prototypes, whatever the number of classes.
+        middle: The second feature: "cls", as above; or "mean", the mean product with
+            the positions, for encoders without a class token.
     """
 
     input_kind: ClassVar = "layers"
@@ -47,12 +53,12 @@ class Cgp(Probe):
 
     @property
     def needs_cls(self) -> bool:
-        """Unless the middle is the mean."""
+        """Whether the second feature is that of the class token."""
         return self.middle == "cls"
 
     @nn.compact
     def __call__(self, x: Tokens | Summary) -> Float[Array, "B C"]:
-        """Logits."""
+        """The logits."""
         layers, layer_cls, mask = all_layers(x)
         b, l, t, f, d = layers.shape
         gates = self.param("gates", nn.initializers.ones, (l,))
@@ -60,103 +66,82 @@ class Cgp(Probe):
         vectors = self.param("prototypes", init, (self.num_prototypes, d))
         share = jax.nn.softmax(gates)
         scale = share[None, :, None, None] * inverse_norms(layers)
-        # A product and a sum, not an einsum: compiled into one pass over the layers
-        # without a float32 copy of them all.
+        # A product and a sum instead of an einsum: they are compiled into one pass over
+        # the layers, without a float32 copy of all of them.
         mixed = (layers * scale[..., None]).sum(1).reshape(b, t * f, d)
-        found = min_mean_max(mixed, jnp.ones((b, t * f)), mask, vectors)
-        middle = found.mean
+        products = min_mean_max(mixed, jnp.ones((b, t * f)), mask, vectors)
+        middle = products.mean
         if self.middle == "cls":
             cls_scale = share[None] * inverse_norms(layer_cls)
-            one = (layer_cls * cls_scale[..., None]).sum(1)
-            middle = einsum("bd,pd->bp", one, vectors)
-        features = jnp.stack([found.smallest, middle, found.largest], axis=-1)
+            mixed_cls = (layer_cls * cls_scale[..., None]).sum(1)
+            middle = einsum("bd,pd->bp", mixed_cls, vectors)
+        features = jnp.stack([products.smallest, middle, products.largest], axis=-1)
         features = features * inverse_norms(vectors)[None, :, None]
         return self.classify(features.reshape(b, -1))
 
 
-class LinearCgp(Probe):
-    """An affine map of a learned mean of the layers; same source as `Cgp`.
+class LinearCgp(VectorProbe):
+    """An affine map of a learned weighted mean of the layers; same source as `Cgp`.
 
-    The vectors of the layers, as they are, are averaged with the weights
+    The vectors of the layers are averaged as they are, with the weights
     `softmax(gates)`; LayerNorm and the affine map follow.
-
-    Attributes:
-        input: One vector per layer: "cls", or the "mean" of its tokens.
     """
 
     input_kind: ClassVar = "layers"
 
-    input: Statistic = "cls"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_choice("input", Statistic)
-
-    @property
-    def needs_cls(self) -> bool:
-        """Unless it reads the mean."""
-        return self.input == "cls"
-
     @nn.compact
     def __call__(self, x: Tokens | Summary) -> Float[Array, "B C"]:
-        """Logits."""
+        """The logits."""
         features = layer_vectors(x, self.input)
         gates = self.param("gates", nn.initializers.zeros, (features.shape[1],))
         mixed = einsum("bld,l->bd", features, jax.nn.softmax(gates))
         return self.classify(self.layer_norm(mixed))
 
 
-class Head2Toe(Probe):
-    """An affine map of all layers, joined; Evci et al. 2022, same source as `Cgp`.
+class Head2Toe(VectorProbe):
+    """An affine map of the concatenated layers; Evci et al. 2022, source as `Cgp`.
 
-    LayerNorm over the joined vector comes first.
+    A LayerNorm over the concatenated vector comes first.
 
     Attributes:
-        input: One vector per layer: "cls", or the "mean" of its tokens.
-        group: What the group lasso switches off together: the weights of one "feature"
-            or of one "layer".
-        penalty_weight: Of the group lasso in the loss.
+        group: The weights that the group lasso switches off together: those of one
+            "feature" or of one "layer".
+        penalty_weight: The weight of the group lasso in the loss.
     """
 
     input_kind: ClassVar = "layers"
 
-    input: Statistic = "cls"
-    group: Group = "feature"
+    group: LassoGroup = "feature"
     penalty_weight: float = 1e-4
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check_choice("input", Statistic)
-        self.check_choice("group", Group)
-        self.check_weight("penalty_weight")
-
-    @property
-    def needs_cls(self) -> bool:
-        """Unless it reads the mean."""
-        return self.input == "cls"
+        self.check_choice("group", LassoGroup)
+        self.check_not_negative("penalty_weight")
 
     @nn.compact
     def __call__(self, x: Tokens | Summary) -> Float[Array, "B C"]:
-        """Logits."""
+        """The logits."""
         features = layer_vectors(x, self.input)
         b, l, d = features.shape
         normed = self.layer_norm(features.reshape(b, l * d)).reshape(b, l, d)
         initialise = uniform_init(l * d)
-        # The layers keep an axis of their own: the penalty may want them apart.
+        # The layers keep their own axis, because the penalty may group the weights by
+        # layer.
         kernel = self.param("kernel", initialise, (l, d, self.num_classes))
         bias = self.param("bias", initialise, (self.num_classes,))
         return einsum("bld,ldc->bc", normed, kernel) + bias[None]
 
     def penalty(self, params: Any) -> Float[Array, ""]:
-        """The group lasso of the weights `W`, times its own weight.
+        """The weighted group lasso of the weights `W`.
 
-        `sqrt(C) sum_i |W_i|` over the features, or `sqrt(D) sum_l |W_l|` over the
-        layers.
+        It is `sqrt(C) sum_i |W_i|` over the features or `sqrt(D) sum_l |W_l|` over the
+        layers, times `penalty_weight`.
         """
         squares = jnp.square(params["kernel"])
         _, d, c = squares.shape
         axes, size = (2, c) if self.group == "feature" else ((1, 2), d)
-        # max before sqrt: the other way round the gradient of a group at zero is NaN.
+        # max before sqrt: the other way round, the gradient of a zero group is NaN.
         norms = jnp.sqrt(jnp.maximum(squares.sum(axes), NORM_EPS**2))
         return self.penalty_weight * size**0.5 * norms.sum()
 
@@ -164,9 +149,12 @@ class Head2Toe(Probe):
 def all_layers(
     x: Tokens | Summary,
 ) -> tuple[Float[Array, "B L T F D"], Float[Array, "B L D"], Bool[Array, "B N"]]:
-    """Tokens and class tokens of all layers, and the flat mask of the former.
+    """The tokens and class tokens of all layers, and the flat mask of the tokens.
 
-    What is not real is zero.
+    Masked tokens are zero.
+
+    Raises:
+        InputError: `x` does not have the tokens of all layers.
     """
     if isinstance(x, Summary):
         raise InputError("this probe reads tokens; a summary of them is not enough")

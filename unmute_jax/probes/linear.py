@@ -1,4 +1,4 @@
-"""Maps of fixed statistics: the probes that read no tokens."""
+"""Probes of fixed statistics of the tokens, which need only their summary."""
 
 from __future__ import annotations
 
@@ -9,83 +9,64 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from unmute_jax.probes.base import Probe, as_summary
+from unmute_jax.probes.base import Probe, VectorProbe, as_summary
 from unmute_jax.tokens import Summary, Tokens
 
-Statistic = Literal["cls", "mean"]
-Pair = Literal["cls_mean", "bands"]
+JoinedInput = Literal["cls_mean", "bands"]
 Activation = Literal["relu", "gelu", "tanh"]
 
 ACTIVATIONS = {"relu": jax.nn.relu, "gelu": jax.nn.gelu, "tanh": jnp.tanh}
 
 
-class Linear(Probe):
-    """One affine map of one vector per clip; section 3.1 of the paper.
+class Linear(VectorProbe):
+    """An affine map of one vector per clip; section 3.1 of the paper.
+
+    The paper's vector is the class token.
 
     Attributes:
-        input: "cls", the class token (the mean of the tokens for encoders without one),
-            as in the paper; or "mean", the mean of the tokens for every encoder.
-        normalise: LayerNorm before the map, as in some codes near to the paper; the
-            paper itself mentions none.
+        normalise: Whether a LayerNorm comes before the map, as in some public code
+            close to the paper; the paper itself mentions none.
     """
 
     input_kind: ClassVar = "summary"
 
-    input: Statistic = "cls"
     normalise: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_choice("input", Statistic)
-
-    @property
-    def needs_cls(self) -> bool:
-        """Unless it reads the mean."""
-        return self.input == "cls"
 
     @nn.compact
     def __call__(self, x: Tokens | Summary) -> Float[Array, "B C"]:
-        """Logits."""
+        """The logits."""
         features = getattr(as_summary(x), self.input)
         return self.classify(self.layer_norm(features) if self.normalise else features)
 
 
-class Mlp(Probe):
+class Mlp(VectorProbe):
     """Hidden layers on one vector per clip, then an affine map; section 3.1.
 
-    That it reads the class token is known; width, depth and activation of the paper are
-    not. The default is one hidden layer as wide as the tokens, with ReLU.
+    The paper reads the class token but does not state width, depth and activation. The
+    default is one hidden layer as wide as the tokens, with ReLU.
 
     Attributes:
-        input: As for `Linear`.
-        hidden_layers: How many.
-        width: Of each hidden layer; 0 for that of the tokens.
-        activation: "relu", "gelu" or "tanh".
+        hidden_layers: The number of hidden layers.
+        width: The width of each hidden layer; 0 for the width of the tokens.
+        activation: The activation: "relu", "gelu" or "tanh".
     """
 
     input_kind: ClassVar = "summary"
 
-    input: Statistic = "cls"
     hidden_layers: int = 1
     width: int = 0
     activation: Activation = "relu"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check_choice("input", Statistic)
         self.check_choice("activation", Activation)
         self.check_positive("hidden_layers")
         if self.width != 0:
             self.check_positive("width")
 
-    @property
-    def needs_cls(self) -> bool:
-        """Unless it reads the mean."""
-        return self.input == "cls"
-
     @nn.compact
     def __call__(self, x: Tokens | Summary) -> Float[Array, "B C"]:
-        """Logits."""
+        """The logits."""
         h = jnp.asarray(getattr(as_summary(x), self.input))
         width = self.width or h.shape[-1]
         for i in range(self.hidden_layers):
@@ -94,32 +75,32 @@ class Mlp(Probe):
 
 
 class LinearC(Probe):
-    """One affine map of two or more vectors per clip, joined; section 3.2.
+    """An affine map of two or more concatenated vectors per clip; section 3.2.
 
-    The paper's definition is not known. These are the readings its figures allow:
+    The paper does not define it. The options are the readings that its figures allow.
 
     Attributes:
-        input: "cls_mean", the class token and the mean of the tokens (the default: what
-            a later code of the first author does); or "bands", the means over time of
-            all frequency bands.
+        input: The vectors: "cls_mean", the class token and the mean of the tokens (the
+            default, as in later code of the first author); or "bands", the means over
+            time of all frequency bands.
     """
 
     input_kind: ClassVar = "summary"
 
-    input: Pair = "cls_mean"
+    input: JoinedInput = "cls_mean"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check_choice("input", Pair)
+        self.check_choice("input", JoinedInput)
 
     @property
     def needs_cls(self) -> bool:
-        """Unless it reads the bands."""
+        """Whether the class token is among the vectors."""
         return self.input == "cls_mean"
 
     @nn.compact
     def __call__(self, x: Tokens | Summary) -> Float[Array, "B C"]:
-        """Logits."""
+        """The logits."""
         s = as_summary(x)
         if self.input == "bands":
             return self.classify(join_bands(s))
@@ -127,14 +108,15 @@ class LinearC(Probe):
 
 
 class Stats(Probe):
-    """One affine map of the mean, maximum and standard deviation of the tokens.
+    """An affine map of the mean, maximum and standard deviation of the tokens.
 
-    Not in the paper: how far fixed statistics go without a learned pooling.
+    It is not in the paper. It shows how far fixed statistics go without learned
+    pooling.
 
     Attributes:
-        per_band: Take the statistics over time within each frequency band, and join the
-            bands: with tokens of the plain spectrogram this is the baseline of log-mel
-            statistics.
+        per_band: Whether the statistics are those over time within each frequency band,
+            concatenated. With the plain spectrogram as tokens, this is the baseline of
+            log-mel statistics.
     """
 
     input_kind: ClassVar = "summary"
@@ -143,7 +125,7 @@ class Stats(Probe):
 
     @nn.compact
     def __call__(self, x: Tokens | Summary) -> Float[Array, "B C"]:
-        """Logits."""
+        """The logits."""
         s = as_summary(x)
         parts = (s.mean, s.max, s.std)
         if self.per_band:
@@ -154,6 +136,6 @@ class Stats(Probe):
 
 
 def join_bands(summary: Summary) -> Float[Array, "B X"]:
-    """The means over time of all frequency bands, `X = F * D`."""
+    """The means over time of all frequency bands, concatenated; `X = F * D`."""
     means = jnp.asarray(summary.band_mean)
     return means.reshape(len(means), -1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -13,16 +13,17 @@ from unmute_jax.probes.base import (
     Probe,
     as_tokens,
     einsum,
-    real_positions,
+    flatten_tokens,
+    masked_softmax,
     uniform_init,
 )
 from unmute_jax.probes.linear import ACTIVATIONS
 from unmute_jax.tokens import Summary, Tokens
 
-Bend = Literal["tanh", "relu"]
-Reach = Literal["none", "scores", "both"]
+ScoreActivation = Literal["tanh", "relu"]
+SelfAttention = Literal["none", "scores", "both"]
 
-# Clips whose hidden layers exist at the same time.
+# Number of clips whose hidden layers exist at the same time.
 CHUNK = 8
 
 
@@ -30,31 +31,31 @@ class AbMilp(Probe):
     """`sum_n softmax_n(score(z_n)) z_n`, then an affine map; section 3.6.
 
     The score is an affine map of hidden layers as wide as the tokens. Which variant the
-    paper used is not known; the default is that of the class in the first code.
+    paper used is not known; the default is that of the class in its first code.
 
     Attributes:
-        depth: Affine maps in the score; 1 means no hidden layer.
-        activation: "tanh" or "relu", of the hidden layers.
+        depth: The number of affine maps in the score; 1 means no hidden layer.
+        activation: The activation of the hidden layers, "tanh" or "relu".
         self_attention: Whether one-head self-attention over the tokens comes first:
-            "none"; for the "scores" alone; or for "both" scores and sums.
+            "none"; for the "scores" alone; or for "both" scores and pooled values.
     """
 
     input_kind: ClassVar = "tokens"
 
     depth: int = 2
-    activation: Bend = "tanh"
-    self_attention: Reach = "none"
+    activation: ScoreActivation = "tanh"
+    self_attention: SelfAttention = "none"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_positive("depth")
-        self.check_choice("activation", Bend)
-        self.check_choice("self_attention", Reach)
+        self.check_choice("activation", ScoreActivation)
+        self.check_choice("self_attention", SelfAttention)
 
     @nn.compact
     def __call__(self, x: Tokens | Summary) -> Float[Array, "B C"]:
-        """Logits."""
-        tokens, mask = real_positions(as_tokens(x))
+        """The logits."""
+        tokens, mask = flatten_tokens(as_tokens(x))
         d = tokens.shape[-1]
         layers = [self.affine(f"hidden_{i}", d, d) for i in range(self.depth - 1)]
         layers.append(self.affine("score", d, 1))
@@ -62,14 +63,15 @@ class AbMilp(Probe):
         if self.self_attention != "none":
             attention = self.matrix("qkv", d, 3 * d), self.affine("project", d, d)
 
-        # The score bends, so it cannot be folded into anything. Its hidden layers are
-        # as large as the tokens: a few clips at a time, and again in the backward pass.
+        # The score is not linear, so it cannot be folded into other maps. Its hidden
+        # layers are as large as the tokens; they are computed for a few clips at a
+        # time, and again in the backward pass.
         @jax.checkpoint
         def pool(clip: tuple[Array, Array]) -> Array:
             values, real = clip
             scored = values
             if attention is not None:
-                scored = attend_to_itself(values, real, *attention)
+                scored = attend_within_clip(values, real, *attention)
             if self.self_attention == "both":
                 values = scored
             return einsum("n,nd->d", self.weights(scored, real, layers), values)
@@ -77,7 +79,7 @@ class AbMilp(Probe):
         return self.classify(jax.lax.map(pool, (tokens, mask), batch_size=CHUNK))
 
     def affine(self, name: str, rows: int, columns: int) -> dict[str, Array]:
-        """Kernel and bias of an affine map; they start as PyTorch's do."""
+        """Kernel and bias of an affine map, with PyTorch's initial values."""
 
         def initialise(key: Array) -> dict[str, Array]:
             keys = jax.random.split(key)
@@ -95,12 +97,14 @@ class AbMilp(Probe):
         real: Bool[Array, "N"],
         layers: list[dict[str, Array]],
     ) -> Float[Array, "N"]:
-        """The weights of one clip's tokens; zero where they are not real."""
+        """The weights of one clip's tokens; zero at masked positions."""
         for layer in layers[:-1]:
             x = ACTIVATIONS[self.activation](apply_affine(layer, x))
-        # The last bias adds the same to every score, which softmax does not see. Left
-        # out, its gradient is zero and not the rounding that AdamW would blow up.
-        return real_softmax(einsum("nx,xy->ny", x, layers[-1]["kernel"])[:, 0], real)
+        # The last bias adds the same to every score and cancels in the softmax. It is
+        # left out, so that its gradient is exactly zero: AdamW would scale up a
+        # gradient of rounding errors.
+        scores = einsum("nx,xy->ny", x, layers[-1]["kernel"])[:, 0]
+        return masked_softmax(scores, real, axis=-1)
 
 
 def apply_affine(
@@ -110,22 +114,14 @@ def apply_affine(
     return einsum("nx,xy->ny", x, layer["kernel"]) + layer["bias"][None]
 
 
-def attend_to_itself(
+def attend_within_clip(
     x: Float[Array, "N D"],
     real: Bool[Array, "N"],
     qkv: Float[Array, "D X"],
     project: dict[str, Array],
 ) -> Float[Array, "N D"]:
-    """One-head self-attention of a clip, with an output projection, no residual."""
+    """One-head self-attention of a clip with output projection, without residual."""
     query, key, value = jnp.split(einsum("nd,dx->nx", x, qkv), 3, axis=-1)
     scores = einsum("nd,md->nm", query * x.shape[-1] ** -0.5, key)
-    mixed = einsum("nm,md->nd", real_softmax(scores, real[None]), value)
-    return apply_affine(project, mixed)
-
-
-def real_softmax(
-    scores: Float[Array, "*S N"], real: Bool[Array, "*#S N"]
-) -> Float[Array, "*S N"]:
-    """Softmax over the last axis where `real` is true; finite where nothing is."""
-    least: Any = jnp.finfo(scores.dtype).min
-    return jax.nn.softmax(jnp.where(real, scores, least), axis=-1)
+    weights = masked_softmax(scores, real[None], axis=-1)
+    return apply_affine(project, einsum("nm,md->nd", weights, value))

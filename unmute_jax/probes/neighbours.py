@@ -1,4 +1,4 @@
-"""Nearest neighbours: a probe that learns nothing."""
+"""k nearest neighbours, a probe without training."""
 
 from __future__ import annotations
 
@@ -10,52 +10,44 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from unmute_jax.errors import InputError
-from unmute_jax.ops.arrays import NORM_EPS
-from unmute_jax.probes.base import Probe, as_summary, einsum
-from unmute_jax.probes.linear import Statistic
+from unmute_jax.ops import NORM_EPS
+from unmute_jax.probes.base import VectorProbe, as_summary, einsum
 from unmute_jax.tokens import Summary, Tokens
 
-# Shares of 0 and 1 would have infinite logits.
+# The smallest share of the weight: the logits of 0 and 1 would be infinite.
 LEAST_SHARE = 1e-6
-# Clips whose similarities with the whole memory exist at the same time.
+# Number of clips whose similarities with all training clips exist at the same time.
 CHUNK = 64
 
 
-class Knn(Probe):
-    """The labels of the nearest training clips. Not in the paper; parameter-free.
+class Knn(VectorProbe):
+    """Weighted k nearest neighbours by cosine similarity; not in the paper.
 
-    Of the `k` training clips with the largest cosine `s` to a clip, each has the weight
-    `exp(s / temperature)`; a class scores the share of the weight that has it, and the
-    logit is that share's log-odds. Source of form and defaults: Wu et al. 2018 and
-    DINO (Caron et al. 2021), whose default of the two is k = 20.
+    Each of the `k` training clips with the largest cosine `s` to a clip has the weight
+    `exp(s / temperature)`. The score of a class is its share of the weight, and the
+    logit is the log-odds of that share. The form and the temperature are those of Wu et
+    al. 2018 and DINO (Caron et al. 2021), k is the default of DINO.
 
     Attributes:
-        input: "cls" or "mean", the vector of a clip.
-        neighbours: k; all training clips where there are fewer.
-        temperature: Small ones let the nearest clip decide.
+        neighbours: The number of neighbours k; all training clips if there are fewer.
+        temperature: The temperature of the weights; the smaller it is, the more the
+            nearest clips decide.
     """
 
     input_kind: ClassVar = "summary"
     is_fitted: ClassVar = True
 
-    input: Statistic = "cls"
     neighbours: int = 20
     temperature: float = 0.07
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check_choice("input", Statistic)
         self.check_positive("neighbours")
         if not self.temperature > 0:
             raise InputError(f"Knn: temperature must be above 0: {self.temperature!r}")
 
-    @property
-    def needs_cls(self) -> bool:
-        """Unless it reads the mean."""
-        return self.input == "cls"
-
     def fit(self, x: Tokens | Summary, labels: Float[Any, "B C"]) -> Any:
-        """The variables: unit vectors and labels of all training clips."""
+        """The variables: the unit vectors and the labels of all training clips."""
         memory = {"vectors": self.unit(as_summary(x)), "labels": jnp.asarray(labels)}
         return {"params": memory}
 
@@ -67,18 +59,18 @@ class Knn(Probe):
 
     @nn.compact
     def __call__(self, x: Tokens | Summary) -> Float[Array, "B C"]:
-        """Logits."""
+        """The logits."""
         if not self.has_variable("params", "vectors"):
             raise InputError("knn has no initial values: fit(summary, labels) makes it")
         vectors = self.get_variable("params", "vectors")
         labels = self.get_variable("params", "labels")
         k = min(self.neighbours, len(vectors))
 
-        def shares(query: Array) -> Array:
+        def shares_of(query: Array) -> Array:
             near, place = jax.lax.top_k(einsum("md,d->m", vectors, query), k)
             weights = jax.nn.softmax(near / self.temperature)
             return einsum("k,kc->c", weights, labels[place])
 
-        found = jax.lax.map(shares, self.unit(as_summary(x)), batch_size=CHUNK)
-        found = jnp.clip(found, LEAST_SHARE, 1 - LEAST_SHARE)
-        return jnp.log(found) - jnp.log1p(-found)
+        shares = jax.lax.map(shares_of, self.unit(as_summary(x)), batch_size=CHUNK)
+        shares = jnp.clip(shares, LEAST_SHARE, 1 - LEAST_SHARE)
+        return jnp.log(shares) - jnp.log1p(-shares)

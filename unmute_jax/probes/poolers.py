@@ -1,9 +1,9 @@
-"""Attentive poolers of other benchmarks: one learned query, and more layers around it.
+"""Attentive poolers of other benchmarks: one learned query and layers around it.
 
 They are not among the paper's probes. Each follows the public code that it is named
-after, and ends, as all probes here, in an affine map to the classes. As in `attention`,
-keys and values of tokens are never made. A bias of the keys would add the same to
-every score of a query, so there is none.
+after and ends in an affine map to the classes. As in `attention`, keys and values of
+the tokens are never computed. The keys have no bias, because it would add the same to
+all scores of a query.
 """
 
 from __future__ import annotations
@@ -15,33 +15,35 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float
 
-from unmute_jax.probes.attention import (
-    attend,
-    centred,
-    inverse_spread,
+from unmute_jax.probes.attention import attention_weights, centred, inverse_std
+from unmute_jax.probes.base import (
+    VARIANCE_EPS,
+    Probe,
+    as_tokens,
+    einsum,
+    flatten_tokens,
     masked_softmax,
 )
-from unmute_jax.probes.base import Probe, as_tokens, einsum, real_positions
 from unmute_jax.tokens import Summary, Tokens
 
-# Guard of LayerNorm where the codes keep PyTorch's default.
+# The constant of LayerNorm where the public code keeps PyTorch's default.
 TORCH_EPS = 1e-5
-# How much wider the hidden layer of an MLP is than the tokens.
+# The width of the hidden layer of an MLP, relative to the tokens.
 MLP_RATIO = 4
 
 
-class Norm(NamedTuple):
-    """Scale and bias of a LayerNorm, `[D]` each."""
+class NormParams(NamedTuple):
+    """Scale and bias of a LayerNorm, shape `[D]` each."""
 
     scale: Array
     bias: Array
 
 
 class Pooler(Probe):
-    """What the poolers of this file share.
+    """Base class of the poolers of this file.
 
     Attributes:
-        num_heads: H, a divisor of D.
+        num_heads: The number of heads H, a divisor of D.
     """
 
     input_kind: ClassVar = "tokens"
@@ -54,100 +56,108 @@ class Pooler(Probe):
 
     @nn.compact
     def __call__(self, x: Tokens | Summary) -> Float[Array, "B C"]:
-        """Logits."""
-        tokens, mask = real_positions(as_tokens(x))
+        """The logits."""
+        tokens, mask = flatten_tokens(as_tokens(x))
         self.check_divides("num_heads", tokens.shape[-1], "features")
         return self.classify(self.pool(tokens, mask))
 
     def pool(
         self, tokens: Float[Array, "B N D"], mask: Bool[Array, "B N"]
     ) -> Float[Array, "B D"]:
-        """One vector per clip."""
+        """The vector of each clip."""
         raise NotImplementedError
 
-    def learned(self, name: str, d: int) -> Float[Array, "1 D"]:
-        """A vector that is a parameter."""
+    def learned_vector(self, name: str, d: int) -> Float[Array, "1 D"]:
+        """A parameter that is one vector."""
         return self.param(name, nn.initializers.normal(0.02), (1, d))
 
-    def norm(self, name: str, d: int) -> Norm:
+    def norm_params(self, name: str, d: int) -> NormParams:
         """The parameters of a LayerNorm."""
-        return Norm(
+        return NormParams(
             self.param(f"{name}_scale", nn.initializers.ones, (d,)),
             self.param(f"{name}_bias", nn.initializers.zeros, (d,)),
         )
 
     def mlp(self, x: Float[Array, "B D"]) -> Float[Array, "B D"]:
-        """Two affine maps with an exact GELU between them."""
+        """Two affine maps with the exact GELU between them."""
         hidden = self.dense("mlp_in", x, MLP_RATIO * x.shape[-1])
         return self.dense("mlp_out", jax.nn.gelu(hidden, approximate=False), x.shape[1])
 
-    def fold(self, query: Float[Array, "1 D"], width: int) -> Float[Array, "H D"]:
-        """A head's part of the query with the keys' projection in it, scaled."""
+    def fold_key(self, query: Float[Array, "1 D"], width: int) -> Float[Array, "H D"]:
+        """Each head's part of the query times the key projection, scaled."""
         d = query.shape[1]
         parts = query.reshape(-1, width)
         key = self.matrix("key", d, d).reshape(d, *parts.shape)
         return einsum("dhe,he->hd", key, parts) * width**-0.5
 
     def values(self, pooled: Float[Array, "B H D"]) -> Float[Array, "B D"]:
-        """Every head's part of the values' projection of what the head pooled."""
+        """Each head's part of the value projection of its pooled vector."""
         b, h, d = pooled.shape
         value = self.matrix("value", d, d).reshape(d, h, -1)
         return einsum("bhd,dhe->bhe", pooled, value).reshape(b, d)
 
     def value_bias(self, d: int) -> Float[Array, "1 D"]:
-        """Weights sum to one, so the values' bias is added once."""
+        """The bias of the values, added once because the weights sum to one."""
         return self.param("value_bias", nn.initializers.zeros, (1, d))
 
 
 class Jepa(Pooler):
     """The attentive pooler of V-JEPA.
 
-    A query meets LayerNorm'ed tokens; the answer is added to it, and an MLP of the sum.
+    A query attends to normalised tokens. Two residual branches follow: the attention's
+    result and an MLP.
     """
 
     def pool(
         self, tokens: Float[Array, "B N D"], mask: Bool[Array, "B N"]
     ) -> Float[Array, "B D"]:
-        """As `Pooler.pool`."""
+        """The vector of each clip."""
         d = tokens.shape[-1]
-        query = self.learned("query", d)
-        folded = self.fold(self.dense("query_map", query, d), d // self.num_heads)
-        norm = self.norm("token_norm", d)
-        factor = inverse_spread(tokens, TORCH_EPS)
-        weights = masked_softmax(scores_of(tokens, factor, folded, norm), mask)
+        query = self.learned_vector("query", d)
+        folded = self.fold_key(self.dense("query_map", query, d), d // self.num_heads)
+        norm = self.norm_params("token_norm", d)
+        factor = inverse_std(tokens, TORCH_EPS)
+        scores = normalised_scores(tokens, factor, folded, norm)
+        weights = masked_softmax(scores, mask[:, :, None], axis=1)
         pooled = normalised_sum(tokens, factor, weights, norm)
         answer = self.values(pooled) + self.value_bias(d)
         x = query + self.dense("project", answer, d)
-        return x + self.mlp(layer_norm(x, self.norm("answer_norm", d), TORCH_EPS))
+        return x + self.mlp(
+            layer_norm(x, self.norm_params("answer_norm", d), TORCH_EPS)
+        )
 
 
 class Cae(Pooler):
-    """The attentive pooler of CAE: query, keys and values are normalised apart."""
+    """The attentive pooler of CAE, with separate norms of query, keys and values."""
 
     def pool(
         self, tokens: Float[Array, "B N D"], mask: Bool[Array, "B N"]
     ) -> Float[Array, "B D"]:
-        """As `Pooler.pool`."""
+        """The vector of each clip."""
         d = tokens.shape[-1]
-        query = self.learned("query", d)
-        query = layer_norm(query, self.norm("query_norm", d), TORCH_EPS)
+        query = self.learned_vector("query", d)
+        query = layer_norm(query, self.norm_params("query_norm", d), TORCH_EPS)
         query = einsum("bd,de->be", query, self.matrix("query_map", d, d))
-        folded = self.fold(query, d // self.num_heads)
-        factor = inverse_spread(tokens, TORCH_EPS)
-        scores = scores_of(tokens, factor, folded, self.norm("key_norm", d))
-        weights = masked_softmax(scores, mask)
-        pooled = normalised_sum(tokens, factor, weights, self.norm("value_norm", d))
+        folded = self.fold_key(query, d // self.num_heads)
+        factor = inverse_std(tokens, TORCH_EPS)
+        scores = normalised_scores(
+            tokens, factor, folded, self.norm_params("key_norm", d)
+        )
+        weights = masked_softmax(scores, mask[:, :, None], axis=1)
+        pooled = normalised_sum(
+            tokens, factor, weights, self.norm_params("value_norm", d)
+        )
         return self.dense("project", self.values(pooled), d)
 
 
 class Cait(Pooler):
     """The class attention of CaiT, one block.
 
-    A learned class token meets the tokens and itself, all LayerNorm'ed; two residual
-    branches, attention and MLP, with a learned scale for each feature.
+    A learned class token attends to the tokens and to itself, all normalised. The two
+    residual branches, attention and MLP, have a learned scale for each feature.
 
     Attributes:
-        first_scale: Of the branches, before training.
+        first_scale: The initial scale of the branches.
     """
 
     first_scale: float = 1e-4
@@ -155,27 +165,27 @@ class Cait(Pooler):
     def pool(
         self, tokens: Float[Array, "B N D"], mask: Bool[Array, "B N"]
     ) -> Float[Array, "B D"]:
-        """As `Pooler.pool`."""
+        """The vector of each clip."""
         d = tokens.shape[-1]
-        cls, norm = self.learned("cls", d), self.norm("token_norm", d)
+        cls, norm = self.learned_vector("cls", d), self.norm_params("token_norm", d)
         own = layer_norm(cls, norm)
-        folded = self.fold(self.dense("query_map", own, d), d // self.num_heads)
-        factor = inverse_spread(tokens)
-        scores = scores_of(tokens, factor, folded, norm)
-        # The class token is one position more, the same in every clip. Scores of tokens
-        # leave out what the bias of the norm adds to all of them.
+        folded = self.fold_key(self.dense("query_map", own, d), d // self.num_heads)
+        factor = inverse_std(tokens)
+        scores = normalised_scores(tokens, factor, folded, norm)
+        # The class token is one more position, the same in every clip. The scores of
+        # the tokens leave out what the bias of the norm adds to all of them.
         itself = einsum("bd,hd->bh", own - norm.bias[None], folded)[:, None]
         itself = jnp.broadcast_to(itself, (len(tokens), *itself.shape[1:]))
         every = jnp.concatenate([itself, scores], axis=1)
         is_real = jnp.concatenate([jnp.ones_like(mask[:, :1]), mask], axis=1)
-        weights = masked_softmax(every, is_real)
-        pooled = normalised_sum(tokens, factor, weights[:, 1:], norm, whole=False)
+        weights = masked_softmax(every, is_real[:, :, None], axis=1)
+        pooled = normalised_sum(tokens, factor, weights[:, 1:], norm, sum_to_one=False)
         pooled = pooled + weights[:, 0, :, None] * own[:, None]
         answer = self.values(pooled) + self.value_bias(d)
         x = cls + self.scaled("attention_scale", self.dense("project", answer, d))
-        inner = layer_norm(x, self.norm("answer_norm", d))
+        inner = layer_norm(x, self.norm_params("answer_norm", d))
         x = x + self.scaled("mlp_scale", self.mlp(inner))
-        return layer_norm(x, self.norm("last_norm", d), TORCH_EPS)
+        return layer_norm(x, self.norm_params("last_norm", d), TORCH_EPS)
 
     def scaled(self, name: str, x: Float[Array, "B D"]) -> Float[Array, "B D"]:
         """A branch times its learned scale."""
@@ -184,54 +194,62 @@ class Cait(Pooler):
 
 
 class SigLip(Pooler):
-    """The latent attention pooling of SigLIP; an MLP of the answer is added to it."""
+    """The latent attention pooling of SigLIP, followed by a residual MLP."""
 
     def pool(
         self, tokens: Float[Array, "B N D"], mask: Bool[Array, "B N"]
     ) -> Float[Array, "B D"]:
-        """As `Pooler.pool`."""
+        """The vector of each clip."""
         d = tokens.shape[-1]
-        query = self.dense("query_map", self.learned("query", d), d)
-        weights = attend(tokens, mask, self.fold(query, d // self.num_heads))
+        query = self.dense("query_map", self.learned_vector("query", d), d)
+        weights = attention_weights(
+            tokens, mask, self.fold_key(query, d // self.num_heads)
+        )
         pooled = einsum("bnh,bnd->bhd", weights, tokens)
         x = self.dense("project", self.values(pooled) + self.value_bias(d), d)
         return x + self.mlp(x)
 
 
 class CoCa(Pooler):
-    """The attentive pooler of CoCa: all heads share one key and one value of width D/H.
+    """The attentive pooler of CoCa, whose heads share one key and value of width D/H.
 
-    The original has many queries; the first one's answer describes the clip, and as
-    they do not meet, it is the only one here.
+    The original has many queries. Only the result of the first one describes the clip,
+    and the queries do not interact, so this pooler has only that one.
     """
 
     def pool(
         self, tokens: Float[Array, "B N D"], mask: Bool[Array, "B N"]
     ) -> Float[Array, "B D"]:
-        """As `Pooler.pool`."""
+        """The vector of each clip."""
         b, _, d = tokens.shape
         width = d // self.num_heads
-        query = self.learned("query", d)
+        query = self.learned_vector("query", d)
         scale = self.param("query_norm_scale", nn.initializers.ones, (d,))
-        query = layer_norm(query, Norm(scale, jnp.zeros(d)), TORCH_EPS)
+        query = layer_norm(query, NormParams(scale, jnp.zeros(d)), TORCH_EPS)
         query = einsum("bd,de->be", query, self.matrix("query_map", d, d))
         key, value = self.matrix("key", d, width), self.matrix("value", d, width)
         folded = einsum("de,he->hd", key, query.reshape(-1, width)) * width**-0.5
-        weights = attend(tokens, mask, folded)
+        weights = attention_weights(tokens, mask, folded)
         pooled = einsum("bnh,bnd->bhd", weights, tokens)
         answer = einsum("bhd,de->bhe", pooled, value).reshape(b, d)
         return einsum("bd,de->be", answer, self.matrix("project", d, d))
 
 
-def scores_of(
+def normalised_scores(
     tokens: Float[Array, "B N D"],
     factor: Float[Array, "B N"],
     folded: Float[Array, "H D"],
-    norm: Norm,
+    norm: NormParams,
 ) -> Float[Array, "B N H"]:
-    """Products of LayerNorm'ed tokens with queries, up to a constant per query.
+    """The products of normalised tokens with queries, up to a constant per query.
 
-    LayerNorm is `scale * (z - mean(z)) * factor + bias`: see `attention.answer`.
+    They are rearranged as in `attention.normalised_attention`.
+
+    Args:
+        tokens: Raw tokens.
+        factor: The inverse standard deviation of each token, from `inverse_std`.
+        folded: The query of each head, from `fold_key`.
+        norm: The parameters of the LayerNorm.
     """
     queries = centred(folded * norm.scale[None])
     return einsum("bnd,hd->bnh", tokens, queries) * factor[:, :, None]
@@ -241,29 +259,30 @@ def normalised_sum(
     tokens: Float[Array, "B N D"],
     factor: Float[Array, "B N"],
     weights: Float[Array, "B N H"],
-    norm: Norm,
+    norm: NormParams,
     *,
-    whole: bool = True,
+    sum_to_one: bool = True,
 ) -> Float[Array, "B H D"]:
     """`sum_n weights_nh LayerNorm(z_n)`.
 
     Args:
-        tokens: Raw.
-        factor: `inverse_spread` of them.
-        weights: Of each head.
-        norm: Of the LayerNorm.
-        whole: The weights sum to one. Otherwise the bias counts as much as they do.
+        tokens: Raw tokens.
+        factor: The inverse standard deviation of each token, from `inverse_std`.
+        weights: The weights of the tokens for each head.
+        norm: The parameters of the LayerNorm.
+        sum_to_one: Whether the weights of a head sum to one, so that the bias of the
+            LayerNorm is added once.
     """
     pooled = einsum("bnh,bnd->bhd", weights * factor[:, :, None], tokens)
     bias: Any = norm.bias[None, None]
-    if not whole:
+    if not sum_to_one:
         bias = bias * weights.sum(1)[:, :, None]
     return centred(pooled) * norm.scale[None, None] + bias
 
 
 def layer_norm(
-    x: Float[Array, "B D"], norm: Norm, eps: float = 1e-6
+    x: Float[Array, "B D"], norm: NormParams, eps: float = VARIANCE_EPS
 ) -> Float[Array, "B D"]:
     """LayerNorm over the features of a few vectors."""
-    spread = inverse_spread(x, eps)[:, None]
-    return centred(x) * spread * norm.scale[None] + norm.bias[None]
+    factor = inverse_std(x, eps)[:, None]
+    return centred(x) * factor * norm.scale[None] + norm.bias[None]

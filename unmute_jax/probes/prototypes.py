@@ -1,4 +1,4 @@
-"""Prototypical probes: a clip is described by its best match with each prototype."""
+"""Prototypical probes, which describe a clip by its best match with each prototype."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from unmute_jax.ops import max_cosine, top_products
 from unmute_jax.probes.base import Probe, as_tokens, einsum, flat_mask, uniform_init
 from unmute_jax.tokens import Summary, Tokens, inverse_norms
 
-Mixer = Literal["dense", "block"]
+ClassifierKind = Literal["dense", "block"]
 
 
 class Protobin(Probe):
-    """Binarised prototypes, a dense layer on their best matches; section 3.8.
+    """Binarised prototypes and a dense layer on their best matches; section 3.8.
 
     `y = W s + b` with `s_p = max_n cos(sign(v_p), token_n)`. The prototypes belong to
-    no class: any class may use any of them, with either sign.
+    no class: every class may use each of them with either sign.
 
     Attributes:
-        prototypes_per_class: J; it only sets the total `P = C * J`.
+        prototypes_per_class: J, which only sets the total number `P = C * J`.
     """
 
     input_kind: ClassVar = "tokens"
@@ -37,7 +37,7 @@ class Protobin(Probe):
 
     @nn.compact
     def __call__(self, x: Tokens | Summary) -> Float[Array, "B C"]:
-        """Logits."""
+        """The logits."""
         tokens = as_tokens(x)
         shape = (self.num_classes * self.prototypes_per_class, tokens.cls.shape[-1])
         vectors = self.param("prototypes", nn.initializers.normal(0.02), shape)
@@ -45,17 +45,17 @@ class Protobin(Probe):
 
 
 class Protofloat(Probe):
-    """Float prototypes, an affine map of their best matches; section 3.9.
+    """Float prototypes and an affine map of their best matches; section 3.9.
 
-    As `Protobin` without the sign. The options are those of a later code of the first
-    author; the paper has none of them.
+    It equals `Protobin` without the sign. The options are those of a later code of the
+    first author; the paper has none of them.
 
     Attributes:
-        prototypes_per_class: J; the total is `P = C * J`.
-        top_k: In training the mean of this many largest similarities takes the place
-            of the maximum.
-        focal: Compare the tokens less the class token.
-        classifier: "dense": every class sees all prototypes; "block": its own J.
+        prototypes_per_class: J; the total number is `P = C * J`.
+        top_k: In training, the mean of this many largest similarities replaces the
+            maximum.
+        focal: Whether the class token is subtracted from the tokens.
+        classifier: "dense": every class reads all prototypes; "block": only its own J.
     """
 
     input_kind: ClassVar = "tokens"
@@ -63,19 +63,19 @@ class Protofloat(Probe):
     prototypes_per_class: int = 20
     top_k: int = 1
     focal: bool = False
-    classifier: Mixer = "dense"
+    classifier: ClassifierKind = "dense"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_positive("prototypes_per_class", "top_k")
-        self.check_choice("classifier", Mixer)
+        self.check_choice("classifier", ClassifierKind)
 
     @nn.compact
     def __call__(self, x: Tokens | Summary) -> Float[Array, "B C"]:
-        """Logits."""
+        """The logits."""
         tokens = as_tokens(x)
         if self.focal:
-            tokens = less_cls(tokens)
+            tokens = subtract_cls(tokens)
         c, j = self.num_classes, self.prototypes_per_class
         shape = (c * j, tokens.cls.shape[-1])
         vectors = self.param("prototypes", nn.initializers.normal(0.02), shape)
@@ -89,13 +89,16 @@ class Protofloat(Probe):
             return self.classify(scores)
         kernel = self.param("kernel", uniform_init(j), (c, j))
         bias = self.param("bias", uniform_init(j), (c,))
-        return mix_by_class(scores, kernel) + bias[None]
+        return sum_by_class(scores, kernel) + bias[None]
 
 
 def as_sequence(
     tokens: Tokens,
 ) -> tuple[Shaped[Array, "B N D"], Float[Array, "B N"], Bool[Array, "B N"]]:
-    """Patches as they are, inverse norms and mask, `N = T * F`."""
+    """The raw patches as a sequence, their inverse norms and their mask; `N = T * F`.
+
+    The tokens must have inverse norms.
+    """
     assert tokens.inverse_norms is not None
     b, t, f, d = tokens.patches.shape
     return (
@@ -115,13 +118,13 @@ def best_matches(
 def mean_of_top(
     best: Float[Array, "B P X"], mask: Bool[Array, "B N"]
 ) -> Float[Array, "B P"]:
-    """The mean of what `top_products` found; a short clip has fewer than `X`."""
-    found = jnp.clip(mask.sum(1), 1, best.shape[-1]).astype(jnp.float32)
-    return best.sum(-1) / found[:, None]
+    """The mean of what `top_products` returns; a short clip has fewer than `X`."""
+    count = jnp.clip(mask.sum(1), 1, best.shape[-1]).astype(jnp.float32)
+    return best.sum(-1) / count[:, None]
 
 
-def less_cls(tokens: Tokens) -> Tokens:
-    """The tokens less the class token of their clip, in float32."""
+def subtract_cls(tokens: Tokens) -> Tokens:
+    """The tokens minus the class token of their clip, in float32."""
     cls = jnp.asarray(tokens.cls).astype(jnp.float32)
     patches = jnp.asarray(tokens.patches).astype(jnp.float32) - cls[:, None, None]
     return dataclasses.replace(
@@ -129,19 +132,24 @@ def less_cls(tokens: Tokens) -> Tokens:
     )
 
 
-def mix_by_class(
+def sum_by_class(
     scores: Float[Array, "B P"], kernel: Float[Array, "C J"]
 ) -> Float[Array, "B C"]:
-    """Each class sums its own J scores: prototype `c * J + j` belongs to class `c`."""
+    """The weighted sum of each class's J scores; class `c` owns prototype `c * J + j`.
+
+    Args:
+        scores: The scores of all prototypes.
+        kernel: The weight of each class's prototypes.
+    """
     return einsum("bcj,cj->bc", scores.reshape(-1, *kernel.shape), kernel)
 
 
 @jax.custom_jvp
 def sign(x: Float[Array, "*S"]) -> Float[Array, "*S"]:
-    """+1 where `x >= 0` (both zeros included), else -1; its derivative is taken as 1.
+    """+1 where `x >= 0` (both zeros included), else -1, with the derivative 1.
 
-    The derivative is the straight-through estimate: without it nothing could be learned
-    through a step. It is not clipped, however large `x` grows.
+    The derivative is the straight-through estimate, since nothing could be learned
+    through a step function. It is not clipped, however large `x` grows.
     """
     return jnp.where(x >= 0, 1.0, -1.0).astype(x.dtype)
 

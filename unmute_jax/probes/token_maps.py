@@ -1,7 +1,7 @@
-"""Simple baselines on the map of tokens; section 3.2 of the paper.
+"""Simple baselines on the token map; section 3.2 of the paper.
 
-The paper's definitions are not known. Each option names one reading of what it shows;
-none of them is claimed to be the paper's.
+The paper does not define them. Each option names one reading of what it shows; none of
+them is claimed to be the paper's.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from unmute_jax.probes.base import (
     as_summary,
     as_tokens,
     flat_mask,
-    real_positions,
+    flatten_tokens,
     uniform_init,
 )
 from unmute_jax.probes.linear import join_bands
@@ -33,10 +33,10 @@ class LinPre(Probe):
     """An affine map before the pooling; section 3.2.
 
     Attributes:
-        reading: "token_max", logits of every token and their maximum over the clip (the
-            default: the name fits, and so does a loss of 7 points where the mean of
-            tokens serves well); or "bands", the frequency bands of a time step joined,
-            mean over time, affine map.
+        reading: The reading of the paper. "token_max": the maximum over the clip of the
+            logits of every token (the default; it fits the name, and the loss of 7
+            points where the mean of the tokens does well). "bands": an affine map of
+            the mean over time of the concatenated frequency bands.
     """
 
     input_kind: ClassVar = "tokens"
@@ -49,7 +49,7 @@ class LinPre(Probe):
 
     @nn.compact
     def __call__(self, x: Tokens | Summary) -> Float[Array, "B C"]:
-        """Logits."""
+        """The logits."""
         tokens = as_tokens(x)
         if self.reading == "bands":
             return self.classify(join_bands(as_summary(tokens)))
@@ -66,13 +66,13 @@ class LinPre(Probe):
 
 
 class Conv(Probe):
-    """A convolution over the map, ReLU, pooling, an affine map; section 3.2.
+    """A convolution over the token map, ReLU, pooling and an affine map; section 3.2.
 
-    Outside of the map and where time steps are masked the convolution sees zeros.
+    The convolution reads zeros outside the map and at masked time steps.
 
     Attributes:
-        kernel_size: In time and in frequency.
-        width: Channels after the convolution.
+        kernel_size: The size of the kernel in time and in frequency.
+        width: The number of channels after the convolution.
         pooling: "mean" or "max" over the real positions.
     """
 
@@ -88,17 +88,19 @@ class Conv(Probe):
         self.check_choice("pooling", Pooling)
 
     def __call__(self, x: Tokens | Summary) -> Float[Array, "B C"]:
-        """Logits."""
-        return self.pooled(as_tokens(x), (1, 2))
+        """The logits."""
+        return self.pooled_logits(as_tokens(x), (1, 2))
 
     def frames(self, x: Tokens) -> Float[Array, "B T C"]:
-        """Logits of every time step, whose convolution sees its neighbours."""
-        return self.pooled(x, (2,))
+        """The logits of every time step; the convolution also reads its neighbours."""
+        return self.pooled_logits(x, (2,))
 
     @nn.compact
-    def pooled(self, tokens: Tokens, axes: tuple[int, ...]) -> Float[Array, "*S C"]:
-        """Logits after pooling over time and frequency, or over frequency alone."""
-        sequence, mask = real_positions(tokens)
+    def pooled_logits(
+        self, tokens: Tokens, axes: tuple[int, ...]
+    ) -> Float[Array, "*S C"]:
+        """The logits after pooling over time and frequency, or frequency alone."""
+        sequence, mask = flatten_tokens(tokens)
         b, t, f, d = tokens.patches.shape
         initialise = uniform_init(d * self.kernel_size**2)
         shape = (self.kernel_size, self.kernel_size, d, self.width)
@@ -107,7 +109,7 @@ class Conv(Probe):
         h = jax.nn.relu(
             convolve(sequence.reshape(b, t, f, d), kernel) + bias[None, None, None]
         )
-        # After ReLU zero is the least value: masked positions cannot win with it.
+        # Zero is the smallest value after ReLU, so masked positions cannot win.
         real = mask.reshape(b, t, f, 1)
         h = jnp.where(real, h, 0.0)
         if self.pooling == "max":

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tests.probes.golden import (
+    HEADS,
     affine,
     cases,
     check_case,
@@ -11,7 +12,6 @@ from tests.probes.golden import (
     read,
     tokens_from,
 )
-from tests.probes.test_golden_attention import HEADS
 from unmute_jax.probes import make_probe
 
 
@@ -128,8 +128,8 @@ def test_poolers_equal_the_reference(path):
     width = case["out"].shape[1]
 
     def params(case, kind):
-        found = PARAMS[name](Reader(case, kind))
-        return found | ({"classifier": identity_head(width)} if kind == "w" else {})
+        params = PARAMS[name](Reader(case, kind))
+        return params | ({"classifier": identity_head(width)} if kind == "w" else {})
 
     probe = make_probe(name, num_classes=width, num_heads=HEADS)
     check_case(probe, case, params, ["tokens"], tokens_from)

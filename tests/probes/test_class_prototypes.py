@@ -1,16 +1,16 @@
-"""Float prototypes against the reference implementations."""
+"""Prototypes of classes against the reference implementations."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.probes.fakes import draw_small, shorten
 from tests.probes.golden import (
-    affine,
     as_float32,
     assert_gradient,
     cases,
     check_case,
+    number_after,
     read,
     stem,
     tokens_from,
@@ -18,49 +18,7 @@ from tests.probes.golden import (
 )
 from unmute_jax.probes import make_probe
 from unmute_jax.probes.class_prototypes import activations, upsampled
-from unmute_jax.probes.prototypes import less_cls
-
-
-def option_of(path, mark, otherwise):
-    """The number after `mark` in a file name like `..._k3_train`."""
-    parts = [part for part in path.stem.split("_") if part.startswith(mark)]
-    return int(parts[0].removeprefix(mark)) if parts else otherwise
-
-
-def protofloat_params(case, kind):
-    params = {"prototypes": vectors(case, kind)}
-    if f"{kind}.class_weight" in case:
-        params["kernel"] = case[f"{kind}.class_weight"]
-        params["bias"] = case[f"{kind}.class_bias"]
-    else:
-        params["classifier"] = affine(case, f"{kind}.linear")
-    return params
-
-
-@pytest.mark.parametrize("path", cases("protofloat_*.npz"), ids=stem)
-def test_protofloat_equals_the_reference(path):
-    case = read(path)
-    classes = case["out"].shape[1]
-    probe = make_probe(
-        "protofloat",
-        num_classes=classes,
-        prototypes_per_class=len(case["w.prototype_vectors"]) // classes,
-        top_k=option_of(path, "k", 1),
-        focal="focal" in path.stem,
-        classifier="block" if "w.class_weight" in case else "dense",
-    )
-    probe = probe.clone(training=path.stem.endswith("train"))
-    if "in.tokens" not in case:  # one vector per clip is one token
-        check_case(
-            probe,
-            case,
-            protofloat_params,
-            ["cls"],
-            lambda x: tokens_from(x[:, :, None, None]),
-        )
-        return
-    names = [name for name in ("tokens", "cls") if f"in.{name}" in case]
-    check_case(probe, case, protofloat_params, names, tokens_from)
+from unmute_jax.probes.prototypes import subtract_cls
 
 
 def proto_params(case, kind):
@@ -82,7 +40,7 @@ def test_proto_equals_the_reference(path):
         "proto",
         num_classes=classes,
         prototypes_per_class=len(case["w.prototype_vectors"]) // classes,
-        top_k=option_of(path, "topk", 1),
+        top_k=number_after(path, "topk", 1),
         focal="focal" in marks,
         upsample="upsample" in marks,
         classifier="dense" if "dense" in marks else "block",
@@ -92,12 +50,15 @@ def test_proto_equals_the_reference(path):
     names = [name for name in ("tokens", "cls") if f"in.{name}" in case]
     check_case(probe, case, proto_params, names, tokens_from)
 
-    tokens = tokens_from(*(jnp.asarray(case[f"in.{name}"]) for name in names))
-    tokens = less_cls(tokens) if probe.focal else tokens.with_inverse_norms()
-    tokens = upsampled(tokens) if probe.upsample else tokens
-    bank = jnp.asarray(vectors(case, "w"))
-    found = activations(tokens, bank, probe.top_k)
-    np.testing.assert_allclose(found, case["mid.activations"], atol=2e-6)
+    @jax.jit
+    def similarities(bank, *inputs):
+        tokens = tokens_from(*inputs)
+        tokens = subtract_cls(tokens) if probe.focal else tokens.with_inverse_norms()
+        tokens = upsampled(tokens) if probe.upsample else tokens
+        return activations(tokens, bank, probe.top_k)
+
+    actual = similarities(vectors(case, "w"), *(case[f"in.{name}"] for name in names))
+    np.testing.assert_allclose(actual, case["mid.activations"], atol=2e-6)
 
 
 @pytest.mark.parametrize("path", cases("proto_[bd]*.npz"), ids=stem)
@@ -110,18 +71,18 @@ def test_orthogonality_equals_the_reference(path):
         prototypes_per_class=len(case["w.prototype_vectors"]) // classes,
     )
     params = as_float32(proto_params(case, "w"))
-    value, gradient = jax.value_and_grad(probe.penalty)(params)
+    value, gradient = jax.jit(jax.value_and_grad(probe.penalty))(params)
     np.testing.assert_allclose(value, case["xloss"], rtol=1e-5)
     for name, expected in proto_params(case, "gx").items():
         assert_gradient(gradient[name], expected, name)
 
 
-def test_initial_values_of_proto_are_the_references(key):
+def test_initial_values_are_those_of_the_reference(key):
     case = read(cases("proto_init.npz")[0])
     classes, per_class = case["last_weight"].shape
     probe = make_probe("proto", num_classes=classes, prototypes_per_class=per_class)
     tokens = tokens_from(np.zeros((1, 256, 1, 1), np.float32))
-    params = probe.init(key, tokens)["params"]
+    params = jax.jit(probe.init)(key, tokens)["params"]
     np.testing.assert_array_equal(params["kernel"], case["last_weight"])
     np.testing.assert_array_equal(params["bias"], case["last_bias"])
     bank = params["prototypes"]
@@ -129,3 +90,14 @@ def test_initial_values_of_proto_are_the_references(key):
     assert 0.99 < bank.max() < 1
     owners = np.repeat(np.arange(classes), per_class)
     np.testing.assert_array_equal(case["class_identity"], owners)
+
+
+@pytest.mark.parametrize("options", [{"focal": True}, {"upsample": True}])
+def test_a_short_clip_is_a_short_map(key, options):
+    x = draw_small()
+    probe = make_probe("proto", num_classes=2, **options)
+    variables = jax.jit(probe.init)(key, x)
+    apply = jax.jit(probe.apply)
+    np.testing.assert_allclose(
+        apply(variables, x), apply(variables, shorten(x)), atol=1e-6
+    )

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.probes.fakes import draw
 from tests.probes.golden import (
     affine,
     as_float32,
@@ -112,7 +113,7 @@ def test_group_lasso_equals_the_reference(path):
         penalty_weight=1.0,
     )
     params = as_float32(head2toe_params(case, "w"))
-    value, gradient = jax.value_and_grad(probe.penalty)(params)
+    value, gradient = jax.jit(jax.value_and_grad(probe.penalty))(params)
     np.testing.assert_allclose(value, case["xloss"], rtol=1e-6)
     expected = head2toe_params(case, "gx")
     jax.tree.map(
@@ -120,3 +121,12 @@ def test_group_lasso_equals_the_reference(path):
         gradient,
         expected,
     )
+
+
+def test_a_group_at_zero_has_a_finite_gradient(key):
+    probe = make_probe("head2toe", num_classes=2)
+    params = jax.jit(probe.init)(key, draw())["params"]
+    params["kernel"] = params["kernel"].at[0, 1].set(0.0)
+    gradient = np.asarray(jax.jit(jax.grad(probe.penalty))(params)["kernel"])
+    assert np.isfinite(gradient).all()
+    assert (gradient[0, 1] == 0).all()
