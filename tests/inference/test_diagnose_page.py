@@ -1,7 +1,7 @@
 import dataclasses
 import json
 
-from tests.report.test_page import Page
+from tests.report.page_reader import Page
 from unmute_jax.inference.diagnose_page import page
 
 

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from tests.inference.test_export import D, random_tokens, trained
+from tests.inference.one_bit_probes import D, random_tokens, trained
 from tests.store.fakes import fake_encoder
 from unmute_jax.inference import one_bit
 from unmute_jax.inference.export import export_probe

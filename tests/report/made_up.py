@@ -1,5 +1,6 @@
 """Records that were made up, and not by training: grids of any size in no time."""
 
+import csv
 import dataclasses
 import pathlib
 
@@ -160,6 +161,12 @@ def named(section, name):
     """The table of a section with this name."""
     (table,) = (t for t in section.tables if t.name == name)
     return table
+
+
+def read_csv(path):
+    """The lines of a CSV file as dictionaries."""
+    with open(path, encoding="utf-8", newline="") as text:
+        return list(csv.DictReader(text))
 
 
 def write(folder, records):

@@ -8,7 +8,7 @@ from unmute_jax.errors import InputError
 from unmute_jax.report.gather import find_records, make_grid
 
 
-def grid_of(tmp_path, *records):
+def write_and_read(tmp_path, *records):
     write(tmp_path, records)
     return make_grid(find_records([tmp_path]))
 
@@ -31,9 +31,9 @@ def test_records_are_found_at_any_depth_and_count_once(tmp_path):
     assert cell.sd == pytest.approx(np.std([40, 60], ddof=1))
 
 
-def test_folds_are_averaged_before_seeds_and_a_started_seed_waits(tmp_path):
+def test_folds_are_averaged_before_seeds_and_incomplete_seeds_are_left_out(tmp_path):
     scores = {(0, 1): 0.2, (0, 2): 0.6, (1, 1): 0.4, (1, 2): 0.6, (2, 1): 0.9}
-    (cell,) = grid_of(
+    (cell,) = write_and_read(
         tmp_path,
         *(record(seed=s, protocol=f"fold {f}", test=t) for (s, f), t in scores.items()),
     ).cells
@@ -58,7 +58,7 @@ def test_the_papers_orders(tmp_path):
 
 
 def test_other_trainings_of_a_probe_are_rows_of_their_own(tmp_path):
-    grid = grid_of(
+    grid = write_and_read(
         tmp_path,
         record(probe="linear"),
         record(probe="mhca"),
@@ -76,18 +76,20 @@ def test_other_trainings_of_a_probe_are_rows_of_their_own(tmp_path):
     assert linear.mean == pytest.approx(20)
 
 
-def test_copies_of_a_data_set_and_of_weights_are_told_apart(tmp_path):
+def test_copies_of_a_data_set_and_of_weights_are_distinguished(tmp_path):
     other = dataclasses.replace(
         record(test=0.3), encoder="eat-base, pre-trained, mine.pt", seed=0
     )
-    grid = grid_of(tmp_path / "a", record(), other)
+    grid = write_and_read(tmp_path / "a", record(), other)
     assert len(grid.encoders) == 2
     assert "EAT (eat-base, pre-trained, mine.pt, 00000000)" in grid.encoders
-    grid = grid_of(tmp_path / "b", record(), record(experiment="e1", source="my copy"))
+    grid = write_and_read(
+        tmp_path / "b", record(), record(experiment="e1", source="my copy")
+    )
     assert grid.datasets == ("urban (my copy)", "urban (official urban)")
 
 
-def test_what_is_wrong_is_told_in_a_line(tmp_path):
+def test_errors_are_one_line(tmp_path):
     (tmp_path / "empty").mkdir()
     assert "no records" in refusal(tmp_path / "empty")
     assert "no such folder" in refusal(tmp_path / "nowhere")
@@ -126,11 +128,11 @@ def test_runs_that_differ_in_what_they_also_did_share_trials(tmp_path):
     assert make_grid(find_records([*folders, tmp_path / "c"])).conflicts == 1
 
 
-def test_a_training_that_differs_in_much_has_a_letter(tmp_path):
+def test_a_training_with_many_differences_has_a_short_name(tmp_path):
     other = record(experiment="e1", epochs=90, probe="mhca", test=0.6)
     other.settings["loss"] = {"name": "cross_entropy", "clip": None}
     # Of a newer version, with a setting that the other does not have.
     other.settings["sweep"] = {"sobol": 25}
-    grid = grid_of(tmp_path, record(probe="mhca"), record(probe="linear"), other)
+    grid = write_and_read(tmp_path, record(probe="mhca"), record(probe="linear"), other)
     assert grid.probes == ("linear", "mhca", "mhca [training B]")
     assert grid.trainings == {"training B": "epochs=90, loss.name=cross_entropy"}

@@ -28,14 +28,16 @@ def test_encoders_are_spelt_as_in_the_paper():
         ("untrained", "EAT-base, untrained (seed 0)", False),
     ],
 )
-def test_only_published_weights_stand_beside_the_paper(weights, description, expected):
+def test_only_published_weights_are_compared_with_the_paper(
+    weights, description, expected
+):
     made = record(weights="untrained" if weights == "untrained" else "")
     made.settings["weights"] = weights
     made = dataclasses.replace(made, encoder=description)
     assert names.has_published_weights(made) is expected
 
 
-def test_tokens_that_others_exported_are_not_known_to_be_published():
+def test_exported_tokens_do_not_count_as_published():
     made = record(encoder="eat")
     made.facts["encoder"]["weights"] = "exported tokens, sha256:" + 64 * "0"
     assert not names.has_published_weights(made)

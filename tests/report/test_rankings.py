@@ -28,7 +28,7 @@ def test_one_encoder_has_no_rank():
     assert "two encoders on one data set" in section.paragraphs[-1]
 
 
-def test_what_the_intervals_are_over_is_said_per_data_set():
+def test_intervals_are_explained_per_data_set():
     made = [
         record(dataset=d, encoder=e, seed=s)
         for d, e, s in [

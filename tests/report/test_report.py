@@ -1,23 +1,17 @@
 """The whole report, of grids with and without holes."""
 
-import csv
 import re
 
 import pytest
 
-from tests.report.made_up import CLASSES, grid_records, record, write
-from tests.report.test_page import Page
+from tests.report.made_up import CLASSES, grid_records, read_csv, record, write
+from tests.report.page_reader import Page
 from unmute_jax.errors import InputError
 from unmute_jax.report import write_report
 
 DATASETS, ENCODERS = ("as20k", "urban"), ("beats", "eat", "sslam")
 PROBES, TRIALS = ("linear", "protobin", "stats"), 6
 CELLS = len(DATASETS) * len(ENCODERS) * len(PROBES)
-
-
-def lines(path):
-    with open(path, encoding="utf-8", newline="") as text:
-        return list(csv.DictReader(text))
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +32,9 @@ def test_everything_is_written(full):
     assert {"wins.png", "ranks.png", "gains.png", "rates_urban.png"} <= pictures
     for picture in (full / "plots").iterdir():
         assert picture.read_bytes().startswith(b"\x89PNG")
-    assert len(lines(full / "tables" / "scores.csv")) == CELLS
-    assert len(lines(full / "tables" / "trials.csv")) == CELLS * TRIALS
-    assert len(lines(full / "tables" / "per_class.csv")) == CELLS * len(CLASSES)
+    assert len(read_csv(full / "tables" / "scores.csv")) == CELLS
+    assert len(read_csv(full / "tables" / "trials.csv")) == CELLS * TRIALS
+    assert len(read_csv(full / "tables" / "per_class.csv")) == CELLS * len(CLASSES)
 
 
 def test_the_page_stands_alone_with_all_pictures(full):

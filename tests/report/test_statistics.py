@@ -76,7 +76,7 @@ def test_the_loss_of_a_wrong_rate_by_hand():
     assert found.diverged == pytest.approx(0.2)
 
 
-def test_the_loss_of_a_random_search_takes_the_best_trial_near_by():
+def test_the_loss_of_a_random_search_uses_the_best_trial_nearby():
     tried = [
         trial(0.01, 0.6, weight_decay=1e-4, status="finished"),
         trial(0.028, 0.3, weight_decay=1e-5, status="finished"),
@@ -115,7 +115,7 @@ def test_a_stopped_trial_keeps_its_distance_to_the_best():
     assert unknown.loss[3] == pytest.approx(30)
 
 
-def test_one_rate_tells_nothing():
+def test_one_rate_has_no_sensitivity():
     assert s.sensitivity([]) is None
     assert s.sensitivity([trial(0.1, 0.5), trial(0.1, 0.4)]) is None
     assert s.sensitivity([trial(0.1, None), trial(0.2, None)]) is None

@@ -7,6 +7,7 @@ the same file as a `TrainedProbe` for batches of clips.
 from __future__ import annotations
 
 import json
+import math
 import os
 from typing import Any, Literal, cast, get_args
 
@@ -79,7 +80,10 @@ def export_probe(
         "frequency_edges_hz": trained.geometry.frequency_edges_hz,
         **{key: getattr(trained, key) for key in _COPIED},
     }
-    metadata = {one_bit.KEY: json.dumps(about, sort_keys=True)}
+    if not math.isfinite(trained.validation):
+        # JSON has no NaN, which is the score of a training that diverged.
+        about["validation"] = None
+    metadata = {one_bit.KEY: json.dumps(about, sort_keys=True, allow_nan=False)}
     content = safetensors.numpy.save(
         {name: np.ascontiguousarray(x) for name, x in tensors.items()}, metadata
     )
@@ -120,6 +124,8 @@ def load_exported(
     except ValueError as error:
         raise InputError(str(error)) from None
     about, arrays = probe.about, probe.arrays()
+    if about["validation"] is None:
+        about["validation"] = math.nan
     trained = TrainedProbe(
         name="protobin",
         options={

@@ -47,5 +47,9 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["base64"] = lambda data: base64.b64encode(data).decode()
+    environment.filters["base64"] = _encode_base64
     return environment.get_template("page.html.jinja")
+
+
+def _encode_base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()

@@ -58,7 +58,7 @@ def spearman(
     x, y = (scipy.stats.rankdata(v, axis=-1) for v in (a, b))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", scipy.stats.ConstantInputWarning)
-        return np.asarray(scipy.stats.pearsonr(x, y, axis=-1).statistic)
+        return np.asarray(scipy.stats.pearsonr(x, y, axis=-1)[0])
 
 
 def kendall(

@@ -24,7 +24,7 @@ def test_energy_above_the_band_is_measured_as_a_share():
     assert share_above(2 * low + high) > NOTABLE_SHARE
 
 
-def test_where_nothing_can_lie_above_nothing_is_measured():
+def test_recordings_without_room_or_energy_are_not_measured():
     assert share_above(NOISE[:16_000], rate=16_000, highest=7900.0) is None
     assert share_above(np.zeros(44_100, np.float32)) is None
     assert share_above(NOISE[:100]) is None

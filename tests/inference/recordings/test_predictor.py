@@ -112,14 +112,14 @@ def test_evidence_and_its_bands_are_those_of_the_contribution_maps():
     np.testing.assert_array_equal(bands, narrowest_bands(profile))
 
 
-def test_probes_without_prototypes_give_scores_alone():
+def test_probes_without_prototypes_give_scores_only():
     predictor = fake_predictor("linear")
     assert predictor.score(draw(RATE)).bands is None
     with pytest.raises(InputError, match="no maps"):
         predictor.evidence(draw(RATE))
 
 
-def test_a_map_that_the_probe_made_larger_is_brought_back():
+def test_an_enlarged_map_is_summed_to_the_tokens():
     trained = fake_trained("proto")
     trained = dataclasses.replace(
         trained, options={**trained.options, "upsample": True}
@@ -166,7 +166,7 @@ def test_identity_changes_with_whatever_changes_scores():
     assert predictor.identity(predictor.windowing(0.0)) != same
 
 
-def test_bands_are_the_narrowest_that_hold_enough():
+def test_bands_are_the_narrowest_with_enough_evidence():
     rng = np.random.default_rng(0)
     profile = rng.random((5, 4, 7)).astype(np.float32) ** 4
     profile[0, 0] = 0

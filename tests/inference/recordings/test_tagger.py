@@ -1,12 +1,9 @@
-import csv
-
 import jax
 import numpy as np
 import pytest
 import soundfile as sf
 
 from tests import golden
-from tests.cli.commands import start
 from unmute_jax.datasets import audioset_labels
 from unmute_jax.encoders import load_encoder
 from unmute_jax.errors import InputError
@@ -83,35 +80,3 @@ def test_weights_without_a_head_are_refused_in_one_line():
     ):
         with pytest.raises(InputError, match="has no classification head: tags need"):
             Tagger(encoder, SECONDS)
-
-
-def test_the_program_writes_tags_goes_on_and_names_bad_files(folder, tmp_path):
-    out = tmp_path / "out"
-    command = (
-        "--encoder=beats+", f"--weights={WEIGHTS}", f"--window={SECONDS}",
-        str(folder), f"--output={out}",
-    )  # fmt: skip
-    done = start(*command, cache=tmp_path, program="tag")
-    assert done.returncode == 0, done.stderr
-    tone, noise, last = done.stdout.splitlines()
-    assert tone.startswith("deep/tone.flac: ")
-    assert noise.count(" at ") == 5
-    assert last.endswith(f" {out}/")
-    with open(out / "tags.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    # Half a second from window to window.
-    starts = [float(r["start_s"]) for r in rows[::5]]
-    assert starts == [0.0, 0.0, 0.5, 1.0, 1.5]
-    assert {r["class"] for r in rows} <= set(audioset_labels.classes().values()) | set(
-        load_encoder("beats+", WEIGHTS).classes
-    )
-    windows = out / "windows" / "noise.wav.jsonl"
-    before = windows.stat().st_mtime_ns
-    (tmp_path / "bad.wav").write_bytes(b"RIFF")
-    again = start(
-        *command, str(tmp_path / "bad.wav"), "--top=1", cache=tmp_path, program="tag"
-    )
-    assert again.returncode == 1
-    assert f"error: {tmp_path}/bad.wav: is damaged" in again.stderr
-    assert windows.stat().st_mtime_ns == before
-    assert again.stdout.splitlines()[1] == noise.split(", ")[0]
