@@ -1,4 +1,4 @@
-"""One of several processes that make the tokens of a data set together.
+"""Runs one of several processes that embed a data set together.
 
 python -m tests.store.processes ROOT PORT PROCESS COUNT
 """

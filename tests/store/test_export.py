@@ -1,4 +1,4 @@
-"""Exported tokens are those of the store, labelled, and can be read back."""
+"""Exported tokens are those of the store, come with labels, and can be read back."""
 
 import builtins
 import csv
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pyarrow import parquet
 
-from tests.cli.commands import TINY, start
+from tests.cli.commands import TINY, start_forked
 from tests.store.fakes import D, F, T, fake_dataset, fake_encoder
 from unmute_jax.encoders import load_source
 from unmute_jax.errors import InputError
@@ -100,16 +100,18 @@ def test_parquet_has_a_row_per_clip(what, stores, store, tmp_path):
     np.testing.assert_array_equal([r["mask"] for r in rows], tokens.mask)
 
 
-def test_an_export_goes_on_and_is_never_half_there(stores, tmp_path, monkeypatch):
+def test_an_interrupted_export_is_resumed_and_has_no_partial_files(
+    stores, tmp_path, monkeypatch
+):
     read, calls = type(stores["train"]).read, []
 
-    def stopped(self, rows):
+    def interrupted(self, rows):
         calls.append(len(rows))
         if len(calls) == 2:
             raise KeyboardInterrupt
         return read(self, rows)
 
-    monkeypatch.setattr(type(stores["train"]), "read", stopped)
+    monkeypatch.setattr(type(stores["train"]), "read", interrupted)
     with pytest.raises(KeyboardInterrupt):
         export(stores, tmp_path, "tokens", "npy")
     first = tmp_path / "train_00000.npz"
@@ -126,7 +128,7 @@ def test_a_folder_holds_one_export(stores, tmp_path):
         export_tokens(stores, tmp_path, "tokens", "npy")
 
 
-def test_missing_pyarrow_is_one_clear_line(monkeypatch):
+def test_a_missing_pyarrow_is_named_in_one_line(monkeypatch):
     actual = builtins.__import__
 
     def without(name, *rest):
@@ -139,18 +141,21 @@ def test_missing_pyarrow_is_one_clear_line(monkeypatch):
         check_export_options("pooled", "parquet")
 
 
-def test_the_program_embeds_all_splits_and_exports_them(tmp_path):
+def test_the_command_embeds_all_splits_and_exports_them(tmp_path):
     out = tmp_path / "out"
-    done = start(
-        *TINY, "--export=npy", f"--output={out}", cache=tmp_path, program="embed"
+    done, refused, again = start_forked(
+        [
+            ["embed", *TINY, "--export=npy", f"--output={out}"],
+            ["embed", *TINY, "--output=x"],
+            ["embed", *TINY],
+        ],
+        cache=tmp_path,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1].endswith(f" {out}/")
+    assert f" {out}/" in done.stdout
     sizes = {s: len(np.load(out / f"mean_{s}.npy")) for s in ("train", "test")}
     assert sizes == {"train": 24, "test": 12}
-    # The same tokens serve another export, and training.
-    again = start(*TINY, "--output=x", cache=tmp_path, program="embed")
-    assert again.returncode == 2
-    assert "--output is for exports" in again.stderr
-    again = start(*TINY, cache=tmp_path, program="embed")
+    assert refused.returncode == 2
+    assert "--output needs --export" in refused.stderr
+    # The same tokens serve other exports and training.
     assert again.stdout.count("read from") == 3

@@ -9,7 +9,7 @@ clip changes the tokens of another.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -62,13 +62,13 @@ class PreparedClip(NamedTuple):
     """A clip and its input.
 
     Attributes:
-        index: Index of the clip in its split.
+        position: Index of the clip in its split.
         clip: The clip, its events timed from the start of the input.
         waveform: Input of the encoder, at its sample rate.
         length: Number of samples of the input that belong to the clip.
     """
 
-    index: int
+    position: int
     clip: Clip
     waveform: Float[np.ndarray, " S"]
     length: int
@@ -139,7 +139,7 @@ def waveform_batches(
     lengths: InputLengths,
     blocks: Iterable[int] | None = None,
     is_needed: Callable[[range], bool] = lambda block: True,
-) -> Iterator[WaveformBatch]:
+) -> Generator[WaveformBatch]:
     """Yields the batches of a split, block after block.
 
     Within a block, a batch is complete as soon as `batch_size` clips have inputs of
@@ -196,6 +196,6 @@ def waveform_batches(
         waiting.setdefault(length, []).append(item)
         if len(waiting[length]) == batch_size:
             yield collate(waiting.pop(length))
-        if item.index == clips_of(item.index // size)[-1]:
+        if item.position == clips_of(item.position // size)[-1]:
             yield from map(collate, waiting.values())
             waiting.clear()

@@ -12,7 +12,7 @@ import functools
 import pathlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -206,7 +206,7 @@ def _encode(
     batch_size: int,
     lengths: int,
     mesh: Mesh,
-) -> Iterator[TokenBatch]:
+) -> Generator[TokenBatch]:
     """Encodes the clips of the pending shards, one batch ahead of the caller."""
     layout = assembler.layout
     grids = input_lengths(encoder, dataset.clip_seconds, lengths)
@@ -238,7 +238,7 @@ def _encode(
 
 def _import_tokens(
     assembler: ShardAssembler, exported: ExportedTokens, dataset: Dataset, split: str
-) -> Iterator[TokenBatch]:
+) -> Generator[TokenBatch]:
     """Reads tokens that other code exported, one pending shard at a time."""
     layout, source = assembler.layout, dataset.source_of(split)
     for shard in shuffled_blocks(layout, assembler.pending, CLIPS_PER_SHARD):
@@ -256,7 +256,7 @@ def _import_tokens(
 def _write_shards(
     writer: TokenWriter,
     assembler: ShardAssembler,
-    batches: Iterator[TokenBatch],
+    batches: Iterable[TokenBatch],
     label: str,
     log: Callable[[str], None],
 ) -> None:

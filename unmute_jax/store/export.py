@@ -1,29 +1,29 @@
-"""Token stores as files for other tools: of NumPy, or Parquet.
+"""Exports token stores as files for other tools, in NumPy's formats or as Parquet.
 
-Every export has
+Every export contains
 
     about.json    encoder, data set, classes, licences, geometry, (T, F, D)
-    clips.csv     split, row, id, labels (names, with ";" between them), in the order of
-                  the rows of all other files
+    clips.csv     split, row, id and labels (names joined by ";") of every clip, in the
+                  order of the rows of all other files
 
-`what="pooled"`, one vector per clip, as npy:
+`what="pooled"`, one vector per clip, in the form "npy":
 
     mean_<split>.npy      [n, D] float32, the mean token
-    cls_<split>.npy       [n, D] float32, the class token; the mean where there is none
+    cls_<split>.npy       [n, D] float32, the class token, or the mean if there is none
     labels_<split>.npy    [n, C] uint8, one where the class is in the clip
 
-`what="tokens"`, token maps, as npy: what `--config.encoder=tokens:FOLDER` reads again
-(`encoders.exported`):
+`what="tokens"`, token maps, in the form "npy", which `--config.encoder=tokens:FOLDER`
+reads again (`encoders.exported`):
 
     tokens.json              name, description, licence and geometry
-    <split>_00000.npz, ...   of 64 clips each: patches [n, T, F, D] float32, cls [n, D],
+    <split>_00000.npz, ...   64 clips each: patches [n, T, F, D] float32, cls [n, D],
                              mask [n, T] of real time steps, ids [n]
 
-As Parquet there is one file per split, `pooled_<split>.parquet` with the columns id,
+As Parquet there is one file per split: `pooled_<split>.parquet` with the columns id,
 split, labels (a list of names), mean and cls, or `tokens_<split>.parquet` with id,
 split, labels, patches (T * F * D numbers, features fastest), cls and mask.
 
-A file is there as a whole or not at all; what is there is not written again.
+Files are written whole or not at all, and existing files are not written again.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from unmute_jax.store.reader import TokenStore
 
 EXPORT_KINDS, EXPORT_FORMATS = ("pooled", "tokens"), ("npy", "parquet")
 
-# The rows of an array, block by block.
+# Consecutive blocks of the rows of an array.
 Blocks = Iterator[np.ndarray]
 
 
@@ -58,10 +58,10 @@ class _File:
     """A file to be written.
 
     Attributes:
-        name: In the folder.
-        rows: How many clips it has.
-        row_bytes: Of one of them, about.
-        write: Writes it, and says how many rows it has written.
+        name: Name of the file in the folder.
+        rows: Number of clips in it.
+        row_bytes: Approximate size of one clip.
+        write: Function that writes it and reports the rows it has written.
     """
 
     name: str
@@ -73,35 +73,35 @@ class _File:
 def export_tokens(
     stores: Mapping[str, TokenStore], folder: str | pathlib.Path, what: str, form: str
 ) -> None:
-    """Writes tokens of all splits; never holds more than 64 token maps.
+    """Exports the tokens of all splits, with at most 64 token maps in memory.
 
     Args:
-        stores: By split, of one data set and one encoder.
-        folder: Where to; one that holds a part of the same export_tokens is completed.
+        stores: Stores of one data set and one encoder, by split.
+        folder: Target folder. If it holds a part of the same export, the rest is added.
         what: "pooled" or "tokens".
         form: "npy" or "parquet".
 
     Raises:
-        InputError: The folder holds another export, the disk is too small, or pyarrow
-            is missing.
+        InputError: If the folder holds another export, the disk is too small, or
+            pyarrow is missing.
     """
     check_export_options(what, form)
     folder = pathlib.Path(folder).expanduser()
-    _pin(folder, _about(stores, what, form))
-    files = {
+    _write_or_check_about(folder, _about(stores, what, form))
+    files_of = {
         ("pooled", "npy"): _pooled_npy,
         ("tokens", "npy"): _tokens_npz,
         ("pooled", "parquet"): _pooled_parquet,
         ("tokens", "parquet"): _tokens_parquet,
     }[what, form]
-    every = [file for split, store in stores.items() for file in files(split, store)]
-    todo = [file for file in every if not (folder / file.name).exists()]
-    _check_room(folder, sum(file.rows * file.row_bytes for file in todo))
-    write_atomically(folder / "clips.csv", _clips(stores))
+    files = [file for split, store in stores.items() for file in files_of(split, store)]
+    todo = [file for file in files if not (folder / file.name).exists()]
+    _check_disk_space(folder, sum(file.rows * file.row_bytes for file in todo))
+    write_atomically(folder / "clips.csv", _clips_csv(stores))
     if (what, form) == ("tokens", "npy"):
-        facts = json.dumps(_facts(next(iter(stores.values()))), indent=1)
+        facts = json.dumps(_token_facts(next(iter(stores.values()))), indent=1)
         write_atomically(folder / FACTS, facts + "\n")
-    total = sum(file.rows for file in every)
+    total = sum(file.rows for file in files)
     done = total - sum(file.rows for file in todo)
     with progress(f"exporting {what}", total, unit="rows", done=done) as advance:
         for file in todo:
@@ -110,10 +110,10 @@ def export_tokens(
 
 
 def check_export_options(what: str, form: str) -> None:
-    """Refuses what cannot be exported here, before anything is computed.
+    """Refuses an export that is impossible, before anything is computed.
 
     Raises:
-        InputError: An unknown word; or pyarrow is missing.
+        InputError: If an option is unknown or pyarrow is missing.
     """
     if what not in EXPORT_KINDS:
         raise unknown_name("what to export", what, EXPORT_KINDS)
@@ -123,10 +123,11 @@ def check_export_options(what: str, form: str) -> None:
         _pyarrow()
 
 
-# What an export says of itself
+# Descriptions of an export
 
 
 def _about(stores: Mapping[str, TokenStore], what: str, form: str) -> dict[str, Any]:
+    """Returns the content of `about.json`."""
     first = next(iter(stores.values())).manifest
     return as_json(
         {
@@ -144,15 +145,15 @@ def _about(stores: Mapping[str, TokenStore], what: str, form: str) -> dict[str, 
     )
 
 
-def _facts(store: TokenStore) -> dict[str, Any]:
-    """`tokens.json`."""
+def _token_facts(store: TokenStore) -> dict[str, Any]:
+    """Returns the content of `tokens.json`."""
     name = store.encoder_identity["name"]
-    said = {k: store.manifest["encoder"][k] for k in ("description", "licence")}
-    return {"name": name, **said, **store.manifest["geometry"]}
+    texts = {k: store.manifest["encoder"][k] for k in ("description", "licence")}
+    return {"name": name, **texts, **store.manifest["geometry"]}
 
 
-def _pin(folder: pathlib.Path, ours: dict[str, Any]) -> None:
-    """Writes `about.json`, or makes sure that the one there says the same."""
+def _write_or_check_about(folder: pathlib.Path, ours: dict[str, Any]) -> None:
+    """Writes `about.json`, or checks that an existing one is the same."""
     path = folder / "about.json"
     try:
         theirs = json.loads(path.read_text("utf-8"))
@@ -168,21 +169,22 @@ def _pin(folder: pathlib.Path, ours: dict[str, Any]) -> None:
         )
 
 
-def _clips(stores: Mapping[str, TokenStore]) -> str:
+def _clips_csv(stores: Mapping[str, TokenStore]) -> str:
+    """Returns the content of `clips.csv`."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(("split", "row", "id", "labels"))
     for split, store in stores.items():
         for row, clip in enumerate(store.ids):
-            writer.writerow((split, row, clip, ";".join(_names(store, row))))
+            writer.writerow((split, row, clip, ";".join(_class_names(store, row))))
     return out.getvalue()
 
 
-def _names(store: TokenStore, row: int) -> list[str]:
+def _class_names(store: TokenStore, row: int) -> list[str]:
     return [store.classes[c] for c in np.flatnonzero(store.labels[row])]
 
 
-def _check_room(folder: pathlib.Path, needed: int) -> None:
+def _check_disk_space(folder: pathlib.Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise InputError(
@@ -207,7 +209,7 @@ def _pooled_npy(split: str, store: TokenStore) -> Iterator[_File]:
 
 
 def _pooled(store: TokenStore, name: str) -> Blocks:
-    for rows in _shards(store):
+    for rows in _shard_rows(store):
         yield store.pooled(rows)[name]
 
 
@@ -231,10 +233,10 @@ def _write_npy(
 
 def _tokens_npz(split: str, store: TokenStore) -> Iterator[_File]:
     ids = store.ids
-    for shard, rows in enumerate(_shards(store)):
+    for shard, rows in enumerate(_shard_rows(store)):
         write = functools.partial(_write_npz, store, rows, ids[rows])
         clips = rows.stop - rows.start
-        yield _File(f"{split}_{shard:05d}.npz", clips, _token_bytes(store), write)
+        yield _File(f"{split}_{shard:05d}.npz", clips, _clip_bytes(store), write)
 
 
 def _write_npz(
@@ -244,12 +246,12 @@ def _write_npz(
     out: BinaryIO,
     advance: Callable[[int], None],
 ) -> None:
-    arrays: dict[str, Any] = {**_maps(store, rows), "ids": np.array(ids)}
+    arrays: dict[str, Any] = {**_token_maps(store, rows), "ids": np.array(ids)}
     np.savez(out, **arrays)
     advance(len(ids))
 
 
-def _maps(store: TokenStore, rows: slice) -> dict[str, np.ndarray]:
+def _token_maps(store: TokenStore, rows: slice) -> dict[str, np.ndarray]:
     tokens = store.read(np.arange(rows.start, rows.stop)).floats()
     return {
         "patches": np.asarray(tokens.patches).astype(np.float32),
@@ -258,12 +260,12 @@ def _maps(store: TokenStore, rows: slice) -> dict[str, np.ndarray]:
     }
 
 
-def _token_bytes(store: TokenStore) -> int:
+def _clip_bytes(store: TokenStore) -> int:
     t, f, d = store.grid
     return 4 * (t * f + 1) * d + t
 
 
-def _shards(store: TokenStore) -> Iterator[slice]:
+def _shard_rows(store: TokenStore) -> Iterator[slice]:
     return (store.layout.rows(shard) for shard in store.layout.shards)
 
 
@@ -276,8 +278,8 @@ def _pooled_parquet(split: str, store: TokenStore) -> Iterator[_File]:
 
 
 def _tokens_parquet(split: str, store: TokenStore) -> Iterator[_File]:
-    write = functools.partial(_write_parquet, _maps, split, store)
-    yield _File(f"tokens_{split}.parquet", store.n, _token_bytes(store), write)
+    write = functools.partial(_write_parquet, _token_maps, split, store)
+    yield _File(f"tokens_{split}.parquet", store.n, _clip_bytes(store), write)
 
 
 def _write_parquet(
@@ -287,13 +289,13 @@ def _write_parquet(
     out: BinaryIO,
     advance: Callable[[int], None],
 ) -> None:
-    """A row group per block, so that a reader need not hold more either."""
+    """Writes one row group per shard, so that readers need little memory, too."""
     arrow, parquet = _pyarrow()
     writer, ids = None, store.ids
-    for rows in _shards(store):
+    for rows in _shard_rows(store):
         clips = range(rows.start, rows.stop)
         names = arrow.array(
-            [_names(store, row) for row in clips], arrow.list_(arrow.string())
+            [_class_names(store, row) for row in clips], arrow.list_(arrow.string())
         )
         table = {
             "id": arrow.array(ids[rows]),
