@@ -52,7 +52,8 @@ def map_tensors(
                 names = [name, *map(match.expand, rule.others)]
                 plan.append((names, match.expand(rule.target), rule))
     uses = Counter(name for names, _, _ in plan for name in names)
-    if wrong := [name for name in {*uses, *tensors} if uses[name] != 1]:
+    if uses != Counter(tensors.keys()):
+        wrong = [name for name in {*uses, *tensors} if uses[name] != (name in tensors)]
         raise AssertionError(f"the key map does not use these tensors once: {wrong}")
     for names, target, rule in plan:
         *folders, last = target.split(".")
