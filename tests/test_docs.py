@@ -51,7 +51,9 @@ def test_commands_and_configs_exist(page):
     for path in re.findall(
         r"\b(?:configs|docs|experiments|unmute_jax)/[\w/]+\.\w+", text
     ):
-        assert (ROOT / path).exists(), path
+        # Capitals stand for a name of your choice.
+        if not re.search("[A-Z]{4}", path):
+            assert (ROOT / path).exists(), path
 
 
 def test_options_exist(page):

@@ -381,7 +381,7 @@ def _shape() -> tuple[int, ...]:
 
 
 def _sizes() -> list[tuple[int, ...]]:
-    sizes = ("3x2", "5x3") if SMALL.value else SIZES.value
+    sizes = ("3x2",) if SMALL.value else SIZES.value
     return [_numbers("--sizes", size, 2) for size in sizes]
 
 

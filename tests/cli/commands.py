@@ -19,9 +19,10 @@ TINY = (
     "--config.probe_options.prototypes_per_class=2",
 )
 
-# Runs each command line in a fork of one process that has imported the commands.
+# Runs each command line in a fork of one process that has imported what takes long.
 _FORKS = """
-import json, os, sys, tempfile, unmute_jax.cli.main, unmute_jax.cli.train
+import json, os, sys, tempfile
+import unmute_jax.cli.main, unmute_jax.training.plan, unmute_jax.results.plots
 for arguments in json.loads(sys.argv[1]):
     files = [tempfile.TemporaryFile() for _ in range(2)]
     child = os.fork()

@@ -30,7 +30,9 @@ def test_the_version_is_that_of_the_package(ended):
 
 def test_a_mistyped_command_is_one_line_with_the_nearest_right_name(ended):
     assert ended[3].returncode == 2
-    assert ended[3].stderr == "error: unknown command 'trian': did you mean 'train'?\n"
+    assert ended[3].stderr.startswith("error: unknown command 'trian': did you mean")
+    assert "'train'" in ended[3].stderr
+    assert len(ended[3].stderr.splitlines()) == 1
 
 
 def test_every_command_is_a_module_and_most_have_a_door_in_experiments():

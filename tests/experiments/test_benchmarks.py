@@ -6,7 +6,13 @@ import sys
 
 
 def run(program, *arguments):
-    command = [sys.executable, "-m", f"experiments.benchmarks.{program}", "--small", *arguments]
+    command = [
+        sys.executable,
+        "-m",
+        f"experiments.benchmarks.{program}",
+        "--small",
+        *arguments,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -14,9 +20,7 @@ def run(program, *arguments):
 
 def test_encoders_are_timed_in_both_precisions(tmp_path):
     path = tmp_path / "out.json"
-    printed = run(
-        "encoders", "--encoders=eat", "--repeats=2", f"--output={path}"
-    )
+    printed = run("encoders", "--encoders=eat", "--repeats=2", f"--output={path}")
     assert "| eat | bfloat16 |" in printed
     timings = json.loads(path.read_text())["timings"]
     mine = [t for t in timings if t["name"] == "eat"]
@@ -45,9 +49,9 @@ def test_a_store_is_written_read_in_many_ways_and_trained_from(tmp_path):
     )
     for row in ("written |  |", "store, shuffled batches | cold |", "| warm |"):
         assert row in printed
-    rows_of_file = json.loads(path.read_text())
-    assert rows_of_file[-1]["what"] == "epoch of protobin"
-    assert 0 < rows_of_file[-1]["waiting"] < rows_of_file[-1]["seconds"]
+    measured = json.loads(path.read_text())
+    assert measured[-1]["what"] == "epoch of protobin"
+    assert 0 < measured[-1]["waiting"] < measured[-1]["seconds"]
     assert not (tmp_path / "synthetic").exists()
 
 
@@ -55,13 +59,13 @@ def test_probes_are_timed_alone_and_stacked(tmp_path):
     path = tmp_path / "out.json"
     printed = run("probes", "--probes=mhca", f"--output={path}")
     assert "| mhca |" in printed
-    rows_of_file = json.loads(path.read_text())
-    assert [row["prototypes"] for row in rows_of_file["protobin"]] == [6, 15]
-    assert [row["probe"] for row in rows_of_file["trials"]] == ["linear", "protobin", "mhca"]
-
-
-def test_help_shows_lists_as_they_are_typed():
-    assert "--encoders [logmel,eat]\n" in run("pipeline", "--help")
+    measured = json.loads(path.read_text())
+    assert [row["prototypes"] for row in measured["protobin"]] == [6]
+    assert [row["probe"] for row in measured["trials"]] == [
+        "linear",
+        "protobin",
+        "mhca",
+    ]
 
 
 def test_a_search_is_timed_at_two_lengths_and_continued(tmp_path):

@@ -1,7 +1,7 @@
 """Lists the data sets, or prepares one and describes it.
 
-python -m unmute_jax.datasets --list
-python -m unmute_jax.datasets urban --data_dir /data/URBAN-SED_v2.0.0
+unmute datasets --list
+unmute datasets urban --data_dir /data/URBAN-SED_v2.0.0
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
         The exit status.
     """
     parser = argparse.ArgumentParser(
-        prog="python -m unmute_jax.datasets",
-        description="Lists the data sets, or prepares one and describes it.",
+        description="Lists the data sets, or prepares one and describes it."
     )
     parser.add_argument("name", nargs="?", help="data set to prepare and describe")
     parser.add_argument("--data_dir", help="place of its files")

@@ -40,7 +40,12 @@ from unmute_jax.io import token_root
 from unmute_jax.store import maintenance
 from unmute_jax.store.damage import verify_store
 from unmute_jax.store.estimate import estimate_store
-from unmute_jax.store.export import EXPORT_KINDS, EXPORT_FORMATS, check_export_options, export_tokens
+from unmute_jax.store.export import (
+    EXPORT_FORMATS,
+    EXPORT_KINDS,
+    check_export_options,
+    export_tokens,
+)
 from unmute_jax.store.files import PathOrUrl
 from unmute_jax.store.maintenance import StoreInfo
 from unmute_jax.training.run import embed_all
@@ -126,7 +131,9 @@ def verify() -> None:
     """Prints one line per store, and exits with code 1 if any of them is damaged."""
     chosen = program.has_config()
     paths = (
-        paths_of(program.experiment()) if chosen else maintenance.store_folders(token_root())
+        paths_of(program.experiment())
+        if chosen
+        else maintenance.store_folders(token_root())
     )
     damaged = unread = 0
     for path in paths:

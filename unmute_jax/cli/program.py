@@ -225,8 +225,9 @@ def _help(about: str, defaults: ConfigDict | None) -> None:
     for name in flags.FLAGS:
         flag = flags.FLAGS[name]
         module = str(flags.FLAGS.find_module_defining_flag(name))
-        # Absl and JAX define flags of their own.
-        if not module.startswith(("unmute_jax", "experiments", "__main__")):
+        # Absl and JAX define flags of their own. A module that runs as a program goes
+        # by the name of the program.
+        if not module.startswith("unmute_jax") and module != sys.argv[0]:
             continue
         if name == "config" and defaults is None:
             continue

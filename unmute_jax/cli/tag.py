@@ -113,7 +113,7 @@ def main(places: list[str]) -> None:
 def _table(
     folder: pathlib.Path | None,
 ) -> Generator[Callable[[Iterable[Sequence[str]]], None]]:
-    """Yields a function that adds rows to `tags.csv`, which appears when it is whole."""
+    """Yields a function that adds rows to `tags.csv`, which appears at the end."""
     if folder is None:
         yield lambda rows: None
         return
