@@ -1,3 +1,5 @@
+"""Tokens: statistics, inverse norms, and rounding as token stores do it."""
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -36,8 +38,8 @@ def test_a_clip_without_real_steps_has_zeros(tokens):
 
 
 def test_inverse_norms_are_guarded_at_zero(tokens):
-    held = Tokens(jnp.zeros((1, 1, 1, 4)), jnp.zeros((1, 4)), jnp.ones((1, 1), bool))
-    np.testing.assert_allclose(held.with_inverse_norms().inverse_norms, 1e12)
+    zero = Tokens(jnp.zeros((1, 1, 1, 4)), jnp.zeros((1, 4)), jnp.ones((1, 1), bool))
+    np.testing.assert_allclose(zero.with_inverse_norms().inverse_norms, 1e12)
     norms = np.linalg.norm(tokens.patches, axis=-1)
     ours = tokens.with_inverse_norms().inverse_norms
     np.testing.assert_allclose(ours, 1 / norms, rtol=1e-6)
@@ -51,14 +53,14 @@ def test_int8_is_off_by_half_a_scale_and_the_rounding_of_bfloat16():
     assert q.dtype == np.int8
     np.testing.assert_array_equal(np.abs(np.asarray(q, np.int32)).max(-1)[1:], 127)
     np.testing.assert_allclose(scales, np.abs(x).max(-1) / 127, rtol=1e-6)
-    meant = np.asarray(dequantise(q, scales), np.float32)
+    values = np.asarray(dequantise(q, scales), np.float32)
     bound = 0.5 * np.asarray(scales)[..., None] + 2.0**-8 * np.abs(x)
-    assert (np.abs(meant - x) <= bound * 1.001).all()
-    np.testing.assert_array_equal(meant[0, 0], 0)
+    assert (np.abs(values - x) <= bound * 1.001).all()
+    np.testing.assert_array_equal(values[0, 0], 0)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32", "int8"])
-def test_rounding_tokens_twice_changes_nothing_more(tokens, dtype):
+def test_rounding_tokens_twice_is_rounding_them_once(tokens, dtype):
     once = tokens.rounded(dtype)
     if dtype == "int8":
         q, scales = quantise(tokens.patches)

@@ -9,7 +9,7 @@ from tests import golden
 
 
 def lengths(arrays):
-    """The numbers of frames of the inputs `x_...`; at least one."""
+    """The numbers of frames of the golden inputs `x_...`."""
     found = [m[1] for name in arrays if (m := re.fullmatch(r"x_(\d+)", name))]
     assert found
     return found

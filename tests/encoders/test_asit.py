@@ -1,4 +1,4 @@
-"""ASiT stage by stage, and what it says of itself."""
+"""ASiT stage by stage: its blocks, positions, files and recipes."""
 
 import dataclasses
 import json
@@ -104,7 +104,7 @@ def test_tokens_with_positions_as_of_ast_equal_the_reference(num_heads):
             golden.assert_close(values, arrays[what], what, **limits)
 
 
-def test_the_way_of_the_positions_is_part_of_the_identity():
+def test_positions_are_part_of_the_identity():
     ways = [
         load_encoder("asit", weights="untrained", positions=p, **TINY)
         for p in POSITIONS
@@ -137,7 +137,7 @@ def test_the_teacher_is_the_encoder(encoder, num_heads):
     assert np.abs(cls - encoder.params["cls"]).max() > 1e-3
 
 
-def test_what_is_neither_used_nor_known_is_refused(tmp_path):
+def test_unknown_tensors_are_refused(tmp_path):
     teacher = read_weights(golden.ENCODERS / FLAT).content
     tensors = {k: np.ascontiguousarray(v) for k, v in teacher.items()}
     tensors["surprise"] = np.zeros(3, np.float32)

@@ -1,4 +1,4 @@
-"""AudioMAE stage by stage, and what it says of itself."""
+"""AudioMAE stage by stage: its blocks, positions, files and recipes."""
 
 import dataclasses
 import json
@@ -59,7 +59,7 @@ def test_every_stage_equals_the_reference_at_every_length(arrays, encoder):
             golden.assert_close(got, arrays[name], name, **TOLERANCE)
 
 
-def test_the_position_table_is_cut_as_the_reference_does(arrays, encoder):
+def test_the_position_table_is_cut_as_in_the_reference(arrays, encoder):
     names = [m for m in (re.fullmatch(r"pos_embed_(\d+)", n) for n in arrays) if m]
     assert names
     variables = {"params": encoder.params}
@@ -108,9 +108,9 @@ def test_files_that_do_not_fit_are_refused_in_one_line(tmp_path):
     file = tmp_path / "broken.safetensors"
 
     def refusal(**changes):
-        kept = {k: v for k, v in (tensors | changes).items() if v is not None}
+        changed = {k: v for k, v in (tensors | changes).items() if v is not None}
         safetensors.numpy.save_file(
-            {k: np.ascontiguousarray(v) for k, v in kept.items()}, file
+            {k: np.ascontiguousarray(v) for k, v in changed.items()}, file
         )
         with pytest.raises(InputError) as caught:
             load_encoder("audiomae", file, num_heads=4)

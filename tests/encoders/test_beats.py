@@ -1,4 +1,4 @@
-"""BEATs stage by stage, its front end, and what it says of its files."""
+"""The front end of BEATs, and the files that it reads and refuses."""
 
 import jax
 import numpy as np
@@ -19,12 +19,12 @@ TABLE = "encoder.layers.{}.self_attn.relative_attention_bias.weight"
 
 @pytest.fixture
 def content():
-    """What a file holds, to be spoilt."""
+    """The content of a weights file, to be changed by a test."""
     return read_torch(golden.ENCODERS / "beats_tiny.pt")
 
 
 @pytest.fixture
-def load_spoilt(content, monkeypatch):
+def load_changed(content, monkeypatch):
     """Loads `content` in place of a file."""
 
     def read(path):
@@ -44,9 +44,10 @@ def test_the_front_end_equals_the_reference():
     encoder = load_encoder("beats", weights="untrained", width=16, depth=1, num_heads=1)
     names = [name.removeprefix("wave_") for name in arrays if "wave_" in name]
     assert names
+    compiled = jax.jit(kaldi_fbank, static_argnums=1)
     for name in names:
         wave, want = arrays[f"wave_{name}"][None], arrays[f"fbank_{name}"]
-        got = np.asarray(jax.jit(kaldi_fbank, static_argnums=1)(SCALE * wave, FBANK))[0]
+        got = np.asarray(compiled(SCALE * wave, FBANK))[0]
         check_errors(got - want, 1.0)
         # Digital silence and the band without a bin are exactly at the floor.
         floor = want == want.min()
@@ -89,12 +90,12 @@ def test_files_saved_again_load_the_same(content, tmp_path):
     assert got.network == want.network
 
 
-def test_another_network_is_refused(content, load_spoilt):
+def test_another_network_is_refused(content, load_changed):
     depth = content["cfg"]["encoder_layers"]
     content["cfg"] |= {"deep_norm": False, "encoder_layers": depth + 1}
     del content["cfg"]["gru_rel_pos"]
     with pytest.raises(InputError) as caught:
-        load_spoilt()
+        load_changed()
     message = str(caught.value)
     assert "\n" not in message
     assert "deep_norm False, not True" in message
@@ -102,28 +103,28 @@ def test_another_network_is_refused(content, load_spoilt):
     assert "gru_rel_pos False, not True" in message
 
 
-def test_the_farthest_distance_is_that_of_the_file(content, load_spoilt):
-    said = content["cfg"]["max_distance"]
-    assert load_spoilt().network.sizes.max_distance == said
+def test_the_farthest_distance_is_that_of_the_file(content, load_changed):
+    stated = content["cfg"]["max_distance"]
+    assert load_changed().network.sizes.max_distance == stated
     del content["cfg"]["max_distance"]
-    assert load_spoilt().network.sizes.max_distance == 1280
+    assert load_changed().network.sizes.max_distance == 1280
 
 
-def test_tables_that_are_not_tied_are_refused(content, load_spoilt):
+def test_tables_that_are_not_tied_are_refused(content, load_changed):
     table = content["model"][TABLE.format(0)]
     content["model"][TABLE.format(1)] = table + np.float32(1e-3)
     with pytest.raises(InputError, match=r"layers\.1\.self_attn\.relative.* as tied"):
-        load_spoilt()
+        load_changed()
 
 
-def test_a_file_that_does_not_fit_is_refused_in_one_line(content, load_spoilt):
+def test_a_file_that_does_not_fit_is_refused_in_one_line(content, load_changed):
     model = content["model"]
     del model["encoder.layers.0.self_attn.grep_linear.bias"]
     width = len(model["layer_norm.bias"])
     model["layer_norm.bias"] = np.zeros(7, np.float32)
     model["surprise"] = np.zeros(3, np.float32)
     with pytest.raises(InputError) as caught:
-        load_spoilt()
+        load_changed()
     message = str(caught.value)
     assert "\n" not in message
     assert "missing: encoder.layers.0.self_attn.grep_linear.bias" in message
@@ -131,7 +132,7 @@ def test_a_file_that_does_not_fit_is_refused_in_one_line(content, load_spoilt):
     assert f"layer_norm.bias is [7], not [{width}]" in message
     del model["post_extract_proj.weight"]
     with pytest.raises(InputError, match=r"post_extract_proj\.weight is missing"):
-        load_spoilt()
+        load_changed()
 
 
 def test_wrong_calls_are_refused():

@@ -81,8 +81,7 @@ def test_geometry_covers_the_grid(encoder):
     assert delivered - 2 * encoder.geometry.seconds_per_step < covered <= delivered
 
 
-def test_layers_do_not_change_the_tokens(encoder, clips, tokens):
-    """Neither does computing the spectrogram first."""
+def test_layers_and_separate_steps_do_not_change_the_tokens(encoder, clips, tokens):
     got = encoder.encode(encoder.frontend(*clips), all_layers=True)
     b, l, *rest = got.layers.shape
     assert l == encoder.num_layers
@@ -113,8 +112,7 @@ def test_a_clip_alone_equals_the_clip_padded(encoder, clips):
     close(alone, padded[:, : alone.shape[1]], atol=1e-6)
 
 
-def test_masks_hold_the_time_steps_of_the_clip(encoder, clips, tokens):
-    """On two devices, by the pure function."""
+def test_masks_hold_the_steps_of_the_clip_on_two_devices(encoder, clips, tokens):
     masking = tiny(encoder.name, mask_padding=True)
     rows = np.array([0, 1, 2, 0])
     encode = masking.on(distributed.make_mesh(2))
@@ -148,9 +146,18 @@ def test_the_same_seed_gives_the_same_weights(encoder):
     equal(encoder.params, tiny(encoder.name).params)
 
 
-@pytest.mark.parametrize("name", list_encoders())
-def test_numbers_of_this_version_are_the_stored_ones(name):
-    encoder = tiny(name)
+@pytest.mark.parametrize("name", [n for n in list_encoders() if n.endswith("+")])
+def test_supervised_variants_differ_in_published_weights_alone(name):
+    variant, base = tiny(name), tiny(name.removesuffix("+"))
+    assert type(variant) is type(base)
+    assert variant.network == base.network
+    equal(variant.params, base.params)
+    assert VERSIONS[name] == VERSIONS[base.name]
+    changes = {"name": name, "weights": variant.weights}
+    assert variant.identity() == base.identity() | changes
+
+
+def test_numbers_of_this_version_are_the_stored_ones(encoder):
     samples = encoder.input_samples(SECONDS)
     time = np.arange(samples) / RATE
     sweep = np.sin(2 * np.pi * (200 + 1500 * time) * time) * np.exp(-time)

@@ -1,4 +1,4 @@
-"""Dasheng stage by stage, its front end, and what it says of its files."""
+"""The front end of Dasheng, and the files that it reads and refuses."""
 
 import dataclasses
 import re
@@ -33,21 +33,21 @@ def encoder():
 
 @pytest.fixture
 def content():
-    """What a file holds, to be spoilt."""
+    """The content of a weights file, to be changed by a test."""
     return read_torch(FILE)
 
 
 @pytest.fixture
-def load_spoilt(content, monkeypatch):
+def load_changed(content, monkeypatch):
     """Loads `content` in place of a file."""
-    held = {"content": content}
+    file = {"content": content}
 
     def read(path):
         del path
-        return held["content"]
+        return file["content"]
 
     def load(new=None, name="dasheng", **options):
-        held["content"] = new or content
+        file["content"] = new or content
         return load_encoder(name, FILE, **options)
 
     monkeypatch.setattr("unmute_jax.weights.files.read_torch", read)
@@ -102,11 +102,11 @@ def test_every_step_of_a_whole_clip_is_real():
         assert np.asarray(encoder.step_mask(extent, (1, steps))).all()
 
 
-def test_layouts_hold_the_same_encoder(content, encoder, load_spoilt, tmp_path):
-    """Flat as the fine-tuned file, and as on Hugging Face."""
+def test_layouts_hold_the_same_encoder(content, encoder, load_changed, tmp_path):
+    """The layouts are that of the fine-tuned file and that of Hugging Face."""
     tensors = content["model"]
     heads = content["config"]["num_heads"]
-    flat = load_spoilt(dict(tensors), num_heads=heads)
+    flat = load_changed(dict(tensors), num_heads=heads)
     hub = {
         f"encoder.{name}": np.ascontiguousarray(tensor)
         for name, tensor in tensors.items()
@@ -119,7 +119,7 @@ def test_layouts_hold_the_same_encoder(content, encoder, load_spoilt, tmp_path):
         assert other.network == encoder.network
 
 
-def test_logits_are_those_of_the_head_on_the_mean_token(content, load_spoilt):
+def test_logits_are_those_of_the_head_on_the_mean_token(content, load_changed):
     tensors, rng = dict(content["model"]), np.random.default_rng(0)
     d = tensors["norm.weight"].size
     scale, bias, weight, offset = (
@@ -129,7 +129,7 @@ def test_logits_are_those_of_the_head_on_the_mean_token(content, load_spoilt):
     tensors |= {"outputlayer.0.weight": scale, "outputlayer.0.bias": bias}
     tensors |= {"outputlayer.1.weight": weight, "outputlayer.1.bias": offset}
     heads = content["config"]["num_heads"]
-    encoder = load_spoilt(tensors, "dasheng+", num_heads=heads)
+    encoder = load_changed(tensors, "dasheng+", num_heads=heads)
     assert "fine-tuned" in encoder.description
     tokens = encoder.encode(rng.standard_normal((2, 40, 64)).astype(np.float32))
     mean = np.asarray(tokens.patches).mean((1, 2)).astype(np.float64)
@@ -138,22 +138,22 @@ def test_logits_are_those_of_the_head_on_the_mean_token(content, load_spoilt):
     np.testing.assert_allclose(encoder.logits(tokens), normed @ weight.T + offset, 1e-4)
 
 
-def test_heads_are_those_of_the_published_size_else_of_the_file(content, load_spoilt):
+def test_the_number_of_heads_comes_from_the_size_or_the_file(content, load_changed):
     encoder = load_encoder("dasheng", weights="untrained", width=768, depth=1)
     assert encoder.network.num_heads == 12
     stated = content["config"].pop("num_heads")
-    assert load_spoilt(num_heads=stated).network.num_heads == stated
+    assert load_changed(num_heads=stated).network.num_heads == stated
     with pytest.raises(InputError, match="does not say how many heads"):
-        load_spoilt()
+        load_changed()
 
 
-def test_a_file_that_does_not_fit_is_refused_in_one_line(content, load_spoilt):
+def test_a_file_that_does_not_fit_is_refused_in_one_line(content, load_changed):
     model = content["model"]
     del model["init_bn.1.running_mean"]
     model["norm.bias"] = np.zeros(7, np.float32)
     model["cls_token"] = np.zeros(3, np.float32)
     with pytest.raises(InputError) as caught:
-        load_spoilt()
+        load_changed()
     message = str(caught.value)
     assert "\n" not in message
     assert "missing: init_bn.1.running_mean" in message
@@ -162,23 +162,23 @@ def test_a_file_that_does_not_fit_is_refused_in_one_line(content, load_spoilt):
 
 
 @pytest.mark.parametrize("name", ["spectrogram.window", "mel_scale.fb"])
-def test_another_front_end_is_refused(content, load_spoilt, name):
+def test_another_front_end_is_refused(content, load_changed, name):
     key = f"front_end.0.{name}"
     content["model"][key] = content["model"][key] + np.float32(0.01)
     with pytest.raises(InputError, match=f"{name} is of another front end"):
-        load_spoilt()
+        load_changed()
     content["model"][key] = np.float32(np.zeros(()))[None][0:0]
     with pytest.raises(InputError, match=f"{name} is of another front end"):
-        load_spoilt()
+        load_changed()
 
 
-def test_positions_fit_pieces_of_another_length(content, load_spoilt):
-    stored = load_spoilt().params["positions"]
+def test_positions_fit_pieces_of_another_length(content, load_changed):
+    stored = load_changed().params["positions"]
     n = len(stored)
     content["config"]["target_length"] = 4 * (n - 12) + 3
-    np.testing.assert_array_equal(load_spoilt().params["positions"], stored[:-12])
+    np.testing.assert_array_equal(load_changed().params["positions"], stored[:-12])
     content["config"]["target_length"] = 4 * 2 * n
-    encoder = load_spoilt()
+    encoder = load_changed()
     assert encoder.network.sizes.positions == 2 * n
     fitted = encoder.params["positions"]
     # Twice as many lie a quarter of a step beside the stored ones; the ends repeat.
@@ -190,7 +190,7 @@ def test_positions_fit_pieces_of_another_length(content, load_spoilt):
     assert encoder.encode(x).patches.shape[1] == n + 2
     content["config"]["target_length"] = 3
     with pytest.raises(InputError, match="configured for pieces of 3 frames"):
-        load_spoilt()
+        load_changed()
 
 
 def test_wrong_calls_are_refused(encoder):

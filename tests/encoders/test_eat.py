@@ -1,4 +1,4 @@
-"""EAT stage by stage, and what it says of itself."""
+"""EAT stage by stage: its blocks, front end, positions, files and recipes."""
 
 import dataclasses
 import re
@@ -19,12 +19,24 @@ from unmute_jax.weights.eat import EatCheckpoints, position_table
 from unmute_jax.weights.mapping import nested
 
 ATOL, RTOL = 2e-4, 1e-4
+INPUT_ATOL = 2.5e-4
+RECIPES = {None: "audioset", "esc50": "esc50", "sc2": "speech_commands"}
+CONSTANTS = {
+    "audioset": "norm_audioset",
+    "esc50": "norm_esc50",
+    "speech_commands": "norm_speechcommands_v2",
+}
 TINY = {"width": 16, "depth": 2, "num_heads": 2}
 
 
 @pytest.fixture(scope="module")
 def arrays():
     return golden.read(golden.ENCODERS / "eat_tiny.npz")
+
+
+@pytest.fixture(scope="module")
+def front_end():
+    return golden.read(golden.ENCODERS / "frontend_eat.npz")
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +121,33 @@ def test_the_front_end_pads_before_it_normalises(arrays, lengths):
         np.testing.assert_allclose(arrays[f"input_{length}"][:, 0], want, atol=1e-6)
     padded = encoder.frontend(np.zeros((1, 400), np.float32))[0, -1]
     np.testing.assert_allclose(padded, 0.467061, atol=1e-6)
+
+
+def test_network_inputs_equal_the_reference(front_end):
+    names = [re.fullmatch(r"input_(\w+?)_(\d+)(?:_(\w+))?", name) for name in front_end]
+    found = [match for match in names if match]
+    assert found
+    for match in found:
+        encoder = load_encoder(
+            "eat",
+            weights="untrained",
+            width=16,
+            depth=1,
+            num_heads=1,
+            recipe=RECIPES[match[3]],
+            target_frames=int(match[2]),
+        )
+        got = encoder.frontend(front_end[f"wav_{match[1]}"][None])[0]
+        golden.assert_close(got, front_end[match[0]], match[0], atol=INPUT_ATOL)
+
+
+def test_recipes_hold_the_constants_of_the_reference(front_end):
+    for recipe, name in CONSTANTS.items():
+        encoder = load_encoder(
+            "eat", weights="untrained", width=16, depth=1, num_heads=1, recipe=recipe
+        )
+        got = (encoder.input.mean, encoder.input.std)
+        np.testing.assert_allclose(got, front_end[name], rtol=1e-6)
 
 
 def test_stored_positions_are_used_and_ours_are_the_exact_ones(arrays, encoder):

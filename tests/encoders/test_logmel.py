@@ -1,4 +1,4 @@
-"""The weightless encoder."""
+"""The encoder without weights."""
 
 import numpy as np
 import pytest

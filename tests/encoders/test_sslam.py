@@ -1,4 +1,4 @@
-"""SSLAM: the network of EAT with its own weights, sizes and list of files."""
+"""SSLAM: the network of EAT with its own weights, constants and published files."""
 
 import re
 
@@ -44,7 +44,7 @@ def test_spass_has_its_own_constants():
         load_encoder("eat", weights="untrained", recipe="spass", **TINY)
 
 
-def test_it_is_not_taken_for_eat():
+def test_its_name_and_description_are_not_those_of_eat():
     encoder = load_encoder("sslam", golden.ENCODERS / "sslam_tiny_hf.safetensors")
     sizes = encoder.network.sizes
     assert encoder.description.startswith(f"SSLAM-{sizes.width}x{sizes.depth}, pre-")

@@ -27,7 +27,7 @@ FBANK_MAX, FBANK_MEAN = 1e-2, 1e-4
 class OtherBands(EatEncoder):
     """EAT with half as many mel bands, and so half as many frequency patches."""
 
-    fbank = KaldiFbank(num_mels=64, window="hann")
+    filters = KaldiFbank(num_mels=64, window="hann")
 
 
 @pytest.fixture(params=ENCODERS, scope="module")
@@ -41,7 +41,7 @@ def arrays(name):
 
 
 def inputs(name, arrays):
-    """(waveform name, an encoder of the recipe, wanted input) of every input."""
+    """(name of the waveform, encoder with the recipe, golden input) of every input."""
     found = [re.fullmatch(r"input_([^_]+)_(?:([^_]+)_)?(\d+)", k) for k in arrays]
     matches = [match for match in found if match]
     assert matches
@@ -68,7 +68,7 @@ def test_log_mels_equal_the_reference(name, arrays):
     waves = [key.removeprefix("wav_") for key in arrays if key.startswith("wav_")]
     assert waves
     for wave in waves:
-        got = kaldi_fbank(arrays[f"wav_{wave}"][None], ENCODERS[name].fbank)[0]
+        got = kaldi_fbank(arrays[f"wav_{wave}"][None], ENCODERS[name].filters)[0]
         check(got, arrays[f"fbank_{wave}"], scale=1)
         assert np.asarray(got).min() == np.float32(LOG_FLOOR)
 
@@ -90,7 +90,7 @@ def test_padding_and_constants_are_exact(name, arrays):
 def test_filters_equal_the_reference(name, arrays):
     if "mel_banks" in arrays:
         # The reference computes its slopes in float32.
-        banks = mel_banks(ENCODERS[name].fbank)
+        banks = mel_banks(ENCODERS[name].filters)
         np.testing.assert_allclose(banks, arrays["mel_banks"], atol=2e-5)
 
 

@@ -1,6 +1,6 @@
-"""Per encoder its version and some numbers of it, for a fixed sound.
+"""The version of each encoder, and some of its numbers for a fixed sound.
 
-They guard the caches: when these numbers change, the version has to change too.
+They guard stored tokens: when the numbers change, the version must change too.
 """
 
 VERSIONS = {

@@ -103,7 +103,7 @@ class AsitEncoder(VitEncoder):
     """
 
     version: ClassVar[int] = 1
-    fbank: ClassVar = KaldiFbank(num_mels=128, window="hann")
+    filters: ClassVar = KaldiFbank(num_mels=128, window="hann")
     networks: ClassVar = {
         "bicubic": AsitNetwork,
         "swapped": SwappedAsitNetwork,

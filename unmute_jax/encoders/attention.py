@@ -31,8 +31,8 @@ def attend(
 
     Args:
         q: Queries, shape `[B, N, H, W]`.
-        k: Keys, likewise.
-        v: Values, likewise.
+        k: Keys, shape `[B, N, H, W]`.
+        v: Values, shape `[B, N, H, W]`.
         keys: Mask of the tokens that are attended to, shape `[B, N]`. A clip without
             any of them attends to all tokens alike.
         dtype: Type of the factors; sums are float32.

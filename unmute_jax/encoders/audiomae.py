@@ -62,7 +62,7 @@ class AudioMaeEncoder(VitEncoder):
     """
 
     version: ClassVar[int] = 1
-    fbank: ClassVar = KaldiFbank(num_mels=128, window="hann")
+    filters: ClassVar = KaldiFbank(num_mels=128, window="hann")
     networks: ClassVar = {"cut": AudioMaeNetwork}
     recipes: ClassVar = {
         "audioset": Recipe(1024, Input(mean=-4.2677393, std=4.5689974)),

@@ -94,7 +94,7 @@ class BeatsNetwork(nn.Module):
     dtype: Any = jnp.float32
 
     def setup(self) -> None:
-        """Names the parameters as `weights.beats.leaves` does."""
+        """Names the parameters as `weights.beats.BeatsCheckpoints` does."""
         sizes = self.sizes
         self.patch_embed = blocks.Linear(sizes.patch_width, use_bias=False)
         self.patch_norm = blocks.layer_norm(self.epsilon)

@@ -52,7 +52,7 @@ class DashengNetwork(nn.Module):
     dtype: Any = jnp.float32
 
     def setup(self) -> None:
-        """Names the parameters as `weights.dasheng.leaves` does."""
+        """Names the parameters as `weights.dasheng.DashengCheckpoints` does."""
         sizes = self.sizes
         self.input_norm = BandNorm(INPUT_EPSILON)
         self.patch_embed = blocks.Linear(sizes.width)

@@ -60,7 +60,7 @@ class EatEncoder(VitEncoder):
     """EAT with one set of weights. Clips of its recipes have 10, 5 and 1 s."""
 
     version: ClassVar[int] = 1
-    fbank: ClassVar = KaldiFbank(num_mels=128, window="hann")
+    filters: ClassVar = KaldiFbank(num_mels=128, window="hann")
     networks: ClassVar = {"cut": EatNetwork}
     recipes: ClassVar = {
         "audioset": Recipe(1024, Input(mean=-4.268, std=4.569)),

@@ -41,8 +41,8 @@ from unmute_jax.tokens import Tokens
 FACTS = "tokens.json"
 REQUIRED = ("name", "seconds_per_step", "frequency_edges_hz")
 OPTIONAL = ("description", "licence")
-# How many ids a message lists.
-SHOWN = 3
+# How many ids an error message lists.
+LISTED_IDS = 3
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -225,11 +225,11 @@ def _locations(files: Sequence[TokenFile]) -> dict[str, tuple[int, int]]:
 
 
 def _some(ids: Sequence[str]) -> str:
-    named = ", ".join(repr(i) for i in ids[:SHOWN])
-    return named + (", ..." if len(ids) > SHOWN else "")
+    listed = ", ".join(repr(i) for i in ids[:LISTED_IDS])
+    return listed + (", ..." if len(ids) > LISTED_IDS else "")
 
 
-# What is in the files
+# Digests of the files
 
 
 def _digest(folder: pathlib.Path, paths: Sequence[pathlib.Path]) -> str:

@@ -1,13 +1,14 @@
 """Decides how long inputs are, and turns their samples into frames and time steps.
 
-All clips of a data set get inputs of one length, which depends on the length policy:
+Clips that are encoded together get inputs of one length, and so share one compiled
+program. The length depends on the longest clip and on the length policy:
 
 - "pad": the input is as long as the target. Shorter clips are padded, longer ones are
   cut off.
 - "repeat": the input is as long as the target. Shorter clips are repeated until they
   fill it, longer ones are cut off.
-- "crop": like "pad", but if no clip of the data set reaches the target, the input is
-  only as long as the longest clip.
+- "crop": like "pad", but if no clip reaches the target, the input is only as long as
+  the longest clip.
 - "window": a clip longer than the target is cut into windows of that length. Each
   window is encoded on its own, and the tokens are joined along time; the last window is
   padded. A window begins where the tokens of the previous one end, so that no time is

@@ -37,7 +37,7 @@ class LogmelEncoder(SpectrogramEncoder):
 
     Attributes:
         stride_time: Frames from one patch to the next; patches overlap if it is < 16.
-        stride_mel: Mel bands from one patch to the next; likewise.
+        stride_mel: Mel bands from one patch to the next; they overlap if it is < 16.
     """
 
     version: ClassVar[int] = 1

@@ -64,7 +64,7 @@ class VitEncoder(SpectrogramEncoder):
     """A ViT with one set of weights.
 
     Attributes:
-        fbank: Constants of the front end.
+        filters: Front end of the encoder.
         networks: Classes of networks, by how the stored positions become those of
             another length; the first is that of the authors.
         recipes: Lengths and constants of the reference, by the name of the data set.
@@ -73,7 +73,7 @@ class VitEncoder(SpectrogramEncoder):
         positions: How the stored positions become those of another length.
     """
 
-    fbank: ClassVar[KaldiFbank]
+    filters: ClassVar[KaldiFbank]
     networks: ClassVar[Mapping[str, type[VitNetwork]]]
     recipes: ClassVar[Mapping[str, Recipe]]
 
@@ -123,7 +123,7 @@ class VitEncoder(SpectrogramEncoder):
         if target_frames is None:
             target_frames = reference.target_frames
         framing = Framing(
-            filters=cls.fbank,
+            filters=cls.filters,
             patch_frames=PATCH,
             frames_per_step=PATCH,
             policy=length_policy,
@@ -147,7 +147,7 @@ class VitEncoder(SpectrogramEncoder):
     @property
     def frequency_edges_hz(self) -> tuple[tuple[float, float], ...]:
         """(low, high) in Hz of each frequency patch, 16 mel bands each."""
-        return self.fbank.patch_edges_hz(PATCH, PATCH)
+        return self.filters.patch_edges_hz(PATCH, PATCH)
 
     @property
     def max_steps(self) -> int | None:
@@ -160,7 +160,7 @@ class VitEncoder(SpectrogramEncoder):
         return {
             "sizes": dataclasses.asdict(self.network.sizes),
             "num_heads": self.network.num_heads,
-            "fbank": dataclasses.asdict(self.fbank),
+            "fbank": dataclasses.asdict(self.filters),
             "input": {
                 "target_frames": self.framing.target_frames,
                 "mean": self.input.mean,
@@ -183,9 +183,9 @@ class VitEncoder(SpectrogramEncoder):
         self, params: Params, waveform: Float[Array, "B S"], lengths: Int[Array, "B"]
     ) -> Float[Array, "B frames mels"]:
         """Computes log-mels, pads them, and normalises: `(x - mean) / (2 std)`."""
-        logmel = kaldi_fbank(waveform, self.fbank)
+        logmel = kaldi_fbank(waveform, self.filters)
         if self.input.padding == "zeros":
-            logmel = zero_behind(logmel, self.fbank.real_frames(lengths))
+            logmel = zero_behind(logmel, self.filters.real_frames(lengths))
         return (logmel - self.input.mean) / (2 * self.input.std)
 
     def tokens(

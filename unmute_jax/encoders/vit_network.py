@@ -40,7 +40,7 @@ class VitNetwork(nn.Module):
     block: ClassVar[type[PreNormBlock | PostNormBlock]]
 
     def setup(self) -> None:
-        """Names the parameters as `weights.vit.leaves` does."""
+        """Names the parameters as `weights.vit.VitCheckpoints` does."""
         sizes = self.sizes
         shape = (sizes.positions, sizes.width)
         self.positions = self.param("positions", nn.initializers.zeros, shape)
