@@ -47,14 +47,23 @@ def test_curves_of_a_sweep_are_those_of_the_final_runs(tmp_path):
     assert is_png(path)
 
 
-@pytest.mark.parametrize("lost", ["first", "last"])
-def test_bars_leave_out_a_training_that_diverged(lost, tmp_path):
+@pytest.mark.parametrize("lost", [0, 1])
+def test_bars_leave_out_a_training_that_diverged(lost, tmp_path, monkeypatch):
     nothing = dict.fromkeys(record().per_class)
-    records = [
-        record(seed=0, per_class=nothing if lost == "first" else record().per_class),
-        record(seed=1, per_class=nothing if lost == "last" else record().per_class),
-        record(seed=0, probe="protobin"),
-    ]
+    records = [record(seed=0), record(seed=1), record(probe="protobin")]
+    records[lost] = record(seed=lost, per_class=nothing)
+    drawn = []
+
+    class Noting(plots.Figure):
+        def savefig(self, *args, **options):
+            drawn.append(self)
+            super().savefig(*args, **options)
+
+    monkeypatch.setattr(plots, "Figure", Noting)
     path = tmp_path / "bars.png"
     plots.per_class_bars(path, records, NAMES)
     assert is_png(path)
+    (axis,) = drawn[0].axes
+    # Two classes with positives, of each probe.
+    widths = [bar.get_width() for bar in axis.patches]
+    assert widths == pytest.approx([60, 40, 60, 40])
