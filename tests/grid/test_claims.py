@@ -8,7 +8,7 @@ import uuid
 import pytest
 
 from unmute_jax.errors import InputError
-from unmute_jax.grid.claims import ClaimLost, Claims, Entry
+from unmute_jax.grid.claims import CellStatus, ClaimLost, Claims
 
 
 @pytest.fixture(params=["folder", "bucket"])
@@ -34,8 +34,8 @@ def test_a_cell_has_one_owner_until_it_ends(root):
     assert ours.claim("a") is None
 
 
-def test_of_many_who_claim_a_cell_one_gets_it(root):
-    everybody = [Claims(root) for _ in range(8)]
+def test_one_of_many_processes_gets_a_cell(root):
+    processes = [Claims(root) for _ in range(8)]
     start, got = threading.Barrier(8), []
 
     def try_it(claims):
@@ -44,7 +44,7 @@ def test_of_many_who_claim_a_cell_one_gets_it(root):
             if claim := claims.claim(cell):
                 got.append((cell, claim))
 
-    threads = [threading.Thread(target=try_it, args=(c,)) for c in everybody]
+    threads = [threading.Thread(target=try_it, args=(c,)) for c in processes]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -52,10 +52,10 @@ def test_of_many_who_claim_a_cell_one_gets_it(root):
     assert sorted(cell for cell, _ in got) == list("abcde")
 
 
-def test_of_many_who_take_over_an_abandoned_cell_one_gets_it(root):
+def test_one_of_many_processes_takes_over_an_abandoned_cell(root):
     dead = Claims(root)
     assert dead.claim("a") is not None
-    everybody = [Claims(root, expiry=0.0) for _ in range(8)]
+    processes = [Claims(root, expiry=0.0) for _ in range(8)]
     seen, start, got = threading.Barrier(8), threading.Barrier(8), []
 
     def try_it(claims):
@@ -72,7 +72,7 @@ def test_of_many_who_take_over_an_abandoned_cell_one_gets_it(root):
         if claim := claims.claim("a"):
             got.append(claim)
 
-    threads = [threading.Thread(target=try_it, args=(c,)) for c in everybody]
+    threads = [threading.Thread(target=try_it, args=(c,)) for c in processes]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -92,7 +92,7 @@ def test_a_claim_lasts_while_it_has_beats(root, monkeypatch):
             assert theirs.claim("a") is None
 
 
-def test_a_claim_expires_by_the_clock_of_the_one_who_looks(root, monkeypatch):
+def test_a_claim_expires_by_the_clock_of_the_reader(root, monkeypatch):
     ours, theirs = Claims(root), Claims(root, expiry=300.0)
     assert ours.claim("a") is not None
     now = time.monotonic()
@@ -119,7 +119,7 @@ def test_an_owner_that_was_silent_too_long_leaves(root):
     assert state(theirs) == "done"
 
 
-def test_what_a_cell_cost_is_summed_over_its_owners(root):
+def test_the_seconds_of_a_cell_are_summed_over_its_owners(root):
     claims = Claims(root)
     for _ in range(2):
         with claims.claim("a") as claim:
@@ -158,4 +158,4 @@ def test_a_damaged_file_is_one_line(tmp_path):
     (tmp_path / "claims" / "a.json").write_text("{")
     with pytest.raises(InputError, match=r"claims/a\.json is damaged"):
         Claims(tmp_path).look(["a"])
-    assert Claims(tmp_path).look(["b"]) == {"b": Entry()}
+    assert Claims(tmp_path).look(["b"]) == {"b": CellStatus()}

@@ -12,7 +12,7 @@ def cells(**values):
     return Grid.from_dict(config.to_dict()).cells()
 
 
-def test_a_data_set_that_is_not_here_is_counted_by_its_facts():
+def test_a_missing_data_set_is_estimated_from_its_official_numbers():
     # URBAN-SED has 6,000 clips for training, of ten seconds, and ten classes.
     chosen = cells(datasets="urban,folder:/nowhere")
     found = estimate.estimate(chosen, rate=1e9)
@@ -32,22 +32,22 @@ def test_a_data_set_that_is_not_here_is_counted_by_its_facts():
     text = "\n".join(estimate.describe(found, chosen, {chosen[0].folder}))
     assert "4 cells, 1 done" in text
     assert "missing   urban is not in " in text
-    assert "missing   /nowhere: is no folder" in text
+    assert "missing   /nowhere: is not a folder" in text
     assert "without 2 cells" in text
 
 
 def test_one_probe_is_measured_and_the_others_scaled(monkeypatch):
-    asked = []
+    measured = []
 
     def step_seconds(made, probe, mesh, count):
-        asked.append(made.settings.probes)
+        measured.append(made.settings.probes)
         assert count == 1
         return 2.0, 1
 
     monkeypatch.setattr(estimate.plan, "step_seconds", step_seconds)
     monkeypatch.setattr(estimate.plan, "encoder_rate", lambda *a: 50.0)
     found = estimate.estimate(cells(datasets="urban,desed,spass", probes="protobin"))
-    assert asked == ["protobin"]
+    assert measured == ["protobin"]
     urban, desed, spass = found.trainings
     assert urban.cost == pytest.approx(11 * 30 * 47 * 128 * 2.0 / 16)
     per_step = [t.cost / t.steps for t in (urban, desed, spass)]
@@ -59,14 +59,14 @@ def test_one_probe_is_measured_and_the_others_scaled(monkeypatch):
 
 
 def test_each_encoder_is_measured_and_light_steps_with_whole_batches(monkeypatch):
-    asked = []
+    measured = []
 
     def encoder_rate(made, encoder, mesh):
-        asked.append(made.settings.encoder)
+        measured.append(made.settings.encoder)
         return {"beats": 50.0, "eat": 2.0}[made.settings.encoder]
 
     def step_seconds(made, probe, mesh, count):
-        asked.append((made.settings.probes, made.settings.batch_size))
+        measured.append((made.settings.probes, made.settings.batch_size))
         return 2.0, 1
 
     monkeypatch.setattr(estimate.plan, "step_seconds", step_seconds)
@@ -78,7 +78,7 @@ def test_each_encoder_is_measured_and_light_steps_with_whole_batches(monkeypatch
         probes="linear,protobin@prototypes_per_class=100",
     )
     found = estimate.estimate(chosen)
-    assert sorted(map(str, asked)) == sorted(
+    assert sorted(map(str, measured)) == sorted(
         ["beats", "eat", "('linear', 128)", f"('protobin', {estimate.FEW})"]
     )
     assert [t.cost for t in found.tokens] == [10_000 / 50, 10_000 / 2]
@@ -89,7 +89,7 @@ def test_a_cell_that_would_fail_is_named_and_the_others_counted():
     found = estimate.estimate(chosen, rate=1e9)
     text = "\n".join(estimate.describe(found, chosen, set()))
     assert "without 1 cells that would fail" in text
-    name = "logmel-urban-mhca"  # Twelve it has anyhow.
+    name = "logmel-urban-mhca"  # Twelve is the default.
     assert f"fails     {name}: Mhca: num_heads=12 does not divide the 256" in text
     assert "too little is known" not in text
     assert "urban linear: 2,570 parameters, 11.0 trainings of 1,410 steps" in text

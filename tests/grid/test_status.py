@@ -1,10 +1,10 @@
-"""What is said of a grid: finished trials, those that are planned, the time left."""
+"""What is reported of a grid: finished and planned trials, and the time left."""
 
 import pytest
 
 from tests.grid.test_worker import cells, lines
 from unmute_jax.grid import status
-from unmute_jax.grid.claims import Claims, Entry
+from unmute_jax.grid.claims import CellStatus, Claims
 
 
 @pytest.mark.parametrize(
@@ -72,8 +72,8 @@ def test_a_cell_that_takes_longer_than_its_like_goes_on_at_its_own_pace():
         )
         done, running = (c.folder for c in chosen)
         entries = {
-            done: Entry(state="done", tokens=5.0, training=100.0),
-            running: Entry(state="running", tokens=5.0, training=training),
+            done: CellStatus(state="done", tokens=5.0, training=100.0),
+            running: CellStatus(state="running", tokens=5.0, training=training),
         }
         found = status.Progress(chosen, entries, {done: 50, running: trials})
         return status.time_left(found)

@@ -1,1 +1,1 @@
-"""Grids: encoders x data sets x probes, one experiment per cell."""
+"""Runs grids of encoders x data sets x probes, one experiment per cell."""

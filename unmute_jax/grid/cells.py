@@ -1,13 +1,13 @@
-"""The grid of a benchmark: encoders x data sets x probes, one experiment per cell.
+"""Describes a grid: encoders x data sets x probes, one experiment per cell.
 
-What is named on an axis may carry one thing after an `@`:
+An `@` after a name adds a detail:
 
     encoders    eat,eat@untrained,beats@/weights/BEATs_iter3.pt     its weights
     datasets    esc50,fsd50k@/data/FSD50K                           where its files are
     probes      linear,protobin@prototypes_per_class=5              its options
 
-All other settings are those of an experiment, and the same in all cells but for what
-`for_datasets` says of a data set.
+All other settings are those of an experiment. They are the same in all cells, except
+for those that `for_datasets` changes for a data set.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from unmute_jax.datasets import list_datasets
 from unmute_jax.errors import InputError, unknown_name
 from unmute_jax.probes import Probe, make_probe, probe_options
 
-# What stands in a grid in place of them.
+# Options of an experiment that a grid sets for each cell.
 _REPLACED = ("dataset", "data_dir", "encoder", "weights", "probes")
-# Names that are places, in which anything may stand.
+# Names that are paths, in which an @ has no meaning.
 _PLACES = ("folder:", "csv:", "tokens:")
 
 
@@ -39,9 +39,11 @@ class Cell:
     """One encoder, one data set, one probe.
 
     Attributes:
-        name: For people and patterns: encoder, data set and probe.
-        settings: The experiment.
-        encoder: As the grid names it; `dataset` and `probe` likewise.
+        name: Encoder, data set and probe, for people and for patterns.
+        settings: The settings of the experiment.
+        encoder: The encoder as it is written in the grid.
+        dataset: The data set as it is written in the grid.
+        probe: The probe as it is written in the grid.
     """
 
     name: str
@@ -52,29 +54,31 @@ class Cell:
 
     @functools.cached_property
     def folder(self) -> str:
-        """The name of its folder: cells with other settings have other folders."""
+        """The name of the cell's folder, which identifies its settings."""
         return f"{self.name}-{self.settings.digest()}"
 
     @property
     def pair(self) -> tuple[str, str]:
-        """What its tokens depend on: those of a pair are computed once."""
+        """Encoder and data set, whose tokens are computed once for all probes."""
         return self.encoder, self.dataset
 
     @property
     def is_fitted(self) -> bool:
-        """Whether its probe is fitted in one go, and has no trials."""
-        return _usual(self.settings.probes).is_fitted
+        """Whether the probe is fitted in one step, without trials."""
+        return _default_probe(self.settings.probes).is_fitted
 
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """What is crossed with what.
+    """The axes of a grid and the settings of its experiments.
 
     Attributes:
-        name: Of the folder in `runs/`; grids with the same name share their cells.
-        encoders: As on the command line, one by one; `datasets`, `probes` likewise.
+        name: Name of the folder in `runs/`; grids with the same name share their cells.
+        encoders: The encoders, each with its detail.
+        datasets: The data sets, each with its detail.
+        probes: The probes, each with its detail.
         shared: Settings of all experiments.
-        for_datasets: Settings that differ, by data set.
+        for_datasets: Settings that differ for a data set, by its name.
     """
 
     name: str
@@ -86,12 +90,19 @@ class Grid:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Grid:
-        """The grid for a nested mapping; unknown keys are an `InputError`."""
+        """Builds a grid from a nested mapping.
+
+        Args:
+            values: Options by name; those of a nested record are a mapping.
+
+        Raises:
+            InputError: A key is unknown or a value is not allowed.
+        """
         own = {f.name for f in dataclasses.fields(cls)} - {"shared"}
         if missing := sorted(own - values.keys()):
             raise InputError(
-                f"this config has no {missing[0]}: it is of one experiment; "
-                "python -m experiments.train runs it"
+                f"this config has no {missing[0]}: it describes one experiment, which "
+                "`unmute train` runs"
             )
         if given := [key for key in _REPLACED if key in values and key not in own]:
             raise unknown_name("config key", f"config.{given[0]}", own)
@@ -110,11 +121,11 @@ class Grid:
         return grid
 
     def default_workdir(self) -> str:
-        """The folder of all cells."""
+        """Returns the folder of all cells."""
         return f"runs/{self.name}"
 
     def cells(self) -> list[Cell]:
-        """All cells, each once; those that share tokens follow each other."""
+        """Returns all cells, each once; those that share tokens follow each other."""
         return list(self._cells)
 
     @functools.cached_property
@@ -133,10 +144,11 @@ class Grid:
         name, *options = probe.split("@")
         values = _merged(self.shared, self.for_datasets.get(data, {}))
         given = values.get("probe_options", {}) | _options(name, options)
-        # What a probe does not read, or has anyhow, must not make another cell of it.
-        usual, known = _usual(name), probe_options(name)
+        # Options that the probe does not read, or whose value is the default, must not
+        # make another cell of it.
+        default, known = _default_probe(name), probe_options(name)
         given = {
-            k: None if k not in known or v == getattr(usual, k) else v
+            k: None if k not in known or v == getattr(default, k) else v
             for k, v in given.items()
         }
         values |= {
@@ -162,7 +174,7 @@ class Grid:
 
 
 def default_grid() -> Any:
-    """The default grid as a locked `ConfigDict`, for config files to change."""
+    """Returns the default grid as a locked `ConfigDict`, for config files."""
     config = default_config()
     with config.unlocked():
         for key in _REPLACED:
@@ -176,16 +188,21 @@ def default_grid() -> Any:
 
 
 def chosen(cells: list[Cell], only: list[str], skip: list[str]) -> list[Cell]:
-    """The cells whose names match a pattern of `only`, if any, and none of `skip`.
+    """Returns the cells that two lists of patterns choose by name.
+
+    Args:
+        cells: The cells of a grid.
+        only: Patterns of which a cell must match one; none chooses all cells.
+        skip: Patterns of which a cell must match none.
 
     Raises:
-        InputError: A pattern that matches no cell.
+        InputError: A pattern matches no cell.
     """
     for pattern in (*only, *skip):
         if not any(fnmatchcase(cell.name, pattern) for cell in cells):
             raise InputError(
-                f"no cell is called {pattern!r}: patterns are of the names that "
-                f"--status shows, such as {cells[0].name!r} or '{_like(cells[0])}'"
+                f"no cell is called {pattern!r}: names are as --status shows them, "
+                f"such as {cells[0].name!r}, and patterns such as '{_like(cells[0])}'"
             )
 
     def matches(cell: Cell, patterns: list[str]) -> bool:
@@ -200,8 +217,8 @@ def _like(cell: Cell) -> str:
 
 
 @functools.cache
-def _usual(probe: str) -> Probe:
-    """A probe with the options that it has anyhow."""
+def _default_probe(probe: str) -> Probe:
+    """Returns a probe with its default options."""
     return make_probe(probe, num_classes=1)
 
 
@@ -210,12 +227,12 @@ def _names(values: Mapping[str, Any], axis: str) -> tuple[str, ...]:
         raise InputError(f"config.{axis}={values[axis]!r}: must be of type str")
     names = tuple(n.strip() for n in values[axis].split(",") if n.strip())
     if not names:
-        raise InputError(f"config.{axis} is empty: name one at least")
+        raise InputError(f"config.{axis} is empty: name at least one")
     return names
 
 
 def _split(name: str) -> tuple[str, str]:
-    """`("eat", "untrained")` of "eat@untrained"."""
+    """Returns `("eat", "untrained")` for "eat@untrained"."""
     if name.startswith(_PLACES):
         return name, ""
     before, _, after = name.partition("@")
@@ -223,7 +240,7 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def _options(probe: str, given: list[str]) -> dict[str, Any]:
-    """`{"prototypes_per_class": 5}` of "prototypes_per_class=5"."""
+    """Returns `{"prototypes_per_class": 5}` for ["prototypes_per_class=5"]."""
     known, options = probe_options(probe), dict[str, Any]()
     for text in given:
         key, equals, value = text.partition("=")
@@ -243,7 +260,7 @@ def _options(probe: str, given: list[str]) -> dict[str, Any]:
 
 
 def _merged(shared: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`shared` with what `changes` say; neither of them changes."""
+    """Returns a copy of `shared` with the values of `changes`, nested ones too."""
     merged = dict(shared)
     for key, value in changes.items():
         nested = isinstance(value, Mapping)

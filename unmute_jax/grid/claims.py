@@ -1,19 +1,18 @@
-"""Who works on which cell: one small file per cell, on a disk or in a bucket.
+"""Claims on the cells of a grid: one small file per cell, on a disk or in a bucket.
 
-Every change of such a file is conditional: it happens only if the file is still the one
-that was read. On a disk tensorstore sees to that with a lock of the file system (on NFS
-where that supports locks), in a bucket the server does (`ifGenerationMatch`). So of any
-number of processes that claim a cell, exactly one gets it, and of those that take an
-abandoned one over as well.
+Every write to such a file is conditional: it succeeds only if the file is still the one
+that was read. On a disk tensorstore ensures this with a lock of the file system (on NFS
+if it supports locks), in a bucket the server does (`ifGenerationMatch`). So exactly one
+of the processes that claim a cell gets it, also where they take over an abandoned one.
 
-The owner of a claim writes a new beat into it from time to time. A claim is abandoned
-when its file has not changed for `expiry` seconds *by the clock of the one who looks*:
-no clock is ever compared with that of another host. Where owner and looker share a
-folder for temporary files, a lock that dies with the owner tells at once.
+The owner of a claim writes a heartbeat into the file at regular intervals. A claim is
+abandoned if its file has not changed for `expiry` seconds by the clock of the process
+that reads it: clocks of different hosts are never compared. If both processes share a
+folder for temporary files, a lock that ends with the owner tells at once.
 
-An owner that was suspended for longer than that finds its claim gone at its next beat
-and leaves the cell when it next evaluates; until then two may work on it. They write
-the same bytes.
+An owner that was suspended for longer finds at its next heartbeat that its claim is
+lost, and leaves the cell at its next evaluation. Until then two processes may work on
+the cell; they write the same bytes.
 """
 
 from __future__ import annotations
@@ -37,24 +36,27 @@ from typing import IO, Any
 from unmute_jax.errors import InputError
 from unmute_jax.store.files import PathOrUrl, open_kvstore, subfolder
 
-# Beats before a claim expires.
+# Heartbeats within the time after which a claim expires.
 BEATS = 5
-# What tensorstore says where a conditional write was not done.
+# The generation that tensorstore returns for a conditional write that failed.
 _REFUSED = b""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
-    """What the file of a cell says.
+class CellStatus:
+    """The contents of the file of a cell.
 
     Attributes:
         state: "open", "running", "done" or "failed".
-        owner: The process that works or worked on it; `host` is for people.
-        phase: What it does there.
-        beat: Counts up while it runs.
-        tokens: Seconds that went into tokens, of all owners; `training` likewise.
-        message: Why it failed, in one line; `details` for those who look into it.
-        since: When the state began, by the clock of the owner; for people alone.
+        owner: Identifier of the process that works on the cell, or worked on it last.
+        host: Name of the owner's host, for people.
+        phase: What the owner is doing: "opening", "tokens" or "training".
+        beat: Number of heartbeats.
+        tokens: Seconds that all owners have spent on tokens.
+        training: Seconds that all owners have spent on training.
+        message: Why the cell failed, in one line.
+        details: The traceback of the failure.
+        since: When the state began, by the clock of the owner, for people.
     """
 
     state: str = "open"
@@ -70,39 +72,39 @@ class Entry:
 
 
 class ClaimLost(Exception):
-    """Another process has taken the cell over, since this one was silent too long."""
+    """Another process has taken over the cell, as this one was silent for too long."""
 
 
 class Claims:
-    """The claims on the cells of a grid, as one process sees and makes them."""
+    """The claims on the cells of a grid, from the view of one process."""
 
     def __init__(self, root: PathOrUrl, *, expiry: float = 300.0):
-        """Opens the claims below `root`; the process lives from now on.
+        """Opens the claims of a grid.
 
         Args:
-            root: Of the grid: a folder, or a URL such as "gs://bucket/folder".
-            expiry: Seconds without a beat after which a claim is abandoned.
+            root: Folder of the grid, or a URL such as "gs://bucket/folder".
+            expiry: Seconds without a heartbeat after which a claim is abandoned.
         """
         self.root, self.expiry = root, expiry
         self._files = open_kvstore(subfolder(root, "claims"))
-        self._life = Life()
+        self._lock = ProcessLock()
         self._seen: dict[str, tuple[bytes, float]] = {}
 
-    def look(self, cells: Iterable[str]) -> dict[str, Entry]:
-        """What is known of each cell."""
-        input_kind = {cell: self._files.read(f"{cell}.json") for cell in cells}
-        return {cell: self._noted(cell, read)[0] for cell, read in input_kind.items()}
+    def look(self, cells: Iterable[str]) -> dict[str, CellStatus]:
+        """Returns the status of each cell, by the name of its folder."""
+        reads = {cell: self._files.read(f"{cell}.json") for cell in cells}
+        return {cell: self._status(cell, read)[0] for cell, read in reads.items()}
 
     def claim(self, cell: str) -> Claim | None:
-        """Makes a cell ours; None where it is done or somebody works on it."""
-        found, generation = self._noted(cell, self._files.read(f"{cell}.json"))
+        """Claims a cell; returns None if it is done or another process works on it."""
+        found, generation = self._status(cell, self._files.read(f"{cell}.json"))
         taken = found.state == "running" and not self._is_abandoned(cell, found)
         if taken or found.state == "done":
             return None
         ours = dataclasses.replace(
             found,
             state="running",
-            owner=self._life.name,
+            owner=self._lock.name,
             host=socket.gethostname(),
             phase="opening",
             beat=found.beat + 1,
@@ -114,62 +116,67 @@ class Claims:
         if generation is None:
             return None
         if found.state == "running":
-            Life.bury(found.owner)
+            ProcessLock.remove(found.owner)
         return Claim(self, cell, ours, generation)
 
-    def write(self, cell: str, entry: Entry, generation: bytes) -> bytes | None:
-        """Replaces an entry that has this generation; None where it has not.
+    def write(self, cell: str, status: CellStatus, generation: bytes) -> bytes | None:
+        """Replaces the file of a cell if it still has the given generation.
+
+        Args:
+            cell: Name of the cell's folder.
+            status: The new contents.
+            generation: The generation of the file when it was read.
 
         Returns:
-            The new generation.
+            The new generation, or None if another process has written the file.
         """
-        text = json.dumps(dataclasses.asdict(entry), indent=1) + "\n"
+        text = json.dumps(dataclasses.asdict(status), indent=1) + "\n"
         name, data = f"{cell}.json", text.encode()
         written = self._done(self._files.write(name, data, if_equal=generation))
         if written.generation != _REFUSED:
             return written.generation
-        # A server may have done it, and refused when it was asked again.
+        # A server may have written the file and then refused a repeated request.
         found = self._done(self._files.read(name))
         return found.stamp.generation if found.value == data else None
 
     def _done(self, future: Any) -> Any:
-        """The result of a read or write, or one line for a person."""
+        """Waits for a read or write; an error becomes one line for the user."""
         try:
             return future.result()
         except ValueError as error:
             why = str(error).splitlines()[0][:300]
             raise InputError(f"{self.root}: {why}") from error
 
-    def _noted(self, cell: str, read: Any) -> tuple[Entry, bytes]:
-        """What was read, and its generation; remembers since when it is the same."""
+    def _status(self, cell: str, read: Any) -> tuple[CellStatus, bytes]:
+        """Returns what was read and its generation; notes when that has changed."""
         found = self._done(read)
         generation = found.stamp.generation
         if self._seen.get(cell, (b"", 0.0))[0] != generation:
             self._seen[cell] = generation, time.monotonic()
         if found.state != "value":
-            return Entry(), generation
+            return CellStatus(), generation
         try:
-            return Entry(**json.loads(found.value)), generation
+            return CellStatus(**json.loads(found.value)), generation
         except (ValueError, TypeError) as error:
             raise InputError(
-                f"claims/{cell}.json is damaged ({error}): delete it, what is done of "
-                "the cell is kept"
+                f"claims/{cell}.json is damaged ({error}): delete it; the finished "
+                "trials of the cell are kept"
             ) from error
 
-    def _is_abandoned(self, cell: str, entry: Entry) -> bool:
+    def _is_abandoned(self, cell: str, entry: CellStatus) -> bool:
         _, since = self._seen[cell]
         silent = time.monotonic() - since >= self.expiry
-        return silent or not Life.may_last(entry.owner)
+        return silent or not ProcessLock.may_be_held(entry.owner)
 
 
 class Claim:
-    """A cell that is ours. Use as a context manager: the beats are sent meanwhile.
+    """The claim on a cell, a context manager that sends heartbeats meanwhile.
 
     Attributes:
-        is_lost: Somebody else has taken it over.
+        is_lost: Whether another process has taken over the cell.
     """
 
-    def __init__(self, claims: Claims, cell: str, entry: Entry, generation: bytes):
+    def __init__(self, claims: Claims, cell: str, entry: CellStatus, generation: bytes):
         self.is_lost = False
         self._claims, self._cell = claims, cell
         self._entry, self._generation = entry, generation
@@ -189,23 +196,29 @@ class Claim:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Opens the cell again, unless it came to an end."""
+        """Makes the cell open again, unless it was ended."""
         if not self._stop.is_set():
             self.end("open")
 
     def check(self) -> None:
-        """Raises `ClaimLost` where it was lost."""
+        """Raises `ClaimLost` if the claim is lost."""
         if self.is_lost:
             raise ClaimLost
 
     def enter(self, phase: str) -> None:
-        """What begins now: "tokens" or "training"; its seconds are counted there."""
+        """Begins a phase, "tokens" or "training", whose seconds are counted."""
         with self._lock:
             self._spend()
             self._entry = dataclasses.replace(self._entry, phase=phase)
 
     def end(self, state: str, message: str = "", details: str = "") -> None:
-        """Writes how it ended: "done", "failed" or "open". Nothing if it was lost."""
+        """Ends the claim, unless it is lost.
+
+        Args:
+            state: The new state of the cell: "done", "failed" or "open".
+            message: Why the cell failed, in one line.
+            details: The traceback of the failure.
+        """
         with self._lock:
             self._stop.set()
             self._spend()
@@ -222,7 +235,7 @@ class Claim:
                 if self._stop.is_set():
                     return
                 self._spend()
-                # A disk or a net that is away for a moment: the next beat may succeed.
+                # If the disk or network is unavailable, the next one may succeed.
                 with contextlib.suppress(InputError):
                     self._renew()
                 if self.is_lost:
@@ -246,38 +259,38 @@ class Claim:
         self._generation = generation or self._generation
 
 
-class Life:
-    """A lock in the folder for temporary files that ends with this process."""
+class ProcessLock:
+    """A lock in the folder for temporary files, held until this process ends."""
 
     def __init__(self):
         self.name = uuid.uuid4().hex[:16]
         with contextlib.suppress(ImportError, OSError):
-            import fcntl  # There is none on Windows, where claims only expire.
+            import fcntl  # Missing on Windows, where claims only expire.
 
-            _lives().mkdir(mode=0o777, exist_ok=True)
-            path = _lives() / self.name
+            _lock_folder().mkdir(mode=0o777, exist_ok=True)
+            path = _lock_folder() / self.name
             file = path.open("w")
             weakref.finalize(self, _end, path, file)
             fcntl.flock(file, fcntl.LOCK_EX)
 
     @staticmethod
-    def may_last(name: str) -> bool:
-        """Whether a process may be alive; no only where it is known to have ended."""
+    def may_be_held(name: str) -> bool:
+        """Whether the process may be alive; False if it has certainly ended."""
         try:
             import fcntl
 
-            with (_lives() / name).open("r+") as file:
+            with (_lock_folder() / name).open("r+") as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except (ImportError, OSError):
-            return True  # It holds its lock, or lives elsewhere.
+            return True  # It holds its lock, or runs elsewhere.
         return False
 
     @staticmethod
-    def bury(name: str) -> None:
-        """Takes the lock of a dead process away."""
+    def remove(name: str) -> None:
+        """Removes the lock of a process that has ended."""
         with contextlib.suppress(OSError):
-            if not Life.may_last(name):
-                (_lives() / name).unlink()
+            if not ProcessLock.may_be_held(name):
+                (_lock_folder() / name).unlink()
 
 
 def _end(path: pathlib.Path, file: IO[str]) -> None:
@@ -285,7 +298,7 @@ def _end(path: pathlib.Path, file: IO[str]) -> None:
     file.close()
 
 
-def _lives() -> pathlib.Path:
+def _lock_folder() -> pathlib.Path:
     return pathlib.Path(tempfile.gettempdir()) / "unmute_jax_lives"
 
 

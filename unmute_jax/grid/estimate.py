@@ -1,8 +1,9 @@
-"""What a grid would cost: bytes, parameters, steps and device-hours, before it runs.
+"""Estimates the cost of a grid: bytes, parameters, steps and device-hours.
 
-Steps are counted; multiply-adds are read from the programs. How long they take is
-measured on this device, each encoder and each probe once, on zeros, and scaled to all
-other cells by their multiply-adds; or a rate of another device is given.
+Steps are calculated, and multiply-adds are counted in the traced programs. Their
+duration is measured on this device, once per encoder and per probe, on zeros, and
+scaled to all other cells by their multiply-adds; or the rate of another device is
+given.
 """
 
 from __future__ import annotations
@@ -24,30 +25,33 @@ from unmute_jax.errors import InputError
 from unmute_jax.grid import placeholders
 from unmute_jax.grid.cells import Cell
 from unmute_jax.grid.status import hours
-from unmute_jax.ops.flops import multiply_adds
+from unmute_jax.ops.flops import count_multiply_adds
 from unmute_jax.probes import Probe
-from unmute_jax.store.embed import estimate_store
+from unmute_jax.store.estimate import estimate_store
 from unmute_jax.training import plan
 from unmute_jax.training.batches import steps_per_epoch
-from unmute_jax.training.setup import Setup, splits_of
+from unmute_jax.training.setup import Setup
+from unmute_jax.training.sharding import Sharding
 
 Counted = TypeVar("Counted", bound=Callable)
 
-# Clips in the steps that are measured on a CPU, where whole batches take too long: from
-# so many multiply-adds on. Lighter steps take little more than their overhead, of which
-# a few clips would seem to have as much as all.
+# On a CPU, steps of more than `LONG` multiply-adds are measured with `FEW` clips, as
+# whole batches would take too long. Lighter steps keep their whole batch: their
+# duration is mostly overhead, which would otherwise be scaled up.
 FEW, LONG = 16, 1e9
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tokens:
-    """The tokens of an encoder and a data set.
+class TokenCost:
+    """The cost of the tokens of an encoder and a data set.
 
     Attributes:
-        clips: How many.
-        size: In bytes, on disk.
-        missing: Clips without tokens as yet.
-        cost: Seconds for the missing ones.
+        encoder: The encoder as it is written in the grid.
+        dataset: The data set as it is written in the grid.
+        clips: The number of clips.
+        size: The size of all tokens on disk, in bytes.
+        missing: The number of clips whose tokens are not computed yet.
+        cost: The seconds for these clips.
     """
 
     encoder: str
@@ -59,14 +63,16 @@ class Tokens:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
-    """The training of a cell.
+class TrainingCost:
+    """The cost of the training of a cell.
 
     Attributes:
-        parameters: Of one trial.
-        steps: Of one trial, from its beginning to its end.
-        trainings: How many of those, stopped ones in part, all protocols together.
-        cost: Seconds for all.
+        cell: The cell.
+        parameters: The number of parameters of one trial.
+        steps: The number of steps of one whole trial.
+        trainings: The number of trials over all protocols, those that a search stops
+            counted in part.
+        cost: The seconds for all of them.
     """
 
     cell: Cell
@@ -81,25 +87,25 @@ class Estimate:
     """The costs of a grid.
 
     Attributes:
-        tokens: Of each encoder and data set.
-        trainings: Of each cell that anything is known of.
-        problems: What is missing, and what to do.
-        failures: Why cells would fail, each with its name.
-        basis: How times came about.
+        tokens: The costs for each encoder and data set.
+        trainings: The costs for each cell, where enough is known about it.
+        problems: What is missing and what to do about it.
+        failures: The cells that would fail, each with the reason.
+        basis: Where durations come from, for people.
     """
 
-    tokens: list[Tokens]
-    trainings: list[Training]
+    tokens: list[TokenCost]
+    trainings: list[TrainingCost]
     problems: list[str]
     failures: list[str]
     basis: str
 
 
 def estimate(cells: Sequence[Cell], *, rate: float | None = None) -> Estimate:
-    """What the cells cost, if none of them were done.
+    """Estimates the cost of cells as if none of them were done.
 
     Args:
-        cells: Of a grid.
+        cells: The cells of a grid.
         rate: Multiply-adds per second of the device to run on; None measures this one.
     """
     clock = _Clock(rate)
@@ -131,7 +137,7 @@ def _add(
     clock: _Clock,
     advance: Callable[[int], None],
 ) -> None:
-    """Adds the costs of cells with the same tokens, as far as there is anything."""
+    """Adds the costs of cells with the same tokens, if enough is known about them."""
     if not isinstance(dataset, Dataset) or not isinstance(
         encoder, Encoder | ExportedTokens
     ):
@@ -140,7 +146,7 @@ def _add(
     made: list[Setup] = []
     for cell in cells:
         try:
-            setup = placeholders.materials_of(cell.settings, dataset, encoder)
+            setup = placeholders.make_setup(cell.settings, dataset, encoder)
             found.trainings.append(_training(cell, setup, clock))
             made.append(setup)
         except InputError as error:
@@ -151,12 +157,12 @@ def _add(
 
 
 def describe(found: Estimate, cells: Sequence[Cell], done: set[str]) -> list[str]:
-    """The estimate for people, in lines.
+    """Returns the lines that show an estimate to people.
 
     Args:
         found: The estimate.
-        cells: That it is of.
-        done: Folders of those that are done.
+        cells: The cells that it covers.
+        done: The folders of the cells that are done.
     """
     lines = ["tokens, once per encoder and data set:"]
     lines += [
@@ -165,7 +171,7 @@ def describe(found: Estimate, cells: Sequence[Cell], done: set[str]) -> list[str
         for t in found.tokens
     ]
     lines.append("training, per cell:")
-    alike: dict[str, list[Training]] = {}
+    alike: dict[str, list[TrainingCost]] = {}
     for t in found.trainings:
         what = f"{t.cell.dataset} {t.cell.probe}: " + (
             "nothing to train"
@@ -189,7 +195,9 @@ def describe(found: Estimate, cells: Sequence[Cell], done: set[str]) -> list[str
     )
     lines.append(f"          {found.basis}")
     if unknown := len(cells) - len(found.trainings) - len(found.failures):
-        lines.append(f"          without {unknown} cells of which too little is known")
+        lines.append(
+            f"          without {unknown} cells about which too little is known"
+        )
     if failures := len(found.failures):
         lines.append(f"          without {failures} cells that would fail")
     lines += [f"missing   {problem}" for problem in found.problems]
@@ -197,11 +205,11 @@ def describe(found: Estimate, cells: Sequence[Cell], done: set[str]) -> list[str
     return lines
 
 
-def _tokens(pair: tuple[str, str], made: Sequence[Setup], clock: _Clock) -> Tokens:
+def _tokens(pair: tuple[str, str], made: Sequence[Setup], clock: _Clock) -> TokenCost:
     one, size, clips, missing = made[0], 0, 0, 0
     encoder, options = one.encoder, one.settings.tokens
     for layers in {m.reads_layers for m in made}:
-        for split in splits_of(one):
+        for split in one.splits:
             found = estimate_store(
                 encoder,
                 one.dataset,
@@ -217,7 +225,7 @@ def _tokens(pair: tuple[str, str], made: Sequence[Setup], clock: _Clock) -> Toke
     cost = 0.0
     if missing and isinstance(encoder, Encoder):
         cost = missing * clock.of_clip(one, encoder)
-    return Tokens(
+    return TokenCost(
         encoder=pair[0],
         dataset=pair[1],
         clips=clips,
@@ -227,10 +235,10 @@ def _tokens(pair: tuple[str, str], made: Sequence[Setup], clock: _Clock) -> Toke
     )
 
 
-def _training(cell: Cell, made: Setup, clock: _Clock) -> Training:
+def _training(cell: Cell, made: Setup, clock: _Clock) -> TrainingCost:
     settings, (probe,) = cell.settings, made.probes.values()
     if probe.is_fitted:
-        return Training(cell=cell, parameters=0, steps=0, trainings=0.0, cost=0.0)
+        return TrainingCost(cell=cell, parameters=0, steps=0, trainings=0.0, cost=0.0)
     steps = [
         settings.epochs
         * steps_per_epoch(
@@ -239,7 +247,7 @@ def _training(cell: Cell, made: Setup, clock: _Clock) -> Training:
         for p in made.protocols
     ]
     whole = plan.trainings_of(settings)
-    return Training(
+    return TrainingCost(
         cell=cell,
         parameters=_counts(probe, made)[0],
         steps=steps[0],
@@ -249,7 +257,7 @@ def _training(cell: Cell, made: Setup, clock: _Clock) -> Training:
 
 
 def _counts(probe: Probe, made: Setup) -> tuple[int, int]:
-    """Parameters of a probe, and multiply-adds for one clip, forward and backward."""
+    """Returns a probe's parameters, and multiply-adds to train on one clip."""
     leaves, structure = jax.tree.flatten(plan.zeros_for(made, probe, 1))
     shapes = tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in leaves)
     method = "frames" if made.settings.frame_rule is not None else None
@@ -257,11 +265,11 @@ def _counts(probe: Probe, made: Setup) -> tuple[int, int]:
 
 
 def _once(count: Counted) -> Counted:
-    # The type checker takes probes for things without a hash.
+    # The type checker thinks that probes cannot be hashed.
     return cast(Counted, functools.cache(count))
 
 
-# Many cells of a grid have tokens and classes of the same number.
+# Many cells of a grid have the same shapes.
 @_once
 def _counted(
     probe: Probe, shapes: tuple[Any, ...], structure: Any, method: str | None
@@ -278,20 +286,20 @@ def _counted(
         return out.sum()
 
     parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
-    return parameters, multiply_adds(jax.value_and_grad(total), params, shapes)
+    return parameters, count_multiply_adds(jax.value_and_grad(total), params, shapes)
 
 
 class _Clock:
-    """Seconds for what was counted."""
+    """Converts multiply-adds to seconds, and measures how long they take."""
 
     def __init__(self, rate: float | None):
         self._rate = rate
-        # Seconds per multiply-add: of each encoder, and of each probe.
+        # Seconds per multiply-add, by encoder and by probe.
         self._measured: dict[str, float] = {}
 
     @property
     def basis(self) -> str:
-        """How times came about."""
+        """Where durations come from, for people."""
         if self._rate:
             return f"at {self._rate / 1e9:,.0f} billion multiply-adds per second"
         device = jax.devices()[0].device_kind
@@ -301,9 +309,9 @@ class _Clock:
         )
 
     def of_clip(self, made: Setup, encoder: Encoder) -> float:
-        """Seconds of the encoder for one clip."""
+        """Returns the seconds that the encoder needs for one clip."""
         samples = encoder.input_samples(made.dataset.clip_seconds)
-        count = multiply_adds(
+        count = count_multiply_adds(
             encoder.apply,
             encoder.params,
             jax.ShapeDtypeStruct((1, samples), np.float32),
@@ -314,11 +322,11 @@ class _Clock:
             mesh = distributed.make_mesh(made.settings.devices or None)
             return 1 / plan.encoder_rate(made, encoder, mesh)
 
-        # Not one for all: that of `logmel` knows nothing of a network.
+        # Each encoder has its own rate: that of `logmel` says nothing about networks.
         return self._seconds(f"encoder {made.settings.encoder}", count, measure)
 
     def of_example(self, made: Setup, probe: Probe) -> float:
-        """Seconds of one trial of a probe for one clip, forward and backward."""
+        """Returns the seconds of a training step of one trial, divided by its clips."""
         _, count = _counts(probe, made)
 
         def measure() -> float:
@@ -328,7 +336,7 @@ class _Clock:
             settings = dataclasses.replace(made.settings, batch_size=few)
             mesh = distributed.make_mesh(settings.devices or None)
             made_small = dataclasses.replace(made, settings=settings)
-            return plan.step_seconds(made_small, probe, mesh, 1)[0] / few
+            return plan.step_seconds(made_small, probe, Sharding(mesh), 1)[0] / few
 
         return self._seconds(f"probe {made.settings.probes}", count, measure)
 

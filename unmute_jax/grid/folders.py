@@ -1,9 +1,10 @@
-"""Where the files of a cell are while it is worked on, and where they are kept.
+"""The folders of cells, and local copies of those in a bucket.
 
-On a disk both are the same. Of a grid in a bucket each host has a copy of the cell it
-works on: what others have done of it is fetched first, and what is written here goes
-there within a minute, but for checkpoints. So a cell of a host that died goes on
-elsewhere behind its last finished trial, and here at its last checkpoint.
+A grid on a disk is written to directly. If the grid is in a bucket, each host works on
+a local copy of the cell: it first fetches what other hosts have done, and sends what it
+writes within a minute, except for checkpoints. So if a host is lost, another one
+continues the cell after its last finished trial; the same host continues it at its last
+checkpoint.
 """
 
 from __future__ import annotations
@@ -26,17 +27,17 @@ from unmute_jax.store.files import (
 
 # Seconds between two copies to the bucket.
 COPY_EVERY = 30.0
-# What is large, changes all the time, and can be done without.
-_STAYS = "checkpoints"
+# Files that are large, change all the time and can be dispensed with.
+_NOT_SENT = "checkpoints"
 
 
 @contextlib.contextmanager
 def open_folder(root: PathOrUrl, cell: str) -> Generator[pathlib.Path]:
-    """The folder of a cell, to be worked in.
+    """Opens the folder of a cell, to read and write its files.
 
     Args:
-        root: Of the grid.
-        cell: Its name.
+        root: Folder or URL of the grid.
+        cell: Name of the cell's folder.
     """
     place = subfolder(subfolder(root, "cells"), cell)
     if isinstance(place, pathlib.Path):
@@ -57,7 +58,13 @@ def open_folder(root: PathOrUrl, cell: str) -> Generator[pathlib.Path]:
 
 
 def count_files(root: PathOrUrl, cell: str, room: str) -> int:
-    """How many files there are of a cell in `room`, "trials" or "results"."""
+    """Returns the number of JSON files of a cell.
+
+    Args:
+        root: Folder or URL of the grid.
+        cell: Name of the cell's folder.
+        room: The folder in it, "trials" or "results".
+    """
     place = subfolder(subfolder(root, "cells"), cell)
     if isinstance(place, pathlib.Path):
         return sum(1 for _ in (place / room).glob("*.json"))
@@ -65,14 +72,14 @@ def count_files(root: PathOrUrl, cell: str, room: str) -> int:
 
 
 class Copy:
-    """A folder here and one in a bucket, with the same files."""
+    """A local folder with the files of a folder in a bucket."""
 
     def __init__(self, here: pathlib.Path, there: PathOrUrl):
         self.here, self.there = here, there
         self._sent: dict[str, int] = {}
 
     def fetch(self) -> None:
-        """Makes all files here as they are there."""
+        """Makes all local files equal to those in the bucket."""
         for name in list_files(self.there):
             path, data = self.here / name, read_file(self.there, name)
             if data is not None and (not path.exists() or path.read_bytes() != data):
@@ -80,21 +87,21 @@ class Copy:
         self._sent = dict(self._changed())
 
     def send(self) -> None:
-        """Copies what has changed, in the order in which it was written.
+        """Sends changed files in the order in which they were written.
 
-        So whenever this stops, what is there is what was here at some time.
+        So whenever this stops, the bucket has what the local folder had at some time.
         """
         for name, time in self._changed():
             write_file(self.there, name, (self.here / name).read_bytes())
             self._sent[name] = time
 
     def _changed(self) -> Iterator[tuple[str, int]]:
-        """Name and time of each file that was not sent as it is."""
+        """Yields name and time of each file that has changed since it was sent."""
         found: list[tuple[int, str]] = []
         for path in self.here.rglob("*"):
             name = path.relative_to(self.here)
-            # A file with a dot is still being written.
-            if _STAYS in name.parts or path.name.startswith(".") or path.is_dir():
+            # Files that are still being written begin with a dot.
+            if _NOT_SENT in name.parts or path.name.startswith(".") or path.is_dir():
                 continue
             with contextlib.suppress(FileNotFoundError):
                 found.append((path.stat().st_mtime_ns, name.as_posix()))
@@ -105,6 +112,6 @@ class Copy:
 
 def _keep_sending(copy: Copy, stop: threading.Event) -> None:
     while not stop.wait(COPY_EVERY):
-        # A net that is away for a moment: the next copy may succeed.
+        # If the network is unavailable, the next attempt may succeed.
         with contextlib.suppress(InputError, OSError):
             copy.send()

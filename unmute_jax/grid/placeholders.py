@@ -1,4 +1,4 @@
-"""What the cells of a grid are made of, as far as that is known without fetching it."""
+"""Stands in for data sets and encoders that are not downloaded, to estimate a grid."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from unmute_jax.training import losses
 from unmute_jax.training.setup import Setup, make_probes, open_dataset, open_source
 from unmute_jax.weights.published import needs_download
 
-# Seconds of clips where `DatasetInfo.max_seconds` says nothing, and of training clips
-# of the paper where no official number is known.
+# Seconds of a clip where `DatasetInfo.max_seconds` is None; and numbers of training
+# clips, from the paper, where no official one is known.
 _SECONDS = {"esc50": 5.0, "esc10": 5.0, "sc2": 1.0, "sc2/twelve": 1.0}
 _CLIPS = {"desed": 20_000}
 
 
 @dataclass(frozen=True)
 class Part:
-    """A data set or an encoder, or what stands for it.
+    """A data set or an encoder, or its placeholder.
 
     Attributes:
-        value: None where nothing is known of it.
-        problem: What is missing and what to do about it; empty where it is at hand.
+        value: The data set or encoder; None if nothing is known about it.
+        problem: What is missing and what to do about it; empty if nothing is.
     """
 
     value: Dataset | Source | None
@@ -33,22 +33,22 @@ class Part:
 
 
 def dataset_of(settings: Experiment) -> Part:
-    """The data set, or one of the same size whose clips cannot be read."""
+    """Returns the data set, or one of the same size whose clips cannot be read."""
     info = {i.name: i for i in dataset_infos()}.get(settings.dataset)
     if info and info.downloads and not settings.data_dir:
         if not info.folder.exists():
-            problem = f"{info.name} is not in {info.folder}: fetched when it is needed"
-            return Part(_outline(info, settings), f"{problem} ({info.home})")
+            problem = f"{info.name} is not in {info.folder}: downloaded when needed"
+            return Part(_placeholder(info, settings), f"{problem} ({info.home})")
     try:
         return Part(open_dataset(settings))
     except InputError as error:
-        return Part(_outline(info, settings) if info else None, str(error))
+        return Part(_placeholder(info, settings) if info else None, str(error))
 
 
 def encoder_of(settings: Experiment) -> Part:
-    """The encoder, or the same network with random weights."""
+    """Returns the encoder, or the same network with random weights."""
     name, weights = settings.encoder, settings.weights
-    problem = f"the weights of {name} are not here: fetched when they are needed"
+    problem = f"the weights of {name} are not here: downloaded when needed"
     if weights == "untrained" or not needs_download(name, weights or None):
         try:
             return Part(open_source(settings))
@@ -60,8 +60,14 @@ def encoder_of(settings: Experiment) -> Part:
         return Part(None, problem)
 
 
-def materials_of(settings: Experiment, dataset: Dataset, encoder: Source) -> Setup:
-    """The materials of a cell."""
+def make_setup(settings: Experiment, dataset: Dataset, encoder: Source) -> Setup:
+    """Returns the setup of a cell.
+
+    Args:
+        settings: The cell's settings.
+        dataset: The data set or its placeholder.
+        encoder: The encoder or its placeholder.
+    """
     loss = options_of(settings.loss)
     return Setup(
         settings=settings,
@@ -74,8 +80,8 @@ def materials_of(settings: Experiment, dataset: Dataset, encoder: Source) -> Set
 
 
 def protocol_count(settings: Experiment) -> int | None:
-    """How many protocols a cell runs; None where only its data set could tell."""
-    # The default is the first one, and a fold that is named is one.
+    """Returns the number of protocols of a cell, or None if only its data set tells."""
+    # Only 0 asks for more than one.
     if settings.dataset_options.test_fold != 0:
         return 1
     info = {i.name: i for i in dataset_infos()}.get(settings.dataset)
@@ -83,11 +89,11 @@ def protocol_count(settings: Experiment) -> int | None:
 
 
 def _folds(info: DatasetInfo) -> list[str]:
-    """The splits that are the test split in turn."""
+    """Returns the splits that are the test split in turn."""
     return [split for split in info.splits if split.startswith("fold")]
 
 
-def _outline(info: DatasetInfo, settings: Experiment) -> Dataset:
+def _placeholder(info: DatasetInfo, settings: Experiment) -> Dataset:
     splits = {split: clips for split, clips in info.splits.items() if clips}
     folds = _folds(info)
     if not folds and "train" not in splits:
@@ -101,7 +107,7 @@ def _outline(info: DatasetInfo, settings: Experiment) -> Dataset:
         )
         for test, validation in zip(folds, folds[1:] + folds[:1], strict=True)
     ]
-    # Where validation clips are taken from those for training, all count there.
+    # Where validation clips are split off, all of them count as training clips.
     official = Protocol(
         name="official splits",
         train=("train",),
@@ -126,6 +132,6 @@ def _outline(info: DatasetInfo, settings: Experiment) -> Dataset:
 
 
 def _shots(info: DatasetInfo, settings: Experiment) -> int:
-    """Few shots: as many as there may be, with their mixed copies."""
+    """Returns the most clips that few shots may have, with their mixed copies."""
     options = settings.dataset_options
     return info.classes * (options.shots or 64) * (1 + (options.mixup or 0))

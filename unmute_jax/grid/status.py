@@ -1,4 +1,4 @@
-"""How far a grid is, and how long the rest will take."""
+"""Reports which cells of a grid are done and how long the rest will take."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from rich.table import Table
 
 from unmute_jax.grid import placeholders
 from unmute_jax.grid.cells import Cell
-from unmute_jax.grid.claims import Entry
+from unmute_jax.grid.claims import CellStatus
 from unmute_jax.grid.folders import count_files
 from unmute_jax.store.files import PathOrUrl
 
 
 @dataclass(frozen=True)
 class Progress:
-    """The cells of a grid and what is known of each.
+    """The cells of a grid and what is known about each.
 
     Attributes:
-        cells: Of the grid.
-        entries: By the names of their folders.
-        trials: Finished trials, likewise; none of what has no trials, or was never
-            begun.
+        cells: The cells.
+        statuses: The status of each cell, by the name of its folder.
+        trials: The number of finished trials, by the name of the folder, of cells that
+            have trials and were begun.
     """
 
     cells: Sequence[Cell]
-    entries: Mapping[str, Entry]
+    statuses: Mapping[str, CellStatus]
     trials: Mapping[str, int]
 
     def of(self, state: str) -> list[Cell]:
-        """The cells in this state."""
-        return [c for c in self.cells if self.entries[c.folder].state == state]
+        """Returns the cells in this state."""
+        return [c for c in self.cells if self.statuses[c.folder].state == state]
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,9 @@ class TimeLeft:
     """An estimate from the cells that are done.
 
     Attributes:
-        seconds: Of one process, for all that is left; None where nothing is known.
-        basis: How it came about.
+        seconds: Seconds of one process for all cells that are left, or None if no cell
+            is done.
+        basis: Where the estimate comes from, for people.
     """
 
     seconds: float | None
@@ -50,24 +51,31 @@ class TimeLeft:
 
 
 def gather(
-    cells: Sequence[Cell], entries: Mapping[str, Entry], root: PathOrUrl
+    cells: Sequence[Cell], statuses: Mapping[str, CellStatus], root: PathOrUrl
 ) -> Progress:
-    """Counts the files of the cells that anybody has worked on."""
-    begun = [c for c in cells if entries[c.folder] != Entry() and not c.is_fitted]
+    """Counts the finished trials of the cells that were begun.
+
+    Args:
+        cells: The cells of the grid.
+        statuses: The status of each cell, by the name of its folder.
+        root: Folder or URL of the grid.
+    """
+    begun = [c for c in cells if statuses[c.folder] != CellStatus() and not c.is_fitted]
     trials = {c.folder: count_files(root, c.folder, _room(c)) for c in begun}
-    return Progress(cells, entries, trials)
+    return Progress(cells, statuses, trials)
 
 
 def _room(cell: Cell) -> str:
-    """Where each trial that is counted leaves a file."""
+    """Returns the folder in which each finished trial leaves a file."""
     return "trials" if cell.settings.search == "sweep" else "results"
 
 
 def planned_trials(cell: Cell) -> int | None:
-    """How many files there are in the end of those that `gather` counts.
+    """Returns the number of files that `gather` counts once a cell is done.
 
-    A sweep leaves one per trial, a search of rates one per seed, of every protocol.
-    None where the number of protocols is not known without the data set.
+    For each protocol, a sweep leaves one file per trial and a search over learning
+    rates one per seed. The number is None if only the data set tells how many protocols
+    there are.
     """
     if cell.is_fitted:
         return 0
@@ -80,32 +88,32 @@ def planned_trials(cell: Cell) -> int | None:
 
 
 def time_left(progress: Progress) -> TimeLeft:
-    """How long the cells that are not done will take.
+    """Estimates how long the cells that are not done will take.
 
-    A cell takes as long as those of the same data set and probe took, if any is done;
-    else as those of the same probe; else as any. One that has taken longer already
-    goes on at the pace of its own trials. Its tokens, where no cell with the same ones
-    is past them, take as long as those of the same data set; else as any.
+    A cell is assumed to take as long as the median of the done cells with the same data
+    set and probe; if there are none, of those with the same probe; otherwise of all. If
+    it has taken longer already, its own trials tell the pace. Tokens that no cell has
+    yet are assumed to take as long as those of the same data set, otherwise as all.
     """
     done = progress.of("done")
-    left = [c for c in progress.cells if progress.entries[c.folder].state != "done"]
+    left = [c for c in progress.cells if progress.statuses[c.folder].state != "done"]
     if not left:
         return TimeLeft(0.0, "all cells are done")
     if not done:
         return TimeLeft(None, "not known before the first cell is done")
-    entries, total = progress.entries, 0.0
+    statuses, total = progress.statuses, 0.0
     kinds: dict[str, int] = {}
     have_tokens = {
         c.pair
         for c in progress.cells
-        if entries[c.folder].training and entries[c.folder].state != "open"
+        if statuses[c.folder].training and statuses[c.folder].state != "open"
     }
     for cell in left:
-        here = entries[cell.folder]
-        training, kind = _like(cell, done, lambda c: entries[c.folder].training)
-        # As long as it may still be like them, they tell more than its own trials: of
-        # a search those that are stopped early come first, and repeats come last. But
-        # once it is not like them, they would say that nothing is left of it.
+        here = statuses[cell.folder]
+        training, kind = _like(cell, done, lambda c: statuses[c.folder].training)
+        # While the cell may still take as long as they did, they tell more than its own
+        # trials: those that a search stops early come first, and repeats come last.
+        # After that they would say that nothing is left.
         own = _at_own_pace(cell, progress)
         if here.training >= training and own:
             training, kind = here.training + own, "its own trials so far"
@@ -121,7 +129,7 @@ def time_left(progress: Progress) -> TimeLeft:
 def _like(
     cell: Cell, done: Sequence[Cell], seconds: Callable[[Cell], float]
 ) -> tuple[float, str]:
-    """The median of the most alike cells, and how alike they are."""
+    """Returns the median over the most similar cells, and what they have in common."""
     name = cell.settings.probes
     kinds = {
         "the same data set and probe": lambda c: (
@@ -137,26 +145,26 @@ def _like(
 
 
 def _at_own_pace(cell: Cell, progress: Progress) -> float:
-    """Seconds of the trials that are left, if all take as long; 0 if none tells."""
+    """Returns the seconds of the trials that are left, or 0 if none is finished."""
     finished, planned = progress.trials.get(cell.folder, 0), planned_trials(cell)
     if not finished or planned is None:
         return 0.0
-    return progress.entries[cell.folder].training * (planned - finished) / finished
+    return progress.statuses[cell.folder].training * (planned - finished) / finished
 
 
 def _tokens(cell: Cell, progress: Progress) -> float:
-    """Seconds that the tokens of a cell take, as far as others tell."""
+    """Returns the seconds for the tokens of a cell, judging by the done cells."""
     spent: dict[tuple[str, str], float] = {}
     for c in progress.of("done"):
-        tokens = progress.entries[c.folder].tokens
+        tokens = progress.statuses[c.folder].tokens
         spent[c.pair] = spent.get(c.pair, 0.0) + tokens
     same = [s for pair, s in spent.items() if pair[1] == cell.dataset]
     return statistics.median(same or spent.values())
 
 
 def table(progress: Progress) -> Group:
-    """What `--status` shows."""
-    entries = progress.entries
+    """Returns what `--status` shows: a table and lines."""
+    statuses = progress.statuses
     made = Table()
     made.add_column("cells done", no_wrap=True)
     encoders = list(dict.fromkeys(c.encoder for c in progress.cells))
@@ -166,33 +174,33 @@ def table(progress: Progress) -> Group:
         row = [c for c in progress.cells if c.dataset == dataset]
         made.add_row(
             dataset,
-            *(_summary([c for c in row if c.encoder == e], entries) for e in encoders),
+            *(_summary([c for c in row if c.encoder == e], statuses) for e in encoders),
         )
     return Group(made, *_lines(progress))
 
 
-def _summary(cells: Sequence[Cell], entries: Mapping[str, Entry]) -> str:
-    states = [entries[c.folder].state for c in cells]
+def _summary(cells: Sequence[Cell], statuses: Mapping[str, CellStatus]) -> str:
+    states = [statuses[c.folder].state for c in cells]
     more = [f"{states.count(s)} {s}" for s in ("running", "failed") if s in states]
     return ", ".join([f"{states.count('done')}/{len(cells)}", *more])
 
 
 def _lines(progress: Progress) -> list[str]:
-    entries, lines = progress.entries, list[str]()
+    statuses, lines = progress.statuses, list[str]()
     for cell in progress.of("running"):
-        e = entries[cell.folder]
+        e = statuses[cell.folder]
         line = f"running  {cell.name}: {e.phase} on {e.host} since {e.since}"
         if not cell.is_fitted:
             line += f", {_of(progress.trials[cell.folder], [cell])} trials"
         lines.append(line)
     for cell in progress.of("failed"):
-        e = entries[cell.folder]
+        e = statuses[cell.folder]
         lines.append(f"failed   {cell.name} on {e.host}: {e.message}")
     count = {s: len(progress.of(s)) for s in ("done", "running", "failed", "open")}
-    said = ", ".join(f"{n} {state}" for state, n in count.items())
-    used = sum(e.tokens + e.training for e in entries.values())
+    counts = ", ".join(f"{n} {state}" for state, n in count.items())
+    used = sum(e.tokens + e.training for e in statuses.values())
     trials = _of(sum(progress.trials.values()), progress.cells)
-    lines.append(f"cells    {said}; {trials} trials finished; {hours(used)} used")
+    lines.append(f"cells    {counts}; {trials} trials finished; {hours(used)} used")
     left, workers = time_left(progress), count["running"]
     if left.seconds is None:
         lines.append(f"left     {left.basis}")
@@ -205,7 +213,7 @@ def _lines(progress: Progress) -> list[str]:
 
 
 def _of(finished: int, cells: Sequence[Cell]) -> str:
-    """`12 of 50`, or `12` where it is not known how many there will be."""
+    """Returns "12 of 50", or "12" if it is not known how many there will be."""
     planned = [planned_trials(cell) for cell in cells]
     known = [count for count in planned if count is not None]
     whole = f" of {sum(known)}" if len(known) == len(planned) else ""
@@ -213,7 +221,7 @@ def _of(finished: int, cells: Sequence[Cell]) -> str:
 
 
 def hours(seconds: float) -> str:
-    """A time that a person can read."""
+    """Formats a duration in hours, minutes or seconds: "1,234.5 h"."""
     for unit, size in (("h", 3600), ("min", 60)):
         if seconds >= size:
             return f"{seconds / size:,.1f} {unit}"

@@ -1,4 +1,4 @@
-"""One process at work on a grid: it claims open cells, one by one, and runs them."""
+"""Runs the cells of a grid in one process, which claims open cells one by one."""
 
 from __future__ import annotations
 
@@ -15,24 +15,18 @@ from unmute_jax import distributed, results
 from unmute_jax.config import Experiment
 from unmute_jax.errors import InputError, one_line
 from unmute_jax.grid.cells import Cell
-from unmute_jax.grid.claims import Claim, ClaimLost, Claims, Entry
+from unmute_jax.grid.claims import CellStatus, Claim, ClaimLost, Claims
 from unmute_jax.grid.folders import open_folder
-from unmute_jax.store.files import Place
+from unmute_jax.store.files import PathOrUrl
 from unmute_jax.training.run import embed_all, run_experiment
-from unmute_jax.training.setup import (
-    Setup,
-    open_dataset,
-    open_source,
-    prepare,
-    splits_of,
-)
+from unmute_jax.training.setup import Setup, open_dataset, open_source, prepare
 from unmute_jax.training.workdir import Workdir
 
 Log = Callable[[str], None]
-# What runs a cell: all probes of the materials, or what is missing of them.
+# A function that runs a cell, with the signature of `run_experiment`.
 Run = Callable[..., list[results.Record]]
 
-# Seconds between two looks at cells that others work on, at most.
+# The most seconds between two looks at cells that other processes work on.
 LOOK_EVERY = 15.0
 
 
@@ -43,19 +37,18 @@ def work(
     run: Run = run_experiment,
     log: Log = print,
 ) -> list[str]:
-    """Runs all cells that are not done; returns when each is, here or elsewhere.
+    """Runs all cells that are not done, and returns when other processes are done too.
 
-    A cell that fails is recorded and left; the next process that works on the grid
-    tries it again, this one does not.
+    A failed cell is retried by the next process, not by this one.
 
     Args:
-        cells: Of the grid, those that share tokens next to each other.
-        claims: Of the grid.
-        run: What runs a cell, with the signature of `experiment.run`.
-        log: Where lines for a person go.
+        cells: The cells of the grid, those that share tokens next to each other.
+        claims: The claims on the cells.
+        run: The function that runs a cell.
+        log: Function that reports a line to the user.
 
     Returns:
-        Names of the cells that failed here.
+        The names of the cells that failed here.
     """
     failed, opener = list[str](), Opener()
     last, is_waiting = None, False
@@ -73,7 +66,7 @@ def work(
             continue
         if not is_waiting:
             hosts = ", ".join(sorted({known[cell.folder].host for cell in left}))
-            log(f"{len(left)} cells are left, others ({hosts}) work on them")
+            log(f"{len(left)} cells are left; other processes ({hosts}) work on them")
         is_waiting = True
         time.sleep(min(LOOK_EVERY, claims.expiry / 10))
     return failed
@@ -82,25 +75,25 @@ def work(
 def _claimed(
     cells: Sequence[Cell], claims: Claims, last: Cell | None
 ) -> tuple[Cell, Claim] | None:
-    """The best cell that can be had, now ours; None where others have them all."""
+    """Claims the best cell that is free; None if other processes have them all."""
     while True:
         known = claims.look(cell.folder for cell in cells)
         for cell in _in_order(cells, known, last):
             if claim := claims.claim(cell.folder):
                 return cell, claim
             if known[cell.folder].state != "running":
-                break  # Somebody was faster, and another cell may be the best now.
+                break  # Another process was faster, so another cell may be best now.
         else:
             return None
 
 
 def _in_order(
-    cells: Sequence[Cell], known: Mapping[str, Entry], last: Cell | None
+    cells: Sequence[Cell], known: Mapping[str, CellStatus], last: Cell | None
 ) -> list[Cell]:
-    """The cells that are not done, the best first.
+    """Returns the cells that are not done, the best first.
 
-    That is one with the tokens of the last one; then one with tokens that nobody else
-    works with, so that hosts without a common cache do not make the same tokens.
+    Cells with the tokens of the last cell come first, then cells with tokens that no
+    other process uses, so that hosts without a common cache compute different tokens.
     """
     left = [cell for cell in cells if known[cell.folder].state != "done"]
     busy = {cell.pair for cell in left if known[cell.folder].state == "running"}
@@ -109,9 +102,9 @@ def _in_order(
 
 
 def _attempt(
-    cell: Cell, claim: Claim, opener: Opener, root: Place, run: Run, log: Log
+    cell: Cell, claim: Claim, opener: Opener, root: PathOrUrl, run: Run, log: Log
 ) -> str | None:
-    """Runs a cell; the value is why it failed, in one line, or None."""
+    """Runs a cell; returns in one line why it failed, or None."""
     try:
         with claim:
             try:
@@ -128,55 +121,59 @@ def _attempt(
                 claim.end("failed", problem, traceback.format_exc())
             return problem
     except ClaimLost:
-        log(f"{cell.name}: this process was silent for too long, another has it now")
+        log(f"{cell.name}: this process was silent for too long; another has it now")
         return None
     finally:
-        # What a cell leaves on the devices, the next one may need.
+        # The next cell may need the device memory that this one has used.
         jax.clear_caches()
         gc.collect()
 
 
 def _run(
-    cell: Cell, claim: Claim, opener: Opener, root: Place, run: Run, log: Log
+    cell: Cell, claim: Claim, opener: Opener, root: PathOrUrl, run: Run, log: Log
 ) -> None:
     with open_folder(root, cell.folder) as folder:
         workdir = _Watched(folder, cell.settings, claim)
         setup = opener.prepare(cell)
         data = setup.dataset
         log(f"data of {data.name}: {data.source}; licence {data.licence}")
-        # Tokens first, so that the time they take is known.
+        # Tokens come first, so that their time is counted as such.
         claim.enter("tokens")
         mesh = distributed.make_mesh(cell.settings.devices or None)
-        embed_all(setup, splits_of(setup), mesh, log=log)
+        embed_all(setup, setup.splits, mesh, log=log)
         claim.enter("training")
         run(setup, workdir, log=lambda line: None)
 
 
 class _Watched(Workdir):
-    """A workdir that is left, at the next evaluation, when the claim on it is lost."""
+    """A workdir that stops its run at an evaluation if the claim on it is lost."""
 
     def __init__(self, path: pathlib.Path, settings: Experiment, claim: Claim):
         super().__init__(path, settings)
         self._claim = claim
 
     def log(self, *about: Any, **named: Any) -> None:
-        """As of `Workdir`.
+        """Logs as `Workdir.log` does.
 
         Raises:
-            ClaimLost: The cell is another's.
+            ClaimLost: Another process has taken over the cell.
         """
         self._claim.check()
         super().log(*about, **named)
 
 
 class Opener:
-    """Opens what cells are made of, and does not look twice for what is missing."""
+    """Prepares cells, and looks only once for a data set or encoder that is missing."""
 
     def __init__(self):
         self._missing: dict[tuple[str, str], InputError] = {}
 
     def prepare(self, cell: Cell) -> Setup:
-        """The materials of a cell."""
+        """Returns the setup of a cell.
+
+        Raises:
+            InputError: Its data set or encoder is missing, now or at an earlier cell.
+        """
         parts = {
             ("encoder", cell.encoder): open_source,
             ("dataset", cell.dataset): open_dataset,

@@ -1,0 +1,38 @@
+"""What an estimate uses where a data set or weights are not downloaded."""
+
+import pytest
+
+from unmute_jax.config import EncoderOptions, Experiment
+from unmute_jax.grid import placeholders
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("UNMUTE_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+
+
+def test_a_data_set_that_would_be_downloaded_has_its_official_size():
+    part = placeholders.dataset_of(Experiment(dataset="esc50"))
+    assert "esc50 is not in" in part.problem
+    assert "downloaded when needed" in part.problem
+    assert part.value.splits == {f"fold{i}": 400 for i in range(1, 6)}
+    assert len(part.value.classes) == 50
+    assert len(part.value.protocols(0)) == 5
+
+
+def test_an_unknown_place_has_no_placeholder():
+    part = placeholders.dataset_of(Experiment(dataset="folder:/nowhere"))
+    assert part.value is None
+    assert "/nowhere" in part.problem
+
+
+@pytest.mark.parametrize("weights", ["", "untrained"])
+def test_an_encoder_without_its_weights_has_random_ones(weights):
+    tiny = EncoderOptions(width=48, depth=1, num_heads=2)
+    part = placeholders.encoder_of(
+        Experiment(encoder="eat", encoder_options=tiny, weights=weights)
+    )
+    assert part.value.network.sizes.width == 48
+    missing = "the weights of eat are not here: downloaded when needed"
+    assert part.problem == ("" if weights else missing)
