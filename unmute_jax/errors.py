@@ -1,23 +1,23 @@
-"""Errors that a person can act on."""
+"""Errors whose messages tell the user what to do."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class InputError(ValueError):
-    """What the user gave is wrong; the message says what, where, and what is right.
+    """An error in the user's input: what is wrong, where, and what would be right.
 
-    The programs print the message alone, as one line or a short list, and stop.
+    Programs print only the message, one line or a short list, and stop.
     """
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
-    """The error for a mistyped name, with the nearest right ones.
+    """Returns the error for an unknown name, with the most similar known ones.
 
     Args:
-        kind: What was to be named ("encoder", "probe", "config key").
-        name: What was given.
-        known: All right names.
+        kind: What the name stands for ("encoder", "probe", "config key").
+        name: The unknown name.
+        known: All known names.
     """
     options = sorted(known)
     near = difflib.get_close_matches(name, options, n=3, cutoff=0.5)
@@ -27,7 +27,12 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
 
 
 def one_line(text: str, limit: int = 1000) -> str:
-    """`text` fit to be printed: names in a file of others may hold anything."""
+    """Returns `text` as one printable line, as a foreign file may contain anything.
+
+    Args:
+        text: Any text.
+        limit: Number of characters after which the line is cut off.
+    """
     printable = "".join(c if c.isprintable() else " " for c in text[: 4 * limit])
     line = " ".join(printable.split())
     return line if len(line) <= limit else f"{line[:limit]} ..."

@@ -1,0 +1,20 @@
+import pytest
+
+from unmute_jax.errors import one_line, unknown_name
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("protobim", "did you mean 'protobin'?"),
+        ("xyz", "known: linear, protobin"),
+    ],
+)
+def test_an_unknown_name_is_answered_with_the_most_similar_or_all(name, hint):
+    error = unknown_name("probe", name, ["protobin", "linear"])
+    assert str(error) == f"unknown probe {name!r}: {hint}"
+
+
+def test_foreign_text_becomes_one_short_line():
+    assert one_line("a\x1b[31m\n\tb ") == "a [31m b"
+    assert one_line("x" * 50, 10) == "x" * 10 + " ..."
