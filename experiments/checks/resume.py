@@ -10,7 +10,6 @@ are passed on.
 
 from __future__ import annotations
 
-import itertools
 import json
 import pathlib
 import random
@@ -29,7 +28,7 @@ from unmute_jax.cli import program
 from unmute_jax.config import Experiment
 from unmute_jax.store.reader import TokenStore
 
-KILLS = flags.DEFINE_integer("kills", 10, "The least number of kills.", lower_bound=1)
+KILLS = flags.DEFINE_integer("kills", 10, "The number of kills.", lower_bound=1)
 RANDOM_SEED = flags.DEFINE_integer(
     "random_seed", 0, "The seed of the moments of the kills."
 )
@@ -48,10 +47,10 @@ def main(settings: Experiment) -> None:
         calm, harried = pathlib.Path(folder, "calm"), pathlib.Path(folder, "harried")
         _, whole = _run(passed_on, calm)
         print(f"undisturbed: {whole:.0f} s", flush=True)
-        # Long enough to start, and short enough to be stopped several times.
-        lives = (draw.uniform(0.02, 0.4) * whole + 2.0 for _ in itertools.count())
         kills = 0
-        while kills < KILLS.value:
+        while (left := KILLS.value - kills) > 0:
+            # Long enough to start, and short enough to be stopped several times.
+            lives = [draw.uniform(0.02, 0.4) * whole + 2.0 for _ in range(left)]
             shutil.rmtree(harried, ignore_errors=True)
             # Compiling again each time would be slow.
             killable.share_caches(calm / "cache", harried / "cache", ("compiled",))
