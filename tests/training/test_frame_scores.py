@@ -280,9 +280,9 @@ def test_a_class_without_onset_is_named(stores):
 def test_probes_without_time_steps_are_refused_before_anything_is_loaded():
     with pytest.raises(InputError, match="'knn' is fitted to the labels of clips"):
         check_probes(chosen(probes="knn"))
-    with pytest.raises(InputError, match=r"class token .*probe_options\.input=mean"):
+    with pytest.raises(InputError, match=r"class token.*probe_options\.input=mean"):
         check_probes(chosen(probes="linear"))
-    with pytest.raises(InputError, match="cross_entropy is for one class"):
+    with pytest.raises(InputError, match="cross_entropy is for clips of one class"):
         chosen(loss=dataclasses.replace(chosen().loss, name="cross_entropy"))
     with pytest.raises(InputError, match=r"config\.labels 'frame'"):
         chosen(labels="frame")
