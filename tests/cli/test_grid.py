@@ -12,7 +12,6 @@ def ended(tmp_path_factory):
     orders = [
         ["--config", "example_grid", *small, "--config.probes=linear,stats"],
         ["--config", "paper:bird"],
-        ["--config", "example_grid", "--config.encoders=logmell"],
     ]
     return start_forked(
         [["grid", *o, "--status", f"--workdir={folder / 'run'}"] for o in orders],
@@ -28,7 +27,6 @@ def test_the_status_counts_the_cells_of_each_pair(ended):
 
 
 def test_a_mistake_is_one_line_with_the_nearest_right_name(ended):
-    for done, name in ((ended[1], "birds"), (ended[2], "logmel")):
-        assert done.returncode == 2
-        assert f"did you mean {name!r}" in done.stderr
-        assert len(done.stderr.splitlines()) == 1
+    assert ended[1].returncode == 2
+    assert "did you mean 'birds'" in ended[1].stderr
+    assert len(ended[1].stderr.splitlines()) == 1

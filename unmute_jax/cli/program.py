@@ -163,9 +163,18 @@ def _parse(argv: list[str], about: str, defaults: ConfigDict | None) -> list[str
         known = [f"--{name}" for name in flags.FLAGS]
         _stop(str(unknown_name("option", f"--{error.flagname}", known)))
     except flags.IllegalFlagValueError as error:
-        _stop(_wrong_value(str(error), known))
+        _stop(_input_error(error) or _wrong_value(str(error), known))
     except (flags.Error, AttributeError, TypeError, ValueError) as error:
         _stop(str(error).splitlines()[0])
+
+
+def _input_error(error: BaseException | None) -> str | None:
+    """The message of an error that a config file itself raised."""
+    while error is not None:
+        if isinstance(error, InputError):
+            return str(error)
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _with_config_path(argv: list[str]) -> Iterator[str]:
