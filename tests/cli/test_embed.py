@@ -2,10 +2,11 @@
 
 import shutil
 
+import numpy as np
 import pytest
 
 from experiments.benchmarks.synthetic_store import write_store
-from tests.cli.commands import TINY, start
+from tests.cli.commands import TINY, start, start_forked
 
 ONE_PROBE = (*TINY, "--config.probes=linear", "--config.seeds=1")
 
@@ -41,7 +42,7 @@ def test_damage_is_told_in_a_line_and_by_the_end(cache):
     lines = done.stdout.splitlines()
     assert len(lines) == 6
     assert f"{path.name}: damaged (shard 0: " in done.stdout
-    assert f"{path.parent}/old: as it was written" in lines
+    assert f"{path.parent}/old: intact" in lines
     assert "4 stores, 1 damaged, 0 could not be read" in lines
     listed = embed("--info", cache=cache)
     assert "damaged, 0 clips are there" in listed.stdout
@@ -60,3 +61,21 @@ def test_only_what_nothing_uses_goes_and_only_if_that_is_said(made, cache):
     done = embed("--prune", "--yes", f"--runs={made / 'runs'}", cache=cache)
     assert done.returncode == 0, done.stderr
     assert {p.name for p in (cache / "tokens").iterdir()} == there - {"old"}
+
+
+def test_tokens_that_training_made_are_exported(cache, tmp_path):
+    out = tmp_path / "out"
+    done, refused = start_forked(
+        [
+            ["embed", *ONE_PROBE, "--export=npy", f"--output={out}"],
+            ["embed", *ONE_PROBE, "--output=x"],
+        ],
+        cache=cache,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("read from") == 3
+    assert f" {out}/" in done.stdout
+    sizes = {s: len(np.load(out / f"mean_{s}.npy")) for s in ("train", "test")}
+    assert sizes == {"train": 24, "test": 12}
+    assert refused.returncode == 2
+    assert "--output needs --export" in refused.stderr

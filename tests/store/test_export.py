@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from pyarrow import parquet
 
-from tests.cli.commands import TINY, start_forked
 from tests.store.fakes import D, F, T, fake_dataset, fake_encoder
 from unmute_jax.encoders import load_source
 from unmute_jax.errors import InputError
@@ -139,23 +138,3 @@ def test_a_missing_pyarrow_is_named_in_one_line(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(InputError, match=r"pip install 'unmute-jax\[parquet\]'"):
         check_export_options("pooled", "parquet")
-
-
-def test_the_command_embeds_all_splits_and_exports_them(tmp_path):
-    out = tmp_path / "out"
-    done, refused, again = start_forked(
-        [
-            ["embed", *TINY, "--export=npy", f"--output={out}"],
-            ["embed", *TINY, "--output=x"],
-            ["embed", *TINY],
-        ],
-        cache=tmp_path,
-    )
-    assert done.returncode == 0, done.stderr
-    assert f" {out}/" in done.stdout
-    sizes = {s: len(np.load(out / f"mean_{s}.npy")) for s in ("train", "test")}
-    assert sizes == {"train": 24, "test": 12}
-    assert refused.returncode == 2
-    assert "--output needs --export" in refused.stderr
-    # The same tokens serve other exports and training.
-    assert again.stdout.count("read from") == 3

@@ -2,7 +2,7 @@
 
 A store is a folder of zarr3 arrays that are written and read through tensorstore:
 
-    manifest.json      key, sizes, classes, licences, geometry; `complete` at the end
+    manifest.json      key, sizes, classes, licences, geometry, and if it is `complete`
     patches            [n, T, F, D] bfloat16, float32 or int8
     scales             [n, T, F] float32, for int8 only: the tokens are patches * scales
     patches_crc        [n] uint32, the CRC-32 of the bytes of each clip
