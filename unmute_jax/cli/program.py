@@ -163,18 +163,22 @@ def _parse(argv: list[str], about: str, defaults: ConfigDict | None) -> list[str
         known = [f"--{name}" for name in flags.FLAGS]
         _stop(str(unknown_name("option", f"--{error.flagname}", known)))
     except flags.IllegalFlagValueError as error:
-        _stop(_input_error(error) or _wrong_value(str(error), known))
+        _stop(_raised_by_config(error) or _wrong_value(str(error), known))
     except (flags.Error, AttributeError, TypeError, ValueError) as error:
         _stop(str(error).splitlines()[0])
 
 
-def _input_error(error: BaseException | None) -> str | None:
-    """The message of an error that a config file itself raised."""
+def _raised_by_config(error: BaseException | None) -> str | None:
+    """The message of the first `InputError` behind a wrong value, if there is one.
+
+    `config_flags` turns an error of a config file into one whose message is a
+    traceback, and absl turns that into a wrong value of `--config`.
+    """
+    message = None
     while error is not None:
-        if isinstance(error, InputError):
-            return str(error)
+        message = str(error) if isinstance(error, InputError) else message
         error = error.__cause__ or error.__context__
-    return None
+    return message
 
 
 def _with_config_path(argv: list[str]) -> Iterator[str]:
