@@ -1,6 +1,5 @@
 from tests.report.page_reader import Page
-from unmute_jax.report.page import FOLDED_ROWS, html_page
-from unmute_jax.report.section import Picture, Section
+from unmute_jax.report.page import FOLDED_ROWS, Picture, Section, html_page
 from unmute_jax.report.tables import Field, Table
 
 HOSTILE = "<script>alert('x')</script> & \"quoted\""

@@ -14,8 +14,7 @@ from unmute_jax.inference.diagnose import (
     PrototypeDiagnosis,
     by_influence,
 )
-from unmute_jax.report.page import html_page
-from unmute_jax.report.section import Picture, Section
+from unmute_jax.report.page import Picture, Section, html_page
 from unmute_jax.report.tables import Field, Table
 from unmute_jax.results.plots import COLOURS
 from unmute_jax.results.trained import TrainedProbe

@@ -18,10 +18,9 @@ from unmute_jax.report import (
     win_matrix,
 )
 from unmute_jax.report.gather import find_records, make_grid
-from unmute_jax.report.page import html_page
+from unmute_jax.report.page import Section, html_page
 from unmute_jax.report.resampling import Resampler
 from unmute_jax.report.result_grid import ResultGrid
-from unmute_jax.report.section import Section
 from unmute_jax.report.tables import as_csv, latex, markdown
 
 __all__ = ["write_report"]

@@ -11,8 +11,8 @@ from matplotlib.patheffects import withStroke
 
 from unmute_jax.report import drawing
 from unmute_jax.report.names import slug
+from unmute_jax.report.page import Picture, Section
 from unmute_jax.report.result_grid import ResultCell, ResultGrid
-from unmute_jax.report.section import Picture, Section
 from unmute_jax.report.tables import Table, csv_text, number
 
 COLUMNS = ("dataset", "encoder", "probe", "class", "average_precision", "sd", "seeds")

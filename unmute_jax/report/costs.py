@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from unmute_jax.report import drawing
+from unmute_jax.report.page import Picture, Section
 from unmute_jax.report.result_grid import ResultCell, ResultGrid
-from unmute_jax.report.section import Picture, Section
 from unmute_jax.report.tables import Field, Table, number
 
 

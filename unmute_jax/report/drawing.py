@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
-from unmute_jax.report.section import Picture
+from unmute_jax.report.page import Picture
 from unmute_jax.results.plots import COLOURS
 
 # Eight markers and seven colours share no factor, so that every pair of them occurs.

@@ -8,11 +8,11 @@ import numpy as np
 
 from unmute_jax.report import drawing
 from unmute_jax.report.names import encoder_title, has_published_weights
+from unmute_jax.report.page import Picture, Section
 from unmute_jax.report.paper_numbers import fine_tuned, of_probe
 from unmute_jax.report.resampling import Resampler
 from unmute_jax.report.result_grid import ResultCell, ResultGrid
 from unmute_jax.report.scores import BASELINE
-from unmute_jax.report.section import Picture, Section
 from unmute_jax.report.statistics import gap_closed, interval
 from unmute_jax.report.tables import (
     DIVERGED,

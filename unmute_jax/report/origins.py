@@ -8,8 +8,8 @@ from typing import Any
 
 from unmute_jax.report.gather import flatten
 from unmute_jax.report.names import has_published_weights
+from unmute_jax.report.page import Section
 from unmute_jax.report.result_grid import ResultCell, ResultGrid
-from unmute_jax.report.section import Section
 from unmute_jax.report.tables import Table, counted
 from unmute_jax.results.tables import notes_of
 

@@ -1,4 +1,4 @@
-"""Renders sections as one HTML page that needs no other file.
+"""Sections of a report, and the HTML page that shows them and needs no other file.
 
 The page of a report and the page of a diagnosis share the template `page.html.jinja`.
 Jinja escapes every text, so that names of classes or files cannot contain markup.
@@ -9,13 +9,48 @@ from __future__ import annotations
 import base64
 import functools
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import jinja2
 
-from unmute_jax.report.section import Section
+from unmute_jax.report.tables import Table
 
 # Tables with more rows are folded. They are open on paper.
 FOLDED_ROWS = 14
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A PNG picture.
+
+    Attributes:
+        name: The name of its file, without the suffix.
+        alt: A description for readers who cannot see the picture.
+        png: The content of the file.
+    """
+
+    name: str
+    alt: str
+    png: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A section of a report.
+
+    Attributes:
+        name: The target of links to the section.
+        title: The heading.
+        paragraphs: Text that explains how the numbers are defined.
+        pictures: Pictures, shown before the tables.
+        tables: Tables. A page folds long ones.
+    """
+
+    name: str
+    title: str
+    paragraphs: tuple[str, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+    tables: tuple[Table, ...] = ()
 
 
 def html_page(

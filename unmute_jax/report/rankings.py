@@ -9,9 +9,9 @@ from matplotlib.ticker import MaxNLocator
 
 from unmute_jax.report import agreement, drawing, scores
 from unmute_jax.report.agreement import Ranking
+from unmute_jax.report.page import Picture, Section
 from unmute_jax.report.resampling import Resampler, basis
 from unmute_jax.report.result_grid import ResultGrid
-from unmute_jax.report.section import Picture, Section
 from unmute_jax.report.statistics import interval, ranks
 from unmute_jax.report.tables import NOT_RUN, Field, Table, between
 

@@ -10,8 +10,8 @@ import scipy.stats
 
 from unmute_jax.report import drawing
 from unmute_jax.report.names import slug
+from unmute_jax.report.page import Picture, Section
 from unmute_jax.report.result_grid import ResultCell, ResultGrid
-from unmute_jax.report.section import Picture, Section
 from unmute_jax.report.statistics import (
     FACTORS,
     Sensitivity,

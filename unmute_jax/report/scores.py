@@ -13,10 +13,10 @@ from unmute_jax.report.names import (
     prototypes_per_class,
     slug,
 )
+from unmute_jax.report.page import Picture, Section
 from unmute_jax.report.paper_numbers import PaperNumber
 from unmute_jax.report.resampling import Resampler, basis
 from unmute_jax.report.result_grid import ResultCell, ResultGrid
-from unmute_jax.report.section import Picture, Section
 from unmute_jax.report.statistics import interval
 from unmute_jax.report.tables import (
     DIVERGED,

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from unmute_jax.report import drawing
+from unmute_jax.report.page import Picture, Section
 from unmute_jax.report.result_grid import ResultGrid
-from unmute_jax.report.section import Picture, Section
 from unmute_jax.report.statistics import wins
 from unmute_jax.report.tables import NOT_RUN, Field, Table
 
