@@ -23,7 +23,6 @@ from unmute_jax.ops.chunked import map_in_chunks
 
 # The floor of the energies is the epsilon of float32: the lowest log-mel is -15.942385.
 ENERGY_FLOOR = 2.0**-23
-LOG_FLOOR = math.log(ENERGY_FLOOR)
 # How many samples a CPU transforms at a time: four clips of 10 s. The frames of a clip
 # take a dozen times the memory of its samples.
 SAMPLES_AT_ONCE = 640_000

@@ -62,6 +62,7 @@ class ClipInput:
             many samples of each clip are heard.
         """
         waveforms = jnp.asarray(waveforms)
+        # One cut for all rows: the rule begins at the same sample for all clips.
         part = self.heard(waveforms.shape[1])
         heard = jnp.minimum(jnp.asarray(lengths), self.samples)
         missing = self.samples - len(part)
