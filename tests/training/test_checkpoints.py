@@ -9,6 +9,9 @@ from unmute_jax.training.sharding import Sharding
 HISTORY = [{"epoch": 1, "loss": [0.5, 0.25], "validation": [0.1, 0.2]}]
 
 
+LOST = [{"epoch": 1, "loss": [float("nan"), 0.25], "validation": [0.1, float("nan")]}]
+
+
 def state(value, sharding=None, trials=2):
     sharding = sharding or Sharding(distributed.make_mesh(1))
     tree = {"w": np.full((trials, 3), value), "count": np.arange(trials)}
@@ -43,6 +46,15 @@ def test_parameters_of_the_best_epochs_are_kept_beside_the_state(tmp_path):
     saved = latest(tmp_path, state(0.0), state(0.0))
     jax.tree.map(np.testing.assert_array_equal, saved.state, state(4.0))
     jax.tree.map(np.testing.assert_array_equal, saved.best, state(7.0))
+
+
+def test_what_diverged_is_null_in_the_file_and_nan_again(tmp_path):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(Saved(4, state(4.0), None, LOST))
+    written = [p.read_text() for p in tmp_path.rglob("history/*") if p.is_file()]
+    assert any("0.25" in text for text in written)
+    assert not any("NaN" in text for text in written)
+    np.testing.assert_equal(latest(tmp_path, state(0.0)).history, LOST)
 
 
 @pytest.mark.parametrize("trials", [2, 4])

@@ -177,20 +177,20 @@ def finite(x: float) -> float | None:
     return float(x) if math.isfinite(x) else None
 
 
+def without_nan(values: Any) -> Any:
+    """Nested values as JSON can hold them: None where a number is not finite."""
+    if isinstance(values, dict):
+        return {key: without_nan(value) for key, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [without_nan(value) for value in values]
+    return finite(values) if isinstance(values, float) else values
+
+
 def _score(value: float | None) -> float:
     """A score that was read from JSON: NaN where the training diverged."""
     return math.nan if value is None else value
 
 
 def _write(path: pathlib.Path, record: Record | SearchTrial) -> None:
-    values = _without_nan(dataclasses.asdict(record))
+    values = without_nan(dataclasses.asdict(record))
     write_atomically(path, json.dumps(values, indent=1, allow_nan=False) + "\n")
-
-
-def _without_nan(values: Any) -> Any:
-    """The same nested values with None in place of numbers that are not finite."""
-    if isinstance(values, dict):
-        return {key: _without_nan(value) for key, value in values.items()}
-    if isinstance(values, list | tuple):
-        return [_without_nan(value) for value in values]
-    return finite(values) if isinstance(values, float) else values

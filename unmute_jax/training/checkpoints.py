@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import pathlib
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from orbax.checkpoint import checkpoint_managers
 from unmute_jax import distributed
 from unmute_jax.distributed import signals
 from unmute_jax.errors import InputError
+from unmute_jax.results.record import without_nan
 
 History = list[dict[str, Any]]
 
@@ -68,7 +70,10 @@ class Checkpoints:
     def save(self, saved: Saved) -> None:
         """Writes a checkpoint in the background, in place of the one before."""
         # A copy: the caller appends to its list while this one is still being written.
-        history = {"evaluations": list(saved.history), "rows": _trials_in(saved.state)}
+        history = {
+            "evaluations": without_nan(saved.history),
+            "rows": _trials_in(saved.state),
+        }
         items: dict[str, Any] = {
             "state": ocp.args.StandardSave(saved.state),
             "history": ocp.args.JsonSave(history),
@@ -110,7 +115,7 @@ class Checkpoints:
             step=step,
             state=restored["state"],
             best=restored.get("best"),
-            history=history["evaluations"],
+            history=[_with_nan(entry) for entry in history["evaluations"]],
         )
 
     def _restore(self, step: int, name: str, like: Any, trials: int) -> Any:
@@ -123,6 +128,16 @@ class Checkpoints:
 
     def _read(self, step: int, **items: Any) -> Any:
         return self._manager.restore(step, args=ocp.args.Composite(**items))
+
+
+def _with_nan(entry: dict[str, Any]) -> dict[str, Any]:
+    """An entry of the history as it was before it went through JSON."""
+    return {
+        key: [math.nan if x is None else x for x in value]
+        if isinstance(value, list)
+        else value
+        for key, value in entry.items()
+    }
 
 
 def _trials_in(tree: Any) -> int:
