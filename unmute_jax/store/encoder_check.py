@@ -98,13 +98,6 @@ class _Trial:
     """An encoder, four clips as the pipeline prepares them, and their tokens.
 
     The clips are noise, loud noise, quiet noise of half the length, and silence.
-
-    Attributes:
-        encoder: The encoder.
-        clip_seconds: Length of the clips in seconds.
-        waveform: Inputs of the clips.
-        lengths: Number of samples of each clip.
-        tokens: Tokens of the clips.
     """
 
     encoder: Encoder
