@@ -9,11 +9,11 @@ import pytest
 
 from tests import golden
 from tests.hub import running_hub
-from unmute_jax.encoders import list_encoders, load_encoder
+from unmute_jax.encoders import load_encoder
 from unmute_jax.errors import InputError
 from unmute_jax.io import CACHE_VARIABLE, cache_dir
 from unmute_jax.weights.files import read_weights
-from unmute_jax.weights.published import PUBLISHED, find_weights, needs_download
+from unmute_jax.weights.published import find_weights, needs_download
 from unmute_jax.weights.published_list import PublishedFile
 
 WEIGHTS = (golden.ENCODERS / "eat_tiny_hf.safetensors").read_bytes()
@@ -162,12 +162,3 @@ def test_mistyped_names_are_answered_with_the_nearest():
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(InputError, match=r"no weights file .*nothing\.pt"):
         load_encoder("eat", tmp_path / "nothing.pt")
-
-
-def test_every_default_belongs_to_an_encoder():
-    defaults = [entry.default_of for entry in PUBLISHED if entry.default_of]
-    assert len(defaults) == len(set(defaults))
-    assert set(defaults) <= set(list_encoders())
-    assert all(entry.licence for entry in PUBLISHED)
-    drive_ids = [entry.drive_id for entry in PUBLISHED if entry.drive_id]
-    assert {len(drive_id) for drive_id in drive_ids} == {33}

@@ -196,6 +196,8 @@ def test_deeply_nested_objects_are_freed(tmp_path):
     while content is not None:
         content, depth = content.state, depth + 1
     assert depth == 20_001
+    # The same, let go of in one piece.
+    assert read_weights(tmp_path / "weights.pt").content.name == "some.Thing"
 
 
 @pytest.mark.parametrize("protocol", range(6))

@@ -1,1 +1,1 @@
-"""Foreign weights: safe readers, key maps and the list of published files."""
+"""Reads foreign weights: safe readers, key maps and where files are published."""

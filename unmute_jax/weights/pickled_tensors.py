@@ -162,5 +162,7 @@ for _module in ("numpy.core.multiarray", "numpy._core.multiarray"):
     FUNCTIONS[f"{_module}.scalar"] = _scalar
 
 # Types of storages, and dtypes, are plain text: the name of the NumPy dtype.
-CONSTANTS = {f"torch.{name}Storage": d.name for name, d in _STORAGE_DTYPES.items()}
-CONSTANTS |= {f"torch.{name}": name for name in DTYPES}
+CONSTANTS = {
+    **{f"torch.{name}Storage": dtype.name for name, dtype in _STORAGE_DTYPES.items()},
+    **{f"torch.{name}": name for name in DTYPES},
+}

@@ -14,7 +14,7 @@ import pickle
 import pickletools
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -145,8 +145,13 @@ _KEYS = _SMALL | {"words"}
 _OBJECTS = ("object", "large object")
 _CALLS = ("REDUCE", "NEWOBJ", "NEWOBJ_EX", "OBJ")
 # What an opcode adds to, and which of its operands are keys.
-_TARGETS = {"APPEND": "list", "APPENDS": "list", "ADDITEMS": "set"}
-_TARGETS |= {"SETITEM": "dict", "SETITEMS": "dict"}
+_TARGETS = {
+    "APPEND": "list",
+    "APPENDS": "list",
+    "SETITEM": "dict",
+    "SETITEMS": "dict",
+    "ADDITEMS": "set",
+}
 _HASHED = {
     "SETITEM": slice(1, None, 2),
     "SETITEMS": slice(1, None, 2),
@@ -163,7 +168,8 @@ def _checked(stream: io.BytesIO) -> bytes:
     """
     begin, parts = stream.tell(), list[bytes]()
     stack, marked, memo = list[str](), list[list[str]](), dict[int, str]()
-    for step, (opcode, arg, position) in enumerate(pickletools.genops(stream)):
+    opcodes = cast(Any, pickletools.genops(stream))
+    for step, (opcode, arg, position) in enumerate(opcodes):
         name, before = opcode.name, opcode.stack_before
         if step > MAX_STEPS:
             raise InputError(f"holds more than {MAX_STEPS} objects beside its tensors")
