@@ -84,7 +84,7 @@ def test_a_web_file_is_downloaded_once_and_readable_by_others(hub, tmp_path):
         assert path.read_bytes() == CONTENT
     assert path == folder / "w.bin"
     assert len(hub.downloads) == 1
-    assert stat.S_IMODE(path.stat().st_mode) == folder.stat().st_mode & 0o666
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
 
 
 @pytest.mark.parametrize("checksum", ["0" * 64, f"md5:{'0' * 32}"])
@@ -147,7 +147,8 @@ def test_a_file_that_is_not_finished_does_not_appear(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_written_file_has_the_permissions_of_its_folder(tmp_path):
-    tmp_path.chmod(0o750)
-    io.write_atomically(tmp_path / "a.json", "1")
-    assert stat.S_IMODE((tmp_path / "a.json").stat().st_mode) == 0o640
+def test_a_file_is_readable_by_those_who_may_read_its_folder(tmp_path):
+    for folder, file in ((0o750, 0o640), (0o1777, 0o644)):
+        tmp_path.chmod(folder)
+        io.write_atomically(tmp_path / "a.json", "1")
+        assert stat.S_IMODE((tmp_path / "a.json").stat().st_mode) == file

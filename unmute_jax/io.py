@@ -12,7 +12,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Generator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from unmute_jax.console import size_text
 from unmute_jax.errors import InputError, one_line
@@ -77,7 +77,7 @@ def find_in_hub_cache(
         revision: Branch, tag or commit; by default "main".
         repo_type: "model" or "dataset".
     """
-    import huggingface_hub  # Takes a while, and few programs need it.
+    import huggingface_hub  # Its modules take long to import, and few runs need them.
 
     path = huggingface_hub.try_to_load_from_cache(
         repo, file, revision=revision, repo_type=repo_type
@@ -179,7 +179,8 @@ def download(
     _announce(url, None)
     # It would print what `_announce` prints.
     pooch.get_logger().setLevel(logging.WARNING)
-    client = pooch.HTTPDownloader(
+    # Pooch declares the parameters of its downloaders under other names.
+    client: Any = pooch.HTTPDownloader(
         progressbar=sys.stderr.isatty(), chunk_size=1 << 20, timeout=_TIMEOUT
     )
     try:
@@ -276,5 +277,5 @@ def writing(path: str | os.PathLike[str]) -> Generator[BinaryIO]:
 
 
 def _share(path: pathlib.Path) -> None:
-    """Gives a temporary file, private at first, the permissions of its folder."""
-    path.chmod(path.parent.stat().st_mode & 0o666)
+    """Lets those who may read the folder of a new file, private at first, read it."""
+    path.chmod(0o200 | path.parent.stat().st_mode & 0o444)

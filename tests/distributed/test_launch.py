@@ -2,6 +2,7 @@
 
 import signal
 
+import jax
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -115,6 +116,24 @@ def test_a_wrong_option_says_what_is_right(calls, spec):
         launch.joined(spec),
     ):
         pass
+
+
+def test_an_error_is_reported_at_once(monkeypatch):
+    slept, at_exit = [], []
+    monkeypatch.setattr(launch.jax.distributed, "initialize", lambda **_: None)
+    monkeypatch.setattr(launch.time, "sleep", slept.append)
+    monkeypatch.setattr(launch.atexit, "register", lambda *call: at_exit.append(call))
+    error = jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+
+    def fail():
+        with launch.joined("localhost:1,2,0"):
+            raise error
+
+    with pytest.raises(jax.errors.JaxRuntimeError, match="out of memory"):
+        fail()
+    assert not slept
+    # Then the process exits, without JAX's farewell to the others.
+    assert at_exit == [(launch._leave, error)]
 
 
 @pytest.fixture

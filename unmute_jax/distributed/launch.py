@@ -25,10 +25,7 @@ from unmute_jax.errors import InputError
 
 # Seconds without a sign of life after which a process counts as lost.
 PATIENCE = 30
-_TPU_HOSTS = (
-    "http://metadata.google.internal/computeMetadata/v1/instance/attributes/"
-    "worker-network-endpoints"
-)
+_METADATA = "http://metadata.google.internal/computeMetadata/v1/instance/attributes"
 
 
 @contextlib.contextmanager
@@ -51,14 +48,11 @@ def joined(spec: str) -> Generator[None]:
         return
     # JAX would handle SIGTERM in place of `signals`.
     jax.config.update("jax_enable_preemption_service", False)
-    jax.config.update("jax_cpu_collectives_implementation", "gloo")
     try:
         jax.distributed.initialize(**chosen, heartbeat_timeout_seconds=PATIENCE)
     except (RuntimeError, ValueError) as error:
-        why = str(error).splitlines()[0]
-        raise InputError(
-            f"the processes of this run did not meet: {why}; see --distributed"
-        ) from error
+        why = f"{str(error).splitlines()[0]}; see --distributed"
+        raise InputError(f"the processes of this run did not meet: {why}") from error
     with contextlib.ExitStack() as silence:
         if not distributed.is_writer():
             nowhere = silence.enter_context(open(os.devnull, "w"))
@@ -83,7 +77,8 @@ def _leave(error: BaseException) -> None:
     if distributed.is_writer():
         # JAX aborts the others when this one is gone; if they stop too, let them.
         time.sleep(2)
-    os._exit(getattr(error, "code", 2 if isinstance(error, InputError) else 1))
+    code = getattr(error, "code", 2 if isinstance(error, InputError) else 1)
+    os._exit(code if isinstance(code, int) else 1)
 
 
 def _arguments(spec: str) -> dict[str, Any] | None:
@@ -92,10 +87,8 @@ def _arguments(spec: str) -> dict[str, Any] | None:
         return {} if spec == "auto" and _is_launched() else None
     parts = re.fullmatch(r"(.+:\d+),(\d+),(\d+)", spec)
     if parts is None or int(parts[3]) >= int(parts[2]):
-        raise InputError(
-            f"--distributed={spec}: must be auto, off or HOST:PORT,COUNT,INDEX with an "
-            "INDEX below COUNT"
-        )
+        known = "auto, off or HOST:PORT,COUNT,INDEX with an INDEX below COUNT"
+        raise InputError(f"--distributed={spec}: must be {known}")
     counts = {"num_processes": int(parts[2]), "process_id": int(parts[3])}
     return {"coordinator_address": parts[1], **counts} if int(parts[2]) > 1 else None
 
@@ -106,16 +99,19 @@ def _is_launched() -> bool:
     for name in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE"):
         if int(os.environ.get(name, "1")) > 1:
             return True
-    names = ("TPU_PROCESS_ADDRESSES", "TPU_WORKER_HOSTNAMES")
-    hosts = [os.environ[name] for name in names if name in os.environ] or [_tpu_hosts()]
-    return "," in hosts[0]
+    for name in ("TPU_PROCESS_ADDRESSES", "TPU_WORKER_HOSTNAMES"):
+        if name in os.environ:
+            return "," in os.environ[name]
+    return "," in _tpu_hosts()
 
 
 def _tpu_hosts() -> str:
     """Returns the hosts of this Cloud TPU slice; empty where there is none."""
     if not any(map(os.path.exists, ("/dev/accel0", "/dev/vfio/0"))):
         return ""
-    request = urllib.request.Request(_TPU_HOSTS, headers={"Metadata-Flavor": "Google"})
+    request = urllib.request.Request(
+        f"{_METADATA}/worker-network-endpoints", headers={"Metadata-Flavor": "Google"}
+    )
     try:
         with urllib.request.urlopen(request, timeout=5) as answer:
             return answer.read().decode()
