@@ -1,5 +1,6 @@
 """Converted files: what they say, and that altered ones are refused."""
 
+import contextlib
 import hashlib
 import json
 
@@ -13,7 +14,7 @@ import safetensors.numpy
 from tests import golden
 from unmute_jax.encoders import conversion, load_encoder, with_weights
 from unmute_jax.errors import InputError
-from unmute_jax.weights import converted
+from unmute_jax.weights import converted, loading
 from unmute_jax.weights.files import read_weights
 from unmute_jax.weights.torch_file import read_torch
 
@@ -139,3 +140,19 @@ def test_half_precision_becomes_float32(tmp_path):
     want = load_encoder("dasheng", source, num_heads=4).params
     got = load_encoder("dasheng", output).params
     jax.tree.map(np.testing.assert_array_equal, got, want)
+
+
+def test_the_progress_ends_at_the_size_of_the_file(tmp_path, monkeypatch):
+    """Tensors of less than a megabyte count as well."""
+    shown = []
+
+    @contextlib.contextmanager
+    def progress(label, total, unit):
+        shown.append(-total)
+        yield shown.append
+
+    monkeypatch.setattr(converted, "progress", progress)
+    weights = loading.untrained(with_weights("eat").ORIGIN, 0, width=128, depth=3)
+    converted.write(tmp_path / "eat.safetensors", weights, {})
+    assert shown[0] < -2
+    assert sum(shown) == 0

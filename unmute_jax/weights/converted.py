@@ -97,14 +97,15 @@ def write(
         shapes[name] = array.shape
     header, offsets = _header(shapes, {**metadata, "digest": "0" * 64})
     hashes: dict[str, str] = {}
-    total = sum(4 * math.prod(shape) for shape in shapes.values()) >> 20
+    total, written = sum(4 * math.prod(shape) for shape in shapes.values()) >> 20, 0
     with writing(path) as out, progress(path.name, total, unit="MB") as advance:
         for folders, array in weights.leaves():
             name, data = ".".join(folders), np.ascontiguousarray(array, np.float32)
             hashes[name] = _sha256(data)
             out.seek(len(header) + offsets[name])
             out.write(data.data)
-            advance(data.nbytes >> 20)
+            written += data.nbytes
+            advance((written >> 20) - (written - data.nbytes >> 20))
         digest = _digest(metadata, shapes, hashes)
         out.seek(0)
         out.write(_header(shapes, {**metadata, "digest": digest})[0])
