@@ -96,8 +96,8 @@ def test_mistakes_are_named(metric):
 
 
 def f1(scores, truth, threshold):
-    found = scores >= threshold
-    return 2 * (found & truth).sum() / max(found.sum() + truth.sum(), 1)
+    positive = scores >= threshold
+    return 2 * (positive & truth).sum() / max(positive.sum() + truth.sum(), 1)
 
 
 def test_the_best_thresholds_have_the_best_f1_of_all():
@@ -105,9 +105,9 @@ def test_the_best_thresholds_have_the_best_f1_of_all():
     scores = rng.random((60, 4), np.float32).round(2)
     labels = rng.random((60, 4)) < scores**2
     labels[:, 3] = False
-    found = best_thresholds(scores, labels.astype(np.uint8))
-    assert np.isnan(found[3])
-    for s, y, threshold in zip(scores.T[:3], labels.T[:3], found[:3], strict=True):
+    thresholds = best_thresholds(scores, labels.astype(np.uint8))
+    assert np.isnan(thresholds[3])
+    for s, y, threshold in zip(scores.T[:3], labels.T[:3], thresholds[:3], strict=True):
         best = max(f1(s, y, t) for t in np.unique(s))
         assert f1(s, y, threshold) == best
         assert threshold not in s

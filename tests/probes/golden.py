@@ -1,4 +1,4 @@
-"""Reference values of the public PyTorch implementations."""
+"""Reference values of the public PyTorch implementations, and how to compare them."""
 
 import operator
 import pathlib
@@ -18,16 +18,16 @@ Case = dict[str, np.ndarray]
 # The number of heads of the reference values, which no array shows.
 HEADS = 4
 
-# What a case is called in the report of a test.
+# The name of a case in the report of a test.
 stem = operator.attrgetter("stem")
 
 
 def cases(pattern: str) -> list[pathlib.Path]:
-    """The files of `probes/` with names like `pattern`; at least one."""
-    found = sorted((FOLDER / "probes").glob(pattern))
-    if not found:
+    """The files of `probes/` with names like `pattern`; there must be one."""
+    paths = sorted((FOLDER / "probes").glob(pattern))
+    if not paths:
         raise FileNotFoundError(f"no golden case like {pattern} in {FOLDER}/probes")
-    return found
+    return paths
 
 
 def tokens_from(x: np.ndarray, cls: np.ndarray | None = None) -> Tokens:
@@ -54,12 +54,12 @@ def layers_from(patches: Any = None, cls: Any = None) -> Tokens:
 
 
 def affine(case: Case, layer: str) -> dict[str, np.ndarray]:
-    """A linear layer of the reference as one of ours."""
+    """The parameters of a linear layer of the reference, as ours."""
     return {"kernel": case[f"{layer}.weight"].T, "bias": case[f"{layer}.bias"]}
 
 
 def norm(case: Case, layer: str) -> dict[str, np.ndarray]:
-    """A LayerNorm of the reference as one of ours."""
+    """The parameters of a LayerNorm of the reference, as ours."""
     return {"scale": case[f"{layer}.weight"], "bias": case[f"{layer}.bias"]}
 
 
@@ -73,10 +73,10 @@ def as_float32(tree):
 
 
 def assert_gradient(actual, expected, name=""):
-    """At the tolerance of the reference values.
+    """Compares a gradient with the reference, relative to its largest entry.
 
-    A gradient's small entries are sums of large ones: they are held to the largest.
-    Where that is but the rounding of float64, the gradient is zero.
+    Small entries are sums of large ones. If even the largest is only a rounding error
+    of float64, the gradient is zero.
     """
     scale = max(np.abs(expected).max(), 1e-9)
     assert_close(actual, expected, f"gradient {name}", rtol=1e-4, atol=1e-5 * scale)
@@ -85,17 +85,20 @@ def assert_gradient(actual, expected, name=""):
 def check_case(
     probe, case, to_params, inputs, to_tokens, collections=None, method=None
 ):
-    """Holds logits and gradients of `probe` against a case.
+    """Compares the logits and gradients of `probe` with a case.
 
     Args:
-        probe: The module.
-        case: The arrays.
-        to_params: From (case, kind) to parameters; kind "w" for values, "g" for
-            gradients; those that are not in the case may be missing there.
+        probe: The probe.
+        case: The arrays of the case.
+        to_params: Function from (case, kind) to parameters. The kind is "w" for values
+            and "g" for gradients, of which some may be missing.
         inputs: Names of the arrays `in.*` that `to_tokens` takes.
-        to_tokens: From those arrays to `Tokens`.
-        collections: Further variables.
-        method: Of the probe, in place of its call.
+        to_tokens: Function from those arrays to `Tokens`.
+        collections: Variables besides the parameters.
+        method: Name of the method to call instead of the probe itself.
+
+    Returns:
+        The collections after the call.
     """
     params = as_float32(to_params(case, "w"))
 
@@ -139,7 +142,7 @@ def protobin_params(case: Case, kind: str) -> Any:
 
 
 def mhca_params(case: Case, kind: str, pool: str = "", head: str = "") -> Any:
-    """With an identity for a classifier where the case has none."""
+    """The parameters of `mhca`; the classifier is the identity if there is none."""
     d = case[f"{kind}.{pool}k.weight"].shape[0]
     params = {
         "queries": case[f"{kind}.{pool}cls_token"][0],

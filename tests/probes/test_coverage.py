@@ -1,4 +1,4 @@
-"""No reference file may lie there unread."""
+"""Every reference file is read by a test."""
 
 import fnmatch
 import pathlib

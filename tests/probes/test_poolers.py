@@ -41,11 +41,11 @@ class Reader:
 
     def keys_and_values(self, name):
         key, value = np.split(self.map(name), 2, axis=1)
-        found = {"key": key, "value": value}
+        params = {"key": key, "value": value}
         if f"w.{name}.bias" in self._case:
             bias = self.row(f"{name}.bias")
-            found["value_bias"] = np.split(bias, 2, axis=1)[1]
-        return found
+            params["value_bias"] = np.split(bias, 2, axis=1)[1]
+        return params
 
     def mlp(self, name):
         return {
