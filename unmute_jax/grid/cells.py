@@ -130,13 +130,13 @@ class Grid:
 
     @functools.cached_property
     def _cells(self) -> tuple[Cell, ...]:
-        found: dict[str, Cell] = {}
+        cells: dict[str, Cell] = {}
         for encoder in self.encoders:
             for dataset in self.datasets:
                 for probe in self.probes:
                     cell = self._cell(encoder, dataset, probe)
-                    found.setdefault(cell.folder, cell)
-        return tuple(found.values())
+                    cells.setdefault(cell.folder, cell)
+        return tuple(cells.values())
 
     def _cell(self, encoder: str, dataset: str, probe: str) -> Cell:
         model, weights = _split(encoder)
@@ -202,7 +202,7 @@ def chosen(cells: list[Cell], only: list[str], skip: list[str]) -> list[Cell]:
         if not any(fnmatchcase(cell.name, pattern) for cell in cells):
             raise InputError(
                 f"no cell is called {pattern!r}: names are as --status shows them, "
-                f"such as {cells[0].name!r}, and patterns such as '{_like(cells[0])}'"
+                f"such as {cells[0].name!r}, and patterns such as '{_pattern(cells[0])}'"
             )
 
     def matches(cell: Cell, patterns: list[str]) -> bool:
@@ -212,7 +212,7 @@ def chosen(cells: list[Cell], only: list[str], skip: list[str]) -> list[Cell]:
     return [c for c in wanted if not matches(c, skip)]
 
 
-def _like(cell: Cell) -> str:
+def _pattern(cell: Cell) -> str:
     return f"{cell.encoder.split('@')[0]}-*"
 
 

@@ -109,7 +109,7 @@ def estimate(cells: Sequence[Cell], *, rate: float | None = None) -> Estimate:
         rate: Multiply-adds per second of the device to run on; None measures this one.
     """
     clock = _Clock(rate)
-    found = Estimate([], [], [], [], clock.basis)
+    result = Estimate([], [], [], [], clock.basis)
     datasets: dict[tuple[str, Any], placeholders.Part] = {}
     encoder, opened = placeholders.Part(None), ""
     with progress("estimate", len(cells), unit="cells") as advance:
@@ -123,14 +123,14 @@ def estimate(cells: Sequence[Cell], *, rate: float | None = None) -> Estimate:
             if key not in datasets:
                 datasets[key] = placeholders.dataset_of(settings)
             problems = encoder.problem, datasets[key].problem
-            new = [p for p in problems if p and p not in found.problems]
-            found.problems.extend(new)
-            _add(found, mine, datasets[key].value, encoder.value, clock, advance)
-    return found
+            new = [p for p in problems if p and p not in result.problems]
+            result.problems.extend(new)
+            _add(result, mine, datasets[key].value, encoder.value, clock, advance)
+    return result
 
 
 def _add(
-    found: Estimate,
+    result: Estimate,
     cells: Sequence[Cell],
     dataset: Dataset | Source | None,
     encoder: Dataset | Source | None,
@@ -143,24 +143,24 @@ def _add(
     ):
         advance(len(cells))
         return
-    made: list[Setup] = []
+    setups: list[Setup] = []
     for cell in cells:
         try:
             setup = placeholders.make_setup(cell.settings, dataset, encoder)
-            found.trainings.append(_training(cell, setup, clock))
-            made.append(setup)
+            result.trainings.append(_training(cell, setup, clock))
+            setups.append(setup)
         except InputError as error:
-            found.failures.append(f"{cell.name}: {error}")
+            result.failures.append(f"{cell.name}: {error}")
         advance(1)
-    if made:
-        found.tokens.append(_tokens(cells[0].pair, made, clock))
+    if setups:
+        result.tokens.append(_tokens(cells[0].pair, setups, clock))
 
 
-def describe(found: Estimate, cells: Sequence[Cell], done: set[str]) -> list[str]:
+def describe(result: Estimate, cells: Sequence[Cell], done: set[str]) -> list[str]:
     """Returns the lines that show an estimate to people.
 
     Args:
-        found: The estimate.
+        result: The estimate.
         cells: The cells that it covers.
         done: The folders of the cells that are done.
     """
@@ -168,11 +168,11 @@ def describe(found: Estimate, cells: Sequence[Cell], done: set[str]) -> list[str
     lines += [
         f"  {t.encoder} {t.dataset}: {t.clips:,} clips, {t.size / 1e9:,.1f} GB, "
         + (f"{hours(t.cost)}" if t.missing else "there already")
-        for t in found.tokens
+        for t in result.tokens
     ]
     lines.append("training, per cell:")
     alike: dict[str, list[TrainingCost]] = {}
-    for t in found.trainings:
+    for t in result.trainings:
         what = f"{t.cell.dataset} {t.cell.probe}: " + (
             "nothing to train"
             if t.cell.is_fitted
@@ -184,33 +184,33 @@ def describe(found: Estimate, cells: Sequence[Cell], done: set[str]) -> list[str
         f"  {what}, {len(same)} x ({', '.join(t.cell.encoder for t in same)})"
         for what, same in alike.items()
     ]
-    left = [t for t in found.trainings if t.cell.folder not in done]
-    encoding = sum(t.cost for t in found.tokens)
+    left = [t for t in result.trainings if t.cell.folder not in done]
+    encoding = sum(t.cost for t in result.tokens)
     training = sum(t.cost for t in left)
-    size = sum(t.size for t in found.tokens)
+    size = sum(t.size for t in result.tokens)
     lines.append(
         f"in all    {len(cells)} cells, {len(done)} done; {size / 1e9:,.1f} GB of "
         f"tokens; {hours(encoding + training)} of one device to go, "
         f"{hours(encoding)} for tokens and {hours(training)} for training"
     )
-    lines.append(f"          {found.basis}")
-    if unknown := len(cells) - len(found.trainings) - len(found.failures):
+    lines.append(f"          {result.basis}")
+    if unknown := len(cells) - len(result.trainings) - len(result.failures):
         lines.append(
             f"          without {unknown} cells about which too little is known"
         )
-    if failures := len(found.failures):
+    if failures := len(result.failures):
         lines.append(f"          without {failures} cells that would fail")
-    lines += [f"missing   {problem}" for problem in found.problems]
-    lines += [f"fails     {failure}" for failure in found.failures]
+    lines += [f"missing   {problem}" for problem in result.problems]
+    lines += [f"fails     {failure}" for failure in result.failures]
     return lines
 
 
-def _tokens(pair: tuple[str, str], made: Sequence[Setup], clock: _Clock) -> TokenCost:
-    one, size, clips, missing = made[0], 0, 0, 0
+def _tokens(pair: tuple[str, str], setups: Sequence[Setup], clock: _Clock) -> TokenCost:
+    one, size, clips, missing = setups[0], 0, 0, 0
     encoder, options = one.encoder, one.settings.tokens
-    for layers in {m.reads_layers for m in made}:
+    for layers in {setup.reads_layers for setup in setups}:
         for split in one.splits:
-            found = estimate_store(
+            store = estimate_store(
                 encoder,
                 one.dataset,
                 split,
@@ -218,10 +218,10 @@ def _tokens(pair: tuple[str, str], made: Sequence[Setup], clock: _Clock) -> Toke
                 layers=layers,
                 lengths=options.lengths,
             )
-            size += found["bytes"]
-            clips += found["clips"]
-            if not found["exists"]:
-                missing += found["clips"] - found["resumable"]
+            size += store["bytes"]
+            clips += store["clips"]
+            if not store["exists"]:
+                missing += store["clips"] - store["resumable"]
     cost = 0.0
     if missing and isinstance(encoder, Encoder):
         cost = missing * clock.of_clip(one, encoder)
@@ -235,42 +235,42 @@ def _tokens(pair: tuple[str, str], made: Sequence[Setup], clock: _Clock) -> Toke
     )
 
 
-def _training(cell: Cell, made: Setup, clock: _Clock) -> TrainingCost:
-    settings, (probe,) = cell.settings, made.probes.values()
+def _training(cell: Cell, setup: Setup, clock: _Clock) -> TrainingCost:
+    settings, (probe,) = cell.settings, setup.probes.values()
     if probe.is_fitted:
         return TrainingCost(cell=cell, parameters=0, steps=0, trainings=0.0, cost=0.0)
     steps = [
         settings.epochs
         * steps_per_epoch(
-            sum(made.dataset.splits[s] for s in p.train), settings.batch_size
+            sum(setup.dataset.splits[s] for s in p.train), settings.batch_size
         )
-        for p in made.protocols
+        for p in setup.protocols
     ]
     whole = plan.trainings_of(settings)
     return TrainingCost(
         cell=cell,
-        parameters=_counts(probe, made)[0],
+        parameters=_counts(probe, setup)[0],
         steps=steps[0],
         trainings=whole * len(steps),
-        cost=whole * sum(steps) * settings.batch_size * clock.of_example(made, probe),
+        cost=whole * sum(steps) * settings.batch_size * clock.of_example(setup, probe),
     )
 
 
-def _counts(probe: Probe, made: Setup) -> tuple[int, int]:
+def _counts(probe: Probe, setup: Setup) -> tuple[int, int]:
     """Returns a probe's parameters, and multiply-adds to train on one clip."""
-    leaves, structure = jax.tree.flatten(plan.zeros_for(made, probe, 1))
+    leaves, structure = jax.tree.flatten(plan.zeros_for(setup, probe, 1))
     shapes = tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in leaves)
-    method = "frames" if made.settings.frame_rule is not None else None
+    method = "frames" if setup.settings.frame_rule is not None else None
     return _counted(probe, shapes, structure, method)
 
 
-def _once(count: Counted) -> Counted:
+def _cached(count: Counted) -> Counted:
     # The type checker thinks that probes cannot be hashed.
     return cast(Counted, functools.cache(count))
 
 
 # Many cells of a grid have the same shapes.
-@_once
+@_cached
 def _counted(
     probe: Probe, shapes: tuple[Any, ...], structure: Any, method: str | None
 ) -> tuple[int, int]:
@@ -308,9 +308,9 @@ class _Clock:
             "of each probe, on zeros; scaled by multiply-adds"
         )
 
-    def of_clip(self, made: Setup, encoder: Encoder) -> float:
+    def of_clip(self, setup: Setup, encoder: Encoder) -> float:
         """Returns the seconds that the encoder needs for one clip."""
-        samples = encoder.input_samples(made.dataset.clip_seconds)
+        samples = encoder.input_samples(setup.dataset.clip_seconds)
         count = count_multiply_adds(
             encoder.apply,
             encoder.params,
@@ -319,26 +319,26 @@ class _Clock:
         )
 
         def measure() -> float:
-            mesh = distributed.make_mesh(made.settings.devices or None)
-            return 1 / plan.encoder_rate(made, encoder, mesh)
+            mesh = distributed.make_mesh(setup.settings.devices or None)
+            return 1 / plan.encoder_rate(setup, encoder, mesh)
 
         # Each encoder has its own rate: that of `logmel` says nothing about networks.
-        return self._seconds(f"encoder {made.settings.encoder}", count, measure)
+        return self._seconds(f"encoder {setup.settings.encoder}", count, measure)
 
-    def of_example(self, made: Setup, probe: Probe) -> float:
+    def of_example(self, setup: Setup, probe: Probe) -> float:
         """Returns the seconds of a training step of one trial, divided by its clips."""
-        _, count = _counts(probe, made)
+        _, count = _counts(probe, setup)
 
         def measure() -> float:
-            few = made.settings.batch_size
+            few = setup.settings.batch_size
             if jax.default_backend() == "cpu" and few * count > LONG:
                 few = min(few, FEW)
-            settings = dataclasses.replace(made.settings, batch_size=few)
+            settings = dataclasses.replace(setup.settings, batch_size=few)
             mesh = distributed.make_mesh(settings.devices or None)
-            made_small = dataclasses.replace(made, settings=settings)
-            return plan.step_seconds(made_small, probe, Sharding(mesh), 1)[0] / few
+            small = dataclasses.replace(setup, settings=settings)
+            return plan.step_seconds(small, probe, Sharding(mesh), 1)[0] / few
 
-        return self._seconds(f"probe {made.settings.probes}", count, measure)
+        return self._seconds(f"probe {setup.settings.probes}", count, measure)
 
     def _seconds(self, what: str, count: int, measure: Callable[[], float]) -> float:
         if self._rate:

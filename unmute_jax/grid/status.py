@@ -110,7 +110,7 @@ def time_left(progress: Progress) -> TimeLeft:
     }
     for cell in left:
         here = statuses[cell.folder]
-        training, kind = _like(cell, done, lambda c: statuses[c.folder].training)
+        training, kind = _similar(cell, done, lambda c: statuses[c.folder].training)
         # While the cell may still take as long as they did, they tell more than its own
         # trials: those that a search stops early come first, and repeats come last.
         # After that they would say that nothing is left.
@@ -126,7 +126,7 @@ def time_left(progress: Progress) -> TimeLeft:
     return TimeLeft(total, f"from the {len(done)} cells that are done: {counted}")
 
 
-def _like(
+def _similar(
     cell: Cell, done: Sequence[Cell], seconds: Callable[[Cell], float]
 ) -> tuple[float, str]:
     """Returns the median over the most similar cells, and what they have in common."""
@@ -138,9 +138,9 @@ def _like(
         "the same probe": lambda c: c.settings.probes == name,
         "any": lambda c: True,
     }
-    for kind, is_like in kinds.items():
-        if alike := [seconds(c) for c in done if is_like(c)]:
-            return statistics.median(alike), kind
+    for kind, is_similar in kinds.items():
+        if similar := [seconds(c) for c in done if is_similar(c)]:
+            return statistics.median(similar), kind
     raise AssertionError("there is a cell that is done")
 
 
@@ -165,18 +165,18 @@ def _tokens(cell: Cell, progress: Progress) -> float:
 def table(progress: Progress) -> Group:
     """Returns what `--status` shows: a table and lines."""
     statuses = progress.statuses
-    made = Table()
-    made.add_column("cells done", no_wrap=True)
+    shown = Table()
+    shown.add_column("cells done", no_wrap=True)
     encoders = list(dict.fromkeys(c.encoder for c in progress.cells))
     for name in encoders:
-        made.add_column(name, justify="right")
+        shown.add_column(name, justify="right")
     for dataset in dict.fromkeys(c.dataset for c in progress.cells):
         row = [c for c in progress.cells if c.dataset == dataset]
-        made.add_row(
+        shown.add_row(
             dataset,
             *(_summary([c for c in row if c.encoder == e], statuses) for e in encoders),
         )
-    return Group(made, *_lines(progress))
+    return Group(shown, *_lines(progress))
 
 
 def _summary(cells: Sequence[Cell], statuses: Mapping[str, CellStatus]) -> str:

@@ -57,8 +57,8 @@ def work(
         left = [cell for cell in left if known[cell.folder].state != "done"]
         if not left:
             break
-        if found := _claimed(left, claims, last):
-            (last, claim), is_waiting = found, False
+        if claimed := _claim_best(left, claims, last):
+            (last, claim), is_waiting = claimed, False
             log(f"cell {cells.index(last) + 1} of {len(cells)}: {last.name}")
             if problem := _attempt(last, claim, opener, claims.root, run, log):
                 log(f"{last.name} failed: {problem}")
@@ -72,7 +72,7 @@ def work(
     return failed
 
 
-def _claimed(
+def _claim_best(
     cells: Sequence[Cell], claims: Claims, last: Cell | None
 ) -> tuple[Cell, Claim] | None:
     """Claims the best cell that is free; None if other processes have them all."""
