@@ -202,7 +202,8 @@ def chosen(cells: list[Cell], only: list[str], skip: list[str]) -> list[Cell]:
         if not any(fnmatchcase(cell.name, pattern) for cell in cells):
             raise InputError(
                 f"no cell is called {pattern!r}: names are as --status shows them, "
-                f"such as {cells[0].name!r}, and patterns such as '{_pattern(cells[0])}'"
+                f"such as {cells[0].name!r}; patterns are such as "
+                f"'{_pattern(cells[0])}'"
             )
 
     def matches(cell: Cell, patterns: list[str]) -> bool:
