@@ -128,13 +128,14 @@ def test_single_label_tasks_report_accuracy(tmp_path):
 
 def test_probes_of_all_layers_are_trained_on_stores_that_have_them(tmp_path):
     chosen = settings(probes="cgp,protobin", epochs=1, seeds=1)
-    made, lines = make_setup(chosen), []
+    # Of another name, because other tests make stores of the tones as well.
+    made, lines = make_setup(chosen, name="fake/layered"), []
     workdir = Workdir(tmp_path, made.settings)
     records = run_experiment(made, workdir, log=lines.append)
     assert [r.probe for r in records] == ["cgp", "protobin"]
     assert all(np.isfinite(r.test) for r in records)
     # Layers are made once, and are no reason to make the plain tokens again.
-    (train, *_) = (line for line in lines if "fake/tones train" in line)
+    (train, *_) = (line for line in lines if "fake/layered train" in line)
     assert "to write" in train
     assert run_experiment(made, workdir, log=lines.append) == records
     assert "will be reused" in plan.describe(made, tmp_path / "other")

@@ -20,7 +20,7 @@ def test_a_folder_takes_one_configuration_wherever_it_runs(tmp_path):
 
 def test_a_damaged_configuration_is_named(tmp_path):
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(InputError, match=r"config\.json: .*another --workdir"):
+    with pytest.raises(InputError, match=r"config\.json cannot be .*another --workdir"):
         Workdir(tmp_path, settings())
 
 
