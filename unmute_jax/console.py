@@ -22,7 +22,7 @@ def progress(
     """Shows the progress of a long task; yields a function that advances it.
 
     Args:
-        label: What is being done.
+        label: The work that is shown.
         total: Number of units in all.
         unit: Name of the units, in the plural ("clips").
         done: Units that an earlier run has done. The rate does not count them.

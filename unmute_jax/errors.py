@@ -15,7 +15,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
     """Returns the error for an unknown name, with the most similar known ones.
 
     Args:
-        kind: What the name stands for ("encoder", "probe", "config key").
+        kind: The kind of name ("encoder", "probe", "config key").
         name: The unknown name.
         known: All known names.
     """

@@ -71,7 +71,7 @@ def mel_decibels(
     Args:
         waveform: Waveforms in [-1, 1] at `options.sample_rate`, shape `[B, S]`.
         options: The constants of the spectrogram.
-        clamp: Which maximum limits the range: "clip", that of each clip, or "batch",
+        clamp: The maximum that limits the range: "clip", that of each clip, or "batch",
             that of the whole batch. The reference uses the batch, so that there the
             values of a quiet clip depend on the loudest clip beside it.
     """

@@ -46,7 +46,7 @@ class Files(abc.ABC):
 
         Args:
             names: Names of the files.
-            owner: What lists them, for the message.
+            owner: The file that lists them, for the message.
         """
         if missing := self.missing(names):
             raise InputError(

@@ -78,7 +78,7 @@ def wait_for_all(what: str) -> None:
     No device takes part, as collectives on CPUs fail where a process is late.
 
     Args:
-        what: What is waited for, the same in all processes.
+        what: The name of the event, the same in all processes.
     """
     if is_alone():
         return

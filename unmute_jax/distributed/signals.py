@@ -28,7 +28,7 @@ class Stopped(KeyboardInterrupt):
 
         Args:
             signum: Number of the signal.
-            whence: Where the next run goes on, for the message.
+            whence: The point at which the next run continues, for the message.
         """
         self.code = 128 + signum
         name = signal.Signals(signum).name

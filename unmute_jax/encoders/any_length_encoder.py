@@ -55,7 +55,7 @@ class AnyLengthEncoder(SpectrogramEncoder):
         """The tokens that the padding mask of the reference keeps.
 
         Args:
-            extent: How much of each input belongs to its clip.
+            extent: The part of each input that belongs to its clip.
             frames: Number of frames of the input.
             tokens: N, the number of tokens over time and frequency.
         """
@@ -76,7 +76,7 @@ class AnyLengthEncoder(SpectrogramEncoder):
         Args:
             name: The name in the registry.
             read: Reads the weights; called once the options are valid.
-            length_policy: What becomes of clips of different lengths, see `framing`.
+            length_policy: The policy for clips of different lengths, see `framing`.
             target_frames: Length of the input in frames, of which 100 are a second;
                 None, the length of the longest clip, which the references allow.
             mask_padding: Whether time steps without a real frame are masked.

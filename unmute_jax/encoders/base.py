@@ -42,7 +42,7 @@ class TokenSource(abc.ABC):
 
     Attributes:
         name: The name in the registry, or what stands for it.
-        description: Which weights these are, for a reader.
+        description: A description of the weights for people.
         licence: The licence of the weights.
         code: A digest of the encoder's code where that code is not part of this
             package; empty otherwise.

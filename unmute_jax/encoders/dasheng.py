@@ -78,7 +78,7 @@ class DashengEncoder(AnyLengthEncoder):
             clamp: "clip": decibels end 120 below the maximum of their clip. "batch":
                 120 below that of the whole batch, as in the reference; such tokens
                 cannot be stored.
-            length_policy: What becomes of clips of different lengths.
+            length_policy: The policy for clips of different lengths.
             target_frames: Length of the input in frames.
             mask_padding: Whether time steps without a real frame are masked.
             attention_mask: Whether padding is masked in the attention too.

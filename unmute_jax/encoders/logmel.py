@@ -105,7 +105,7 @@ def build(
         name: The name in the registry.
         stride_time: Frames from one patch to the next, 1 to 16.
         stride_mel: Mel bands from one patch to the next, 1 to 16.
-        length_policy: What becomes of clips of different lengths, see `framing`.
+        length_policy: The policy for clips of different lengths, see `framing`.
         target_frames: Length of the input in frames, of which 100 are a second; None,
             the length of the longest clip.
         mask_padding: Whether time steps without a real frame are masked.

@@ -35,7 +35,7 @@ class SpectrogramEncoder(Encoder):
     `precision` says otherwise.
 
     Attributes:
-        framing: How clips of any length become inputs.
+        framing: The rule that turns clips of any length into inputs.
         mask_padding: Whether `Tokens.mask` leaves out time steps that hold no frame of
             the clip. The paper keeps all time steps.
         network: The Flax module. A call gives the outputs of all blocks, and the
@@ -160,7 +160,7 @@ class SpectrogramEncoder(Encoder):
         Args:
             params: Parameters of the encoder.
             spectrogram: Network inputs of at least one patch and at most `max_steps`.
-            extent: How much of each input belongs to its clip; None if unknown.
+            extent: The part of each input that belongs to its clip; None if unknown.
             all_layers: Whether to set `Tokens.layers` and `layer_cls` too.
         """
 
@@ -215,7 +215,7 @@ class SpectrogramEncoder(Encoder):
         """A mask that is false for the time steps that `mask_padding` leaves out.
 
         Args:
-            extent: How much of each input belongs to its clip; None if unknown.
+            extent: The part of each input that belongs to its clip; None if unknown.
             shape: (B, T).
         """
         if extent is None or not self.mask_padding:

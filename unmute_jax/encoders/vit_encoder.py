@@ -70,7 +70,7 @@ class VitEncoder(SpectrogramEncoder):
         recipes: Lengths and constants of the reference, by the name of the data set.
         network: The Flax module.
         input: Padding and normalisation of the spectrogram.
-        positions: How the stored positions become those of another length.
+        positions: The way in which stored positions fit another length.
     """
 
     filters: ClassVar[KaldiFbank]
@@ -101,7 +101,7 @@ class VitEncoder(SpectrogramEncoder):
             name: The name in the registry.
             read: Reads the weights; called once the options are valid.
             recipe: One of `recipes`: length and constants of the input.
-            length_policy: What becomes of clips of other lengths, see `framing`. The
+            length_policy: The policy for clips of other lengths, see `framing`. The
                 reference always pads or crops.
             target_frames: Length of the input in frames; None, that of the recipe.
             mean: Mean of the log-mels; None, that of the recipe.

@@ -89,9 +89,9 @@ class Estimate:
     Attributes:
         tokens: The costs for each encoder and data set.
         trainings: The costs for each cell, where enough is known about it.
-        problems: What is missing and what to do about it.
+        problems: The missing things, and what to do about them.
         failures: The cells that would fail, each with the reason.
-        basis: Where durations come from, for people.
+        basis: The origin of the durations, for people.
     """
 
     tokens: list[TokenCost]

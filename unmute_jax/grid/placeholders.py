@@ -25,7 +25,7 @@ class Part:
 
     Attributes:
         value: The data set or encoder; None if nothing is known about it.
-        problem: What is missing and what to do about it; empty if nothing is.
+        problem: The missing thing and what to do about it; empty if nothing is missing.
     """
 
     value: Dataset | Source | None

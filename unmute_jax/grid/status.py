@@ -43,7 +43,7 @@ class TimeLeft:
     Attributes:
         seconds: Seconds of one process for all cells that are left, or None if no cell
             is done.
-        basis: Where the estimate comes from, for people.
+        basis: The origin of the estimate, for people.
     """
 
     seconds: float | None

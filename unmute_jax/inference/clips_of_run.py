@@ -32,7 +32,7 @@ def stores_of(
     Args:
         trained: The trained probe.
         encoder: Its encoder.
-        part: Which part of the data.
+        part: The part of the data.
         log: A function that is called with lines about progress.
 
     Raises:

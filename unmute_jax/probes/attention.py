@@ -95,7 +95,7 @@ class Ep(Probe):
     Attributes:
         num_queries: The number of queries M. The paper's number is not known; 32 is the
             default of its first code.
-        reduction: How many times narrower than the tokens the values are.
+        reduction: The factor by which the values are narrower than the tokens.
         batch_norm: Whether the pooled vector passes a BatchNorm without scale and bias.
             Its running statistics are the collection "batch_stats".
     """

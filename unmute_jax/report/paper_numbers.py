@@ -33,7 +33,7 @@ class PaperNumber:
         prototypes_per_class: The number of prototypes per class; None for probes
             without prototypes.
         value: The score in points of 100.
-        mark: How reliable the number is. D: it was read in a summary by others.
+        mark: The reliability of the number. D: it was read in a summary by others.
         source: The summary.
     """
 

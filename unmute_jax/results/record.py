@@ -27,7 +27,7 @@ class Record:
     Attributes:
         experiment: Digest of the settings.
         dataset: Name of the data set.
-        source: Which copy of the data set was read.
+        source: The copy of the data set that was read.
         encoder: Description of the encoder and its weights.
         probe: Name of the probe.
         probe_options: Options of the probe that differ from its defaults.
@@ -46,8 +46,8 @@ class Record:
             score; after a sweep its `SearchTrial.summary`.
         seconds: Time spent on all trainings of the probe on the protocol.
         settings: The settings of the experiment.
-        facts: Whatever else the scores depend on: data, tokens, versions, devices.
-        notes: What a reader of the scores should know.
+        facts: Other things that scores depend on: data, tokens, versions, devices.
+        notes: Remarks for a reader of the scores.
         more: Other scores on the test split, by name.
         thresholds: Probability per class from which on `more` counts it as present.
     """
@@ -87,7 +87,7 @@ class SearchTrial:
     """One trial of a search, which is compared on the validation split alone.
 
     Attributes:
-        experiment: As in `Record`, like the rest of the key.
+        experiment: The digest of the experiment; the key fields are those of `Record`.
         number: Place of the trial in the search.
         proposed_by: "sobol" or "tpe".
         learning_rate: Learning rate at its peak.

@@ -28,7 +28,7 @@ class Row:
         rates: The learning rates that were chosen.
         seconds: Time spent on all trainings.
         parameters: Number of trainable parameters.
-        notes: What a reader of the row should know.
+        notes: Remarks for a reader of the row.
         more: Means of other test scores, by name.
     """
 

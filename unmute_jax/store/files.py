@@ -35,7 +35,7 @@ class DamagedStoreError(InputError):
     """Raised when the bytes of a store are not those that were written.
 
     Attributes:
-        why: What is wrong, without the name of the store.
+        why: The fault, without the name of the store.
     """
 
     def __init__(self, store: PathOrUrl, why: object):
@@ -43,7 +43,7 @@ class DamagedStoreError(InputError):
 
         Args:
             store: The damaged store.
-            why: What is wrong: a text, or an error of tensorstore, of which the first
+            why: The fault: a text, or an error of tensorstore, of which the first
                 line is used.
         """
         self.why = str(why).splitlines()[0][:300]

@@ -98,7 +98,7 @@ def training_inputs(
         seed: The seed of the order.
         start: Steps that were taken before.
         stop: Steps to end after.
-        sharding: How the devices share the work.
+        sharding: The way in which the devices share the work.
 
     Yields:
         The number of steps after this input, and the input.
@@ -124,10 +124,10 @@ def batches(
     its devices need.
 
     Args:
-        clips: Where they are read.
+        clips: The clips to read from.
         rows: The clips of each batch.
         batch_size: The most clips in a batch.
-        sharding: How the devices share the work.
+        sharding: The way in which the devices share the work.
     """
     width = sharding.padded_batch_size(batch_size)
 

@@ -31,8 +31,8 @@ class Batch:
     Where time steps are the examples, targets and weights have an axis of them.
 
     Attributes:
-        packed: What the probe reads, as returned by `pack`; `unpack` undoes it.
-        targets: What is to be learnt, shape `[B, C]` or `[B, T, C]`.
+        packed: The inputs of the probe, as returned by `pack`; `unpack` undoes it.
+        targets: The targets of the loss, shape `[B, C]` or `[B, T, C]`.
         weight: Weight of each example in the loss, shape `[B]` or `[B, T]`.
     """
 
@@ -78,7 +78,7 @@ class ProbeData:
     Attributes:
         ids: Names of the clips.
         labels: One where a class is in the clip, shape `[n, C]`.
-        targets: What is to be learnt: the labels of clips, or those of time steps,
+        targets: The targets of the loss: the labels of clips or of time steps,
             shape `[n, T, C]`.
         weights: Weights of the examples, shape `[n]` or `[n, T]`; zero for masked time
             steps.
@@ -99,9 +99,9 @@ class ProbeData:
 
         Args:
             stores: The token stores of the splits.
-            input_kind: What the probe reads, as `Probe.input_kind`.
+            input_kind: The kind of inputs that the probe reads, as `Probe.input_kind`.
             normaliser: Applied to all that is read.
-            frame_rule: How events become labels of time steps, which are then the
+            frame_rule: The rule that turns events into labels of time steps, then the
                 examples (one of `metrics.frames.RULES`); None for labels of clips.
             cache: Whether to keep the tokens in memory; by default where they fit.
                 Otherwise each batch is read from the store.
@@ -207,7 +207,7 @@ class ProtocolData:
         protocol: The splits to train, choose and test on.
         stores: The token store of each split.
         standardise: Whether inputs are normalised with training statistics.
-        frame_rule: How events become labels of time steps; None for labels of clips.
+        frame_rule: The rule that makes labels of time steps; None for labels of clips.
     """
 
     protocol: Protocol

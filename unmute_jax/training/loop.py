@@ -104,9 +104,9 @@ def train(
         task: The probe, its loss and its data.
         stack: The trials.
         settings: The experiment's settings.
-        sharding: How the devices share the work.
-        folder: Where checkpoints are written.
-        log: Called with the whole history after each evaluation.
+        sharding: The way in which the devices share the work.
+        folder: The folder for checkpoints.
+        log: A function that is called with the whole history after each evaluation.
         begin: Epochs that were trained before, and the state of the trials after them.
         epochs: The epoch to end after, if it is not the last one.
 
@@ -214,7 +214,7 @@ def logits(
         params: Parameters with a leading axis of `K` trials, on the devices.
         clips: The clips.
         batch_size: Clips in a batch.
-        sharding: How the devices share the work.
+        sharding: The way in which the devices share the work.
 
     Returns:
         Logits of shape `[n, K, C]`, or `[n, K, T, C]` where time steps are examples.

@@ -232,7 +232,7 @@ def step_seconds(
     Args:
         setup: The opened experiment.
         probe: One of its probes.
-        sharding: How the devices share the work.
+        sharding: The way in which the devices share the work.
         count: The number of trials.
 
     Returns:

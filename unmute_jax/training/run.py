@@ -39,7 +39,7 @@ def run_experiment(
         setup: The opened experiment.
         workdir: The folder of the run.
         explain: Whether to log why tokens of an earlier run could not be used.
-        log: Called with lines for the user.
+        log: A function that is called with lines for the user.
     """
     settings, dataset = setup.settings, setup.dataset
     mesh = distributed.make_mesh(settings.devices or None)
@@ -92,7 +92,7 @@ def embed_all(
         splits: Splits of its data set.
         mesh: The devices for the encoder.
         explain: Whether to log why tokens of an earlier run could not be used.
-        log: Called with lines for the user.
+        log: A function that is called with lines for the user.
     """
     tokens = setup.settings.tokens
     return {

@@ -113,7 +113,7 @@ def score_held_out(
     """The score of `choice` on the held-out clips.
 
     Args:
-        choice: What was chosen on the validation split.
+        choice: The choice that was made on the validation split.
         logits: The logits of the chosen trial.
         labels: One where a class is in the clip.
         task: "multi-label" or "single-label".

@@ -128,7 +128,7 @@ def open_source(settings: Experiment, weights: str | None = None) -> Source:
 
     Args:
         settings: The experiment's settings.
-        weights: Where the weights are now, if not where `settings` say.
+        weights: The place of the weights, if it is not the one in `settings`.
     """
     weights = weights or settings.weights
     untrained = weights == "untrained"

@@ -98,7 +98,7 @@ def init_state(
 
     Args:
         probe: The probe.
-        example: What the probe reads of one clip.
+        example: The inputs of the probe for one clip.
         trials: The trials to stack.
         settings: The optimiser's settings.
     """
@@ -139,7 +139,7 @@ def make_train_steps(
         loss: The loss per example, as returned by `losses.make_loss`.
         total_steps: Steps of the whole schedule.
         settings: The optimiser's settings.
-        sharding: How the devices share the work.
+        sharding: The way in which the devices share the work.
     """
     step = device_step(probe, loss, total_steps, settings, sharding)
 
@@ -228,7 +228,7 @@ def make_predict(probe: Probe, sharding: Sharding, *, framewise: bool) -> Predic
 
     Args:
         probe: The probe.
-        sharding: How the devices share the work.
+        sharding: The way in which the devices share the work.
         framewise: Whether logits are those of time steps, shape `[B, K, T, C]`, or
             those of clips, shape `[B, K, C]`.
     """

@@ -117,7 +117,7 @@ class Workdir:
         """Writes `<name>.json`, or makes sure that an earlier run wrote the same.
 
         Args:
-            name: What it is, in a word.
+            name: The name of what is pinned.
             ours: The values of this run.
 
         Raises:

@@ -47,7 +47,7 @@ class Checkpoints(abc.ABC):
         sizes_type: Dataclass of the sizes of a network: whole numbers, among them
             `width`, `depth` and `classes`, which is None without a head.
         base_positions: Rows of the position table of the published base model.
-        heads_paths: Where in the content of a file the number of heads may stand.
+        heads_paths: Places in the content of a file that may hold the number of heads.
         rules: The key map, from canonical names of tensors to paths of parameters.
     """
 
@@ -129,7 +129,7 @@ class Checkpoints(abc.ABC):
         Args:
             tensors: Canonical name -> tensor.
             sizes: Sizes of the network.
-            source: Where the tensors are from, for messages.
+            source: The origin of the tensors, for messages.
 
         Raises:
             InputError: The tensors are not exactly those of `layout(sizes)`.

@@ -61,7 +61,7 @@ class EncoderTensors:
     Attributes:
         content: Content of the whole file.
         source: Name of the file, for messages.
-        layout: What wrote the file, for people.
+        layout: The program that wrote the file, for people.
         tensors: Canonical name -> tensor; all layouts of a family share these names.
         ignored: Name of what else the file holds -> why it is not used.
     """
@@ -85,7 +85,7 @@ def state_dict(
     Args:
         content: Content of the file.
         source: Name of the file, for messages.
-        key: Where the state dict should be.
+        key: The name of the entry with the state dict.
         beside: Name of what may lie beside the state dict -> why it is not used.
 
     Raises:
@@ -157,7 +157,7 @@ def select(
 
     Args:
         state: State dict of a file.
-        layout: What wrote the file, for people.
+        layout: The program that wrote the file, for people.
         ignored: Start of the canonical names that are not used -> why.
         rename: Function from the names in the file to canonical names.
 

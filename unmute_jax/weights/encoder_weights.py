@@ -57,10 +57,10 @@ class EncoderWeights:
             are unknown.
         leaves: Function that returns an iterator over the parameters, which are views
             of the file where possible.
-        description: Which weights these are, for people.
+        description: A description of the weights for people.
         licence: Licence of the weights.
         identity: "sha256:..." of the file, or how the weights were made.
-        layout: What wrote the file, for people.
+        layout: The program that wrote the file, for people.
         used: Number of tensors of the file that are used.
         ignored: Name of what else the file holds -> why it is not used.
     """

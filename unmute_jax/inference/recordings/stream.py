@@ -71,7 +71,7 @@ def score_recordings(
     Args:
         recordings: The recordings.
         scorer: The predictor or tagger that scores the windows.
-        windowing: How the recordings are cut into windows.
+        windowing: The cutting of recordings into windows.
         folder: The folder of the partial results. Windows that it contains are not
             scored again.
         advance: A function that is called with the number of windows just scored.

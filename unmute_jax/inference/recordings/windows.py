@@ -156,7 +156,7 @@ def read_windows(
 
     Args:
         recording: The recording.
-        windowing: How it is cut.
+        windowing: The cutting into windows.
         first: The index of the first window.
 
     Yields:

@@ -13,7 +13,7 @@ def rung_epochs(epochs: int, halvings: int, reduction: int) -> tuple[int, ...]:
 
     Args:
         epochs: Epochs of a trial that is never stopped.
-        halvings: How often trials may be stopped before.
+        halvings: The number of times that trials may be stopped before.
         reduction: One in so many trials is promoted, for as many times the epochs.
     """
     rungs = [round(epochs / reduction**k) for k in range(halvings, 0, -1)]

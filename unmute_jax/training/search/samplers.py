@@ -55,7 +55,7 @@ def tpe(
     Args:
         space: The ranges that are searched.
         done: All trials so far, in the order in which they were proposed.
-        count: How many to propose at once; they keep apart from each other.
+        count: The number of points to propose at once, at a distance from each other.
         seed: The seed of the sampler.
     """
     # It takes a second to import, and only searches need it.
