@@ -13,9 +13,10 @@ from __future__ import annotations
 import json
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
 from unmute_jax.audio.kaldi import kaldi_fbank
+from unmute_jax.cli import program
 from unmute_jax.datasets import load_dataset
 from unmute_jax.encoders.logmel import FBANK
 from unmute_jax.io import write_atomically
@@ -61,4 +62,5 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    with program.command(__doc__) as arguments:
+        main(arguments)

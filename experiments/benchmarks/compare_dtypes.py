@@ -26,7 +26,7 @@ from jaxtyping import Float
 from experiments.benchmarks import side_by_side
 from unmute_jax import results
 from unmute_jax.cli import program
-from unmute_jax.config import Experiment
+from unmute_jax.config import Experiment, default_config
 from unmute_jax.errors import InputError
 from unmute_jax.training.run import run_experiment
 from unmute_jax.training.setup import prepare
@@ -120,4 +120,6 @@ def interval(differences: Float[np.ndarray, "seeds"]) -> tuple[float, float]:
 
 
 if __name__ == "__main__":
-    program.launch(main, __doc__)
+    with program.command(__doc__, default_config()) as arguments:
+        program.only_options(arguments)
+        main(program.experiment())

@@ -26,7 +26,6 @@ from unmute_jax import distributed
 from unmute_jax.cli import program
 from unmute_jax.datasets import Dataset, load_dataset
 from unmute_jax.encoders import Encoder, load_encoder
-from unmute_jax.errors import InputError
 from unmute_jax.store.batches import (
     default_batch_size,
     input_lengths,
@@ -58,8 +57,7 @@ SMALL = flags.DEFINE_bool(
 
 def main(rest: list[str]) -> None:
     """Measures all steps and prints the table."""
-    if rest:
-        raise InputError(f"unexpected argument {rest[0]!r}")
+    program.only_options(rest)
     dataset, split = first_clips(CLIPS.value)
     encoders = [untrained(name) for name in ENCODERS.value]
     clips, size = dataset.splits[split], BATCH.value or default_batch_size()
@@ -149,4 +147,5 @@ def timed(work: Callable[[], object]) -> float:
 
 
 if __name__ == "__main__":
-    program.launch_plain(main, __doc__)
+    with program.command(__doc__) as arguments:
+        main(arguments)

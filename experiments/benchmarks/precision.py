@@ -19,7 +19,6 @@ from unmute_jax.cli import program
 from unmute_jax.console import progress
 from unmute_jax.datasets import load_dataset
 from unmute_jax.encoders import Encoder, load_encoder
-from unmute_jax.errors import InputError
 
 ENCODERS = flags.DEFINE_list(
     "encoders",
@@ -36,8 +35,7 @@ CLIPS = flags.DEFINE_integer(
 
 def main(rest: list[str]) -> None:
     """Prints one row of a Markdown table per encoder."""
-    if rest:
-        raise InputError(f"unexpected argument {rest[0]!r}")
+    program.only_options(rest)
     clips = load_dataset("esc_mix").source_of("test")
     waveform = np.stack([clips[i].waveform for i in range(CLIPS.value)])
     print("| encoder | rms error | largest error | smallest cosine |")
@@ -77,4 +75,5 @@ def line(name: str, exact: np.ndarray, rounded: np.ndarray) -> str:
 
 
 if __name__ == "__main__":
-    program.launch_plain(main, __doc__)
+    with program.command(__doc__) as arguments:
+        main(arguments)

@@ -96,4 +96,5 @@ def measure(*command: str) -> tuple[float, int]:
 
 
 if __name__ == "__main__":
-    program.launch_plain(main, __doc__)
+    with program.command(__doc__) as arguments:
+        main(arguments)

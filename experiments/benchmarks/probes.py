@@ -190,8 +190,7 @@ class Theirs:
 
 def main(arguments: list[str]) -> None:
     """Measures row by row, and prints and saves each row at once."""
-    if arguments:
-        raise InputError(f"unexpected argument {arguments[0]!r}")
+    program.only_options(arguments)
     for name in PROBES.value:
         if name not in COMPARED:
             raise unknown_name("probe", name, COMPARED)
@@ -408,4 +407,5 @@ def _print_last(rows: list[Row]) -> None:
 
 
 if __name__ == "__main__":
-    program.launch_plain(main, __doc__)
+    with program.command(__doc__) as arguments:
+        main(arguments)

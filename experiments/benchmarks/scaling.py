@@ -95,8 +95,7 @@ class Layout(NamedTuple):
 
 def main(arguments: list[str]) -> None:
     """Measures each probe in both modes, and prints and saves each result at once."""
-    if arguments:
-        raise InputError(f"unexpected argument {arguments[0]!r}")
+    program.only_options(arguments)
     known = [name for name in list_probes() if _reads_tokens(name)]
     for name in PROBES.value:
         if name not in known:
@@ -263,4 +262,5 @@ def _table(rows: Sequence[Row], first: Layout) -> str:
 
 
 if __name__ == "__main__":
-    program.launch_plain(main, __doc__)
+    with program.command(__doc__) as arguments:
+        main(arguments)

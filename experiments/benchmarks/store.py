@@ -35,7 +35,6 @@ from unmute_jax import distributed
 from unmute_jax.cli import program
 from unmute_jax.config import Optimizer
 from unmute_jax.console import progress
-from unmute_jax.errors import InputError
 from unmute_jax.io import write_atomically
 from unmute_jax.probes import make_probe
 from unmute_jax.store.key import DTYPES
@@ -88,8 +87,7 @@ class Figure:
 
 def main(rest: list[str]) -> None:
     """Writes and reads the store, trains from it, and prints the table."""
-    if rest:
-        raise InputError(f"unexpected argument {rest[0]!r}")
+    program.only_options(rest)
     path = pathlib.Path(program.required(FOLDER)) / "synthetic"
     grid = SMALL_GRID if SMALL.value else synthetic_store.GRID
     one = layout_of(1, grid, DTYPE.value)
@@ -314,4 +312,5 @@ def anonymous_now() -> int:
 
 
 if __name__ == "__main__":
-    program.launch_plain(main, __doc__)
+    with program.command(__doc__) as arguments:
+        main(arguments)

@@ -20,7 +20,7 @@ from jax.sharding import Mesh
 
 from unmute_jax import distributed
 from unmute_jax.cli import program
-from unmute_jax.config import Experiment
+from unmute_jax.config import Experiment, default_config
 from unmute_jax.store.embed import embed
 from unmute_jax.training import loop, selection
 from unmute_jax.training.batches import batches, steps_per_epoch, training_rows
@@ -154,4 +154,6 @@ def _relative(a: Any, b: Any) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    program.launch(main, __doc__)
+    with program.command(__doc__, default_config()) as arguments:
+        program.only_options(arguments)
+        main(program.experiment())

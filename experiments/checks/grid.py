@@ -25,6 +25,7 @@ from experiments.checks.killable import Killable
 from unmute_jax.cli import program
 from unmute_jax.errors import InputError
 from unmute_jax.grid.cells import Grid, default_grid
+from unmute_jax.results.record import MEASURED
 
 KILLS = flags.DEFINE_integer("kills", 10, "The number of kills.", lower_bound=1)
 WORKERS = flags.DEFINE_integer(
@@ -40,7 +41,7 @@ EXPIRY = 20
 # What a worker prints when it has taken a cell.
 BEGINS = b"cell "
 # Fields of records that describe time and place and not the outcome.
-ELSEWHERE = ("seconds", "versions", "devices")
+ELSEWHERE = (*MEASURED, "versions", "devices")
 # The number of kills and of records, and the records that differ.
 Row = tuple[int, int, list[str]]
 
@@ -134,4 +135,6 @@ def _outcome(value: Any) -> Any:
 
 
 if __name__ == "__main__":
-    program.launch(main, __doc__, build=Grid.from_dict, defaults=default_grid)
+    with program.command(__doc__, default_grid()) as arguments:
+        program.only_options(arguments)
+        main(Grid.from_dict(program.config_values()))

@@ -24,10 +24,11 @@ from typing import Any
 
 import numpy as np
 import safetensors.numpy
-from absl import app, flags
+from absl import flags
 
 from experiments.benchmarks.torch_writer import random_or_own, write_torch_zip
 from unmute_jax.audio.mel import mel_banks, window
+from unmute_jax.cli import program
 from unmute_jax.encoders import with_weights
 from unmute_jax.weights.dasheng import MEL
 from unmute_jax.weights.encoder_weights import EncoderWeights
@@ -287,4 +288,5 @@ def _memory(pid: int, field: str) -> int:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    with program.command(__doc__) as arguments:
+        main(arguments)

@@ -25,16 +25,14 @@ from absl import flags
 from experiments.checks import killable
 from experiments.checks.killable import Killable
 from unmute_jax.cli import program
-from unmute_jax.config import Experiment
+from unmute_jax.config import Experiment, default_config
+from unmute_jax.results.record import MEASURED
 from unmute_jax.store.reader import TokenStore
 
 KILLS = flags.DEFINE_integer("kills", 10, "The number of kills.", lower_bound=1)
 RANDOM_SEED = flags.DEFINE_integer(
     "random_seed", 0, "The seed of the moments of the kills."
 )
-
-# Fields of a record that describe time and not the outcome.
-TIMES = ("seconds",)
 
 
 def main(settings: Experiment) -> None:
@@ -97,10 +95,12 @@ def _results(folder: pathlib.Path) -> dict[str, Any]:
     records = {}
     for path in (folder / "run/results").glob("*.json"):
         values = json.loads(path.read_text(encoding="utf-8"))
-        records[path.name] = {k: v for k, v in values.items() if k not in TIMES}
+        records[path.name] = {k: v for k, v in values.items() if k not in MEASURED}
     lines = (folder / "run/metrics.jsonl").read_text(encoding="utf-8")
     return {**records, "metrics.jsonl": lines}
 
 
 if __name__ == "__main__":
-    program.launch(main, __doc__)
+    with program.command(__doc__, default_config()) as arguments:
+        program.only_options(arguments)
+        main(program.experiment())

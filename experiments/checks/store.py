@@ -57,8 +57,7 @@ Result = tuple[str, int, list[str]]
 
 def main(rest: list[str]) -> None:
     """Runs all trials and prints a table; exits with 1 if anything went wrong."""
-    if rest:
-        raise InputError(f"unexpected argument {rest[0]!r}")
+    program.only_options(rest)
     rng = random.Random(RANDOM_SEED.value)
     with tempfile.TemporaryDirectory() as folder:
         undisturbed = pathlib.Path(folder, "undisturbed")
@@ -251,4 +250,5 @@ def repair(
 
 
 if __name__ == "__main__":
-    program.launch_plain(main, __doc__)
+    with program.command(__doc__) as arguments:
+        main(arguments)

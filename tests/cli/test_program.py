@@ -30,10 +30,9 @@ def test_compiled_programs_are_kept_up_to_a_limit(tmp_path):
     code = (
         "import jax\n"
         "from unmute_jax.cli import program\n"
-        "def main(rest):\n"
+        "with program.command('test'):\n"
         "    jax.jit(lambda x: x + 1)(1.0)\n"
         "    print(jax.config.jax_compilation_cache_max_size)\n"
-        "program.launch_plain(main, 'test')\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -53,8 +53,9 @@ def test_the_key_names_every_length_of_an_input():
     assert key_fields([ClipInput(4), ClipInput(8)]) == {"input_samples": [4, 8]}
 
 
-def test_an_encoder_hears_the_same_part_when_it_cuts_the_clip_itself():
-    encoder = load_encoder("logmel", target_frames=48)
+@pytest.mark.parametrize("policy", ["pad", "repeat", "crop"])
+def test_an_encoder_hears_the_same_part_when_it_cuts_the_clip_itself(policy):
+    encoder = load_encoder("logmel", target_frames=48, length_policy=policy)
     long = np.random.default_rng(0).standard_normal(17600, np.float32)
     cut, count = encoder.clip_input(1.1).of_clip(long)
     assert count == 7920

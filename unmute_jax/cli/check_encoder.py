@@ -71,4 +71,5 @@ def _option(text: str) -> tuple[str, Any]:
 
 def run() -> None:
     """Runs the command with the arguments of this process."""
-    program.launch_plain(main, __doc__)
+    with program.command(__doc__) as arguments:
+        main(arguments)

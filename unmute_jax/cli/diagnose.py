@@ -36,8 +36,7 @@ NEAREST = flags.DEFINE_integer(
 
 def main(arguments: list[str]) -> None:
     """Writes the diagnosis and prints the numbers that sum it up."""
-    if arguments:
-        raise InputError(f"unexpected argument {arguments[0]!r}")
+    program.only_options(arguments)
     if NEAREST.value < 1:
         raise InputError(f"--nearest must be at least 1, not {NEAREST.value}")
     folder = pathlib.Path(program.required(OUTPUT)).expanduser()
@@ -62,4 +61,5 @@ def main(arguments: list[str]) -> None:
 
 def run() -> None:
     """Runs the command with the arguments of this process."""
-    program.launch_plain(main, __doc__)
+    with program.command(__doc__) as arguments:
+        main(arguments)

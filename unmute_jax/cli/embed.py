@@ -32,8 +32,8 @@ from absl import flags
 
 from unmute_jax import distributed
 from unmute_jax.cli import program
-from unmute_jax.cli.processes import together, writer_first
-from unmute_jax.config import Experiment
+from unmute_jax.cli.processes import joined, writer_first
+from unmute_jax.config import Experiment, default_config
 from unmute_jax.console import size_text
 from unmute_jax.errors import InputError
 from unmute_jax.io import token_root
@@ -80,8 +80,7 @@ YES = flags.DEFINE_bool("yes", False, "Delete the stores that --prune lists.")
 
 def main(rest: list[str]) -> None:
     """Embeds, or does one of the other tasks."""
-    if rest:
-        raise InputError(f"unexpected argument {rest[0]!r}")
+    program.only_options(rest)
     tasks = [
         (flag, task)
         for flag, task in ((INFO, info), (VERIFY, verify), (PRUNE, prune))
@@ -95,7 +94,8 @@ def main(rest: list[str]) -> None:
     if tasks:
         tasks[0][1]()
     else:
-        together(embed)(program.experiment())
+        with joined():
+            embed(program.experiment())
 
 
 def embed(settings: Experiment) -> None:
@@ -217,4 +217,5 @@ def paths_of(settings: Experiment) -> list[PathOrUrl]:
 
 def run() -> None:
     """Runs the command with the arguments of this process."""
-    program.launch_plain(main, __doc__, takes_config=True)
+    with program.command(__doc__, default_config()) as arguments:
+        main(arguments)

@@ -37,8 +37,7 @@ DENSE = flags.DEFINE_string(
 
 def main(arguments: list[str]) -> None:
     """Exports the probe and prints the sizes of its parts."""
-    if arguments:
-        raise InputError(f"unexpected argument {arguments[0]!r}")
+    program.only_options(arguments)
     workdir = program.required(program.WORKDIR)
     output = pathlib.Path(program.required(OUTPUT)).expanduser()
     if output.exists():
@@ -61,4 +60,5 @@ def main(arguments: list[str]) -> None:
 
 def run() -> None:
     """Runs the command with the arguments of this process."""
-    program.launch_plain(main, __doc__)
+    with program.command(__doc__) as arguments:
+        main(arguments)

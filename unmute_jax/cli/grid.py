@@ -79,4 +79,6 @@ def _show(cells: list[Cell], claims: Claims, root: PathOrUrl) -> None:
 
 def run() -> None:
     """Runs the command with the arguments of this process."""
-    program.launch(main, __doc__, build=Grid.from_dict, defaults=default_grid)
+    with program.command(__doc__, default_grid()) as arguments:
+        program.only_options(arguments)
+        main(Grid.from_dict(program.config_values()))

@@ -137,4 +137,5 @@ def _line(summary: detections.Detections) -> str:
 
 def run() -> None:
     """Runs the command with the arguments of this process."""
-    program.launch_plain(main, __doc__)
+    with program.command(__doc__) as arguments:
+        main(arguments)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
+import contextlib
 from collections.abc import Callable
 from typing import TypeVar
 
 from absl import flags
 
 from unmute_jax import distributed
-from unmute_jax.config import Experiment
 from unmute_jax.distributed import launch
 
 T = TypeVar("T")
@@ -22,15 +21,9 @@ DISTRIBUTED = flags.DEFINE_string(
 )
 
 
-def together(main: Callable[[Experiment], None]) -> Callable[[Experiment], None]:
-    """Wraps `main` so that it runs together with the other processes of the run."""
-
-    @functools.wraps(main)
-    def joined(settings: Experiment) -> None:
-        with launch.joined(DISTRIBUTED.value):
-            main(settings)
-
-    return joined
+def joined() -> contextlib.AbstractContextManager[None]:
+    """Runs what is inside together with the other processes of the run."""
+    return launch.joined(DISTRIBUTED.value)
 
 
 def writer_first(make: Callable[[], T]) -> T:

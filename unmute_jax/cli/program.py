@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import runpy
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Generator, Iterator, Mapping
+from typing import Any
 
 import jax
-from absl import app, flags, logging
+from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from unmute_jax.cli.experiment_files import find_config, shipped_configs
@@ -17,8 +18,6 @@ from unmute_jax.config import Experiment, default_config
 from unmute_jax.distributed import signals
 from unmute_jax.errors import InputError, unknown_name
 from unmute_jax.io import cache_dir
-
-T = TypeVar("T")
 
 # Compiled programs are kept between runs, the least recently used of them deleted
 # beyond this many bytes.
@@ -38,45 +37,45 @@ WORKDIR = flags.DEFINE_string(
 )
 
 
-def launch(
-    main: Callable[[T], None],
-    about: str | None,
-    *,
-    build: Callable[[Mapping[str, Any]], T] = Experiment.from_dict,
-    defaults: Callable[[], ConfigDict] = default_config,
-) -> None:
-    """Parses the command line, runs `main` and ends the process.
+@contextlib.contextmanager
+def command(
+    about: str | None, defaults: ConfigDict | None = None
+) -> Generator[list[str]]:
+    """Parses the command line; an error inside ends the process with one line.
 
     Args:
-        main: The command, a function of what `build` returns. Each module reads the
-            other options that it defined itself.
         about: The text of `--help`, usually the docstring of the command's module.
-        build: Turns the values of the config into the argument of `main`.
-        defaults: Returns the config with all keys and their defaults.
+        defaults: The config with all keys and their defaults; None if the command takes
+            no config.
+
+    Yields:
+        The arguments that are not options.
     """
+    try:
+        arguments = _parse(sys.argv, about or "", defaults)
+        # At INFO, libraries report every step of their work.
+        logging.set_verbosity(logging.WARNING)
+        _keep_compiled_programs()
+        signals.at_once()
+        yield arguments
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except signals.Stopped as stop:
+        print(stop, file=sys.stderr)
+        sys.exit(stop.code)
 
-    def configured(arguments: list[str]) -> None:
-        if arguments:
-            raise InputError(
-                f"unexpected argument {arguments[0]!r}: options are written "
-                "--name=value"
-            )
-        main(build(_config().to_dict()))
 
-    _launch(configured, about or "", defaults())
+def only_options(arguments: list[str]) -> None:
+    """Refuses arguments that are not options.
 
-
-def launch_plain(
-    main: Callable[[list[str]], None], about: str | None, *, takes_config: bool = False
-) -> None:
-    """Does the same as `launch` for commands that need no config.
-
-    Args:
-        main: The command, a function of the arguments that are not options.
-        about: The text of `--help`.
-        takes_config: Whether the command may call `experiment()`.
+    Raises:
+        InputError: There is such an argument.
     """
-    _launch(main, about or "", default_config() if takes_config else None)
+    if arguments:
+        raise InputError(
+            f"unexpected argument {arguments[0]!r}: options are written --name=value"
+        )
 
 
 def has_config() -> bool:
@@ -88,9 +87,9 @@ def experiment() -> Experiment:
     """The experiment of `--config` with the changes that the command line makes.
 
     Raises:
-        InputError: There is no such config, or one of its values is wrong.
+        InputError: `--config` is missing, or one of its values is wrong.
     """
-    return Experiment.from_dict(_config().to_dict())
+    return Experiment.from_dict(config_values())
 
 
 def experiment_in(config: str) -> Experiment:
@@ -120,25 +119,6 @@ def required(flag: flags.FlagHolder[str | None]) -> str:
     return flag.value
 
 
-def _launch(
-    main: Callable[[list[str]], None], about: str, defaults: ConfigDict | None
-) -> None:
-    def guarded(argv: list[str]) -> None:
-        # At INFO, libraries report every step of their work.
-        logging.set_verbosity(logging.WARNING)
-        _keep_compiled_programs()
-        signals.at_once()
-        try:
-            main(argv[1:])
-        except InputError as error:
-            _stop(str(error))
-        except signals.Stopped as stop:
-            print(stop, file=sys.stderr)
-            sys.exit(stop.code)
-
-    app.run(guarded, flags_parser=lambda argv: _parse(argv, about, defaults))
-
-
 def _keep_compiled_programs() -> None:
     # In a folder of its own: the limit counts files that JAX writes only with a limit.
     folder = cache_dir("compiled") / "limited"
@@ -156,16 +136,17 @@ def _parse(argv: list[str], about: str, defaults: ConfigDict | None) -> list[str
     _check_keys(argv, known)
     flags.FLAGS.set_gnu_getopt()
     try:
-        return flags.FLAGS(list(_with_config_path(argv)))
-    except InputError as error:
-        _stop(str(error))
+        return flags.FLAGS(list(_with_config_path(argv)))[1:]
+    except InputError:
+        raise
     except flags.UnrecognizedFlagError as error:
         known = [f"--{name}" for name in flags.FLAGS]
-        _stop(str(unknown_name("option", f"--{error.flagname}", known)))
+        raise unknown_name("option", f"--{error.flagname}", known) from error
     except flags.IllegalFlagValueError as error:
-        _stop(_raised_by_config(error) or _wrong_value(str(error), known))
+        message = _raised_by_config(error) or _wrong_value(str(error), known)
+        raise InputError(message) from error
     except (flags.Error, AttributeError, TypeError, ValueError) as error:
-        _stop(str(error).splitlines()[0])
+        raise InputError(str(error).splitlines()[0]) from error
 
 
 def _raised_by_config(error: BaseException | None) -> str | None:
@@ -209,16 +190,21 @@ def _check_keys(argv: list[str], known: Mapping[str, Any]) -> None:
     for argument in argv[1:]:
         key = argument.lstrip("-").split("=", 1)[0]
         if argument.startswith("--config.") and key not in known:
-            _stop(str(unknown_name("config key", key, known)))
+            raise unknown_name("config key", key, known)
 
 
-def _config() -> ConfigDict:
+def config_values() -> dict[str, Any]:
+    """The values of `--config` with the changes that the command line makes.
+
+    Raises:
+        InputError: `--config` is missing.
+    """
     if not has_config():
         names = ", ".join(shipped_configs())
         raise InputError(
             f"--config is missing: give a path, or one of the names {names}"
         )
-    return CONFIG.value
+    return CONFIG.value.to_dict()
 
 
 def _wrong_value(message: str, defaults: Mapping[str, Any]) -> str:
@@ -255,8 +241,3 @@ def _help(about: str, defaults: ConfigDict | None) -> None:
     print("change. None stands for the default of the encoder, probe or data set:")
     for name, value in _options(defaults):
         print(f"  --{name}={value}")
-
-
-def _stop(message: str) -> NoReturn:
-    print(f"error: {message}", file=sys.stderr)
-    sys.exit(2)

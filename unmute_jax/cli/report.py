@@ -44,4 +44,5 @@ def main(runs: list[str]) -> None:
 
 def run() -> None:
     """Runs the command with the arguments of this process."""
-    program.launch_plain(main, __doc__)
+    with program.command(__doc__) as arguments:
+        main(arguments)

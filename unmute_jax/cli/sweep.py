@@ -14,8 +14,8 @@ from __future__ import annotations
 import dataclasses
 
 from unmute_jax.cli import program, train
-from unmute_jax.cli.processes import together
-from unmute_jax.config import Experiment
+from unmute_jax.cli.processes import joined
+from unmute_jax.config import Experiment, default_config
 
 
 def main(settings: Experiment) -> None:
@@ -25,4 +25,7 @@ def main(settings: Experiment) -> None:
 
 def run() -> None:
     """Runs the command with the arguments of this process."""
-    program.launch(together(main), __doc__)
+    with program.command(__doc__, default_config()) as arguments:
+        program.only_options(arguments)
+        with joined():
+            main(program.experiment())

@@ -136,4 +136,5 @@ def _line(found: list[Tag]) -> str:
 
 def run() -> None:
     """Runs the command with the arguments of this process."""
-    program.launch_plain(main, __doc__)
+    with program.command(__doc__) as arguments:
+        main(arguments)

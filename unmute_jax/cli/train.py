@@ -16,8 +16,8 @@ from rich.console import Console
 
 from unmute_jax import distributed, results
 from unmute_jax.cli import program
-from unmute_jax.cli.processes import together, writer_first
-from unmute_jax.config import Experiment
+from unmute_jax.cli.processes import joined, writer_first
+from unmute_jax.config import Experiment, default_config
 from unmute_jax.results import plots
 from unmute_jax.training import plan
 from unmute_jax.training.run import run_experiment
@@ -67,4 +67,7 @@ def show(
 
 def run() -> None:
     """Runs the command with the arguments of this process."""
-    program.launch(together(main), __doc__)
+    with program.command(__doc__, default_config()) as arguments:
+        program.only_options(arguments)
+        with joined():
+            main(program.experiment())

@@ -4,9 +4,12 @@ An encoder hears the first samples of a clip, as many as its input has. What lie
 them is cut off, and what is missing is filled with zeros. How long an input is depends
 on the encoder and its length policy (see `framing`).
 
-To change which part is heard, change this file. Everything that follows from the rule
-is here, too: the input of one clip, the inputs of a batch in a compiled program, the
-times of events, and the fields of the key of a token store.
+To change which part is heard, change `heard` and `of_batch`, add a field to
+`key_fields` so that stored tokens are not mixed up, and raise the `version` of the
+encoders so that finished runs are not either. The input of one clip, the inputs of a
+batch, the length policies and the times of events follow. Times from the start of the
+input are also shown by `inference/diagnose.py`, where they are times in the clip as
+long as the heard part begins with it.
 """
 
 from __future__ import annotations

@@ -57,7 +57,10 @@ class EatNetwork(VitNetwork):
 
 
 class EatEncoder(VitEncoder):
-    """EAT with one set of weights. Clips of its recipes have 10, 5 and 1 s."""
+    """EAT with one set of weights. Clips of its recipes have 10, 5 and 1 s.
+
+    `SslamEncoder` inherits these constants.
+    """
 
     version: ClassVar[int] = 1
     filters: ClassVar = KaldiFbank(num_mels=128, window="hann")

@@ -190,13 +190,14 @@ class Framing:
         """
         waveform, lengths = jnp.asarray(waveform), jnp.asarray(lengths)
         samples = self.input_samples(waveform.shape[1])
-        if self.policy == "repeat":
-            places = jnp.arange(samples)[None, :] % jnp.maximum(lengths, 1)[:, None]
-            waveform = jnp.take_along_axis(waveform, places, axis=1)
-            # A clip that is too short for a frame stays padding.
-            whole = lengths >= self.filters.min_samples
-            lengths = jnp.where(whole, samples, lengths)
         waveform, heard = ClipInput(samples).of_batch(waveform, lengths)
+        if self.policy == "repeat":
+            places = jnp.arange(samples)[None, :] % jnp.maximum(heard, 1)[:, None]
+            repeated = jnp.take_along_axis(waveform, places, axis=1)
+            # A clip that is too short for a frame stays padding.
+            whole = heard >= self.filters.min_samples
+            waveform = jnp.where(whole[:, None], repeated, waveform)
+            heard = jnp.where(whole, samples, heard)
         return waveform, Extent(heard, samples)
 
     # Windows -----------------------------------------------------------------

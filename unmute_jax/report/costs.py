@@ -8,6 +8,7 @@ from unmute_jax.report import drawing
 from unmute_jax.report.page import Picture, Section
 from unmute_jax.report.result_grid import ResultCell, ResultGrid
 from unmute_jax.report.tables import Field, Table, number
+from unmute_jax.results.record import training_seconds
 
 
 def section(grid: ResultGrid) -> Section:
@@ -47,9 +48,8 @@ def section(grid: ResultGrid) -> Section:
 
 
 def seconds(cell: ResultCell) -> float:
-    """The training time of a cell. Records of one stack share its time."""
-    stacks = {(f.record.protocol, f.record.seconds) for f in cell.files}
-    return sum(duration for _, duration in stacks)
+    """The training time of a cell."""
+    return training_seconds(f.record for f in cell.files)
 
 
 def one_bit_bytes(cell: ResultCell) -> int | None:

@@ -29,6 +29,7 @@ from unmute_jax.report.tables import (
     number,
     signed,
 )
+from unmute_jax.results.record import training_seconds
 
 BASELINE = "stats"
 COLUMNS = (
@@ -291,7 +292,7 @@ def _csv_line(cell: ResultCell, resampler: Resampler) -> tuple[object, ...]:
     r, paper, drawn = cell.first, paper_score(cell), basis(cell)
     ends = _interval(cell, resampler) if drawn else (np.nan, np.nan)
     rates = sorted({x for f in cell.files if (x := f.record.learning_rate)})
-    stacks = {(f.record.protocol, f.record.seconds) for f in cell.files}
+    seconds = training_seconds(f.record for f in cell.files)
     validation = 100 * float(np.mean([f.record.validation for f in cell.files]))
     paper_columns = (
         (
@@ -306,7 +307,7 @@ def _csv_line(cell: ResultCell, resampler: Resampler) -> tuple[object, ...]:
         *(_rounded(cell.sd), len(cell.seeds), cell.diverged_seeds),
         *(*map(_rounded, ends), drawn, len(cell.folds), _rounded(validation)),
         *(cell.prototypes, " ".join(f"{x:g}" for x in rates), r.weight_decay),
-        *(r.parameters, round(sum(s for _, s in stacks), 2)),
+        *(r.parameters, round(seconds, 2)),
         *("yes" if has_published_weights(r) else "no", *paper_columns),
     )
 

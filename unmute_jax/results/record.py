@@ -8,6 +8,7 @@ import json
 import math
 import os
 import pathlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,8 @@ from unmute_jax.io import write_atomically
 
 # The fields that identify a record; its file is named by their hash.
 KEY = ("experiment", "dataset", "encoder", "probe", "protocol", "seed")
+# The fields that differ between two runs of the same experiment.
+MEASURED = ("seconds",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +146,9 @@ def write_search_trial(folder: str | os.PathLike[str], trial: SearchTrial) -> No
 def read_record(path: str | os.PathLike[str]) -> Record:
     """Reads the record in one file.
 
+    A field that an older version did not write takes its default; a field that this
+    version does not know is refused.
+
     Raises:
         InputError: The file is no record, or damaged.
     """
@@ -170,6 +176,14 @@ def read_search_trial(path: str | os.PathLike[str]) -> SearchTrial:
         return SearchTrial(**values)
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not a trial of a search ({error})") from error
+
+
+def training_seconds(records: Iterable[Record]) -> float:
+    """The time of the trainings behind records of one probe.
+
+    The seeds of a protocol are trained in one stack, whose time each record holds.
+    """
+    return sum(seconds for _, seconds in {(r.protocol, r.seconds) for r in records})
 
 
 def finite(x: float) -> float | None:

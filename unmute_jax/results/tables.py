@@ -11,7 +11,7 @@ import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
-from unmute_jax.results.record import Record
+from unmute_jax.results.record import Record, training_seconds
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,6 @@ def scores_by_seed(records: Sequence[Record]) -> dict[int, float]:
 
 def _row(probe: str, records: list[Record]) -> Row:
     per_seed = list(scores_by_seed(records).values())
-    stacks = {(r.protocol, r.seconds) for r in records}
     return Row(
         probe=probe,
         options=records[0].probe_options,
@@ -70,7 +69,7 @@ def _row(probe: str, records: list[Record]) -> Row:
         test_sd=float(np.std(per_seed, ddof=1)) if len(per_seed) > 1 else math.nan,
         seeds=len(per_seed),
         rates=tuple(sorted({r.learning_rate for r in records if r.learning_rate})),
-        seconds=sum(s for _, s in stacks),
+        seconds=training_seconds(records),
         parameters=records[0].parameters,
         notes=notes_of(records),
         more={
