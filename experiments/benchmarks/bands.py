@@ -18,7 +18,7 @@ from absl import flags
 from unmute_jax.audio.kaldi import kaldi_fbank
 from unmute_jax.cli import program
 from unmute_jax.datasets import load_dataset
-from unmute_jax.encoders.logmel import FBANK
+from unmute_jax.encoders.logmel import LogmelEncoder
 from unmute_jax.io import write_atomically
 
 OUTPUT = flags.DEFINE_string("output", None, "The file to write.", required=True)
@@ -41,10 +41,11 @@ def main(_: list[str]) -> None:
     """Measures the constants and writes the file."""
     dataset = load_dataset("esc_mix")
     source = dataset.source_of("train")
-    bands = FBANK.num_mels
+    filters = LogmelEncoder.filters
+    bands = filters.num_mels
     count, total, squares = 0, np.zeros(bands), np.zeros(bands)
     for i in range(len(source)):
-        logmel = np.asarray(kaldi_fbank(source[i].waveform[None], FBANK))
+        logmel = np.asarray(kaldi_fbank(source[i].waveform[None], filters))
         frames = logmel[0].astype(np.float64)
         count += len(frames)
         total += frames.sum(0)

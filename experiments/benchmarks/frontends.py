@@ -37,8 +37,8 @@ OUTPUT = flags.DEFINE_string(
 )
 
 FRONT_ENDS: dict[str, usual_frontends.Options] = {
-    "Kaldi, Hann window": logmel.FBANK,
-    "Kaldi, Povey window": beats.FBANK,
+    "Kaldi, Hann window": logmel.LogmelEncoder.filters,
+    "Kaldi, Povey window": beats.BeatsEncoder.filters,
     "mel in decibels": MEL,
 }
 OURS = "unmute_jax"

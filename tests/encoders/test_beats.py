@@ -8,7 +8,7 @@ import safetensors.numpy
 from tests import golden
 from unmute_jax.audio.kaldi import ENERGY_FLOOR, kaldi_fbank, mel_banks, window
 from unmute_jax.encoders import load_encoder
-from unmute_jax.encoders.beats import FBANK, MEAN, SCALE, STD
+from unmute_jax.encoders.beats import MEAN, SCALE, STD, BeatsEncoder
 from unmute_jax.errors import InputError
 from unmute_jax.weights.torch_file import read_torch
 
@@ -38,16 +38,20 @@ def load_changed(content, monkeypatch):
 def test_the_front_end_equals_the_reference():
     arrays = golden.read(golden.ENCODERS / "frontend_beats.npz")
     np.testing.assert_allclose((MEAN, STD), (arrays["mean"], arrays["std"]))
-    np.testing.assert_allclose(window(FBANK), arrays["window"], atol=1e-6)
+    np.testing.assert_allclose(
+        window(BeatsEncoder.filters), arrays["window"], atol=1e-6
+    )
     # The reference computes its slopes in float32.
-    np.testing.assert_allclose(mel_banks(FBANK), arrays["mel_bank"][:, :-1], atol=2e-5)
+    np.testing.assert_allclose(
+        mel_banks(BeatsEncoder.filters), arrays["mel_bank"][:, :-1], atol=2e-5
+    )
     encoder = load_encoder("beats", weights="untrained", width=16, depth=1, num_heads=1)
     names = [name.removeprefix("wave_") for name in arrays if "wave_" in name]
     assert names
     compiled = jax.jit(kaldi_fbank, static_argnums=1)
     for name in names:
         wave, want = arrays[f"wave_{name}"][None], arrays[f"fbank_{name}"]
-        got = np.asarray(compiled(SCALE * wave, FBANK))[0]
+        got = np.asarray(compiled(SCALE * wave, BeatsEncoder.filters))[0]
         check_errors(got - want, 1.0)
         # Digital silence and the band without a bin are exactly at the floor.
         floor = want == want.min()

@@ -20,7 +20,6 @@ from unmute_jax.encoders.framing import Extent
 from unmute_jax.weights.beats import PATCH, BeatsCheckpoints
 from unmute_jax.weights.encoder_weights import EncoderWeights, Origin
 
-FBANK = KaldiFbank(num_mels=128, window="povey")
 # Waveforms are scaled to 16-bit numbers; log-mels become (x - mean) / (2 std), with the
 # same constants for all data sets.
 SCALE, MEAN, STD = 2.0**15, 15.41663, 6.55582
@@ -43,7 +42,7 @@ class BeatsEncoder(AnyLengthEncoder):
     """
 
     version: ClassVar[int] = 1
-    filters = FBANK
+    filters: ClassVar = KaldiFbank(num_mels=128, window="povey")
     patch_frames = PATCH
 
     network: BeatsNetwork
@@ -56,14 +55,14 @@ class BeatsEncoder(AnyLengthEncoder):
     @property
     def frequency_edges_hz(self) -> tuple[tuple[float, float], ...]:
         """(low, high) in Hz of each frequency patch, 16 mel bands each."""
-        return FBANK.patch_edges_hz(PATCH, PATCH)
+        return self.filters.patch_edges_hz(PATCH, PATCH)
 
     def details(self) -> dict[str, Any]:
         """Sizes, heads among them, and front end."""
         return {
             "sizes": dataclasses.asdict(self.network.sizes),
             "num_heads": self.network.sizes.num_heads,
-            "fbank": dataclasses.asdict(FBANK),
+            "fbank": dataclasses.asdict(self.filters),
             "input": {"scale": SCALE, "mean": MEAN, "std": STD},
             "attention_mask": self.attention_mask,
         }
@@ -72,7 +71,7 @@ class BeatsEncoder(AnyLengthEncoder):
         self, params: Params, waveform: Float[Array, "B S"], lengths: Int[Array, "B"]
     ) -> Float[Array, "B frames mels"]:
         """Computes normalised log-mels of the clip and of the silence behind it."""
-        return (kaldi_fbank(SCALE * waveform, FBANK) - MEAN) / (2 * STD)
+        return (kaldi_fbank(SCALE * waveform, self.filters) - MEAN) / (2 * STD)
 
     def real_tokens(
         self, extent: Extent, frames: int, tokens: int

@@ -22,7 +22,6 @@ from unmute_jax.encoders.spectrogram_encoder import SpectrogramEncoder, mean_tok
 from unmute_jax.errors import InputError
 from unmute_jax.tokens import Tokens
 
-FBANK = KaldiFbank(num_mels=128, window="hann")
 PATCH = 16
 ORIGIN = None  # There are no weights.
 
@@ -41,6 +40,7 @@ class LogmelEncoder(SpectrogramEncoder):
     """
 
     version: ClassVar[int] = 1
+    filters: ClassVar = KaldiFbank(num_mels=128, window="hann")
 
     stride_time: int
     stride_mel: int
@@ -53,7 +53,7 @@ class LogmelEncoder(SpectrogramEncoder):
     @property
     def frequency_edges_hz(self) -> tuple[tuple[float, float], ...]:
         """(low, high) in Hz of each frequency patch, 16 mel bands each."""
-        return FBANK.patch_edges_hz(PATCH, self.stride_mel)
+        return self.filters.patch_edges_hz(PATCH, self.stride_mel)
 
     def details(self) -> dict[str, Any]:
         """Strides, constants and filter bank."""
@@ -61,7 +61,7 @@ class LogmelEncoder(SpectrogramEncoder):
         return {
             "strides": [self.stride_time, self.stride_mel],
             "bands": {"mean": mean.tolist(), "std": std.tolist()},
-            "fbank": dataclasses.asdict(FBANK),
+            "fbank": dataclasses.asdict(self.filters),
         }
 
     def spectrogram(
@@ -69,9 +69,9 @@ class LogmelEncoder(SpectrogramEncoder):
     ) -> Float[Array, "B frames 128"]:
         """Computes standardised log-mels, zero behind the end of each clip."""
         mean, std = _bands()
-        logmel = kaldi_fbank(waveform, FBANK)
+        logmel = kaldi_fbank(waveform, self.filters)
         standardised = (logmel - mean[None, None]) / std[None, None]
-        return zero_behind(standardised, FBANK.real_frames(lengths))
+        return zero_behind(standardised, self.filters.real_frames(lengths))
 
     def tokens(
         self,
@@ -118,7 +118,7 @@ def build(
         if not 1 <= stride <= PATCH:
             raise InputError(f"{option} must be 1 to {PATCH}, not {stride}")
     framing = Framing(
-        filters=FBANK,
+        filters=LogmelEncoder.filters,
         patch_frames=PATCH,
         frames_per_step=stride_time,
         policy=length_policy,
