@@ -13,6 +13,11 @@ os.environ["UNMUTE_CACHE"] = tempfile.mkdtemp(prefix="unmute_jax_tests_")
 if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = f"{os.environ['UNMUTE_CACHE']}/compiled"
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    # Most of the time is compiling. The programs of XLA are those of users; only the
+    # machine code is less optimised.
+    os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0 " + os.environ.get(
+        "XLA_FLAGS", ""
+    )
 
 import jax
 import pytest

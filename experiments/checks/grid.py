@@ -21,18 +21,14 @@ from typing import Any
 from absl import flags
 
 from experiments.checks import killable
-from experiments.checks.killable import Killable
+from experiments.checks.killable import KILLS, RANDOM_SEED, Killable
 from unmute_jax.cli import program
 from unmute_jax.errors import InputError
 from unmute_jax.grid.cells import Grid, default_grid
 from unmute_jax.results.record import MEASURED
 
-KILLS = flags.DEFINE_integer("kills", 10, "The number of kills.", lower_bound=1)
 WORKERS = flags.DEFINE_integer(
     "workers", 2, "The number of processes at a time.", lower_bound=1
-)
-RANDOM_SEED = flags.DEFINE_integer(
-    "random_seed", 0, "The seed of the moments of the kills."
 )
 
 # Long enough that a working process never counts as dead on a busy machine. A process

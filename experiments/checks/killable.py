@@ -10,11 +10,18 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 
+from absl import flags
+
 from unmute_jax.errors import InputError
 from unmute_jax.io import CACHE_VARIABLE, TOKENS_VARIABLE
 
 # Seconds between two looks at the processes.
 POLL_INTERVAL = 0.01
+
+KILLS = flags.DEFINE_integer("kills", 10, "The number of kills.", lower_bound=1)
+RANDOM_SEED = flags.DEFINE_integer(
+    "random_seed", 0, "The seed of all random choices of the check."
+)
 
 
 class Killable:

@@ -20,19 +20,13 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
-from absl import flags
 
 from experiments.checks import killable
-from experiments.checks.killable import Killable
+from experiments.checks.killable import KILLS, RANDOM_SEED, Killable
 from unmute_jax.cli import program
 from unmute_jax.config import Experiment, default_config
 from unmute_jax.results.record import MEASURED
 from unmute_jax.store.reader import TokenStore
-
-KILLS = flags.DEFINE_integer("kills", 10, "The number of kills.", lower_bound=1)
-RANDOM_SEED = flags.DEFINE_integer(
-    "random_seed", 0, "The seed of the moments of the kills."
-)
 
 
 def main(settings: Experiment) -> None:

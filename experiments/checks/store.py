@@ -27,7 +27,7 @@ import numpy as np
 from absl import flags
 
 from experiments.checks import killable
-from experiments.checks.killable import Killable
+from experiments.checks.killable import KILLS, RANDOM_SEED, Killable
 from unmute_jax.cli import program
 from unmute_jax.console import progress
 from unmute_jax.errors import InputError
@@ -38,11 +38,7 @@ from unmute_jax.store.manifest import MANIFEST
 from unmute_jax.store.reader import TokenStore
 from unmute_jax.store.writer import metadata_files
 
-KILLS = flags.DEFINE_integer("kills", 20, "Least number of kills.", 0)
 CORRUPTIONS = flags.DEFINE_integer("corruptions", 100, "Number of altered bytes.", 1)
-RANDOM_SEED = flags.DEFINE_integer(
-    "random_seed", 0, "Seed of the moments of kills and of the altered bytes."
-)
 CLIPS = flags.DEFINE_integer("clips", 2000, "Clips whose writers are killed.")
 
 # Clips of the store whose bytes are altered: two shards, the last one ragged.

@@ -16,6 +16,7 @@ from unmute_jax.encoders import list_encoders
 from unmute_jax.grid.cells import Grid
 from unmute_jax.training import plan
 from unmute_jax.training.setup import prepare
+from unmute_jax.training.sharding import Sharding
 
 CONFIGS = sorted(p.stem for p in pathlib.Path("configs").glob("[!_]*.py"))
 GRID_CONFIGS = ("example_grid", "paper")
@@ -73,9 +74,9 @@ def one_step(settings, places):
     )
     info = {i.name: i for i in dataset_infos()}[settings.dataset]
     assert made.metric == info.metric
-    mesh = distributed.make_mesh(1)
+    sharding = Sharding(distributed.make_mesh(1))
     for probe in made.probes.values():
-        seconds, parameters = plan.step_seconds(made, probe, mesh, 1)
+        seconds, parameters = plan.step_seconds(made, probe, sharding, 1)
         assert seconds > 0
         assert parameters > len(made.dataset.classes)
 

@@ -18,7 +18,6 @@ from unmute_jax import distributed, results
 from unmute_jax.cli import program
 from unmute_jax.cli.processes import joined, writer_first
 from unmute_jax.config import Experiment, default_config
-from unmute_jax.results import plots
 from unmute_jax.training import plan
 from unmute_jax.training.run import run_experiment
 from unmute_jax.training.setup import prepare
@@ -53,6 +52,8 @@ def show(
     records: list[results.Record], workdir: Workdir, names: tuple[str, ...]
 ) -> None:
     """Draws the plots of a run and prints its table."""
+    from unmute_jax.results import plots  # Matplotlib takes a while to import.
+
     workdir.plots.mkdir(exist_ok=True)
     plots.training_curves(
         workdir.plots / "training_curves.png", workdir.metrics, records, names

@@ -1,13 +1,10 @@
 """The comparison of token types: its numbers, and the program as a whole."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
 from experiments.benchmarks import compare_dtypes
+from tests.cli.commands import run_module
 from unmute_jax import results
 
 
@@ -47,20 +44,16 @@ def test_seeds_are_compared_with_themselves():
 
 
 def test_every_dtype_is_run(tmp_path):
-    command = (
-        sys.executable, "-m", "experiments.benchmarks.compare_dtypes",
+    done = run_module(
+        "experiments.benchmarks.compare_dtypes",
         "--config=configs/quickstart.py", "--config.probes=linear",
         "--config.seeds=2", "--config.epochs=1", "--config.batch_size=16",
         "--config.optimizer.learning_rates=0.1,0.3",
         "--config.dataset_options.train_clips=16",
         "--config.dataset_options.validation_clips=8",
         "--config.dataset_options.test_clips=8",
-        f"--workdir={tmp_path / 'run'}",
+        f"--workdir={tmp_path / 'run'}", cache=tmp_path,
     )  # fmt: skip
-    environment = {**os.environ, "UNMUTE_CACHE": str(tmp_path), "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=300
-    )
     assert done.returncode == 0, done.stderr
     assert "| linear | int8 |" in done.stdout
     assert {p.name for p in (tmp_path / "run").iterdir()} == {"bfloat16", "int8"}

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import qmc
 
 from unmute_jax.results.record import SearchTrial
 
@@ -36,6 +35,8 @@ class Point:
 
 def sobol(space: Space, count: int, seed: int) -> list[Point]:
     """The first `count` points of a scrambled Sobol sequence over `space`."""
+    from scipy.stats import qmc  # A second of imports that only searches need.
+
     sequence = qmc.Sobol(len(space.ranges), rng=np.random.default_rng(seed))
     # A power of two, because SciPy warns that other numbers are not balanced.
     unit = sequence.random_base2(max(0, math.ceil(math.log2(max(count, 1)))))[:count]
