@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-import scipy.ndimage
 from jaxtyping import Bool, Float, UInt8
 
 from unmute_jax.errors import InputError, unknown_name
@@ -123,6 +122,8 @@ def median_filter(
             that is 1, nothing is filtered.
         seconds_per_step: The length of one time step.
     """
+    import scipy.ndimage  # Takes a while, and only scores of time steps need it.
+
     reach = round((seconds / seconds_per_step - 1) / 2)
     if reach < 1:
         return scores
