@@ -1,4 +1,4 @@
-"""What `benchmark_scaling` says of a step, on the two devices of the tests."""
+"""The scaling benchmark counts what a step costs, on the two devices of the tests."""
 
 import jax
 import jaxtyping
