@@ -42,7 +42,7 @@ class BeatsEncoder(AnyLengthEncoder):
     """
 
     version: ClassVar[int] = 1
-    filters: ClassVar = KaldiFbank(num_mels=128, window="povey")
+    filters: ClassVar[KaldiFbank] = KaldiFbank(num_mels=128, window="povey")
     patch_frames = PATCH
 
     network: BeatsNetwork

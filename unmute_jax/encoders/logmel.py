@@ -40,7 +40,7 @@ class LogmelEncoder(SpectrogramEncoder):
     """
 
     version: ClassVar[int] = 1
-    filters: ClassVar = KaldiFbank(num_mels=128, window="hann")
+    filters: ClassVar[KaldiFbank] = KaldiFbank(num_mels=128, window="hann")
 
     stride_time: int
     stride_mel: int
