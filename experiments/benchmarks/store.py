@@ -39,12 +39,14 @@ from unmute_jax.io import write_atomically
 from unmute_jax.probes import make_probe
 from unmute_jax.store.key import DTYPES
 from unmute_jax.store.layout import CLIPS_PER_SHARD, Layout
+from unmute_jax.store.prefetch import map_ahead
 from unmute_jax.store.reader import TokenStore
 from unmute_jax.tokens import Tokens
 from unmute_jax.training import losses
 from unmute_jax.training.batches import (
+    PREFETCH,
+    READERS,
     batches,
-    read_ahead,
     steps_per_epoch,
     training_rows,
 )
@@ -233,7 +235,9 @@ def shuffled(store: TokenStore) -> tuple[int, None]:
     """Reads the store in shuffled batches with prefetching, as training does."""
     clips = ProbeData([store], "tokens", cache=False)
     count = 0
-    for batch in read_ahead(clips.read, shuffled_rows(store.n)):
+    for batch in map_ahead(
+        clips.read, shuffled_rows(store.n), threads=READERS, ahead=PREFETCH
+    ):
         assert isinstance(batch, Tokens)
         count += batch.patches.nbytes
     return count, None

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, TypeVar
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import jax
 import numpy as np
 from jaxtyping import Float, Int
 
 from unmute_jax import distributed
+from unmute_jax.store.prefetch import map_ahead
 from unmute_jax.training.data import Batch, ProbeData, pack
 from unmute_jax.training.sharding import Sharding
 
@@ -22,7 +21,6 @@ READERS = 2
 # Steps in one call where the clips are on the devices: enough to hide the dispatch, few
 # enough that the progress bar moves.
 STEPS_PER_BLOCK = 16
-T = TypeVar("T")
 
 
 class StepBlock(NamedTuple):
@@ -140,7 +138,7 @@ def batches(
         targets = clips.targets[padded].astype(np.float32)
         return sharding.place_batch(Batch(pack(clips.read(padded)), targets, weight))
 
-    yield from read_ahead(make, rows)
+    yield from map_ahead(make, rows, threads=READERS, ahead=PREFETCH)
 
 
 def step_blocks(
@@ -173,17 +171,3 @@ def step_blocks(
         steps = distributed.replicate_read_only(np.int32(end - start), sharding.mesh)
         yield end, StepBlock(on_devices, placed[0], placed[1], steps)
         start = end
-
-
-def read_ahead(
-    read: Callable[[np.ndarray], T], rows: Iterator[np.ndarray]
-) -> Iterator[T]:
-    """Like `map(read, rows)`, but reads a few batches ahead in threads."""
-    with ThreadPoolExecutor(READERS) as pool:
-        ahead = deque()
-        for chosen in rows:
-            ahead.append(pool.submit(read, chosen))
-            if len(ahead) > PREFETCH:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
