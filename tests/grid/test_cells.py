@@ -78,6 +78,8 @@ def test_a_data_set_has_settings_of_its_own_and_a_probe_has_options_everywhere()
         ({"probes": "mhca@8"}, "mhca@OPTION=VALUE"),
         ({"probes": "mhca@num_heads=x"}, r"num_heads='x': must be of type int"),
         ({"for_datasets": {"as2k": {}}}, "did you mean 'as20k'"),
+        ({"encoders": "logmel,eta@untrained"}, "unknown encoder 'eta'.*'eat'"),
+        ({"datasets": "esc50,esc5@/data"}, "unknown dataset 'esc5'.*'esc50'"),
         ({"dataset": "esc50"}, "did you mean 'datasets'"),
         ({"epoch": 3}, r"did you mean 'config\.epochs'"),
         ({"epochs": 0}, r"config\.epochs=0"),

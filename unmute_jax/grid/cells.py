@@ -16,7 +16,7 @@ import dataclasses
 import functools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -25,6 +25,7 @@ from ml_collections import ConfigDict
 
 from unmute_jax.config import Experiment, default_config
 from unmute_jax.datasets import list_datasets
+from unmute_jax.encoders import list_encoders
 from unmute_jax.errors import InputError, unknown_name
 from unmute_jax.probes import Probe, make_probe, probe_options
 
@@ -106,9 +107,6 @@ class Grid:
             )
         if given := [key for key in _REPLACED if key in values and key not in own]:
             raise unknown_name("config key", f"config.{given[0]}", own)
-        for name in values["for_datasets"]:
-            if name not in list_datasets():
-                raise unknown_name("dataset", name, list_datasets())
         grid = cls(
             name=values["name"],
             encoders=_names(values, "encoders"),
@@ -117,7 +115,11 @@ class Grid:
             shared={k: v for k, v in values.items() if k not in own},
             for_datasets=dict(values["for_datasets"]),
         )
-        grid.cells()  # Whatever is wrong shows here.
+        # A mistake must not wait for its cell, which may come after a night's work.
+        datasets = [*grid.datasets, *grid.for_datasets]
+        _check_known("encoder", grid.encoders, list_encoders())
+        _check_known("dataset", datasets, list_datasets())
+        grid.cells()
         return grid
 
     def default_workdir(self) -> str:
@@ -230,6 +232,13 @@ def _names(values: Mapping[str, Any], axis: str) -> tuple[str, ...]:
     if not names:
         raise InputError(f"config.{axis} is empty: name at least one")
     return names
+
+
+def _check_known(kind: str, names: Iterable[str], known: Sequence[str]) -> None:
+    """Refuses an unknown name. Names with a colon are places, or modules of users."""
+    for name in names:
+        if ":" not in name and (bare := _split(name)[0]) not in known:
+            raise unknown_name(kind, bare, known)
 
 
 def _split(name: str) -> tuple[str, str]:
