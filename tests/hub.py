@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import hashlib
 import http.server
+import json
 import threading
 from collections.abc import Iterator
 from typing import ClassVar
@@ -48,7 +49,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.hub.breaks_after = None
 
     def _answer(self, start: int = 0) -> bytes:
-        content = self.hub.files.get(self.path)
+        if self.path.startswith("/api/"):
+            return self._list()
+        content = self.hub.files.get(self.path.replace(COMMIT, "main"))
         if content is None:
             self.send_error(404)
             return b""
@@ -57,6 +60,31 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("ETag", f'"{tag}"')
         self.send_header("X-Repo-Commit", COMMIT)
         self.send_header("Content-Length", str(len(content) - start))
+        self.end_headers()
+        return content
+
+    def _list(self) -> bytes:
+        """Answers the two requests that list the files of a data set."""
+        kind, owner, name, what, *_ = f"{self.path}/".removeprefix("/api/").split("/")
+        prefix = f"/{kind}/{owner}/{name}/resolve/main/"
+        files = {
+            path.removeprefix(prefix): content
+            for path, content in self.hub.files.items()
+            if path.startswith(prefix)
+        }
+        answer: object = [
+            {"type": "file", "path": path, "size": len(content), "oid": "0" * 40}
+            for path, content in files.items()
+        ]
+        if what != "tree":
+            answer = {"id": f"{owner}/{name}", "sha": COMMIT, "siblings": []}
+        content = json.dumps(answer).encode()
+        if not files:
+            self.send_response(404)
+            self.send_header("X-Error-Code", "RepoNotFound")
+        else:
+            self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         return content
 

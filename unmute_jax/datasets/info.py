@@ -10,8 +10,9 @@ from typing import Literal, TypeVar
 
 from unmute_jax.datasets.dataset import Task
 from unmute_jax.datasets.files import Files
+from unmute_jax.downloads import download
 from unmute_jax.errors import InputError
-from unmute_jax.io import cache_dir, download
+from unmute_jax.io import cache_dir
 
 AnyFiles = TypeVar("AnyFiles", bound=Files)
 

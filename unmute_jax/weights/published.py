@@ -12,14 +12,9 @@ import pathlib
 import re
 from collections.abc import Callable, Iterator
 
+from unmute_jax.downloads import download, fetch_from_hub, find_in_hub_cache
 from unmute_jax.errors import InputError, unknown_name
-from unmute_jax.io import (
-    cache_dir,
-    download,
-    fetch_from_hub,
-    find_in_hub_cache,
-    locked,
-)
+from unmute_jax.io import cache_dir, locked
 from unmute_jax.weights.published_list import PUBLISHED, PublishedFile
 
 _log = logging.getLogger(__name__)
