@@ -1,0 +1,68 @@
+"""Names that people give to classes, groups and splits, made comparable."""
+
+from __future__ import annotations
+
+import collections
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+SPLITS = ("train", "validation", "test")
+
+# The names that `datasets` of Hugging Face knows, because many folders follow it.
+_NAMES_OF_SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
+}
+# Blanks, and characters that no editor shows.
+_BLANKS = r"[\s\u200b\u200c\u200d\ufeff]+"
+
+
+def normal_name(name: str) -> str:
+    """Returns a name in Unicode NFC and without surrounding blanks.
+
+    macOS writes an umlaut as two characters and other systems write one, so the same
+    name would otherwise be two.
+    """
+    name = unicodedata.normalize("NFC", name)
+    return re.sub(f"^{_BLANKS}|{_BLANKS}$", "", name)
+
+
+def split_named(name: str) -> str | None:
+    """Returns the split that a folder or a word names, in any case of its letters.
+
+    Args:
+        name: A name, such as "val" or "Training".
+
+    Returns:
+        "train", "validation" or "test"; None if it is the name of no split.
+    """
+    return _NAMES_OF_SPLITS.get(normal_name(name).casefold())
+
+
+def notes_on_similar(names: Iterable[str]) -> list[str]:
+    """Returns a note for names that may be meant as one, such as "Dog" and "dog".
+
+    They are compared without regard to case, and blanks, hyphens and underscores count
+    as the same.
+
+    Args:
+        names: Names of classes, each once.
+    """
+    alike = collections.defaultdict[str, list[str]](list)
+    for name in names:
+        plain = unicodedata.normalize("NFKC", name).casefold()
+        alike[re.sub(r"[\s_-]+", " ", plain)].append(name)
+    return [
+        f"{' and '.join(map(repr, same))} are different classes; rename them if they "
+        "are meant as one"
+        for same in alike.values()
+        if len(same) > 1
+    ]
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """Returns names for a message, such as "frog, toad and 3 more"."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"
