@@ -16,11 +16,11 @@ from unmute_jax.training.run import loop, run_experiment
 
 @pytest.fixture(autouse=True)
 def fake_setup(monkeypatch):
-    """Cells are made of tones; the encoder `eat` has no weights."""
+    """Cells are made of tones; the encoder `sslam` has no weights."""
 
     def open_source(settings):
-        if settings.encoder == "eat":
-            raise InputError("eat: no weights")
+        if settings.encoder == "sslam":
+            raise InputError("sslam: no weights")
 
     monkeypatch.setattr(worker, "open_source", open_source)
     monkeypatch.setattr(worker, "open_dataset", lambda settings: None)
@@ -84,7 +84,7 @@ def test_the_status_shows_cells_trials_and_time(root):
 
 
 def test_a_failed_cell_is_reported_and_retried_by_the_next_process(tmp_path):
-    chosen, logged = cells(encoders="eat,logmel", probes="linear,protobin"), []
+    chosen, logged = cells(encoders="sslam,logmel", probes="linear,protobin"), []
     ran = []
 
     def run(setup, workdir, **_):
@@ -95,14 +95,14 @@ def test_a_failed_cell_is_reported_and_retried_by_the_next_process(tmp_path):
 
     failed = work(chosen, tmp_path, logged, run=run)
     assert failed == [
-        "eat-urban-linear",
-        "eat-urban-protobin",
+        "sslam-urban-linear",
+        "sslam-urban-protobin",
         "logmel-urban-linear",
     ]
     assert ran == ["linear", "protobin"]
     report = "\n".join(lines(chosen, tmp_path))
-    assert "eat-urban-linear" in report
-    assert "eat: no weights" in report
+    assert "sslam-urban-linear" in report
+    assert "sslam: no weights" in report
     assert "RuntimeError: RESOURCE_EXHAUSTED: out of memory more" in report
     assert "1 done, 0 running, 3 failed" in report
     entries = Claims(tmp_path).look(c.folder for c in chosen)
