@@ -82,21 +82,60 @@ def read_table(
     Raises:
         InputError: The file is no such table, or a line has too many or too few fields.
     """
-    where, text = files.where(name), read_text(files, name)
+    return parse_table(
+        read_text(files, name),
+        files.where(name),
+        columns,
+        delimiter=delimiter,
+        has_header=has_header,
+        has_comments=has_comments,
+    )
+
+
+def parse_table(
+    text: str,
+    where: str,
+    columns: Sequence[str],
+    *,
+    delimiter: str = ",",
+    has_header: bool = True,
+    has_comments: bool = False,
+    has_quotes: bool = True,
+    fills_up: bool = False,
+) -> list[Line]:
+    """Reads the lines of a table from its text; see `read_table`.
+
+    Args:
+        text: Content of the table.
+        where: Name of the table, for messages.
+        columns: See `read_table`.
+        delimiter: See `read_table`.
+        has_header: See `read_table`.
+        has_comments: See `read_table`.
+        has_quotes: Whether a field in quotes may contain delimiters and line breaks;
+            otherwise a quote is an ordinary character.
+        fills_up: Whether a line may lack fields at its end, which are then empty.
+    """
     # A space may follow the comma, before the quote.
     reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True
+        io.StringIO(text, newline=""),
+        delimiter=delimiter,
+        skipinitialspace=True,
+        quoting=csv.QUOTE_MINIMAL if has_quotes else csv.QUOTE_NONE,
     )
     header, lines = ([], []) if has_header else (list(columns), [])
     try:
         for fields in reader:
-            if not fields or (has_comments and fields[0].startswith("#")):
-                continue
             fields = [field.strip() for field in fields]
+            # Spreadsheets leave lines of nothing but delimiters.
+            if not any(fields) or (has_comments and fields[0].startswith("#")):
+                continue
             if not header:
                 header = fields
                 continue
             place = f"{where}, line {reader.line_num}"
+            if fills_up:
+                fields += [""] * (len(header) - len(fields))
             if len(fields) != len(header):
                 raise InputError(
                     f"{place}: has more or fewer fields than the {len(header)} that "

@@ -19,7 +19,7 @@ def window(start, ash, birch, bands=((0, 0), (1, 2))):
 
 def events(windows, thresholds=(0.5, 0.5)):
     found = find_events(windows, CLASSES, np.asarray(thresholds, np.float32), GEOMETRY)
-    return [(e.name, e.start, e.end, round(e.score, 4)) for e in found]
+    return [(e.label, e.onset, e.offset, round(e.score, 4)) for e in found]
 
 
 def test_windows_of_a_class_that_touch_are_one_event():

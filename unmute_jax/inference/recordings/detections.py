@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from unmute_jax.inference.recordings import selections
+from unmute_jax.datasets.annotations import audacity, event_table, raven
+from unmute_jax.datasets.annotations.events import SoundEvent
 from unmute_jax.inference.recordings.band import NOTABLE_SHARE
-from unmute_jax.inference.recordings.events import Event, find_events
+from unmute_jax.inference.recordings.events import find_events
 from unmute_jax.inference.recordings.evidence_plot import evidence_png
 from unmute_jax.inference.recordings.partial_results import (
     PartialResults,
@@ -51,7 +52,7 @@ class Detections:
     seconds: float
     share_above: float | None
     best: tuple[tuple[str, float, WindowScores], ...]
-    events: tuple[Event, ...]
+    events: tuple[SoundEvent, ...]
     plotted: tuple[tuple[int, WindowScores], ...]
 
 
@@ -96,15 +97,12 @@ def band_note(detections: Detections, highest_hz: float) -> str | None:
 def write_tables(folder: pathlib.Path, detections: Sequence[Detections]) -> None:
     """Writes the events of all recordings as CSV, and of each one as selections."""
     rows = [(d.recording.name, event) for d in detections for event in d.events]
-    write_atomically(folder / "predictions.csv", selections.csv_table(rows))
-    formats = {
-        "audacity": selections.audacity_labels,
-        "raven": selections.raven_table,
-    }
+    write_atomically(folder / "predictions.csv", event_table.write(rows))
+    formats = {"audacity": audacity.write, "raven": raven.write}
     for one in detections:
-        for kind, formatted in formats.items():
+        for kind, write in formats.items():
             path = folder / kind / f"{one.recording.name}.txt"
-            write_atomically(path, formatted(one.events))
+            write_atomically(path, write(one.events))
 
 
 def write_thresholds(

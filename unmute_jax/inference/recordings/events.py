@@ -3,35 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
+from unmute_jax.datasets.annotations.events import SoundEvent
 from unmute_jax.encoders import Geometry
 from unmute_jax.inference.recordings.partial_results import WindowScores
-
-
-@dataclass(frozen=True, kw_only=True)
-class Event:
-    """A stretch of a recording in which a class was detected.
-
-    Attributes:
-        start: The start in seconds.
-        end: The end in seconds.
-        name: The name of the class.
-        score: The highest score of its windows.
-        low_hz: The lower end of the frequency band with the evidence. If the probe
-            cannot locate it, the band is the whole range of the encoder.
-        high_hz: The upper end of that band.
-    """
-
-    start: float
-    end: float
-    name: str
-    score: float
-    low_hz: float
-    high_hz: float
 
 
 def find_events(
@@ -39,14 +17,16 @@ def find_events(
     classes: Sequence[str],
     thresholds: Float[np.ndarray, "C"],
     geometry: Geometry,
-) -> list[Event]:
+) -> list[SoundEvent]:
     """Finds the events of a recording, ordered by start and then by class.
 
     A class is detected in a window if its score reaches its threshold. Detections in
-    windows that overlap or touch form one event.
+    windows that overlap or touch form one event. Its score is the highest of its
+    windows, and its frequency band the smallest that holds theirs: the whole range of
+    the encoder if the probe cannot locate the evidence.
     """
     edges = geometry.frequency_edges_hz
-    events: list[Event] = []
+    events: list[SoundEvent] = []
     for c, name in enumerate(classes):
         run: list[WindowScores] = []
         for window in windows:
@@ -58,7 +38,7 @@ def find_events(
                 run.append(window)
         if run:
             events.append(_join(run, c, name, edges))
-    return sorted(events, key=lambda e: e.start)
+    return sorted(events, key=lambda e: e.onset)
 
 
 def _join(
@@ -66,13 +46,13 @@ def _join(
     c: int,
     name: str,
     edges: Sequence[tuple[float, float]],
-) -> Event:
+) -> SoundEvent:
     lows = [0 if w.bands is None else int(w.bands[c, 0]) for w in run]
     highs = [len(edges) - 1 if w.bands is None else int(w.bands[c, 1]) for w in run]
-    return Event(
-        start=run[0].start,
-        end=run[-1].end,
-        name=name,
+    return SoundEvent(
+        onset=run[0].start,
+        offset=run[-1].end,
+        label=name,
         score=float(max(w.scores[c] for w in run)),
         low_hz=edges[min(lows)][0],
         high_hz=edges[max(highs)][1],
