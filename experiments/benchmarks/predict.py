@@ -74,7 +74,7 @@ def make_recording(path: pathlib.Path, minutes: int, rate: int) -> None:
     ):
         while missing:
             clip = clips[int(rng.integers(len(clips)))]
-            x = resample(clip.waveform, dataset.sample_rate, rate)[:missing]
+            x = resample(clip.waveform, clip.sample_rate, rate)[:missing]
             file.write(x)
             missing -= len(x)
             advance(len(x))

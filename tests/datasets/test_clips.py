@@ -3,7 +3,13 @@ import pickle
 import numpy as np
 import pytest
 
-from unmute_jax.datasets.clips import Clip, from_record, to_record
+from unmute_jax.datasets.clips import (
+    Clip,
+    fits_16_bits,
+    from_record,
+    round_to_16_bits,
+    to_record,
+)
 
 
 def test_clips_are_read_by_index(loaded):
@@ -27,11 +33,39 @@ def test_a_source_pickles_without_its_open_files(loaded):
     np.testing.assert_array_equal(again[0].waveform, first.waveform)
 
 
-def test_samples_are_stored_with_16_bits_and_without_overflow():
-    waveform = np.array([0.25, -0.5, 1.0, -1.5, 1e-6], np.float32)
-    clip = Clip(id="a", waveform=waveform, labels=(0, 2), events=((2, 0.0, 1.5),))
+@pytest.mark.parametrize(
+    ("samples", "kind"),
+    [
+        ([0.25, -0.5, 32767 / 32768, -1.0], "integers"),
+        ([], "integers"),
+        ([0.25, -0.5, 1.0], "floats"),
+        ([0.25, -1.5, 30000.0, 3e38], "floats"),
+        ([1e-6, -3e-4, 0.5 / 32768], "floats"),
+        ([1.0 - 2**-23], "floats"),
+    ],
+)
+def test_samples_are_stored_exactly_and_with_16_bits_where_these_suffice(samples, kind):
+    waveform = np.array(samples, np.float32)
+    clip = Clip(
+        id="a",
+        waveform=waveform,
+        sample_rate=22_050,
+        labels=(0, 2),
+        events=((2, 0.0, 1.5),),
+    )
     record = to_record(clip)
-    assert record["audio"].tolist() == [8192, -16384, 32767, -32768, 0]
+    assert (record["integers"].dtype, record["floats"].dtype) == (np.int16, np.float32)
+    assert len(record[kind]) == len(record["integers"]) + len(record["floats"])
     again = from_record({**record, "id": b"a"})
     assert (again.id, again.labels, again.events) == ("a", (0, 2), clip.events)
-    np.testing.assert_array_equal(again.waveform[:2], waveform[:2])
+    assert again.sample_rate == 22_050
+    np.testing.assert_array_equal(again.waveform, waveform)
+    assert again.waveform.dtype == np.float32
+
+
+def test_rounding_to_16_bits_stays_in_range():
+    waveform = np.array([0.25, 1e-5, 1.0, -1.5, 1e-6, -0.9999999], np.float32)
+    rounded = round_to_16_bits(waveform)
+    assert (rounded * 32768).tolist() == [8192, 0, 32767, -32768, 0, -32768]
+    assert fits_16_bits(rounded)
+    assert not fits_16_bits(waveform)

@@ -142,11 +142,15 @@ def test_repeated_audio_in_two_splits_is_noted(birds):
     assert note == "1 clips have the same audio as a clip of another split"
 
 
-def test_the_most_frequent_sample_rate_is_that_of_all(tmp_path):
+def test_every_clip_keeps_its_sample_rate(tmp_path):
     for i in range(10):
         write(tmp_path / "own" / "ab"[i % 2] / f"{i}.wav", i, 16000 if i < 3 else RATE)
     dataset = load_dataset(f"folder:{tmp_path / 'own'}")
-    assert dataset.sample_rate == RATE
+    assert dataset.sample_rates == {RATE: 7, 16000: 3}
+    clips = [clip for split in dataset.splits for clip in dataset.source_of(split)]
+    assert {clip.id: clip.sample_rate for clip in clips} == {
+        f"{'ab'[i % 2]}/{i}.wav": 16000 if i < 3 else RATE for i in range(10)
+    }
     assert dataset.clip_seconds == pytest.approx(0.2)
 
 

@@ -43,7 +43,7 @@ def test_numpy_code_runs_on_the_host_in_batches_of_the_embedding_pass(tmp_path):
     source = DATASET.source_of("train")
     tokens = store.load()
     for i in range(5):
-        samples = custom_encoders.RATE / DATASET.sample_rate * len(source[i].waveform)
+        samples = custom_encoders.RATE / source[i].sample_rate * len(source[i].waveform)
         # Behind the resampled clip there is silence: log(0.01) everywhere.
         assert abs(tokens.patches[i, round(samples) // 100 + 1 :] + 4.6).max() < 0.01
         assert tokens.patches[i, 0].max() > 0
@@ -151,7 +151,12 @@ def test_unknown_options_are_answered_with_the_nearest():
 def test_wrong_tokens_are_refused_in_one_line(tmp_path, name, message, monkeypatch):
     if name == "NanInSilence":
         silence = [
-            Clip(id=f"clip {i}", waveform=np.zeros(800, np.float32), labels=())
+            Clip(
+                id=f"clip {i}",
+                waveform=np.zeros(800, np.float32),
+                sample_rate=800,
+                labels=(),
+            )
             for i in range(5)
         ]
         monkeypatch.setattr(FakeDataset, "source_of", lambda self, split: silence)

@@ -66,18 +66,19 @@ class FakeSource(Sequence):
         return Clip(
             id=f"clip {i}",
             waveform=waveform,
+            sample_rate=next(iter(self.dataset.sample_rates)),
             labels=(i % 3,),
             events=((i % 3, 0.0, 0.5),),
         )
 
 
-def fake_dataset(clips=CLIPS, **changes):
+def fake_dataset(clips=CLIPS, *, rate=RATE, **changes):
     facts = {
         "name": "fake/noise",
         "source": "noise made on the spot",
         "task": "multi-label",
         "classes": ("ash", "birch", "cedar"),
-        "sample_rate": RATE,
+        "sample_rates": {rate: clips},
         "clip_seconds": 1.0,
         "licence": "CC0",
         "citation": "nobody",

@@ -30,6 +30,7 @@ class Lengths(FakeDataset):
         return Clip(
             id=f"clip {i}",
             waveform=np.random.default_rng(i).standard_normal(length(i), np.float32),
+            sample_rate=RATE,
             labels=(i % 3,),
         )
 
@@ -39,7 +40,7 @@ def length(i):
 
 
 def dataset(clips=CLIPS):
-    plain = fake_dataset(clips, sample_rate=RATE, name="fake/lengths")
+    plain = fake_dataset(clips, rate=RATE, name="fake/lengths")
     fields = [f.name for f in dataclasses.fields(plain)]
     return Lengths(**{name: getattr(plain, name) for name in fields})
 

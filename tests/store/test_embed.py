@@ -126,7 +126,7 @@ def test_clips_keep_the_order_of_the_data_set(store):
 
 
 def test_audio_is_resampled_to_the_rate_of_the_encoder(tmp_path):
-    slow = fake_dataset(3, sample_rate=400)
+    slow = fake_dataset(3, rate=400)
     tokens = run(tmp_path, dataset=slow).load()
     # Half a second at 800 Hz is a second at 400 Hz: every step is real now.
     assert tokens.mask.all()

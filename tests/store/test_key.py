@@ -51,7 +51,7 @@ def second_version():
         ),
         ("fingerprint", fake_encoder(), fake_dataset(seed=1), "bfloat16"),
         ("input_samples", fake_encoder(), fake_dataset(clip_seconds=2.0), "bfloat16"),
-        ("resampling", fake_encoder(), fake_dataset(sample_rate=400), "bfloat16"),
+        ("resampling", fake_encoder(), fake_dataset(rate=400), "bfloat16"),
         ("dtype", fake_encoder(), fake_dataset(), "float32"),
     ],
 )

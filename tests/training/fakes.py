@@ -40,6 +40,7 @@ class Tones(FakeDataset):
         return Clip(
             id=f"{salt}-{i}",
             waveform=waveform.astype(np.float32),
+            sample_rate=RATE,
             labels=labels,
             events=tuple((c, 0.0, 1.0) for c in labels),
         )

@@ -53,6 +53,7 @@ class Spans(Tones):
         return Clip(
             id=f"{salt}-{i}",
             waveform=waveform.astype(np.float32),
+            sample_rate=RATE,
             labels=tuple(c for c, *_ in events),
             events=tuple(events),
         )

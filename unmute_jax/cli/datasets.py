@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 
 from unmute_jax.datasets import Dataset, dataset_infos, load_dataset
 from unmute_jax.datasets.info import as_table
@@ -54,7 +55,7 @@ def _summary(dataset: Dataset) -> str:
     lines = [
         f"{dataset.name}: {dataset.source}",
         f"  {dataset.task}, {len(dataset.classes)} classes, up to "
-        f"{dataset.clip_seconds:g} s at {dataset.sample_rate:,} Hz",
+        f"{dataset.clip_seconds:g} s at {_listed(dataset.sample_rates)} Hz",
         f"  {splits}",
         *(["  with onsets and offsets"] if dataset.has_events else []),
         *(f"  {note}" for note in dataset.notes),
@@ -62,6 +63,10 @@ def _summary(dataset: Dataset) -> str:
         f"  prepared in {dataset.folder}",
     ]
     return "\n".join(lines)
+
+
+def _listed(rates: Iterable[int]) -> str:
+    return " and ".join(f"{rate:,}" for rate in rates)
 
 
 def run() -> None:

@@ -19,12 +19,14 @@ import tensorflow_datasets as tfds
 
 from unmute_jax.audio.resample import RESAMPLER
 from unmute_jax.console import progress
-from unmute_jax.datasets.clips import Clip, quiet_tfds, to_record
+from unmute_jax.datasets.clips import Clip, fits_16_bits, quiet_tfds, to_record
 from unmute_jax.datasets.dataset import Dataset, Protocol, Task
 from unmute_jax.errors import InputError
 from unmute_jax.io import cache_dir
 
 OnBad = Literal["fail", "skip"]
+# To be raised whenever the stored records change.
+FORMAT = 2
 T = TypeVar("T")
 
 # Clips per file.
@@ -47,8 +49,6 @@ class ClipBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         source: Description of the copy that is read.
         task: "multi-label" or "single-label".
         classes: Names of the classes, in the order of the label indices.
-        sample_rate: Sample rate of all clips in Hz. It may stay 0 until the first clip
-            is read.
         protocols: Every protocol, the default first.
         licence: Licence of the audio.
         citation: Publication to cite.
@@ -60,7 +60,6 @@ class ClipBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     source: str
     task: Task
     classes: tuple[str, ...]
-    sample_rate: int = 0
     protocols: tuple[Protocol, ...]
     licence: str
     citation: str
@@ -77,9 +76,12 @@ class ClipBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         self._counts = collections.Counter[str]()
         self._split_of_digest: dict[str, str] = {}
         self._repeats_across = self._repeats_within = 0
-        self._most_samples = 0
+        self._rates = collections.Counter[int]()
+        self._first_rate = 0
+        self._clip_seconds = 0.0
         self._metadata = tfds.core.MetadataDict()
         everything = {
+            "format": FORMAT,
             "version": str(self.VERSION),
             "resampler": RESAMPLER,
             "on_bad": on_bad,
@@ -100,7 +102,7 @@ class ClipBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
 
     @abc.abstractmethod
     def read_clip(self, entry: Any) -> tuple[Clip, str]:
-        """Reads one clip.
+        """Reads one clip, at the sample rate of its file.
 
         Args:
             entry: One of `entries`.
@@ -128,7 +130,7 @@ class ClipBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
             source=self.source,
             task=self.task,
             classes=self.classes,
-            sample_rate=metadata["sample_rate"],
+            sample_rates={int(k): n for k, n in metadata["sample_rates"].items()},
             clip_seconds=metadata["clip_seconds"],
             licence=self.licence,
             citation=self.citation,
@@ -176,8 +178,13 @@ class ClipBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         features = tfds.features.FeaturesDict(
             {
                 "id": tfds.features.Text(),
-                "audio": tfds.features.Tensor(
+                "sample_rate": np.int64,
+                # One of the two is empty; see `clips.to_record`.
+                "integers": tfds.features.Tensor(
                     shape=(None,), dtype=np.int16, encoding="bytes"
+                ),
+                "floats": tfds.features.Tensor(
+                    shape=(None,), dtype=np.float32, encoding="bytes"
                 ),
                 "labels": tfds.features.Sequence(
                     tfds.features.ClassLabel(names=self.classes)
@@ -224,11 +231,22 @@ class ClipBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
                 yield index, to_record(clip)
 
     def _register(self, split: str, clip: Clip, digest: str) -> None:
-        """Adds a clip to the fingerprint and the statistics of its split."""
+        """Adds a clip to the fingerprint and the statistics of its split.
+
+        A file alone does not determine the tokens: its clip may once have been stored
+        at another rate or rounded to 16 bits. So these two are in the fingerprint
+        where they are not the usual ones, and tokens of clips that were resampled or
+        rounded are not mistaken for those of the clip as it is.
+        """
+        self._first_rate = self._first_rate or clip.sample_rate
         if split not in self._hashes:
-            header = [str(self.VERSION), RESAMPLER, self.sample_rate, self.classes]
+            header = [str(self.VERSION), RESAMPLER, self._first_rate, self.classes]
             self._hashes[split] = hashlib.sha256(json.dumps(header).encode())
         line = [clip.id, list(clip.labels), list(clip.events), digest]
+        if clip.sample_rate != self._first_rate:
+            line.append(clip.sample_rate)
+        if not fits_16_bits(clip.waveform):
+            line.append("float32")
         self._hashes[split].update(json.dumps(line).encode())
         self._counts[split] += 1
         if digest in self._split_of_digest:
@@ -236,7 +254,9 @@ class ClipBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
             self._repeats_across += is_in_two_splits
             self._repeats_within += not is_in_two_splits
         self._split_of_digest.setdefault(digest, split)
-        self._most_samples = max(self._most_samples, len(clip.waveform))
+        self._rates[clip.sample_rate] += 1
+        seconds = len(clip.waveform) / clip.sample_rate
+        self._clip_seconds = max(self._clip_seconds, seconds)
 
     def _download_and_prepare(
         self,
@@ -263,8 +283,8 @@ class ClipBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
             ),
         }
         self._metadata.update(
-            sample_rate=self.sample_rate,
-            clip_seconds=self._most_samples / self.sample_rate,
+            sample_rates={str(rate): n for rate, n in sorted(self._rates.items())},
+            clip_seconds=self._clip_seconds,
             notes=[f"{count} {what}" for what, count in counts.items() if count],
             splits=dict(self._counts),
             fingerprints={k: v.hexdigest() for k, v in self._hashes.items()},

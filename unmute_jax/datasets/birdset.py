@@ -23,14 +23,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from unmute_jax.audio.resample import pad_or_crop
+from unmute_jax.audio.resample import pad_or_crop, resample
 from unmute_jax.datasets import few_shot
 from unmute_jax.datasets import mixup as mixing
 from unmute_jax.datasets.base import OnBad
 from unmute_jax.datasets.birdset_subsets import (
     FEWEST_TO_SPLIT,
     INFOS,
-    RATE,
     classes_of,
     few_shot_info,
     info_of,
@@ -135,15 +134,19 @@ class BirdSet(FileBuilder):
             splits[f"mixup{variant}"] = list(copies)
         return splits
 
-    def read_waveform(self, entry: FileEntry) -> tuple[Float32[np.ndarray, " S"], str]:
+    def read_waveform(
+        self, entry: FileEntry
+    ) -> tuple[Float32[np.ndarray, " S"], int, str]:
         """Reads a clip; a mixed copy is made of several and lasts five seconds."""
         if not isinstance(entry, mixing.MixedEntry):
             return super().read_waveform(entry)
-        x, digest = super().read_waveform(entry.clip)
-        x, _ = pad_or_crop(x, round(few_shot.SECONDS * RATE))
-        added = [super(BirdSet, self).read_waveform(other) for other in entry.added]
-        mixture = mixing.mix(x, [y for y, _ in added], entry.turns, entry.snr_db)
-        return mixture, mixing.digest_of(entry, [digest, *(d for _, d in added)])
+        x, rate, digest = super().read_waveform(entry.clip)
+        x, _ = pad_or_crop(x, round(few_shot.SECONDS * rate))
+        read = [super(BirdSet, self).read_waveform(other) for other in entry.added]
+        added = [resample(y, own, rate) for y, own, _ in read]
+        mixture = mixing.mix(x, added, entry.turns, entry.snr_db)
+        digests = [digest, *(own for *_, own in read)]
+        return mixture, rate, mixing.digest_of(entry, digests)
 
     def _recordings(self) -> list[few_shot.Focal]:
         """Reads the training table."""

@@ -62,7 +62,6 @@ def info_of(subset: str) -> DatasetInfo:
             Download(url=f"{_HOME}/resolve/data/{subset}/{name}", name=name)
             for name in names
         ),
-        sample_rate=RATE,
         max_seconds=few_shot.SECONDS,
     )
 

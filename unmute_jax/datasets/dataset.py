@@ -38,7 +38,8 @@ class Dataset:
         source: Description of the copy that was read; reports quote it.
         task: "multi-label" or "single-label".
         classes: Names of the classes, in the order of the label indices.
-        sample_rate: Sample rate of the stored audio in Hz.
+        sample_rates: Number of clips with each sample rate in Hz; every clip has the
+            rate of its file.
         clip_seconds: Length of the longest clip in seconds.
         licence: Licence of the audio.
         citation: Publication to cite.
@@ -56,7 +57,7 @@ class Dataset:
     source: str
     task: Task
     classes: tuple[str, ...]
-    sample_rate: int
+    sample_rates: Mapping[int, int]
     clip_seconds: float
     licence: str
     citation: str

@@ -21,7 +21,6 @@ import tensorflow_datasets as tfds
 from jaxtyping import Float32
 
 from unmute_jax.audio.decode import decode_audio
-from unmute_jax.audio.resample import resample
 from unmute_jax.datasets.base import ClipBuilder, OnBad
 from unmute_jax.datasets.clips import Clip
 from unmute_jax.datasets.dataset import Protocol
@@ -213,12 +212,12 @@ class Esc50(ClipBuilder):
         return {name: part[1] for name, part in parts.items() if len(part) == 4}
 
     def read_clip(self, entry: CsvRow) -> tuple[Clip, str]:
-        """Reads a clip; the sample rate of the first one is that of all."""
+        """See `ClipBuilder`."""
         x, rate, digest = self._copy.read(entry)
-        self.sample_rate = self.sample_rate or rate
         clip = Clip(
             id=pathlib.PurePosixPath(entry.filename).stem,
-            waveform=resample(x, rate, self.sample_rate),
+            waveform=x,
+            sample_rate=rate,
             labels=(self._copy.targets.index(entry.target),),
         )
         return clip, digest

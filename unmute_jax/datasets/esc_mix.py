@@ -14,7 +14,7 @@ import tensorflow_datasets as tfds
 
 from unmute_jax.datasets import esc50, mixing
 from unmute_jax.datasets.base import ClipBuilder, OnBad
-from unmute_jax.datasets.clips import Clip
+from unmute_jax.datasets.clips import Clip, round_to_16_bits
 from unmute_jax.datasets.dataset import Protocol
 from unmute_jax.datasets.info import DatasetInfo
 from unmute_jax.errors import InputError
@@ -60,7 +60,6 @@ class EscMix(ClipBuilder):
     VERSION = tfds.core.Version("1.0.0")
     dataset_name = INFOS[0].name
     task = INFOS[0].task
-    sample_rate = mixing.SAMPLE_RATE
     has_events = INFOS[0].has_events
     licence = INFOS[0].licence
     citation = INFOS[0].citation
@@ -105,7 +104,9 @@ class EscMix(ClipBuilder):
         mixture = entry.mixer.mix(entry.number)
         clip = Clip(
             id=entry.id,
-            waveform=mixture.waveform,
+            # The rounded samples take half the space.
+            waveform=round_to_16_bits(mixture.waveform),
+            sample_rate=mixing.SAMPLE_RATE,
             labels=mixture.labels,
             events=mixture.events,
         )

@@ -3,7 +3,7 @@
 A subclass names its `DatasetInfo`, finds its files in a place (`find`), and says in
 `layout` which file is which clip. Everything else is here: clips that are listed twice
 are dropped and counted, sizes are compared with the official ones, a missing validation
-split is made by rule, and clips are read, cropped and resampled to one rate.
+split is made by rule, and clips are read and cropped.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ import tensorflow_datasets as tfds
 from jaxtyping import Float32
 
 from unmute_jax.audio.decode import decode_audio
-from unmute_jax.audio.resample import resample
 from unmute_jax.datasets.base import ClipBuilder, OnBad
 from unmute_jax.datasets.clips import Clip, Event
 from unmute_jax.datasets.dataset import Protocol
@@ -92,8 +91,7 @@ class FileBuilder(ClipBuilder):
         self.remarks: list[str] = []
         self.dataset_name, self.task = info.name, info.task
         self.licence, self.citation = info.licence, info.citation
-        self.sample_rate, self.has_events = info.sample_rate, info.has_events
-        self.source = info.title
+        self.source, self.has_events = info.title, info.has_events
         self.protocol_name, self.official_sizes = info.protocol, info.splits
         self._splits = self.complete(self._checked(self.layout()))
         self.notes = self._notes()
@@ -195,11 +193,12 @@ class FileBuilder(ClipBuilder):
 
     def read_clip(self, entry: FileEntry) -> tuple[Clip, str]:
         """See `ClipBuilder`."""
-        waveform, digest = self.read_waveform(entry)
-        seconds = len(waveform) / self.sample_rate
+        waveform, rate, digest = self.read_waveform(entry)
+        seconds = len(waveform) / rate
         clip = Clip(
             id=entry.id,
             waveform=waveform,
+            sample_rate=rate,
             labels=entry.labels,
             # An event may extend beyond a clip that was cut.
             events=tuple(
@@ -210,11 +209,14 @@ class FileBuilder(ClipBuilder):
         )
         return clip, digest
 
-    def read_waveform(self, entry: FileEntry) -> tuple[Float32[np.ndarray, " S"], str]:
-        """Reads a clip at the rate of the data set.
+    def read_waveform(
+        self, entry: FileEntry
+    ) -> tuple[Float32[np.ndarray, " S"], int, str]:
+        """Reads a clip at the rate of its file.
 
         Returns:
-            The waveform, shape `[S]`, and the SHA-256 of what determines it.
+            The waveform, shape `[S]`, its sample rate in Hz, and the SHA-256 of what
+            determines it.
         """
         data = self.files.read(entry.file)
         where = self.files.where(entry.file)
@@ -226,11 +228,10 @@ class FileBuilder(ClipBuilder):
         last = None if seconds is None else first + round(seconds * rate)
         if not len(x[first:last]):
             raise InputError(f"{where}: ends before second {entry.start:g}")
-        self.sample_rate = self.sample_rate or rate
         digest = hashlib.sha256(data)
         if entry.start:
             digest.update(f" from {entry.start}".encode())
-        return resample(x[first:last], rate, self.sample_rate), digest.hexdigest()
+        return x[first:last], rate, digest.hexdigest()
 
     def _all_entries(self) -> list[FileEntry]:
         return [entry for entries in self._splits.values() for entry in entries]

@@ -40,7 +40,6 @@ INFOS = (
             "zip -s 0 FSD50K.dev_audio.zip --out whole.dev_audio.zip",
             "zip -s 0 FSD50K.eval_audio.zip --out whole.eval_audio.zip",
         ),
-        sample_rate=44_100,
         max_seconds=10.0,
     ),
 )

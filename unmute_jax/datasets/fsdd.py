@@ -37,7 +37,6 @@ INFOS = (
                 megabytes=20,
             ),
         ),
-        sample_rate=8000,
     ),
 )
 

@@ -54,8 +54,6 @@ class DatasetInfo:
         home: Address where the data set is published.
         steps: Instructions for getting what cannot be downloaded automatically.
         downloads: Files that can be downloaded automatically, if any.
-        sample_rate: Sample rate of the stored audio in Hz; 0 for that of the first
-            clip.
         max_seconds: Length to which clips are cut, in seconds; None keeps all of them.
         has_events: Whether onsets and offsets of the events are known.
         notes: Remarks that a reader of the results needs.
@@ -77,7 +75,6 @@ class DatasetInfo:
     home: str
     steps: tuple[str, ...] = ()
     downloads: tuple[Download, ...] = ()
-    sample_rate: int = 0
     max_seconds: float | None = None
     has_events: bool = False
     notes: tuple[str, ...] = ()

@@ -14,7 +14,6 @@ for validation, a fifth for the test, and the rest for training.
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import hashlib
 import os
@@ -22,11 +21,9 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import soundfile as sf
 import tensorflow_datasets as tfds
 
 from unmute_jax.audio.decode import SUFFIXES, decode_audio
-from unmute_jax.audio.resample import resample
 from unmute_jax.datasets.base import ClipBuilder, OnBad
 from unmute_jax.datasets.clips import Clip
 from unmute_jax.datasets.dataset import Protocol
@@ -105,15 +102,10 @@ class OwnFiles(ClipBuilder):
         }
 
     def entries(self) -> Mapping[str, Sequence[OwnEntry]]:
-        """Returns the clips; their most frequent sample rate becomes that of all."""
-        names = [entry.file for entry in self._all_entries()]
+        """See `ClipBuilder`."""
         if self.on_bad == "fail":
+            names = [entry.file for entry in self._all_entries()]
             self._files.check_complete(names, self.dataset_name)
-        rates = collections.Counter(
-            rate for name in names if (rate := _rate(self._files.where(name)))
-        )
-        # Among equally frequent rates, the highest wins.
-        self.sample_rate = max(rates, key=lambda r: (rates[r], r), default=0)
         return self._splits
 
     def groups(self) -> Mapping[str, str]:
@@ -127,7 +119,8 @@ class OwnFiles(ClipBuilder):
         index = {name: i for i, name in enumerate(self.classes)}
         clip = Clip(
             id=entry.file,
-            waveform=resample(x, rate, self.sample_rate),
+            waveform=x,
+            sample_rate=rate,
             labels=tuple(sorted(index[name] for name in entry.labels)),
             events=tuple((index[name], on, off) for name, on, off in entry.events),
         )
@@ -184,14 +177,6 @@ def _path(
     if data_dir is not None:
         raise InputError(f"{kind}:{place} names its place; data_dir is not used")
     return pathlib.Path(place).expanduser().absolute()
-
-
-def _rate(path: str) -> int:
-    """Returns the sample rate in the header of a file, or 0 without a header."""
-    try:
-        return sf.info(path).samplerate
-    except (sf.LibsndfileError, OSError):
-        return 0
 
 
 # The csv

@@ -58,7 +58,6 @@ _ALL_WORDS = DatasetInfo(
     "Recognition, arXiv:1804.03209, 2018",
     home=_HOME,
     downloads=(_WORDS,),
-    sample_rate=16_000,
 )
 _TWELVE = dataclasses.replace(
     _ALL_WORDS,

@@ -60,7 +60,6 @@ _POOLED = DatasetInfo(
         "search zenodo.org for 'SPASS synthetic polyphonic dataset spatiotemporal "
         "labels' and get its audio and its tables",
     ),
-    sample_rate=44_100,
     max_seconds=10.0,
     notes=("33 classes; the paper has 28, and it is not known which it merges",),
 )

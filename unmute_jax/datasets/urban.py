@@ -42,7 +42,6 @@ INFOS = (
                 md5="a2d24a2148ece7c021fcc079ee87c2dc",
             ),
         ),
-        sample_rate=44_100,
         max_seconds=10.0,
         has_events=True,
     ),

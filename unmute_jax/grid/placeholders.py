@@ -119,7 +119,7 @@ def _placeholder(info: DatasetInfo, settings: Experiment) -> Dataset:
         source="not read",
         task=info.task,
         classes=tuple(map(str, range(info.classes))),
-        sample_rate=info.sample_rate or 16_000,
+        sample_rates={},
         clip_seconds=info.max_seconds or _SECONDS.get(info.name, 10.0),
         licence=info.licence,
         citation=info.citation,

@@ -167,7 +167,7 @@ def waveform_batches(
 
     def prepare(index: int) -> PreparedClip:
         clip = source[index]
-        waveform = resample(clip.waveform, dataset.sample_rate, encoder.sample_rate)
+        waveform = resample(clip.waveform, clip.sample_rate, encoder.sample_rate)
         needed = len(waveform) + step
         fitting = next((n for n in lengths if n >= needed), max(lengths))
         clip_input = ClipInput(fitting)

@@ -75,10 +75,11 @@ def store_key(
 
 def _input_fields(encoder: Encoder, dataset: Dataset, lengths: int) -> dict:
     """Returns the fields that say how a waveform becomes an input of the encoder."""
-    have, want = dataset.sample_rate, encoder.sample_rate
+    have, want = sorted(dataset.sample_rates), encoder.sample_rate
+    rates = ", ".join(map(str, have))
     samples = input_lengths(encoder, dataset.clip_seconds, lengths)
     return {
-        "resampling": "none" if have == want else f"{RESAMPLER} {have} -> {want}",
+        "resampling": "none" if have == [want] else f"{RESAMPLER} {rates} -> {want}",
         **key_fields([ClipInput(n) for n in samples]),
     }
 
