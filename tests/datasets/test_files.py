@@ -8,6 +8,7 @@ from unmute_jax.datasets.files import Folder, Joined, Mounted, Zip
 from unmute_jax.errors import InputError
 
 NAMES = ["a/1.txt", "a/b/2.txt", "c.txt"]
+LEFT_OUT = (".hidden", "__MACOSX/a/._1.txt", "a/@eaDir/1.txt", ".git/c.txt")
 
 
 @pytest.fixture
@@ -21,12 +22,15 @@ def folder(tmp_path):
 def files(request, folder, tmp_path):
     """The same files, read in every way."""
     if request.param == "folder":
-        (folder / ".hidden").write_text("")
+        for name in LEFT_OUT:
+            text(folder / name, "")
         return Folder(folder)
     if request.param == "zip":
         with zipfile.ZipFile(tmp_path / "files.zip", "w") as archive:
             for name in NAMES:
                 archive.write(folder / name, f"root/{name}")
+            for name in LEFT_OUT:
+                archive.writestr(f"root/{name}", "")
         return Zip(zipfile.ZipFile(tmp_path / "files.zip"), "root/")
     other = tmp_path / "other"
     if request.param == "joined":

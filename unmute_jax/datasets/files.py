@@ -8,6 +8,7 @@ import pathlib
 import zipfile
 from collections.abc import Iterable, Sequence
 
+from unmute_jax.audio.listing import is_hidden
 from unmute_jax.errors import InputError
 
 
@@ -38,7 +39,8 @@ class Files(abc.ABC):
     def names(self, below: str = "") -> list[str]:
         """Returns all files below a folder, sorted, with paths from the root.
 
-        Returns nothing if there is no such folder.
+        Hidden files and folders, and those that systems add, are left out. Returns
+        nothing if there is no such folder.
         """
 
     def check_complete(self, names: Sequence[str], owner: str) -> None:
@@ -92,14 +94,12 @@ class Folder(Files):
         return stamp.hexdigest()
 
     def names(self, below: str = "") -> list[str]:
-        """See `Files`; hidden files and hidden folders are left out."""
+        """See `Files`."""
         names: list[str] = []
         for folder, inner, files in os.walk(self._root / below):
-            inner[:] = [name for name in inner if not name.startswith(".")]
+            inner[:] = [name for name in inner if not is_hidden(name)]
             path = pathlib.Path(folder).relative_to(self._root)
-            names += [
-                (path / file).as_posix() for file in files if not file.startswith(".")
-            ]
+            names += [(path / file).as_posix() for file in files if not is_hidden(file)]
         return sorted(names)
 
 
@@ -151,7 +151,9 @@ class Zip(Files):
         return sorted(
             name.removeprefix(self._root)
             for name in self._members
-            if name.startswith(start) and not name.endswith("/")
+            if name.startswith(start)
+            and not name.endswith("/")
+            and not any(map(is_hidden, name.removeprefix(start).split("/")))
         )
 
     @functools.cached_property

@@ -98,8 +98,12 @@ def test_folders_are_searched_for_audio(tmp_path):
     for name in ("b.WAV", "a.flac", "sub/c.ogg", "notes.txt", "._a.flac", "sub/d.mp3"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    found = find_recordings([tmp_path])
+    lines = []
+    found = find_recordings([tmp_path], lines.append)
     assert [r.name for r in found] == ["a.flac", "b.WAV", "sub/c.ogg", "sub/d.mp3"]
+    assert lines == [
+        f"note: {tmp_path}: left out: 1 .txt (notes.txt), 1 hidden file (._a.flac)"
+    ]
     given = find_recordings([tmp_path / "sub" / "c.ogg", tmp_path / "notes.txt"])
     assert [r.name for r in given] == ["c.ogg", "notes.txt"]
 
@@ -108,10 +112,17 @@ def test_a_folder_without_audio_and_equal_names_are_refused(tmp_path):
     for name in ("x/a.wav", "y/a.wav", "empty/a.txt"):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).touch()
-    with pytest.raises(InputError, match=r"empty: holds no recordings \(\.wav"):
+    with pytest.raises(
+        InputError, match=r"empty: holds no recordings \(\.wav.*1 \.txt"
+    ):
         find_recordings([tmp_path / "empty"])
     with pytest.raises(InputError, match=r"x/a\.wav and .*y/a\.wav have the same name"):
         find_recordings([tmp_path / "x", tmp_path / "y"])
+
+
+def test_a_given_name_that_is_not_utf8_is_refused():
+    with pytest.raises(InputError, match=r"m\\xf6we.wav: this name is not valid UTF-8"):
+        find_recordings(["m\udcf6we.wav"])
 
 
 def test_items_are_prefetched_by_a_thread_in_their_order():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from unmute_jax.audio.decode import SUFFIXES, AudioFile
+from unmute_jax.audio.listing import check_name, describe, list_audio
 from unmute_jax.audio.resample import resample_blocks
 from unmute_jax.encoders import Encoder
 from unmute_jax.encoders.clip_input import ClipInput
@@ -121,23 +122,37 @@ def make_windowing(
     )
 
 
-def find_recordings(places: Sequence[str | os.PathLike[str]]) -> list[RecordingFile]:
+def find_recordings(
+    places: Sequence[str | os.PathLike[str]], log: Callable[[str], None] = print
+) -> list[RecordingFile]:
     """Lists the given files, and all recordings in the given folders.
 
+    Folders are listed as those of training are; see `unmute_jax.audio.listing`.
+
+    Args:
+        places: The files and folders.
+        log: A function that is called with a line about what is left out of a folder.
+
     Raises:
-        InputError: A folder contains no recording, or two files share a name.
+        InputError: A folder contains no recording, two files share a name, or a name is
+            not valid UTF-8.
     """
     recordings: list[RecordingFile] = []
     for place in map(pathlib.Path, places):
         if not place.is_dir():
+            check_name(str(place))
             recordings.append(RecordingFile(path=place, name=place.name))
             continue
-        files = [p for p in sorted(place.rglob("*")) if _is_audio(p)]
-        if not files:
-            kinds = ", ".join(SUFFIXES)
-            raise InputError(f"{place}: holds no recordings ({kinds})")
+        listing = list_audio(place)
+        if not listing.audio:
+            there = describe(listing.left_out) or "it is empty"
+            raise InputError(
+                f"{place}: holds no recordings ({', '.join(SUFFIXES)}); {there}"
+            )
+        if listing.left_out:
+            log(f"note: {place}: left out: {describe(listing.left_out)}")
         recordings += [
-            RecordingFile(path=p, name=p.relative_to(place).as_posix()) for p in files
+            RecordingFile(path=place / name, name=name) for name in listing.audio
         ]
     names: dict[str, RecordingFile] = {}
     for one in recordings:
@@ -245,9 +260,3 @@ def pad_windows(
     rows = [windows[min(row, len(windows) - 1)].waveform for row in range(batch_size)]
     waveforms, lengths = zip(*map(clip_input.of_clip, rows), strict=True)
     return np.stack(waveforms), np.asarray(lengths, np.int32)
-
-
-def _is_audio(path: pathlib.Path) -> bool:
-    # Some systems leave files with a leading dot beside the real ones.
-    has_suffix = path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-    return has_suffix and path.is_file()
