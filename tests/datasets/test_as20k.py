@@ -11,13 +11,13 @@ def test_rows_of_hugging_face_are_clips(loaded, place_of):
     found = by_id(dataset)
     assert len(found) == 13
     # Every upload keeps its own rate.
-    assert dataset.sample_rates == {44_100: 10, 48_000: 3}
+    assert dataset.sample_rates == {16_000: 2, 22_050: 2, 44_100: 3, 48_000: 6}
     assert class_names(dataset, found["b-_00PJHxph"]) == {
         "Speech",
         "Male speech, man speaking",
     }
-    assert len(found["b-_00PJHxph"].waveform) == 320_000
-    assert len(found["e-_01PJHxph"].waveform) == 6_400
+    assert len(found["b-_00PJHxph"].waveform) == 480_000
+    assert len(found["e-_01PJHxph"].waveform) == 8_820
     # A clip has the audio of its row, wherever that is in its group.
     path = place_of("as20k") / "data" / "bal_train" / "01.parquet"
     for row in pq.read_table(path).to_pylist():

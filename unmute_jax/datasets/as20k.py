@@ -23,11 +23,11 @@ from collections.abc import Iterable
 
 from unmute_jax.audio.decode import SUFFIXES
 from unmute_jax.datasets import audioset_labels
+from unmute_jax.datasets.audio_rows import AudioRows
 from unmute_jax.datasets.file_builder import FileBuilder, FileEntry, Splits
 from unmute_jax.datasets.files import Files, Folder
 from unmute_jax.datasets.finding import find_files
 from unmute_jax.datasets.info import DatasetInfo
-from unmute_jax.datasets.parquet import AudioRows
 from unmute_jax.datasets.tables import read_table
 
 _ROWS = DatasetInfo(
@@ -48,8 +48,6 @@ _ROWS = DatasetInfo(
         "hf download agkphysics/AudioSet --repo-type dataset --include "
         "'data/bal_train/*' 'data/eval/*' --local-dir AudioSet (50 GB)",
     ),
-    # Uploads have many rates; this one suits encoders of 16 kHz and of 32 kHz.
-    sample_rate=32_000,
     max_seconds=10.0,
 )
 _SEGMENTS = dataclasses.replace(
@@ -82,14 +80,20 @@ class AudioSet(FileBuilder):
     def find(self, place: pathlib.Path) -> AudioRows | None:
         """See `FileBuilder`."""
         files = find_files(place, "data/bal_train/*.parquet", ())
-        return AudioRows(files) if isinstance(files, Folder) else None
+        return AudioRows(pathlib.Path(files.where(""))) if files else None
 
     def layout(self) -> Splits:
         """Reads the tables; each row is a clip."""
         files = typing.cast(AudioRows, self.files)
         splits: Splits = {}
         for split, folder in _FOLDERS.items():
-            rows = list(files.rows(folder, ("video_id", "labels")))
+            tables = Folder(files.root).names(folder)
+            rows = [
+                row
+                for table in tables
+                if table.endswith(".parquet")
+                for row in files.rows(table, ("video_id", "labels"))
+            ]
             size, broken = BROKEN_ROWS[split]
             splits[split] = []
             for number, row in enumerate(rows):

@@ -1,21 +1,108 @@
-"""Parquet files of Hugging Face: tables, and audio that is stored in their rows."""
+"""Tables as Hugging Face publishes them: parquet files and Arrow files.
+
+Files of `datasets` carry the features of their columns, such as the names of classes,
+in the metadata of their schema; `features` reads them.
+"""
 
 from __future__ import annotations
 
-import functools
 import io
+import json
 import pathlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from unmute_jax.datasets.files import Files, Folder
-from unmute_jax.errors import InputError
+from unmute_jax.datasets.files import Files
+from unmute_jax.errors import InputError, one_line
+
+# Names of tables end like this; `datasets` writes Arrow files with `save_to_disk`.
+SUFFIXES = (".parquet", ".arrow")
+
+
+class Table:
+    """A table whose rows are read in groups, so that memory holds one group.
+
+    Args:
+        schema: Schema of pyarrow.
+        sizes: Number of rows of each group.
+        read: Function from a group and the names of columns to a pyarrow table.
+        lacks: Function from a group, a column and the name of a field to whether some
+            row lacks the field.
+        where: Place of the table, for messages.
+    """
+
+    def __init__(
+        self,
+        schema: Any,
+        sizes: Sequence[int],
+        read: Callable[[int, list[str]], Any],
+        lacks: Callable[[int, str, str], bool],
+        where: str,
+    ):
+        self.schema = schema
+        self.sizes = tuple(sizes)
+        self.lacks = lacks
+        self.where = where
+        self._read = read
+
+    def __len__(self) -> int:
+        return sum(self.sizes)
+
+    @property
+    def features(self) -> dict[str, Any]:
+        """The features that `datasets` stores with the columns, empty without them."""
+        text = (self.schema.metadata or {}).get(b"huggingface", b"{}")
+        try:
+            features = json.loads(text)["info"]["features"]
+        except (ValueError, KeyError, TypeError):
+            return {}
+        return features if isinstance(features, dict) else {}
+
+    def check(self, columns: Sequence[str]) -> None:
+        """Raises `InputError` if a column is missing."""
+        there = self.schema.names
+        if missing := [column for column in columns if column not in there]:
+            raise InputError(
+                f"{self.where}: has no column {', '.join(missing)}, only "
+                f"{', '.join(there) or 'nothing'}"
+            )
+
+    def rows(self, columns: Sequence[str]) -> list[dict[str, Any]]:
+        """Returns the values of some columns, one mapping per row."""
+        self.check(columns)
+        if not columns:
+            return [{} for _ in range(len(self))]
+        groups = (self.group(group, columns) for group in range(len(self.sizes)))
+        return [row for rows in groups for row in rows.to_pylist()]
+
+    def group(self, group: int, columns: Sequence[str]) -> Any:
+        """Returns some columns of a group of rows as a pyarrow table."""
+        import pyarrow
+
+        try:
+            return self._read(group, list(columns))
+        except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise InputError(
+                f"{self.where}: is damaged: {one_line(str(error), 200)}"
+            ) from None
+
+
+def open_table(path: pathlib.Path) -> Table:
+    """Opens a parquet file or an Arrow file.
+
+    Raises:
+        InputError: The file is not there, is no such table, or pyarrow is missing.
+    """
+    where = str(path)
+    if not path.is_file():
+        raise InputError(f"{where}: there is no such file")
+    return _arrow(where) if path.suffix == ".arrow" else _parquet(where, where)
 
 
 def read_rows(
     files: Files, name: str, columns: Sequence[str], optional: Sequence[str] = ()
 ) -> list[dict[str, Any]]:
-    """Reads the rows of a table.
+    """Reads the rows of a parquet file.
 
     Args:
         files: Files of the data set.
@@ -26,106 +113,94 @@ def read_rows(
     Raises:
         InputError: The file is no such table.
     """
-    where = files.where(name)
-    table = _open(io.BytesIO(files.read(name)), where)
-    there = [c for c in optional if c in table.schema_arrow.names]
-    _check_columns(table, columns, where)
-    rows = table.read(columns=[*columns, *there]).to_pylist()
+    table = _parquet(io.BytesIO(files.read(name)), files.where(name))
+    there = [c for c in optional if c in table.schema.names]
+    rows = table.rows([*columns, *there])
     return [{**dict.fromkeys(optional), **row} for row in rows]
 
 
-class AudioRows(Files):
-    """The column `audio` of parquet files; each row is a file called `TABLE/ROW`.
-
-    Whole groups of rows are read, and only the last group is cached, so rows are best
-    read in order.
-
-    Args:
-        root: Folder with the parquet files.
-    """
-
-    def __init__(self, root: Folder):
-        self._root = root
-        self._table = functools.lru_cache(maxsize=1)(self._open_table)
-        self._group = functools.lru_cache(maxsize=1)(self._read_group)
-
-    def rows(self, folder: str, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """Yields the rows of all tables in a folder.
-
-        Args:
-            folder: Path of the folder from the root.
-            columns: Columns to read. The name of the file is added as `name`.
-        """
-        for table in self._root.names(folder):
-            if not table.endswith(".parquet"):
-                continue
-            opened = self._table(table)
-            _check_columns(opened, [*columns, "audio"], self._root.where(table))
-            for i, row in enumerate(opened.read(columns=list(columns)).to_pylist()):
-                yield {**row, "name": f"{table}/{i}"}
-
-    def read(self, name: str) -> bytes:
-        """See `Files`."""
-        table, row = _split(name)
-        opened, first = self._table(table), 0
-        for group in range(opened.metadata.num_row_groups):
-            size = opened.metadata.row_group(group).num_rows
-            if row < first + size:
-                data = self._group(table, group)[row - first].as_py()["bytes"]
-                if data is None:
-                    raise InputError(f"{self.where(name)}: holds no audio")
-                return data
-            first += size
-        raise InputError(f"{self.where(name)}: there is no such row")
-
-    def where(self, name: str) -> str:
-        """See `Files`."""
-        table, row = _split(name)
-        return f"{self._root.where(table)}, row {row}"
-
-    def missing(self, names: Iterable[str]) -> list[str]:
-        """See `Files`."""
-        names = list(names)
-        tables = {_split(name)[0] for name in names}
-        missing = set(self._root.missing(sorted(tables)))
-        return [name for name in names if _split(name)[0] in missing]
-
-    def stamp(self, names: Iterable[str]) -> str:
-        """See `Files`."""
-        return self._root.stamp(sorted({_split(name)[0] for name in names}))
-
-    def names(self, below: str = "") -> list[str]:
-        """See `Files`."""
-        return [row["name"] for row in self.rows(below, [])]
-
-    def _open_table(self, table: str) -> Any:
-        return _open(self._root.where(table), self._root.where(table))
-
-    def _read_group(self, table: str, group: int) -> Any:
-        return self._table(table).read_row_group(group, columns=["audio"])["audio"]
-
-
-def _open(source: str | io.BytesIO, where: str) -> Any:
-    # TFDS depends on it; it takes a quarter of a second, and few data sets need it.
-    import pyarrow
+def _parquet(source: str | io.BytesIO, where: str) -> Table:
+    arrow = _pyarrow()
     import pyarrow.parquet
 
     try:
-        return pyarrow.parquet.ParquetFile(source)
-    except (pyarrow.ArrowInvalid, OSError):
-        raise InputError(
-            f"{where}: is no parquet file, or its download was cut short"
-        ) from None
+        file = pyarrow.parquet.ParquetFile(source)
+        sizes = [
+            file.metadata.row_group(i).num_rows
+            for i in range(file.metadata.num_row_groups)
+        ]
+        schema = file.schema_arrow
+    except (arrow.ArrowException, OSError) as error:
+        raise _no_table(source, where, "parquet", error) from None
+
+    def read(group: int, columns: list[str]) -> Any:
+        return file.read_row_group(group, columns=columns)
+
+    def lacks(group: int, column: str, field: str) -> bool:
+        about = file.metadata.row_group(group)
+        for i in range(about.num_columns):
+            if about.column(i).path_in_schema == f"{column}.{field}":
+                counts = about.column(i).statistics
+                return counts is None or counts.null_count != 0
+        return True
+
+    return Table(schema, sizes, read, lacks, where)
 
 
-def _check_columns(table: Any, columns: Sequence[str], where: str) -> None:
-    there = table.schema_arrow.names
-    if missing := [column for column in columns if column not in there]:
-        raise InputError(
-            f"{where}: has no column {', '.join(missing)}, only {', '.join(there)}"
+def _arrow(where: str) -> Table:
+    arrow = _pyarrow()
+    try:
+        with arrow.memory_map(where) as source:
+            # Nothing is copied into memory before a value is asked for.
+            is_file = bytes(source.read(6)) == b"ARROW1"
+            source.seek(0)
+            if is_file:
+                batches = arrow.ipc.open_file(source)
+                every = range(batches.num_record_batches)
+                parts = [batches.get_batch(i) for i in every]
+            else:
+                batches = arrow.ipc.open_stream(source)
+                parts = list(batches)
+            schema = batches.schema
+    except (arrow.ArrowException, OSError) as error:
+        raise _no_table(where, where, "Arrow", error) from None
+
+    def read(group: int, columns: list[str]) -> Any:
+        return arrow.Table.from_batches([parts[group]]).select(columns)
+
+    def lacks(group: int, column: str, field: str) -> bool:
+        values = parts[group][column]
+        index = values.type.get_field_index(field)
+        return index < 0 or values.field(index).null_count != 0
+
+    return Table(schema, [part.num_rows for part in parts], read, lacks, where)
+
+
+def _no_table(
+    source: str | io.BytesIO, where: str, kind: str, error: Exception
+) -> InputError:
+    if isinstance(source, str):
+        with open(source, "rb") as file:
+            start = file.read(40)
+    else:
+        start = source.getvalue()[:40]
+    if start.startswith(b"version https://git-lfs"):
+        return InputError(
+            f"{where}: is a Git LFS pointer, not the file; run: git lfs pull"
         )
+    return InputError(
+        f"{where}: is no {kind} file, or its download was cut short "
+        f"({one_line(str(error), 100)})"
+    )
 
 
-def _split(name: str) -> tuple[str, int]:
-    path = pathlib.PurePosixPath(name)
-    return str(path.parent), int(path.name)
+def _pyarrow() -> Any:
+    # It takes a quarter of a second to import, and few data sets need it.
+    try:
+        import pyarrow
+    except ImportError:
+        raise InputError(
+            "parquet files need pyarrow, which is not installed: "
+            "pip install 'unmute-jax[parquet]'"
+        ) from None
+    return pyarrow
