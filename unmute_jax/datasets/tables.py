@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import io
 import math
+import re
 from collections.abc import Mapping, Sequence
 
 from unmute_jax.datasets.files import Files
@@ -19,10 +20,12 @@ class Line:
     Attributes:
         values: Value of each column, without surrounding spaces.
         where: File and line number, for messages.
+        has_decimal_commas: Whether "0,5" may stand for one half.
     """
 
     values: Mapping[str, str]
     where: str
+    has_decimal_commas: bool = False
 
     def __getitem__(self, column: str) -> str:
         return self.values[column]
@@ -37,8 +40,11 @@ class Line:
         Raises:
             InputError: The value is not a finite number.
         """
+        text = self[column]
+        if self.has_decimal_commas and text.count(",") == 1:
+            text = text.replace(",", ".")
         try:
-            seconds = float(self[column])
+            seconds = float(text)
         except ValueError:
             seconds = math.nan
         if not math.isfinite(seconds):
@@ -51,12 +57,51 @@ class Line:
         return list(dict.fromkeys(part for part in parts if part))
 
 
-def read_text(files: Files, name: str) -> str:
-    """Returns a text file in UTF-8, with or without a byte order mark."""
+def read_text(files: Files, name: str, notes: list[str] | None = None) -> str:
+    """Reads a text file in UTF-8, or in UTF-16, which spreadsheets write too.
+
+    Args:
+        files: Files of the data set.
+        name: Name of the file.
+        notes: List to which a remark is added if the encoding had to be guessed. Then a
+            file in neither of the two is read as Windows-1252, the usual encoding of
+            spreadsheets and annotation programs on Windows.
+
+    Raises:
+        InputError: The file is no text in one of these encodings.
+    """
+    data, where = files.read(name), files.where(name)
+    if data.startswith(b"PK\x03\x04"):
+        raise InputError(
+            f"{where}: is a workbook or another archive, not a text file; save the "
+            "table as csv"
+        )
+    # Nearly every second byte of English text in UTF-16 is zero.
+    start = data[:1000]
+    is_wide = start.startswith((b"\xff\xfe", b"\xfe\xff"))
+    is_little = start[1::2].count(0) > start[::2].count(0)
+    wide = "utf-16" if is_wide else "utf-16-le" if is_little else "utf-16-be"
+    has_zeros = 4 * start.count(0) > len(start)
     try:
-        return files.read(name).decode("utf-8-sig")
+        text = data.decode(wide if is_wide or has_zeros else "utf-8-sig")
+        if "\0" not in text:
+            return text
     except UnicodeDecodeError:
-        raise InputError(f"{files.where(name)}: is not a text file in UTF-8") from None
+        pass
+    if notes is None or 0 in data:
+        raise InputError(f"{where}: is not a text file in UTF-8")
+    try:
+        text = data.decode("cp1252")
+    except UnicodeDecodeError:
+        raise InputError(
+            f"{where}: is a text file neither in UTF-8 nor in Windows-1252; save it in "
+            "UTF-8"
+        ) from None
+    odd = next(word for word in text.split() if not word.isascii())
+    notes.append(
+        f"{where} is not in UTF-8 and was read as Windows-1252, for example {odd!r}"
+    )
+    return text
 
 
 def read_table(
@@ -64,7 +109,7 @@ def read_table(
     name: str,
     columns: Sequence[str],
     *,
-    delimiter: str = ",",
+    delimiter: str | None = ",",
     has_header: bool = True,
     has_comments: bool = False,
 ) -> list[Line]:
@@ -75,7 +120,8 @@ def read_table(
         name: Name of the table.
         columns: Names of the columns that must be there; without a header, the names of
             all columns in order.
-        delimiter: Character between two columns.
+        delimiter: Character between two columns; None for the one that the first line
+            has most of: comma, semicolon or tab.
         has_header: Whether the first line names the columns.
         has_comments: Whether lines that begin with `#` are skipped.
 
@@ -97,7 +143,7 @@ def parse_table(
     where: str,
     columns: Sequence[str],
     *,
-    delimiter: str = ",",
+    delimiter: str | None = ",",
     has_header: bool = True,
     has_comments: bool = False,
     has_quotes: bool = True,
@@ -116,6 +162,8 @@ def parse_table(
             otherwise a quote is an ordinary character.
         fills_up: Whether a line may lack fields at its end, which are then empty.
     """
+    if delimiter is None:
+        text, delimiter = _find_delimiter(text)
     # A space may follow the comma, before the quote.
     reader = csv.reader(
         io.StringIO(text, newline=""),
@@ -132,6 +180,8 @@ def parse_table(
                 continue
             if not header:
                 header = fields
+                if twice := [f for f in header if f and header.count(f) > 1]:
+                    raise InputError(f"{where}: has two columns {twice[0]}")
                 continue
             place = f"{where}, line {reader.line_num}"
             if fills_up:
@@ -141,7 +191,8 @@ def parse_table(
                     f"{place}: has more or fewer fields than the {len(header)} that "
                     f"are expected ({', '.join(header)})"
                 )
-            lines.append(Line(dict(zip(header, fields, strict=True)), place))
+            values = dict(zip(header, fields, strict=True))
+            lines.append(Line(values, place, delimiter != ","))
     except csv.Error as error:
         raise InputError(f"{where}: is not a table ({error})") from None
     if missing := [column for column in columns if column not in header]:
@@ -150,3 +201,12 @@ def parse_table(
             f"{', '.join(header) or 'nothing'}"
         )
     return lines
+
+
+def _find_delimiter(text: str) -> tuple[str, str]:
+    """Returns a table without the line that names its delimiter, and the delimiter."""
+    # Excel understands such a line and some programs write it.
+    if named := re.match(r'\W*sep=(.)"?(\r\n|\r|\n)', text, re.IGNORECASE):
+        return text[named.end() :], named[1]
+    first = re.split(r"[\r\n]", text.lstrip(), maxsplit=1)[0]
+    return text, max(",;\t", key=first.count)
