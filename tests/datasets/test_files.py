@@ -1,4 +1,5 @@
 import shutil
+import unicodedata
 import zipfile
 
 import pytest
@@ -59,6 +60,19 @@ def test_a_stamp_changes_with_the_files_that_it_names(folder):
     text(folder / "a" / "1.txt", "longer than before")
     assert files.stamp(["c.txt"]) == one
     assert files.stamp(NAMES) != all_three
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_a_name_is_found_in_the_other_unicode_form(tmp_path, forms):
+    there, asked = (unicodedata.normalize(form, "Süd/Möwe.wav") for form in forms)
+    text(tmp_path / there, "sound")
+    files = Folder(tmp_path)
+    assert files.read(asked) == files.read(there) == b"sound\n"
+    assert files.missing([asked, "Süd/Mowe.wav"]) == ["Süd/Mowe.wav"]
+    before = files.stamp([asked])
+    assert before != files.stamp(["Süd/Mowe.wav"])
+    text(tmp_path / there, "another sound")
+    assert files.stamp([asked]) != before
 
 
 def test_missing_files_are_counted_and_the_first_is_named(folder):

@@ -5,6 +5,7 @@ import functools
 import hashlib
 import os
 import pathlib
+import unicodedata
 import zipfile
 from collections.abc import Iterable, Sequence
 
@@ -58,15 +59,20 @@ class Files(abc.ABC):
 
 
 class Folder(Files):
-    """Files below a folder."""
+    """Files below a folder.
+
+    A name that is not there is also found if the file system writes its letters in
+    another Unicode form (macOS writes an umlaut as two characters).
+    """
 
     def __init__(self, root: pathlib.Path):
         self._root = root
+        self._listings: dict[pathlib.Path, dict[str, str]] = {}
 
     def read(self, name: str) -> bytes:
         """See `Files`."""
         try:
-            return (self._root / name).read_bytes()
+            return self._path(name).read_bytes()
         except FileNotFoundError:
             raise InputError(f"{self.where(name)}: there is no such file") from None
         except OSError as error:
@@ -80,14 +86,18 @@ class Folder(Files):
 
     def missing(self, names: Iterable[str]) -> list[str]:
         """See `Files`."""
-        return [name for name in names if not (self._root / name).is_file()]
+        return [name for name in names if not self._path(name).is_file()]
 
     def stamp(self, names: Iterable[str]) -> str:
-        """Returns a hash of sizes and times of modification."""
+        """Returns a hash of sizes and times of modification.
+
+        A file that is replaced by one of the same size and time is not noticed, because
+        reading all files at every start would take long.
+        """
         stamp = hashlib.sha256()
         for name in names:
             try:
-                stat = (self._root / name).stat()
+                stat = self._path(name).stat()
                 stamp.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
             except OSError:
                 stamp.update(f"{name}\0missing\n".encode())
@@ -101,6 +111,31 @@ class Folder(Files):
             path = pathlib.Path(folder).relative_to(self._root)
             names += [(path / file).as_posix() for file in files if not is_hidden(file)]
         return sorted(names)
+
+    def _path(self, name: str) -> pathlib.Path:
+        """Returns the path of a file, which may not exist."""
+        path = self._root / name
+        if name.isascii() or path.exists():
+            return path
+        path = self._root
+        for part in pathlib.PurePath(name).parts:
+            if not (inner := path / part).exists():
+                normal = unicodedata.normalize("NFC", part)
+                inner = path / self._listing(path).get(normal, part)
+            path = inner
+        return path
+
+    def _listing(self, folder: pathlib.Path) -> dict[str, str]:
+        """Returns the names in a folder by their NFC form."""
+        if folder not in self._listings:
+            try:
+                names = os.listdir(folder)
+            except OSError:
+                names = []
+            self._listings[folder] = {
+                unicodedata.normalize("NFC", name): name for name in sorted(names)
+            }
+        return self._listings[folder]
 
 
 class Zip(Files):
