@@ -1,15 +1,17 @@
 """What every builder promises: preparation, fingerprints and bad clips."""
 
+import dataclasses
 import os
 import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import soundfile as sf
 
 from tests.datasets.conftest import RATE
-from unmute_jax.datasets import base, load_dataset
+from unmute_jax.datasets import base, clips, load_dataset
 from unmute_jax.datasets.esc50 import Esc50
 from unmute_jax.errors import InputError
 
@@ -113,14 +115,89 @@ def test_another_process_may_finish_first(load, monkeypatch):
     assert list(load().splits.values()) == [12] * 5
 
 
-def test_a_cache_that_cannot_be_written_is_named(load, tmp_path, monkeypatch):
-    (tmp_path / "file").write_text("not a folder")
-    monkeypatch.setenv("UNMUTE_CACHE", str(tmp_path / "file"))
-    with pytest.raises(InputError, match="UNMUTE_CACHE names another place"):
-        load()
+def test_on_a_full_disk_the_place_is_named_and_the_next_run_prepares(load, monkeypatch):
+    def full(*_):
+        raise RuntimeError("write() failed: No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "array_record.python.array_record_module.ArrayRecordWriter.write", full
+        )
+        with pytest.raises(InputError) as caught:
+            load()
+    message = str(caught.value)
+    assert message.startswith("esc50 cannot be prepared: ")
+    assert "/prepared/" in message
+    assert "No space left on device (" in message
+    assert message.endswith("UNMUTE_CACHE names another folder for all caches")
+    assert load().splits
+
+
+def test_clips_that_were_written_are_not_kept_in_memory(load, monkeypatch):
+    records, kept = [], []
+
+    def recording(clip):
+        kept.append(sum(bool(record) for record in records))
+        records.append(clips.to_record(clip))
+        return records[-1]
+
+    monkeypatch.setattr(base, "to_record", recording)
+    dataset = load()
+    assert len(records) == 60
+    assert not any(kept)
+    assert [clip.id[0] for clip in dataset.source_of("fold2")] == ["2"] * 12
+
+
+def test_what_is_known_of_the_clips_is_kept_with_them(load, miniature):
+    path = miniature.audio("2-2001-A-1.wav")
+    sf.write(path, np.zeros(RATE // 2, np.int16), RATE // 2)
+    dataset = load()
+    assert dataset.sample_rates == {RATE // 2: 1, RATE: 59}
+    assert dataset.durations["fold1"] == {0.3: 12}
+    assert dataset.durations["fold2"] == {0.3: 11, 1.0: 1}
+    assert dataset.clip_seconds == 1.0
+    assert "sample rates differ: 22,050 Hz (1 clips), 44,100 Hz (59 clips)" in (
+        dataset.notes
+    )
+    assert "1 clip is silent" in dataset.notes
+    assert load() == dataset
+
+
+def test_rates_and_floats_are_part_of_a_fingerprint(load, miniature):
+    """The digest of a clip of a table may stay while its samples change."""
+
+    def changed(**changes):
+        read = Esc50.read_clip
+
+        def altered(self, row):
+            clip, digest = read(self, row)
+            if row.filename != "3-3000-A-0.wav":
+                return clip, digest
+            return dataclasses.replace(clip, **changes), digest
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Esc50, "read_clip", altered)
+            patch.setattr(Esc50, "identity", lambda self: {"a": str(changes)})
+            found = fingerprints(load())
+        return [split for split in first if first[split] != found[split]]
+
+    first = fingerprints(load())
+    assert changed(sample_rate=8000) == ["fold3"]
+    assert changed(waveform=np.full(9, 1e-6, np.float32)) == ["fold3"]
+    assert changed(waveform=np.full(9, 0.5, np.float32)) == []
 
 
 # Bad clips.
+
+
+def test_a_clip_that_is_too_long_to_be_stored_is_named(load, miniature, monkeypatch):
+    monkeypatch.setattr(base, "MOST_BYTES", 30_000)
+    path = miniature.audio("3-3011-A-11.wav")
+    sf.write(path, np.zeros(2 * RATE, np.int16), RATE)
+    with pytest.raises(InputError, match=r"3-3011-A-11: lasts 2 s and takes 176\.4 kB"):
+        load()
+    notes = load(on_bad="skip").notes
+    assert "1 unreadable clips skipped" in notes
 
 
 def test_a_bad_clip_stops_the_preparation(load, miniature):
@@ -149,9 +226,9 @@ def test_a_shard_without_a_readable_clip_is_left_out(load, miniature, monkeypatc
     monkeypatch.setattr(base, "SHARD", 4)
     for target in (0, 1, 2, 10):  # All clips of the first shard of three.
         miniature.audio(f"3-{3000 + target}-A-{target}.wav").write_bytes(b"")
-    clips = load(on_bad="skip").source_of("fold3")
-    assert len(clips) == 8
-    assert next(iter(clips)).id == "3-3011-A-11"
+    source = load(on_bad="skip").source_of("fold3")
+    assert len(source) == 8
+    assert next(iter(source)).id == "3-3011-A-11"
 
 
 def test_a_split_without_a_readable_clip_is_refused(load, miniature):

@@ -6,7 +6,6 @@ builders are TFDS builders that write array_record, which works without TensorFl
 """
 
 import abc
-import collections
 import functools
 import hashlib
 import json
@@ -18,11 +17,12 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from unmute_jax.audio.resample import RESAMPLER
-from unmute_jax.console import progress
-from unmute_jax.datasets.clips import Clip, fits_16_bits, quiet_tfds, to_record
+from unmute_jax.console import duration_text, progress, size_text
+from unmute_jax.datasets.clips import Clip, quiet_tfds, to_record
 from unmute_jax.datasets.dataset import Dataset, Protocol, Task
+from unmute_jax.datasets.statistics import Statistics
 from unmute_jax.errors import InputError
-from unmute_jax.io import cache_dir
+from unmute_jax.io import cache_dir, describe_fault, naming_disk_faults
 
 OnBad = Literal["fail", "skip"]
 # To be raised whenever the stored records change.
@@ -31,6 +31,8 @@ T = TypeVar("T")
 
 # Clips per file.
 SHARD = 128
+# Size of the samples of a clip; a record cannot have 2 GiB.
+MOST_BYTES = 2_000_000_000
 
 
 class _Info(tfds.core.DatasetInfo):
@@ -73,12 +75,8 @@ class ClipBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         self.on_bad: OnBad = on_bad
         self.unreadable: list[str] = []
         self._hashes: dict[str, Any] = {}
-        self._counts = collections.Counter[str]()
-        self._split_of_digest: dict[str, str] = {}
-        self._repeats_across = self._repeats_within = 0
-        self._rates = collections.Counter[int]()
         self._first_rate = 0
-        self._clip_seconds = 0.0
+        self._statistics = Statistics()
         self._metadata = tfds.core.MetadataDict()
         everything = {
             "format": FORMAT,
@@ -134,6 +132,10 @@ class ClipBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
             clip_seconds=metadata["clip_seconds"],
             licence=self.licence,
             citation=self.citation,
+            durations={
+                split: {float(seconds): n for seconds, n in of_split.items()}
+                for split, of_split in metadata["durations"].items()
+            },
             notes=(*self.notes, *metadata["notes"]),
             splits=metadata["splits"],
             fingerprints=metadata["fingerprints"],
@@ -158,7 +160,7 @@ class ClipBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     def _prepare(self) -> None:
         config = tfds.download.DownloadConfig(try_download_gcs=False)
         try:
-            with quiet_tfds():
+            with quiet_tfds(), naming_disk_faults(self.data_dir_root):
                 self.download_and_prepare(
                     download_config=config, file_format="array_record"
                 )
@@ -166,9 +168,8 @@ class ClipBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
             # Another process may have finished first; its result is the same.
             if not self._is_prepared():
                 raise InputError(
-                    f"{self.dataset_name} cannot be prepared in {self.data_dir_root}: "
-                    f"{error.strerror}; UNMUTE_CACHE names another place"
-                ) from None
+                    f"{self.dataset_name} cannot be prepared: {describe_fault(error)}"
+                ) from error
 
     def _is_prepared(self) -> bool:
         # TFDS gives the folder its name last, so a folder that exists is complete.
@@ -206,7 +207,7 @@ class ClipBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     def _shard_iterators_per_split(
         self, dl_manager: tfds.download.DownloadManager
     ) -> dict[str, list[Callable[[], Iterator[tuple[int, dict[str, Any]]]]]]:
-        """Returns one iterator per shard, so that memory holds one shard at most.
+        """Returns one iterator per shard.
 
         The other builders of TFDS collect a whole split. Without TensorFlow they fail
         once a split exceeds 1 GB.
@@ -223,14 +224,33 @@ class ClipBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         self, split: str, entries: Sequence[Any], start: int
     ) -> Iterator[tuple[int, dict[str, Any]]]:
         for index, entry in enumerate(entries, start):
-            result = self.attempt(self.read_clip, entry)
+            record = self.attempt(functools.partial(self._read_record, split), entry)
             self._advance(1)
-            if result is not None:
-                clip, digest = result
-                self._register(split, clip, digest)
-                yield index, to_record(clip)
+            if record is not None:
+                yield index, record
+                # TFDS has written the record, but keeps it in order to count those of
+                # the shard. Emptied, hundreds of long clips take no memory.
+                record.clear()
 
-    def _register(self, split: str, clip: Clip, digest: str) -> None:
+    def _read_record(self, split: str, entry: Any) -> dict[str, Any]:
+        """Returns the record of a clip, and counts the clip.
+
+        Raises:
+            InputError: The clip cannot be read, or is too long to be stored.
+        """
+        clip, digest = self.read_clip(entry)
+        record = to_record(clip)
+        size = record["integers"].nbytes + record["floats"].nbytes
+        if size > MOST_BYTES:
+            length = duration_text(len(clip.waveform) / clip.sample_rate)
+            raise InputError(
+                f"{clip.id}: lasts {length} and takes {size_text(size)}; a clip may "
+                f"take {size_text(MOST_BYTES)}, so cut it into shorter ones"
+            )
+        self._register(split, clip, digest, is_float=len(record["floats"]) > 0)
+        return record
+
+    def _register(self, split: str, clip: Clip, digest: str, *, is_float: bool) -> None:
         """Adds a clip to the fingerprint and the statistics of its split.
 
         A file alone does not determine the tokens: its clip may once have been stored
@@ -242,21 +262,13 @@ class ClipBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         if split not in self._hashes:
             header = [str(self.VERSION), RESAMPLER, self._first_rate, self.classes]
             self._hashes[split] = hashlib.sha256(json.dumps(header).encode())
-        line = [clip.id, list(clip.labels), list(clip.events), digest]
+        line: list[Any] = [clip.id, list(clip.labels), list(clip.events), digest]
         if clip.sample_rate != self._first_rate:
             line.append(clip.sample_rate)
-        if not fits_16_bits(clip.waveform):
+        if is_float:
             line.append("float32")
         self._hashes[split].update(json.dumps(line).encode())
-        self._counts[split] += 1
-        if digest in self._split_of_digest:
-            is_in_two_splits = self._split_of_digest[digest] != split
-            self._repeats_across += is_in_two_splits
-            self._repeats_within += not is_in_two_splits
-        self._split_of_digest.setdefault(digest, split)
-        self._rates[clip.sample_rate] += 1
-        seconds = len(clip.waveform) / clip.sample_rate
-        self._clip_seconds = max(self._clip_seconds, seconds)
+        self._statistics.add(split, clip, digest)
 
     def _download_and_prepare(
         self,
@@ -273,20 +285,22 @@ class ClipBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
                 f"{self.dataset_name}: no clip of {', '.join(empty)} can be read, "
                 f"the first because: {(self.unreadable or ['there is none'])[0]}"
             )
-        counts = {
-            "unreadable clips skipped": len(self.unreadable),
-            "clips have the same audio as a clip of another split": (
-                self._repeats_across
-            ),
-            "clips have the same audio as another clip of their split": (
-                self._repeats_within
-            ),
-        }
+        found = self._statistics
+        skipped = len(self.unreadable)
         self._metadata.update(
-            sample_rates={str(rate): n for rate, n in sorted(self._rates.items())},
-            clip_seconds=self._clip_seconds,
-            notes=[f"{count} {what}" for what, count in counts.items() if count],
-            splits=dict(self._counts),
+            sample_rates={
+                str(rate): n for rate, n in sorted(found.sample_rates.items())
+            },
+            clip_seconds=found.clip_seconds,
+            durations={
+                split: {str(seconds): n for seconds, n in sorted(of_split.items())}
+                for split, of_split in found.durations.items()
+            },
+            notes=[
+                *([f"{skipped} unreadable clips skipped"] if skipped else []),
+                *found.notes(),
+            ],
+            splits={split: n.total() for split, n in found.durations.items()},
             fingerprints={k: v.hexdigest() for k, v in self._hashes.items()},
         )
 

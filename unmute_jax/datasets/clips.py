@@ -10,13 +10,14 @@ from typing import Any, SupportsIndex, overload
 
 import numpy as np
 from absl import logging
-from jaxtyping import Float32
+from jaxtyping import Float32, Int16
 
 # A class, its onset and its offset in seconds.
 Event = tuple[int, float, float]
 
 # Scale of samples of 16 bits.
 _SCALE = 32768
+_BLOCK = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,12 +42,18 @@ class Clip:
     events: tuple[Event, ...] = ()
 
 
-def fits_16_bits(x: Float32[np.ndarray, " S"]) -> bool:
-    """Returns whether integers of 16 bits hold all samples of a waveform exactly."""
+def as_16_bits(x: Float32[np.ndarray, " S"]) -> Int16[np.ndarray, " S"] | None:
+    """Returns the samples of a waveform as integers, if 16 bits hold them exactly."""
     if not (x.min(initial=0.0) >= -1 and x.max(initial=0.0) < 1):
-        return False
-    steps = x * np.float32(_SCALE)
-    return bool(np.array_equal(steps, np.rint(steps)))
+        return None
+    integers = np.empty(len(x), np.int16)
+    # In blocks, because a clip may last for hours.
+    for i in range(0, len(x), _BLOCK):
+        steps = x[i : i + _BLOCK] * np.float32(_SCALE)
+        integers[i : i + _BLOCK] = steps
+        if not np.array_equal(integers[i : i + _BLOCK], steps):
+            return None
+    return integers
 
 
 def round_to_16_bits(x: Float32[np.ndarray, " S"]) -> Float32[np.ndarray, " S"]:
@@ -61,13 +68,12 @@ def to_record(clip: Clip) -> dict[str, Any]:
     Samples that 16 bits hold exactly, as those of nearly all originals, are stored as
     integers of 16 bits, which take half the space of floats.
     """
-    none = clip.waveform[:0]
-    short = fits_16_bits(clip.waveform)
+    integers = as_16_bits(clip.waveform)
     return {
         "id": clip.id,
         "sample_rate": clip.sample_rate,
-        "integers": ((clip.waveform if short else none) * _SCALE).astype(np.int16),
-        "floats": none if short else clip.waveform,
+        "integers": np.empty(0, np.int16) if integers is None else integers,
+        "floats": clip.waveform if integers is None else np.empty(0, np.float32),
         "labels": list(clip.labels),
         "events": np.asarray(clip.events, np.float64).reshape(-1, 3),
     }

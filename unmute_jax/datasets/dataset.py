@@ -41,6 +41,8 @@ class Dataset:
         sample_rates: Number of clips with each sample rate in Hz; every clip has the
             rate of its file.
         clip_seconds: Length of the longest clip in seconds.
+        durations: For every split, the number of clips of each length in seconds, which
+            is rounded to milliseconds. Empty where lengths are not known.
         licence: Licence of the audio.
         citation: Publication to cite.
         notes: Remarks that a reader of the results needs, such as skipped clips.
@@ -67,6 +69,9 @@ class Dataset:
     folder: pathlib.Path
     all_protocols: tuple[Protocol, ...]
     has_events: bool = False
+    durations: Mapping[str, Mapping[float, int]] = dataclasses.field(
+        default_factory=dict[str, Mapping[float, int]]
+    )
     groups: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
 
     def fingerprint(self, split: str) -> str:

@@ -49,7 +49,11 @@ class ClipInput:
     ) -> tuple[Float[np.ndarray, " R"], int]:
         """The input of one clip, `[samples]`, and how many samples of it are heard."""
         part = self.heard(len(waveform))
-        return pad_or_crop(waveform[part.start : part.stop], self.samples)
+        heard = waveform[part.start : part.stop]
+        # A view would keep all of a long clip in memory.
+        return pad_or_crop(
+            heard if len(heard) == len(waveform) else heard.copy(), self.samples
+        )
 
     def of_batch(
         self, waveforms: Float[Arr, "B S"], lengths: Int[Arr, "B"]

@@ -31,6 +31,7 @@ InputLengths = dict[int, tuple[int, int]]
 MAX_THREADS = 16
 # Number of consecutive clips that are sorted by length of input, if there are several.
 CLIPS_PER_BLOCK = 256
+NO_SAMPLES = np.empty(0, np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +64,8 @@ class PreparedClip(NamedTuple):
 
     Attributes:
         position: Index of the clip in its split.
-        clip: The clip, its events timed from the start of the input.
+        clip: The clip without its waveform, its events timed from the start of the
+            input.
         waveform: Input of the encoder, at its sample rate.
         length: Number of samples of the input that belong to the clip.
     """
@@ -172,7 +174,8 @@ def waveform_batches(
         fitting = next((n for n in lengths if n >= needed), max(lengths))
         clip_input = ClipInput(fitting)
         events = clip_input.events_of(clip.events, len(waveform), encoder.sample_rate)
-        clip = replace(clip, events=events)
+        # Many prepared clips wait for their batch, and each may last for hours.
+        clip = replace(clip, events=events, waveform=NO_SAMPLES)
         return PreparedClip(index, clip, *clip_input.of_clip(waveform))
 
     def collate(prepared: Sequence[PreparedClip]) -> WaveformBatch:

@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -28,6 +29,7 @@ from unmute_jax.encoders import Encoder, ExportedTokens, Source
 from unmute_jax.errors import InputError
 from unmute_jax.io import token_root
 from unmute_jax.store.batches import (
+    NO_SAMPLES,
     WaveformBatch,
     block_size,
     clip_records,
@@ -245,7 +247,7 @@ def _import_tokens(
         rows = layout.rows(shard)
         indices = np.arange(rows.start, rows.stop)
         if assembler.needs(indices):
-            clips = [source[i] for i in indices.tolist()]
+            clips = [replace(source[i], waveform=NO_SAMPLES) for i in indices.tolist()]
             tokens = exported.read([clip.id for clip in clips])
             _check_grid(tokens, layout.grid)
             arrays = to_store_arrays(tokens, layout.dtype, layout.grid[0])

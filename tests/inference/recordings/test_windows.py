@@ -7,6 +7,8 @@ import soundfile as sf
 
 from unmute_jax.audio.decode import read_audio
 from unmute_jax.audio.resample import resample
+from unmute_jax.datasets import load_dataset
+from unmute_jax.encoders import load_encoder
 from unmute_jax.encoders.clip_input import ClipInput
 from unmute_jax.errors import InputError
 from unmute_jax.inference.recordings.windows import (
@@ -15,11 +17,13 @@ from unmute_jax.inference.recordings.windows import (
     Windowing,
     expected_windows,
     find_recordings,
+    make_windowing,
     pad_windows,
     prefetch,
     read_windows,
     sliding_windows,
 )
+from unmute_jax.store.batches import input_lengths, waveform_batches
 
 WINDOWING = Windowing(
     sample_rate=1600, samples=800, hop=400, min_samples=10, highest_hz=800.0
@@ -161,3 +165,45 @@ def test_prefetching_is_limited_and_passes_errors_on():
     assert next(stream) == 1
     with pytest.raises(InputError, match="bad"):
         next(stream)
+
+
+def written(path, x, rate, subtype="PCM_16"):
+    sf.write(path, x, rate, subtype=subtype)
+
+
+def test_training_and_prediction_hear_the_same_sound(tmp_path, monkeypatch):
+    """Whatever the level, the rate, the channels and the type of the samples."""
+    monkeypatch.setenv("UNMUTE_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "own"
+    for kind in ("a", "b"):
+        (folder / kind).mkdir(parents=True)
+    for i in range(5):
+        x = noise(24_000, i)
+        written(folder / "a" / f"plain{i}.wav", x, 16_000)
+        written(folder / "a" / f"quiet{i}.wav", 6e-5 * x, 16_000, "FLOAT")
+        written(folder / "a" / f"loud{i}.wav", 90 * x, 16_000, "FLOAT")
+        written(folder / "a" / f"integers{i}.wav", 90_000 * x, 8000, "FLOAT")
+        written(folder / "b" / f"fast{i}.flac", x, 48_000, "PCM_24")
+        written(folder / "b" / f"slow{i}.wav", x, 8000)
+        written(folder / "b" / f"stereo{i}.wav", x.reshape(-1, 2), 22_050)
+        written(folder / "b" / f"lossy{i}.ogg", 9 * x, 44_100, "VORBIS")
+    dataset = load_dataset(f"folder:{folder}")
+    encoder = load_encoder("logmel")
+    windowing = make_windowing(encoder, dataset.clip_seconds, overlap=0.0)
+    lengths = input_lengths(encoder, dataset.clip_seconds)
+    heard = 0
+    for split in dataset.splits:
+        for batch in waveform_batches(encoder, dataset, split, 4, lengths=lengths):
+            for clip, x, n in zip(
+                batch.clips, batch.waveforms, batch.lengths, strict=True
+            ):
+                file = RecordingFile(path=folder / clip["id"], name=clip["id"])
+                window, end = read_windows(file, windowing)
+                assert isinstance(end, RecordingEnd)
+                peak = np.abs(window.waveform).max()
+                assert len(window.waveform) == n
+                np.testing.assert_allclose(
+                    x[:n], window.waveform, rtol=0, atol=1e-7 * peak
+                )
+                heard += 1
+    assert heard == 40
