@@ -14,9 +14,14 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = f"{os.environ['UNMUTE_CACHE']}/compiled"
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     # Most of the time is compiling. The programs of XLA are those of users; only the
-    # machine code is less optimised.
-    os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0 " + os.environ.get(
-        "XLA_FLAGS", ""
+    # machine code is less optimised, and made without MLIR and without threads.
+    os.environ["XLA_FLAGS"] = " ".join(
+        [
+            "--xla_backend_optimization_level=0",
+            "--xla_cpu_use_fusion_emitters=false",
+            "--xla_cpu_parallel_codegen_split_count=1",
+            os.environ.get("XLA_FLAGS", ""),
+        ]
     )
 
 import jax
