@@ -1,7 +1,9 @@
 """Caches, and files that are written atomically."""
 
+import errno
 import os
 import stat
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,6 +17,13 @@ def test_a_url_is_no_folder_of_caches(monkeypatch):
         io.cache_dir("tokens")
     monkeypatch.setenv(io.TOKENS_VARIABLE, "gs://bucket/tokens")
     assert io.token_root() == "gs://bucket/tokens"
+
+
+def test_a_file_is_no_folder_of_caches(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(io.CACHE_VARIABLE, str(tmp_path / "file"))
+    with pytest.raises(InputError, match="file: is a file, not a folder"):
+        io.cache_dir("tokens")
 
 
 def test_two_writers_with_the_same_process_id_do_not_meet(monkeypatch, tmp_path):
@@ -45,3 +54,63 @@ def test_a_file_is_readable_by_those_who_may_read_its_folder(tmp_path):
         tmp_path.chmod(folder)
         io.write_atomically(tmp_path / "a.json", "1")
         assert stat.S_IMODE((tmp_path / "a.json").stat().st_mode) == file
+
+
+@pytest.mark.parametrize("letter", ["L", "犬"])
+def test_long_names_fit_and_stay_apart(tmp_path, letter):
+    longest = letter * (250 // len(letter.encode()))
+    io.write_atomically(tmp_path / f"{longest}.wav", "1")
+    paths = [
+        io.fitting(tmp_path / f"{longest}{end}.wav{suffix}")
+        for end in ("", "a")
+        for suffix in (".txt", ".jsonl")
+    ]
+    for path in paths:
+        io.write_atomically(path, "1")
+        assert path.name.startswith(letter * 70)
+    assert len(set(paths)) == 4
+    assert [path.suffix for path in paths] == [".txt", ".jsonl"] * 2
+    # One recording has one name, whatever is written about it.
+    assert paths[0].stem == paths[1].stem
+    assert io.fitting(tmp_path / "dog.wav.txt") == tmp_path / "dog.wav.txt"
+
+
+FULL = os.strerror(errno.ENOSPC)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, FULL),
+        RuntimeError(f"write() failed: {FULL}"),
+        ValueError(f"RESOURCE_EXHAUSTED: Failed to write: {FULL} [os_error_code='28']"),
+    ],
+)
+def test_a_full_disk_is_named_whoever_meets_it(tmp_path, monkeypatch, error):
+    monkeypatch.setattr(
+        "shutil.disk_usage", lambda folder: SimpleNamespace(free=12_000)
+    )
+
+    def write_half():
+        with io.writing(tmp_path / "a.csv") as out:
+            out.write(b"1")
+            raise error
+
+    with pytest.raises(OSError, match="No space") as caught:
+        write_half()
+    assert not list(tmp_path.iterdir())
+    line = f"{tmp_path}/a.csv: {FULL} (12.0 kB are not enough)"
+    assert io.describe_fault(caught.value) == line
+    monkeypatch.setenv(io.CACHE_VARIABLE, str(tmp_path))
+    advice = "UNMUTE_CACHE names another folder for all caches"
+    assert io.describe_fault(caught.value) == f"{line}; {advice}"
+    monkeypatch.setenv(io.TOKENS_VARIABLE, str(tmp_path))
+    assert "; UNMUTE_TOKENS names another" in io.describe_fault(caught.value)
+
+
+def test_other_errors_are_no_faults_of_the_disk(tmp_path):
+    with pytest.raises(KeyError), io.naming_disk_faults(tmp_path):
+        raise KeyError("no space")
+    with pytest.raises(InputError), io.naming_disk_faults(tmp_path):
+        raise InputError(FULL)
+    assert io.disk_fault(KeyError(1)) is None

@@ -1,11 +1,11 @@
-"""Shows progress as a bar on a terminal or as lines in a log; formats sizes."""
+"""Shows progress as a bar or as lines in a log; prints tables; formats sizes."""
 
 import contextlib
 import sys
 import time
 from collections.abc import Callable, Generator
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -83,6 +83,25 @@ def _lines(
         print(line, file=sys.stderr, flush=True)
 
     return advance
+
+
+class _Output(Console):
+    """A console that leaves a closed pipe to the command, as `print` does."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+def print_table(table: RenderableType) -> None:
+    """Prints a table with the width of the terminal, and at least 100 columns.
+
+    Args:
+        table: What is to be printed. Where the output is a file, rich would assume 80
+            columns.
+    """
+    console = _Output(highlight=False)
+    console.width = max(console.width, 100)
+    console.print(table)
 
 
 def size_text(count: int) -> str:

@@ -1,19 +1,25 @@
-"""Cache folders, file locks and files that are written atomically."""
+"""Cache folders, file locks, atomic files, and faults of the disk below them."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
 import logging
 import os
 import pathlib
+import shutil
 import tempfile
 from collections.abc import Generator
 from typing import BinaryIO
 
+from unmute_jax.console import size_text
 from unmute_jax.errors import InputError
 
 CACHE_VARIABLE = "UNMUTE_CACHE"
 TOKENS_VARIABLE = "UNMUTE_TOKENS"
+# Bytes that a file name may have on all usual file systems.
+_LONGEST_NAME = 255
 _log = logging.getLogger(__name__)
 
 
@@ -30,7 +36,7 @@ def cache_dir(kind: str) -> pathlib.Path:
         kind: "datasets", "tokens", "weights", "cells" or "compiled".
 
     Raises:
-        InputError: `UNMUTE_CACHE` holds a URL.
+        InputError: `UNMUTE_CACHE` holds a URL or the name of a file.
     """
     base = os.environ.get(CACHE_VARIABLE)
     if base and "://" in base:
@@ -39,7 +45,10 @@ def cache_dir(kind: str) -> pathlib.Path:
             "a URL"
         )
     if base:
-        return pathlib.Path(base).expanduser() / kind
+        folder = pathlib.Path(base).expanduser()
+        if folder.is_file():
+            raise InputError(f"{CACHE_VARIABLE}={base}: is a file, not a folder")
+        return folder / kind
     home = os.environ.get("XDG_CACHE_HOME", "~/.cache")
     return pathlib.Path(home).expanduser() / "unmute_jax" / kind
 
@@ -100,20 +109,23 @@ def writing(path: str | os.PathLike[str]) -> Generator[BinaryIO]:
         path: Name of the file.
     """
     path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # The process id would not do as a name: containers that share a disk have the same.
-    handle, name = tempfile.mkstemp(".tmp", f".{path.name}.", path.parent)
-    temporary = pathlib.Path(name)
-    try:
-        with open(handle, "wb") as out:
-            yield out
-            out.flush()
-            os.fsync(out.fileno())
-        readable_as_folder(temporary)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with naming_disk_faults(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The process id would not do as a name: containers that share a disk have the
+        # same. A character takes at most four of the bytes of a name.
+        prefix = f".{path.name[:60]}."
+        handle, name = tempfile.mkstemp(".tmp", prefix, path.parent)
+        temporary = pathlib.Path(name)
+        try:
+            with open(handle, "wb") as out:
+                yield out
+                out.flush()
+                os.fsync(out.fileno())
+            readable_as_folder(temporary)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
 
 
 def readable_as_folder(path: pathlib.Path) -> None:
@@ -123,3 +135,116 @@ def readable_as_folder(path: pathlib.Path) -> None:
         path: Name of the file.
     """
     path.chmod(0o200 | path.parent.stat().st_mode & 0o444)
+
+
+def fitting(path: pathlib.Path) -> pathlib.Path:
+    """Returns a path whose file name is not too long for a file system.
+
+    In a name of more than 255 bytes, a hash of all before the suffix takes the place
+    of the end. Other names are returned as they are.
+
+    Args:
+        path: Path of a file whose name was made of a name that a user chose.
+    """
+    name = os.fsencode(path.name)
+    if len(name) <= _LONGEST_NAME:
+        return path
+    suffix = path.suffix if len(os.fsencode(path.suffix)) <= 12 else ""
+    stem = name.removesuffix(os.fsencode(suffix))
+    digest = hashlib.sha256(stem).hexdigest()[:16]
+    # A character that is cut in two is dropped.
+    start = stem[: _LONGEST_NAME - 17 - 12].decode(errors="ignore")
+    return path.with_name(f"{start}-{digest}{suffix}")
+
+
+# Faults of the disk.
+
+
+def disk_fault(error: BaseException) -> OSError | None:
+    """Returns the operating system's error that is behind an exception, if any.
+
+    Libraries in other languages report a full disk as a `RuntimeError` or a
+    `ValueError`; only the text tells.
+
+    Args:
+        error: Any exception.
+    """
+    known = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno is not None:
+            return cause
+        for code in known:
+            if os.strerror(code) in str(cause):
+                return OSError(code, os.strerror(code))
+        cause = cause.__cause__
+    return None
+
+
+def check_room(folder: str | os.PathLike[str], needed: int, what: str) -> None:
+    """Makes sure that a disk has room for what will be written.
+
+    Args:
+        folder: Folder that is written to, which need not exist yet.
+        needed: Number of bytes.
+        what: Name of what needs the room, in the plural ("the tokens").
+
+    Raises:
+        InputError: The disk has less room.
+    """
+    path = pathlib.Path(folder).absolute()
+    existing = next(p for p in (path, *path.parents) if p.exists())
+    free = shutil.disk_usage(existing).free
+    if needed > free:
+        raise InputError(
+            f"{what} need {size_text(needed)} but {existing} has {size_text(free)} "
+            f"free: make room{_elsewhere(path)}"
+        )
+
+
+@contextlib.contextmanager
+def naming_disk_faults(place: str | os.PathLike[str]) -> Generator[None]:
+    """Turns what a library raises for a full disk into an `OSError` with a file name.
+
+    Args:
+        place: File or folder that is written to.
+
+    Raises:
+        OSError: The disk is full, or `place` may not be written to.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        fault = disk_fault(error)
+        if fault is None or fault.filename is not None:
+            raise
+        raise OSError(fault.errno, fault.strerror, os.fspath(place)) from error
+
+
+def describe_fault(fault: OSError) -> str:
+    """Describes an error of the operating system in one line, with what helps.
+
+    Args:
+        fault: The error, with the name of the file if it is known.
+    """
+    text = fault.strerror or str(fault)
+    if not isinstance(fault.filename, str):
+        return text
+    line, path = f"{fault.filename}: {text}", pathlib.Path(fault.filename).absolute()
+    if fault.errno == errno.ENOSPC:
+        folder = next(p for p in (path, *path.parents) if p.exists())
+        line += f" ({size_text(shutil.disk_usage(folder).free)} are not enough)"
+    return line + _elsewhere(path)
+
+
+def _elsewhere(path: pathlib.Path) -> str:
+    """Says how a file of the caches gets another place."""
+    tokens = token_root()
+    caches = cache_dir("any").parent
+    if isinstance(tokens, pathlib.Path) and path.is_relative_to(tokens.absolute()):
+        return f"; {TOKENS_VARIABLE} names another place for tokens"
+    if path.is_relative_to(caches.absolute()):
+        return f"; {CACHE_VARIABLE} names another folder for all caches"
+    return ""

@@ -1,9 +1,12 @@
+from types import SimpleNamespace
+
 import jax
 import numpy as np
 import pytest
 
 from unmute_jax import distributed
-from unmute_jax.training.checkpoints import Checkpoints, Saved
+from unmute_jax.errors import InputError
+from unmute_jax.training.checkpoints import SPARE, Checkpoints, Saved
 from unmute_jax.training.sharding import Sharding
 
 HISTORY = [{"epoch": 1, "loss": [0.5, 0.25], "validation": [0.1, 0.2]}]
@@ -55,6 +58,18 @@ def test_what_diverged_is_null_in_the_file_and_nan_again(tmp_path):
     assert any("0.25" in text for text in written)
     assert not any("NaN" in text for text in written)
     np.testing.assert_equal(latest(tmp_path, state(0.0)).history, LOST)
+
+
+def test_on_a_full_disk_the_checkpoint_before_stays(tmp_path, monkeypatch):
+    save(tmp_path, 4)
+    with monkeypatch.context() as full:
+        free = SimpleNamespace(free=SPARE)
+        full.setattr("shutil.disk_usage", lambda folder: free)
+        with pytest.raises(InputError, match=r"need 1\.0 MB but \S+ has 1\.0 MB free"):
+            save(tmp_path, 8)
+    assert latest(tmp_path, state(0.0)).step == 4
+    save(tmp_path, 8)
+    assert latest(tmp_path, state(0.0)).step == 8
 
 
 @pytest.mark.parametrize("trials", [2, 4])

@@ -23,6 +23,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from unmute_jax.cli.ending import explained
 from unmute_jax.encoders import list_encoders, load_encoder, with_weights
 from unmute_jax.encoders.base import Encoder
 from unmute_jax.encoders.conversion import EncoderModule, convert
@@ -35,21 +36,10 @@ from unmute_jax.weights.inspection import describe_file, describe_weights
 SIGNAL_SECONDS = 10
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command and returns its exit code."""
-    try:
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs the command with these arguments, by default those of this process."""
+    with explained():
         _run(_parser().parse_args(argv))
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"error: {where}{error.strerror}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; nothing was written", file=sys.stderr)
-        return 130
-    return 0
 
 
 class _Parser(argparse.ArgumentParser):
@@ -244,4 +234,4 @@ def built_in_signal(sample_rate: int) -> np.ndarray:
 
 def run() -> None:
     """Runs the command with the arguments of this process."""
-    sys.exit(main())
+    main()

@@ -7,23 +7,20 @@ unmute datasets urban --data_dir /data/URBAN-SED_v2.0.0
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterable
 
+from unmute_jax.cli.ending import explained
 from unmute_jax.datasets import Dataset, dataset_infos, load_dataset
 from unmute_jax.datasets.info import as_table
-from unmute_jax.errors import InputError
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Runs the program.
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the command with these arguments, by default those of this process."""
+    with explained():
+        _run(arguments)
 
-    Args:
-        arguments: Command-line arguments; by default those of this process.
 
-    Returns:
-        The exit status.
-    """
+def _run(arguments: list[str] | None) -> None:
     parser = argparse.ArgumentParser(
         description="Lists the data sets, or prepares one and describes it."
     )
@@ -38,16 +35,11 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.list or not options.name:
         print(as_table(dataset_infos()))
-        return 0
-    try:
-        dataset = load_dataset(
-            options.name, data_dir=options.data_dir, on_bad=options.on_bad
-        )
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 1
+        return
+    dataset = load_dataset(
+        options.name, data_dir=options.data_dir, on_bad=options.on_bad
+    )
     print(_summary(dataset))
-    return 0
 
 
 def _summary(dataset: Dataset) -> str:
@@ -70,5 +62,5 @@ def _listed(rates: Iterable[int]) -> str:
 
 
 def run() -> None:
-    """Runs the program with the arguments of this process."""
-    sys.exit(main())
+    """Runs the command with the arguments of this process."""
+    main()

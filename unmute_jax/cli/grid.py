@@ -17,9 +17,9 @@ from __future__ import annotations
 import sys
 
 from absl import flags
-from rich.console import Console
 
 from unmute_jax.cli import program
+from unmute_jax.console import print_table
 from unmute_jax.grid import estimate, status, worker
 from unmute_jax.grid.cells import Cell, Grid, chosen, default_grid
 from unmute_jax.grid.claims import Claims
@@ -71,10 +71,8 @@ def main(grid: Grid) -> None:
 
 def _show(cells: list[Cell], claims: Claims, root: PathOrUrl) -> None:
     known = claims.look(c.folder for c in cells)
-    console = Console(highlight=False)
-    console.width = max(console.width, 100)
-    console.print(status.table(status.gather(cells, known, root)))
-    console.print(f"all files are in {root}/", highlight=False)
+    print_table(status.table(status.gather(cells, known, root)))
+    print(f"all files are in {root}/")
 
 
 def run() -> None:

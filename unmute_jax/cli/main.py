@@ -6,6 +6,7 @@ import importlib
 import sys
 
 import unmute_jax
+from unmute_jax.cli.ending import explained
 from unmute_jax.errors import unknown_name
 
 COMMANDS = {
@@ -26,6 +27,11 @@ COMMANDS = {
 
 def main() -> None:
     """Runs the command that the first argument names; the rest are its options."""
+    with explained():
+        _main()
+
+
+def _main() -> None:
     name, *options = sys.argv[1:] or ["--help"]
     if name in ("--help", "-h", "help"):
         print(_usage())
@@ -34,8 +40,7 @@ def main() -> None:
         print(f"unmute_jax {unmute_jax.__version__}")
         return
     if name not in COMMANDS:
-        print(f"error: {unknown_name('command', name, COMMANDS)}", file=sys.stderr)
-        sys.exit(2)
+        raise unknown_name("command", name, COMMANDS)
     module = importlib.import_module(f"unmute_jax.cli.{name.replace('-', '_')}")
     sys.argv = [f"unmute {name}", *options]
     module.run()

@@ -13,6 +13,7 @@ import jax
 from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
+from unmute_jax.cli import ending
 from unmute_jax.cli.experiment_files import find_config, shipped_configs
 from unmute_jax.config import Experiment, default_config
 from unmute_jax.distributed import signals
@@ -41,7 +42,7 @@ WORKDIR = flags.DEFINE_string(
 def command(
     about: str | None, defaults: ConfigDict | None = None
 ) -> Generator[list[str]]:
-    """Parses the command line; an error inside ends the process with one line.
+    """Parses the command line; an error inside ends the process as `ending` says.
 
     Args:
         about: The text of `--help`, usually the docstring of the command's module.
@@ -51,19 +52,13 @@ def command(
     Yields:
         The arguments that are not options.
     """
-    try:
+    with ending.explained():
         arguments = _parse(sys.argv, about or "", defaults)
         # At INFO, libraries report every step of their work.
         logging.set_verbosity(logging.WARNING)
         _keep_compiled_programs()
         signals.at_once()
         yield arguments
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except signals.Stopped as stop:
-        print(stop, file=sys.stderr)
-        sys.exit(stop.code)
 
 
 def only_options(arguments: list[str]) -> None:

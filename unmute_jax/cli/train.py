@@ -12,12 +12,12 @@ the test split is scored once. The same command continues a run that was stopped
 from __future__ import annotations
 
 from absl import flags
-from rich.console import Console
 
 from unmute_jax import distributed, results
 from unmute_jax.cli import program
 from unmute_jax.cli.processes import joined, writer_first
 from unmute_jax.config import Experiment, default_config
+from unmute_jax.console import print_table
 from unmute_jax.training import plan
 from unmute_jax.training.run import run_experiment
 from unmute_jax.training.setup import prepare
@@ -54,16 +54,12 @@ def show(
     """Draws the plots of a run and prints its table."""
     from unmute_jax.results import plots  # Matplotlib takes a while to import.
 
-    workdir.plots.mkdir(exist_ok=True)
     plots.training_curves(
         workdir.plots / "training_curves.png", workdir.metrics, records, names
     )
     plots.per_class_bars(workdir.plots / "per_class_ap.png", records, names)
-    # Where the output is a file, rich assumes 80 columns, too few for the table.
-    console = Console()
-    console.width = max(console.width, 100)
-    console.print(results.table(records, names))
-    console.print(f"all files of this run are in {workdir.path}/", highlight=False)
+    print_table(results.table(records, names))
+    print(f"all files of this run are in {workdir.path}/")
 
 
 def run() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from unmute_jax.io import writing
 from unmute_jax.results.record import Record
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart as well.
@@ -44,7 +45,8 @@ def training_curves(
         axis.grid(alpha=0.3)
     right.legend(frameon=False)
     figure.suptitle(f"{records[0].dataset} · {records[0].encoder}", fontsize=10)
-    figure.savefig(path, dpi=120)
+    with writing(path) as file:
+        figure.savefig(file, format="png", dpi=120)
 
 
 def per_class_bars(
@@ -103,7 +105,8 @@ def per_class_bars(
         ncols=len(values),
         frameon=False,
     )
-    figure.savefig(path, dpi=120)
+    with writing(path) as file:
+        figure.savefig(file, format="png", dpi=120)
 
 
 def _runs(

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import pathlib
-import shutil
 from typing import Any
 
-from unmute_jax.console import size_text
 from unmute_jax.datasets import Dataset
 from unmute_jax.encoders import Source
-from unmute_jax.errors import InputError
-from unmute_jax.io import token_root
+from unmute_jax.io import check_room, token_root
 from unmute_jax.store.files import PathOrUrl, path_or_url
 from unmute_jax.store.key import store_path
 from unmute_jax.store.layout import Layout, unusable_shards
@@ -59,11 +56,5 @@ def check_disk_space(path: PathOrUrl, layout: Layout) -> int:
     needed = layout.disk_bytes * missing // layout.clips
     if isinstance(path, str):
         return needed  # The room in a bucket is not limited.
-    parent = next(p for p in (path, *path.absolute().parents) if p.exists())
-    free = shutil.disk_usage(parent).free
-    if needed > free:
-        raise InputError(
-            f"the tokens need {size_text(needed)} but {parent} has {size_text(free)} "
-            "free: make room, or keep caches on another disk (UNMUTE_TOKENS)"
-        )
+    check_room(path, needed, "the tokens")
     return needed

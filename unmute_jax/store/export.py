@@ -33,7 +33,6 @@ import functools
 import io
 import json
 import pathlib
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -43,7 +42,7 @@ import numpy as np
 from unmute_jax.console import progress
 from unmute_jax.encoders.exported import FACTS
 from unmute_jax.errors import InputError, unknown_name
-from unmute_jax.io import write_atomically, writing
+from unmute_jax.io import check_room, write_atomically, writing
 from unmute_jax.store.key import as_json
 from unmute_jax.store.reader import TokenStore
 
@@ -96,7 +95,8 @@ def export_tokens(
     }[what, form]
     files = [file for split, store in stores.items() for file in files_of(split, store)]
     todo = [file for file in files if not (folder / file.name).exists()]
-    _check_disk_space(folder, sum(file.rows * file.row_bytes for file in todo))
+    size = sum(file.rows * file.row_bytes for file in todo)
+    check_room(folder, size, "the exported files")
     write_atomically(folder / "clips.csv", _clips_csv(stores))
     if (what, form) == ("tokens", "npy"):
         facts = json.dumps(_token_facts(next(iter(stores.values()))), indent=1)
@@ -182,15 +182,6 @@ def _clips_csv(stores: Mapping[str, TokenStore]) -> str:
 
 def _class_names(store: TokenStore, row: int) -> list[str]:
     return [store.classes[c] for c in np.flatnonzero(store.labels[row])]
-
-
-def _check_disk_space(folder: pathlib.Path, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise InputError(
-            f"the export needs {needed / 1e9:.1f} GB and {folder} has {free / 1e9:.1f} "
-            "GB free: make room, or use another --output"
-        )
 
 
 # NumPy

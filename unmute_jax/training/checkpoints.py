@@ -17,9 +17,13 @@ from orbax.checkpoint import checkpoint_managers
 from unmute_jax import distributed
 from unmute_jax.distributed import signals
 from unmute_jax.errors import InputError
+from unmute_jax.io import check_room, naming_disk_faults
 from unmute_jax.results.record import without_nan
 
 History = list[dict[str, Any]]
+
+# Bytes that a checkpoint may take beside its arrays.
+SPARE = 10**6
 
 
 @dataclass(frozen=True)
@@ -44,14 +48,16 @@ class Checkpoints:
 
     def __init__(self, folder: str | os.PathLike[str]):
         """Opens the checkpoints in `folder`, which need not exist."""
-        # At INFO, orbax logs every step of its work through absl.
-        logging.getLogger("absl").setLevel(logging.WARNING)
-        self._manager = ocp.CheckpointManager(
-            pathlib.Path(folder).absolute(),
-            options=ocp.CheckpointManagerOptions(
-                preservation_policy=checkpoint_managers.LatestN(1)
-            ),
-        )
+        # Orbax logs its steps and, several times, the errors that it then raises.
+        for name in ("absl", "asyncio"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        with naming_disk_faults(folder):
+            self._manager = ocp.CheckpointManager(
+                pathlib.Path(folder).absolute(),
+                options=ocp.CheckpointManagerOptions(
+                    preservation_policy=checkpoint_managers.LatestN(1)
+                ),
+            )
 
     def __enter__(self) -> Checkpoints:
         return self
@@ -62,7 +68,8 @@ class Checkpoints:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._manager.close()
+        with naming_disk_faults(self._manager.directory):
+            self._manager.close()
         # One process commits what all have written, so none may end before it has.
         if kind is None or issubclass(kind, signals.Stopped):
             distributed.wait_for_all("checkpoints")
@@ -80,7 +87,11 @@ class Checkpoints:
         }
         if saved.best is not None:
             items["best"] = ocp.args.StandardSave(saved.best)
-        self._manager.save(saved.step, args=ocp.args.Composite(**items))
+        # Without enough room, orbax and tensorstore fail in many threads at once.
+        size = sum(x.nbytes for x in jax.tree.leaves((saved.state, saved.best)))
+        check_room(self._manager.directory, size + SPARE, "the checkpoints")
+        with naming_disk_faults(self._manager.directory):
+            self._manager.save(saved.step, args=ocp.args.Composite(**items))
 
     def latest(self, state: Any, best: Any = None) -> Saved | None:
         """The latest checkpoint; None where nothing was written.

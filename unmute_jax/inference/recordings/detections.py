@@ -27,7 +27,7 @@ from unmute_jax.inference.recordings.windows import (
     Windowing,
     read_windows,
 )
-from unmute_jax.io import write_atomically
+from unmute_jax.io import fitting, write_atomically
 
 # The largest number of pictures per recording, and of classes per picture.
 MOST_PLOTS, MOST_CLASSES = 10, 5
@@ -101,7 +101,7 @@ def write_tables(folder: pathlib.Path, detections: Sequence[Detections]) -> None
     formats = {"audacity": audacity.write, "raven": raven.write}
     for one in detections:
         for kind, write in formats.items():
-            path = folder / kind / f"{one.recording.name}.txt"
+            path = fitting(folder / kind / f"{one.recording.name}.txt")
             write_atomically(path, write(one.events))
 
 
@@ -146,7 +146,8 @@ def write_plots(
                 trained.geometry,
                 f"{name} · {trained.name} on {trained.encoder_description}",
             )
-            paths.append(folder / "plots" / f"{name}-{window.start:06.1f}s.png")
+            picture_name = f"{name}-{window.start:06.1f}s.png"
+            paths.append(fitting(folder / "plots" / picture_name))
             write_atomically(paths[-1], picture)
     return paths
 

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 
 from unmute_jax.errors import InputError
 from unmute_jax.inference.recordings.windows import RecordingEnd, RecordingFile
-from unmute_jax.io import write_atomically
+from unmute_jax.io import fitting, naming_disk_faults, write_atomically
 from unmute_jax.training.workdir import differences
 
 
@@ -93,7 +93,10 @@ class PartialResults:
 
     def _write(self, line: dict[str, Any]) -> None:
         if self._path is not None:
-            with open(self._path, "a", encoding="utf-8") as file:
+            with (
+                naming_disk_faults(self._path),
+                open(self._path, "a", encoding="utf-8") as file,
+            ):
                 file.write(json.dumps(line) + "\n")
 
 
@@ -101,7 +104,7 @@ def open_partial_results(
     recording: RecordingFile, folder: pathlib.Path | None
 ) -> PartialResults:
     """Opens the results of a recording in a folder, or in memory if it is None."""
-    path = None if folder is None else folder / f"{recording.name}.jsonl"
+    path = None if folder is None else fitting(folder / f"{recording.name}.jsonl")
     return PartialResults(recording, path)
 
 

@@ -1,0 +1,108 @@
+"""Decides how a command ends: with which exit code, and what it says.
+
+| exit code | meaning |
+|---:|---|
+| 0 | the command did its work |
+| 1 | it did, and found faults: a recording that cannot be read, a damaged store |
+| 2 | it could not: one line says what is wrong with the input or with the machine |
+| 130, 143 | Ctrl-C or SIGTERM has stopped it; the same command continues the work |
+| 141 | the reader of its output, such as `head`, has closed it |
+
+A traceback, with exit code 1, is a fault of this library.
+"""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import io
+import os
+import sys
+import traceback
+from collections.abc import Generator
+
+from unmute_jax.errors import InputError, one_line
+from unmute_jax.io import describe_fault, disk_fault
+
+# Characters of our own texts, for terminals that know ASCII only.
+_PLAIN = {"±": "+-", "→": "->", "–": "-", "…": "...", "·": "-", "×": "x"}
+
+
+@contextlib.contextmanager
+def explained() -> Generator[None]:
+    """Ends the process with one line and an exit code where an error is foreseen.
+
+    Foreseen are errors of the input (`InputError`) and of the machine: a full disk, a
+    missing accelerator, too little memory. Other exceptions pass through.
+    """
+    _write_any_character()
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _leave(141)
+    except KeyboardInterrupt as stop:
+        _say(str(stop) or "stopped by SIGINT")
+        _leave(getattr(stop, "code", 130))
+    except Exception as error:
+        if (problem := _problem(error)) is None:
+            raise
+        _say(f"error: {problem}")
+        _leave(2)
+
+
+def _problem(error: Exception) -> str | None:
+    """Says what is wrong; None if the error was not foreseen."""
+    if isinstance(error, InputError):
+        return str(error)
+    if reason := _missing_device(error):
+        return reason
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED: Out of" in str(error):
+        return f"this machine has not enough memory: {one_line(str(error), 200)}"
+    fault = disk_fault(error)
+    return None if fault is None else describe_fault(fault)
+
+
+def _missing_device(error: Exception) -> str | None:
+    """Says that JAX has no device of the kind that `JAX_PLATFORMS` wants."""
+    wanted = os.environ.get("JAX_PLATFORMS") or os.environ.get("JAX_PLATFORM_NAME")
+    frames = traceback.extract_tb(error.__traceback__)
+    if not wanted or not frames or not frames[-1].filename.endswith("xla_bridge.py"):
+        return None
+    reason = one_line(str(error), 300).partition(" (set JAX_PLATFORMS")[0]
+    return (
+        f"JAX_PLATFORMS={wanted}, but JAX finds no such device"
+        f"{f' ({reason})' if reason else ''}: unset it to use what there is, or "
+        "install JAX for that device"
+    )
+
+
+def _write_any_character() -> None:
+    """Lets terminals without Unicode show something for every character."""
+
+    def replace(error: UnicodeError) -> tuple[str | bytes, int]:
+        assert isinstance(error, UnicodeEncodeError)
+        if plain := _PLAIN.get(error.object[error.start]):
+            return plain, error.start + 1
+        error.end = error.start + 1
+        return codecs.backslashreplace_errors(error)
+
+    codecs.register_error("plain", replace)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="plain")
+
+
+def _say(line: str) -> None:
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr)
+
+
+def _leave(code: int) -> None:
+    """Exits without a complaint about output that nobody takes any more."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+    sys.exit(code)
