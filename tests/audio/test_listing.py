@@ -16,15 +16,15 @@ def make(root, *names):
 
 def test_audio_is_listed_by_suffix_in_any_case_and_the_rest_is_counted(tmp_path):
     make(tmp_path, "b/2.WAV", "b/1.Flac", "a/x/3.ogg", "a-b.mp3")
-    make(tmp_path, "b/notes.txt", "a/list.TXT", "README", "a/4.wave")
+    make(tmp_path, "b/notes.txt", "a/list.TXT", "README", "a/4.sph")
     listing = list_audio(tmp_path)
     assert listing.audio == ("a/x/3.ogg", "a-b.mp3", "b/1.Flac", "b/2.WAV")
     assert listing.folders == ("a", "b")
     assert describe(listing.left_out) == (
-        "2 .txt (a/list.TXT, ...), 1 .wave (a/4.wave), 1 file without a suffix (README)"
+        "1 .sph (a/4.sph), 2 .txt (a/list.TXT, ...), 1 file without a suffix (README)"
     )
     assert describe(listing.left_out, names=False) == (
-        "2 .txt, 1 .wave, 1 file without a suffix"
+        "1 .sph, 2 .txt, 1 file without a suffix"
     )
 
 

@@ -19,6 +19,11 @@ def write(path, seed, rate=RATE, seconds=0.2):
     sf.write(path, rng.uniform(-0.5, 0.5, round(seconds * rate)), rate)
 
 
+LEFT_OUT = (
+    "left out: 3 .txt (great tit/notes.txt, ...), 1 hidden or system folder (.cache)"
+)
+
+
 def refusal(name, **options):
     """Returns the message of a load that fails, which must be one line."""
     with pytest.raises(InputError) as caught:
@@ -133,12 +138,95 @@ def test_only_the_missing_split_is_made(tmp_path):
     assert test == {f"audio/{i}.wav" for i in range(10, 14)}
 
 
+def test_folders_of_splits_are_the_splits(tmp_path):
+    for i, name in enumerate(("train/a", "train/b", "val/b", "test/b")):
+        write(tmp_path / "d" / name / "1.wav", i)
+    dataset = load_dataset(f"folder:{tmp_path / 'd'}")
+    assert dataset.classes == ("a", "b")
+    assert dataset.splits == {"train": 2, "validation": 1, "test": 1}
+    assert dataset.protocols()[0].name == "given splits"
+    assert dataset.ids("test") == ["test/b/1.wav"]
+    assert dataset.notes == ("class a has no test clip",)
+
+
+@pytest.fixture
+def sites(tmp_path):
+    """Two classes at four sites, whose names stand in the names of the files."""
+    for i in range(16):
+        write(tmp_path / "d" / "ab"[i % 2] / f"site{i // 4}_{i}.wav", i)
+    return f"folder:{tmp_path / 'd'}"
+
+
+def test_one_site_is_left_out_at_a_time(sites):
+    dataset = load_dataset(sites, group_pattern="^([^_]+)_", folds="groups")
+    assert dataset.splits == {f"fold{k}": 4 for k in range(1, 5)}
+    assert dataset.groups["a/site3_12.wav"] == "site3"
+    protocols = dataset.protocols(0)
+    assert [p.name for p in protocols] == [
+        f"test fold {k + 1} of 4 (site{k})" for k in range(4)
+    ]
+    clips = clips_of(dataset)
+    for k, protocol in enumerate(protocols):
+        (test,) = protocol.test
+        assert {clip.id[2:7] for clip in clips[test]} == {f"site{k}"}
+    assert dataset.protocols(3) == protocols[2:3]
+    with pytest.raises(InputError, match="has folds 1 to 4"):
+        dataset.protocols(5)
+
+
+def test_a_number_of_folds_and_a_pattern_without_folds(sites, tmp_path):
+    assert len(load_dataset(sites, folds=4).protocols(0)) == 4
+    dataset = load_dataset(sites, group_pattern="^([^_]+)_")
+    assert "by group" in dataset.protocols()[0].name
+    (tmp_path / "d" / "a" / "odd.wav").touch()
+    assert "finds no group in 1 of 17 files, the first is a/odd.wav" in refusal(
+        sites, group_pattern="^([^_]+)_"
+    )
+
+
+@pytest.mark.parametrize("fold", [0, 1])
+def test_a_fold_is_not_asked_for_in_vain(sites, fold):
+    with pytest.raises(InputError, match=r"no folds .*dataset_options\.folds"):
+        load_dataset(sites).protocols(fold)
+
+
+def test_events_behind_the_end_of_a_clip_are_refused(tmp_path):
+    """Milliseconds, for example; what is within rounding ends with the clip."""
+    lines = [f"audio/{i}.wav,{'ab'[i % 2]},0,{0.25 + i / 10000:.4f}" for i in range(10)]
+    files = [f"{i}.wav" for i in range(10)]
+    text = "\n".join(["file,labels,onset,offset", *lines])
+    clips = clips_of(load_dataset(table(tmp_path, text, files)))
+    ends = {clip.events[0][2] for split in clips.values() for clip in split}
+    assert ends == {0.2}
+    for times in ("500,900", "0,0.31", "0.2,0.25"):
+        wrong = text.replace("0,0.2503", times)
+        assert wrong != text
+        onset, offset = times.split(",")
+        refused = refusal(table(tmp_path, wrong))
+        assert "labels.csv: the event 'b' from" in refused
+        assert f"{onset} to {offset} s of audio/3.wav lies behind its end" in refused
+        assert "at 0.2 s" in refused
+
+
+def test_names_in_another_unicode_form_are_found_and_counted_once(tmp_path):
+    forms = ("Möwe", "Mo\u0308we ")
+    lines = [f"audio/{forms[1].strip()}{i}.wav,{forms[i % 2]}" for i in range(5)]
+    lines += [f"audio/{i}.wav,{('dog', 'Dog')[i % 2]}" for i in range(10)]
+    files = [f"Möwe{i}.wav" for i in range(5)] + [f"{i}.wav" for i in range(10)]
+    dataset = load_dataset(table(tmp_path, "\n".join(["file,labels", *lines]), files))
+    assert dataset.classes == ("Dog", "Möwe", "dog")
+    assert sum(dataset.splits.values()) == 15
+    assert dataset.notes == (
+        "'Dog' and 'dog' are different classes; rename them if they are meant as one",
+    )
+
+
 def test_repeated_audio_in_two_splits_is_noted(birds):
     dataset = load_dataset(f"folder:{birds}")
-    assert dataset.notes == ()
+    assert dataset.notes == (LEFT_OUT,)
     train, test = (dataset.source_of(split)[0].id for split in ("train", "test"))
     (birds / test).write_bytes((birds / train).read_bytes())
-    (note,) = load_dataset(f"folder:{birds}").notes
+    _, note = load_dataset(f"folder:{birds}").notes
     assert note == "1 clips have the same audio as a clip of another split"
 
 
@@ -156,10 +244,10 @@ def test_every_clip_keeps_its_sample_rate(tmp_path):
 
 def test_a_bad_file_is_named_or_skipped(birds):
     (birds / "robin" / "day 1" / "clip 4.wav").write_bytes(b"no audio")
-    assert "clip 4.wav: is not wav, flac, ogg or mp3" in refusal(f"folder:{birds}")
+    assert "clip 4.wav: is not audio" in refusal(f"folder:{birds}")
     dataset = load_dataset(f"folder:{birds}", on_bad="skip")
     assert sum(dataset.splits.values()) == 29
-    assert dataset.notes == ("1 unreadable clips skipped",)
+    assert dataset.notes == (LEFT_OUT, "1 unreadable clips skipped")
 
 
 @pytest.mark.parametrize(

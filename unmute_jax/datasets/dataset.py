@@ -117,14 +117,23 @@ class Dataset:
         Args:
             test_fold: Number of the fold to test on, from 1; 0 asks for all protocols
                 and None for the default one.
+
+        Raises:
+            InputError: There is no such fold. Data sets of one's own clips, whose folds
+                are an option, refuse 0 as well if they have none.
         """
         if test_fold is None:
             return self.all_protocols[:1]
-        if test_fold == 0:
+        folds, is_own = len(self.all_protocols), ":" in self.name
+        # Who asks for all folds of several data sets may have some without folds. Those
+        # of one's own clips must be asked for, so they would be missed.
+        if test_fold == 0 and not (folds == 1 and is_own):
             return self.all_protocols
-        folds = len(self.all_protocols)
         if folds == 1:
-            raise InputError(f"{self.name} has one fixed split and no folds to test on")
+            hint = "; dataset_options.folds makes folds" if is_own else ""
+            raise InputError(
+                f"{self.name} has one fixed split and no folds to test on{hint}"
+            )
         if not 1 <= test_fold <= folds:
             raise InputError(
                 f"{self.name} has folds 1 to {folds} (0 for all), not {test_fold}"

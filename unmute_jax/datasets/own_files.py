@@ -1,15 +1,12 @@
 """The user's own recordings: a folder with one sub-folder per class, or a csv table.
 
-`folder:/path`: every audio file below `/path/CLASS/` is a clip of that class.
-
-`csv:/path/labels.csv`: the columns are `file` (relative to the csv, or absolute) and
-`labels` (separated by `;`, empty for a clip without any class). Optional columns are
-`split` (train, validation or test), `group` (a recording, a site or a speaker, whose
-clips stay in one split), and `onset` and `offset` in seconds, where a file has one line
-per event.
-
+`folder:/path` is read by `class_folders` and `csv:/path/labels.csv` by `label_table`.
 Splits that are not given are made by rule (see `splitting`): a fifth of the clips is
-for validation, a fifth for the test, and the rest for training.
+for validation, a fifth for the test, and the rest for training. `folds` makes folds
+instead, and `group_pattern` finds groups in the names of files.
+
+Whether a folder has changed since it was prepared is seen by the sizes and times of its
+files.
 """
 
 from __future__ import annotations
@@ -18,40 +15,27 @@ import dataclasses
 import hashlib
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow_datasets as tfds
 
-from unmute_jax.audio.decode import SUFFIXES, decode_audio
+from unmute_jax.audio.decode import decode_audio
+from unmute_jax.audio.listing import check_name
 from unmute_jax.datasets.base import ClipBuilder, OnBad
+from unmute_jax.datasets.class_folders import read_class_folders
 from unmute_jax.datasets.clips import Clip
-from unmute_jax.datasets.dataset import Protocol
+from unmute_jax.datasets.division import divide
 from unmute_jax.datasets.files import Folder
-from unmute_jax.datasets.splitting import split_by_rule
-from unmute_jax.datasets.tables import Line, read_table
-from unmute_jax.errors import InputError, unknown_name
+from unmute_jax.datasets.label_table import read_label_table
+from unmute_jax.datasets.names import notes_on_similar
+from unmute_jax.datasets.own_clips import OwnEntry, with_groups
+from unmute_jax.errors import InputError
 
-SPLITS = ("train", "validation", "test")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class OwnEntry:
-    """A clip that has not been read yet.
-
-    Attributes:
-        file: Path of its file, relative to the root or absolute.
-        labels: Names of its classes.
-        events: Names of classes with their onsets and offsets in seconds.
-        split: Its split; empty if a rule decides.
-        group: Name shared by clips that stay in one split.
-    """
-
-    file: str
-    labels: tuple[str, ...]
-    events: tuple[tuple[str, float, float], ...] = ()
-    split: str = ""
-    group: str = ""
+# Seconds by which an event may end behind the end of its clip: times are rounded, and
+# compressed files gain or lose some samples.
+ROUNDING = 0.1
 
 
 class OwnFiles(ClipBuilder):
@@ -61,7 +45,9 @@ class OwnFiles(ClipBuilder):
         name: Name of the data set.
         place: Its folder, or its table.
         entries: Its clips.
+        notes: Remarks on how they were found.
         on_bad: Treatment of unreadable clips; see `load_dataset`.
+        folds: Folds to make instead of splits; see `division.divide`.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -73,10 +59,12 @@ class OwnFiles(ClipBuilder):
         name: str,
         place: pathlib.Path,
         entries: Sequence[OwnEntry],
+        notes: Sequence[str],
         *,
         on_bad: OnBad,
+        folds: str | int = "",
     ):
-        self.dataset_name = name
+        self.dataset_name, self._place = name, place
         self.source = f"your own files ({name})"
         self._files = Folder(place if place.is_dir() else place.parent)
         self.classes = tuple(sorted({c for e in entries for c in e.labels}))
@@ -86,8 +74,21 @@ class OwnFiles(ClipBuilder):
         self.has_events = any(entry.events for entry in entries)
         is_single = all(len(entry.labels) == 1 for entry in entries)
         self.task = "single-label" if is_single else "multi-label"
-        self._splits, rule = _split(entries, self.classes, str(place))
-        self.protocols = (Protocol(name=rule, **{s: (s,) for s in SPLITS}),)
+        index = {name: i for i, name in enumerate(self.classes)}
+        division = divide(
+            [entry.file for entry in entries],
+            [[index[name] for name in entry.labels] for entry in entries],
+            classes=self.classes,
+            where=str(place),
+            given=[entry.split for entry in entries],
+            groups=[entry.group for entry in entries],
+            folds=folds,
+        )
+        self._splits = {
+            split: [entries[i] for i in rows] for split, rows in division.rows.items()
+        }
+        self.protocols = division.protocols
+        self.notes = (*notes, *notes_on_similar(self.classes), *division.notes)
         super().__init__(on_bad=on_bad)
 
     def identity(self) -> dict[str, Any]:
@@ -106,6 +107,8 @@ class OwnFiles(ClipBuilder):
         if self.on_bad == "fail":
             names = [entry.file for entry in self._all_entries()]
             self._files.check_complete(names, self.dataset_name)
+        if self.notes:
+            print(f"{self.dataset_name}: {'; '.join(self.notes)}", file=sys.stderr)
         return self._splits
 
     def groups(self) -> Mapping[str, str]:
@@ -122,16 +125,36 @@ class OwnFiles(ClipBuilder):
             waveform=x,
             sample_rate=rate,
             labels=tuple(sorted(index[name] for name in entry.labels)),
-            events=tuple((index[name], on, off) for name, on, off in entry.events),
+            events=tuple(
+                (index[name], onset, offset)
+                for name, onset, offset in self._events(entry, len(x) / rate)
+            ),
         )
         return clip, hashlib.sha256(data).hexdigest()
+
+    def _events(
+        self, entry: OwnEntry, seconds: float
+    ) -> Iterator[tuple[str, float, float]]:
+        """Yields the events of a clip, which end with the clip at the latest."""
+        for name, onset, offset in entry.events:
+            if onset >= seconds or offset > seconds + ROUNDING:
+                raise InputError(
+                    f"{self._place}: the event {name!r} from {onset:g} to {offset:g} s "
+                    f"of {entry.file} lies behind its end at {seconds:g} s"
+                )
+            yield name, onset, min(offset, seconds)
 
     def _all_entries(self) -> list[OwnEntry]:
         return [entry for entries in self._splits.values() for entry in entries]
 
 
 def folder(
-    place: str, data_dir: str | os.PathLike[str] | None = None, on_bad: OnBad = "fail"
+    place: str,
+    data_dir: str | os.PathLike[str] | None = None,
+    on_bad: OnBad = "fail",
+    *,
+    group_pattern: str = "",
+    folds: str | int = "",
 ) -> OwnFiles:
     """Makes the builder of a folder with one sub-folder per class.
 
@@ -139,25 +162,28 @@ def folder(
         place: Path of the folder.
         data_dir: Not used, and therefore refused.
         on_bad: Treatment of unreadable clips; see `load_dataset`.
+        group_pattern: Regular expression that finds the group of a clip in the name of
+            its file; see `own_clips.with_groups`.
+        folds: "groups", or a number of folds; see `division.divide`.
     """
     root = _path("folder", place, data_dir)
     if not root.is_dir():
         raise InputError(f"{root}: is not a folder with one sub-folder per class")
-    entries = [
-        OwnEntry(file=str(file.relative_to(root)), labels=(kind.name,))
-        for kind in sorted(root.iterdir())
-        if kind.is_dir() and not kind.name.startswith(".")
-        for file in sorted(kind.rglob("*"))
-        if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
-    ]
-    if not entries:
-        kinds = ", ".join(SUFFIXES)
-        raise InputError(f"{root}: no audio in its sub-folders ({kinds})")
-    return OwnFiles(f"folder:{root.name}", root, entries, on_bad=on_bad)
+    entries, notes = read_class_folders(root)
+    if group_pattern:
+        entries = with_groups(entries, group_pattern, str(root))
+    return OwnFiles(
+        f"folder:{root.name}", root, entries, notes, on_bad=on_bad, folds=folds
+    )
 
 
 def table(
-    place: str, data_dir: str | os.PathLike[str] | None = None, on_bad: OnBad = "fail"
+    place: str,
+    data_dir: str | os.PathLike[str] | None = None,
+    on_bad: OnBad = "fail",
+    *,
+    group_pattern: str = "",
+    folds: str | int = "",
 ) -> OwnFiles:
     """Makes the builder of a csv with one line per clip, or per event of a clip.
 
@@ -165,10 +191,17 @@ def table(
         place: Path of the csv.
         data_dir: Not used, and therefore refused.
         on_bad: Treatment of unreadable clips; see `load_dataset`.
+        group_pattern: Regular expression that finds the group of a clip in the name of
+            its file; see `own_clips.with_groups`.
+        folds: "groups", or a number of folds; see `division.divide`.
     """
     path = _path("csv", place, data_dir)
-    entries = _read_entries(path)
-    return OwnFiles(f"csv:{path.stem}", path, entries, on_bad=on_bad)
+    entries, notes = read_label_table(path)
+    if group_pattern:
+        entries = with_groups(entries, group_pattern, str(path))
+    return OwnFiles(
+        f"csv:{path.stem}", path, entries, notes, on_bad=on_bad, folds=folds
+    )
 
 
 def _path(
@@ -176,106 +209,4 @@ def _path(
 ) -> pathlib.Path:
     if data_dir is not None:
         raise InputError(f"{kind}:{place} names its place; data_dir is not used")
-    return pathlib.Path(place).expanduser().absolute()
-
-
-# The csv
-
-
-def _read_entries(path: pathlib.Path) -> list[OwnEntry]:
-    lines = read_table(Folder(path.parent), path.name, ("file", "labels"))
-    entries: dict[str, list[OwnEntry]] = {}
-    for line in lines:
-        if ("onset" in line.values) != ("offset" in line.values):
-            raise InputError(f"{path}: onset and offset go together; one is missing")
-        entry = _entry(line)
-        entries.setdefault(entry.file, []).append(entry)
-    return [_joined(of_file, str(path)) for of_file in entries.values()]
-
-
-def _entry(line: Line) -> OwnEntry:
-    if not line["file"]:
-        raise InputError(f"{line.where}: names no file")
-    split, events = line.get("split"), ()
-    if split and split not in SPLITS:
-        raise unknown_name(f"{line.where}: split", split, SPLITS)
-    labels = tuple(line.names("labels", ";"))
-    if line.get("onset") or line.get("offset"):
-        onset, offset = line.seconds("onset"), line.seconds("offset")
-        if not 0 <= onset < offset:
-            raise InputError(
-                f"{line.where}: an event cannot last from {onset} to {offset} s"
-            )
-        events = tuple((name, onset, offset) for name in labels)
-    return OwnEntry(
-        file=line["file"],
-        labels=labels,
-        events=events,
-        split=split,
-        group=line.get("group"),
-    )
-
-
-def _joined(lines: Sequence[OwnEntry], where: str) -> OwnEntry:
-    """Makes one clip of its lines: one line, or any number of lines with events."""
-    first = lines[0]
-    if len(lines) > 1 and not all(line.events for line in lines):
-        raise InputError(
-            f"{where}: names {first.file} {len(lines)} times; only a file whose every "
-            "line has onset and offset may have several lines"
-        )
-    for line in lines:
-        if (line.split, line.group) != (first.split, first.group):
-            raise InputError(
-                f"{where}: the lines of {first.file} disagree on its split or group"
-            )
-    return dataclasses.replace(
-        first,
-        labels=tuple(dict.fromkeys(name for line in lines for name in line.labels)),
-        events=tuple(event for line in lines for event in line.events),
-    )
-
-
-# Splits
-
-
-def _split(
-    entries: Sequence[OwnEntry], classes: Sequence[str], where: str
-) -> tuple[dict[str, list[OwnEntry]], str]:
-    """Returns the clips of every split, and the name of the protocol."""
-    given = {entry.split for entry in entries if entry.split}
-    if given and any(not entry.split for entry in entries):
-        raise InputError(f"{where}: some clips have a split and others none")
-    wanted = [split for split in SPLITS[1:] if split not in given]
-    splits = {s: [entry for entry in entries if entry.split == s] for s in SPLITS}
-    _check_groups(splits, where)
-    if wanted:
-        pool = splits["train"] if given else list(entries)
-        labels = [[classes.index(name) for name in entry.labels] for entry in pool]
-        groups = [entry.group or entry.file for entry in pool]
-        for split in ("train", *wanted):
-            splits[split] = []
-        for entry, split in zip(
-            pool, split_by_rule(groups, labels, wanted), strict=True
-        ):
-            splits[split].append(entry)
-    if empty := [split for split, clips in splits.items() if not clips]:
-        raise InputError(
-            f"{where}: {len(entries)} clips leave none for {' and '.join(empty)}; add "
-            "clips or groups, or a column split"
-        )
-    how = f"{' and '.join(wanted)} made by rule" if wanted else "given splits"
-    by = "by group" if any(entry.group for entry in entries) else "by file"
-    return splits, f"{how}, {by}" if wanted else how
-
-
-def _check_groups(splits: Mapping[str, Sequence[OwnEntry]], where: str) -> None:
-    """Refuses given splits that share a group, because its clips would leak."""
-    seen: dict[str, str] = {}
-    for split, entries in splits.items():
-        for entry in entries:
-            if entry.group and seen.setdefault(entry.group, split) != split:
-                raise InputError(
-                    f"{where}: group {entry.group!r} is in {seen[entry.group]} and in "
-                    f"{split}; clips of a group must share a split"
-                )
+    return pathlib.Path(check_name(place)).expanduser().absolute()

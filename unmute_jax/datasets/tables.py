@@ -97,7 +97,7 @@ def read_text(files: Files, name: str, notes: list[str] | None = None) -> str:
             f"{where}: is a text file neither in UTF-8 nor in Windows-1252; save it in "
             "UTF-8"
         ) from None
-    odd = next(word for word in text.split() if not word.isascii())
+    odd = next(word for word in re.findall(r"\w+|\W", text) if not word.isascii())
     notes.append(
         f"{where} is not in UTF-8 and was read as Windows-1252, for example {odd!r}"
     )
