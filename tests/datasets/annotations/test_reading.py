@@ -90,9 +90,14 @@ def test_a_text_that_should_be_an_annotation_is_refused(folder):
         InputError, match=r"named like the recording a\.wav, but is nei"
     ):
         read_annotations(place, recordings)
-    (place / "a.txt").write_bytes("m\u00f6we".encode("latin-1"))
-    with pytest.raises(InputError, match="not a text file in UTF-8"):
-        read_annotations(place, recordings)
+
+
+def test_an_old_encoding_is_read_and_told(folder):
+    place, recordings = folder({}, "a.wav")
+    (place / "a.txt").write_bytes("0\t1\tm\u00f6we\n".encode("latin-1"))
+    found = read_annotations(place, recordings)
+    assert labels(found) == {"a.wav": ["m\u00f6we"]}
+    assert "was read as Windows-1252" in found.notes[0]
 
 
 def test_a_table_of_events_gives_groups_and_splits(folder):

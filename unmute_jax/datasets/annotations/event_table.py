@@ -15,8 +15,9 @@ from dataclasses import dataclass
 
 from unmute_jax.datasets.annotations import columns
 from unmute_jax.datasets.annotations.events import SoundEvent, check_times
+from unmute_jax.datasets.names import SPLITS, normal_name, split_named
 from unmute_jax.datasets.tables import Line, parse_table
-from unmute_jax.errors import InputError
+from unmute_jax.errors import InputError, unknown_name
 
 # The names of each column, as `columns.canonical` returns them.
 FILE = ("file", "filename", "file_name", "recording", "begin_file", "path")
@@ -34,7 +35,7 @@ class Row:
         file: The recording as the table names it.
         event: The event; None if the line only says that the recording was annotated.
         group: The group of the recording; empty if the table names none.
-        split: The split of the recording; empty if the table names none.
+        split: "train", "validation" or "test"; empty if the table names none.
         where: The file and line, for messages.
     """
 
@@ -55,8 +56,8 @@ def read(text: str, where: str, label_column: str = "") -> list[Row]:
         label_column: The column with the labels; empty for the usual names.
 
     Raises:
-        InputError: A column is missing, a time is no number, or a line has a part of an
-            event only.
+        InputError: A column is missing, a time is no number, a line has a part of an
+            event only, or a split has an unknown name.
     """
     header = text.partition("\n")[0]
     lines = parse_table(text, where, (), delimiter=max(",;\t", key=header.count))
@@ -74,8 +75,8 @@ def read(text: str, where: str, label_column: str = "") -> list[Row]:
         row = Row(
             file=line[file],
             event=_event(line, onset, offset, label),
-            group=line.get(group or ""),
-            split=line.get(split or ""),
+            group=normal_name(line.get(group or "")),
+            split=_split(line, split),
             where=line.where,
         )
         rows.append(row)
@@ -109,6 +110,13 @@ def _column(lines: Sequence[Line], where: str, names: Sequence[str]) -> str:
             f"{where}: has no column {names[0]}, only {', '.join(lines[0].values)}"
         )
     return column
+
+
+def _split(line: Line, column: str | None) -> str:
+    value = line[column] if column else ""
+    if value and not split_named(value):
+        raise unknown_name(f"{line.where}: split", value, SPLITS)
+    return split_named(value) or ""
 
 
 def _event(line: Line, onset: str, offset: str, label: str) -> SoundEvent | None:

@@ -13,7 +13,8 @@ class SoundEvent:
 
     Attributes:
         onset: The beginning in seconds from the beginning of the recording.
-        offset: The end in seconds; equal to the onset for a point label.
+        offset: The end in seconds; equal to the onset for a point label, and infinite
+            if the event goes on in the next recording.
         label: The name of the class.
         score: The highest score of a detection; None for an annotation.
         low_hz: The lower end of its frequency band in Hz; None if it is unknown.

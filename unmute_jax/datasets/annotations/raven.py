@@ -3,13 +3,15 @@
 Raven writes one row for each view in which a selection is seen ("Waveform 1",
 "Spectrogram 1"). If several recordings are open as one sequence, Begin Time counts from
 the beginning of the first; the columns Begin File and File Offset then say where in
-which recording a selection begins.
+which recording a selection begins. If End File is another recording, the selection
+lasts to the end of the first of the two, and its rest in the second is lost.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 
 from unmute_jax.datasets.annotations import columns
@@ -18,7 +20,7 @@ from unmute_jax.datasets.tables import Line, parse_table
 from unmute_jax.errors import InputError
 
 BEGIN, END = "Begin Time (s)", "End Time (s)"
-FILE, FILE_OFFSET = "Begin File", "File Offset (s)"
+FILE, END_FILE, FILE_OFFSET = "Begin File", "End File", "File Offset (s)"
 WRITTEN = (
     "Selection",
     "View",
@@ -115,7 +117,8 @@ def _event(line: Line, column: str) -> SoundEvent:
     onset, offset = line.seconds(BEGIN), line.seconds(END)
     if line.get(FILE_OFFSET):
         begin = line.seconds(FILE_OFFSET)
-        onset, offset = begin, begin + (offset - onset)
+        goes_on = line.get(END_FILE) not in ("", line.get(FILE))
+        onset, offset = begin, math.inf if goes_on else begin + (offset - onset)
     return check_times(
         SoundEvent(
             onset=onset,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import math
 import pathlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -65,7 +66,7 @@ def _read_table(
     place: pathlib.Path, recordings: Mapping[str, pathlib.Path], label_column: str
 ) -> Annotations:
     found, matcher = Annotations(), Matcher(recordings)
-    text = read_text(Folder(place.parent), place.name)
+    text = read_text(Folder(place.parent), place.name, found.notes)
     for row in event_table.read(text, str(place), label_column):
         name = matcher.named(row.file, place.parent, row.where)
         if name is None:
@@ -105,6 +106,15 @@ class _FolderReader:
             if path.suffix.lower() == SUFFIX and not self._read(path):
                 others.append(path)
         self._check_sources()
+        if lasting := sum(
+            math.isinf(event.offset)
+            for events in self.found.events.values()
+            for event in events
+        ):
+            self.found.notes.append(
+                f"events that go on in the next recording, where they have no label: "
+                f"{lasting}"
+            )
         if len(self._label_columns) > 1:
             listed = ", ".join(sorted(self._label_columns))
             self.found.notes.append(f"labels come from the columns {listed}")
@@ -117,8 +127,9 @@ class _FolderReader:
     def _read(self, path: pathlib.Path) -> bool:
         """Reads a text file, and returns whether it contains annotations."""
         owner = self._matcher.annotated_by(path)
+        notes: list[str] = []
         try:
-            text = read_text(Folder(path.parent), path.name)
+            text = read_text(Folder(path.parent), path.name, notes)
         except InputError:
             if owner is None:
                 return False
@@ -136,6 +147,7 @@ class _FolderReader:
                 f"{path}: is named like the recording {owner}, but is neither a "
                 "selection table of Raven nor a label track of Audacity"
             )
+        self.found.notes += notes
         by_file = collections.defaultdict[str, list[SoundEvent]](list)
         for event in events:
             by_file[event.file].append(event)
