@@ -13,9 +13,13 @@ from unmute_jax.training.data import ProtocolData
 from unmute_jax.training.run import run_experiment
 from unmute_jax.training.workdir import Workdir
 
+# One long clip, for which all others are padded.
+DURATIONS = {"train": {0.1: 49, 1.0: 1}}
+PADDED = "all clips are padded to 1 s for the sake of the longest"
+
 
 def run(folder, made=None, **changes):
-    made = made or make_setup(settings(**changes))
+    made = made or make_setup(settings(**changes), durations=DURATIONS)
     workdir = Workdir(folder, made.settings)
     return run_experiment(made, workdir, log=lambda line: None), workdir
 
@@ -39,6 +43,11 @@ def test_every_probe_and_seed_leaves_a_record(finished):
     best = max(first.search, key=lambda x: x["validation"])
     assert first.learning_rate == best["learning_rate"]
     assert first.validation == best["validation"]
+
+
+def test_the_records_say_what_is_unusual_about_the_lengths_of_clips(finished):
+    records, _ = finished
+    assert all(any(note.startswith(PADDED) for note in r.notes) for r in records)
 
 
 def test_the_logits_beside_a_record_give_its_score_again(finished):
@@ -84,8 +93,10 @@ def test_a_run_does_not_go_on_with_other_data(finished):
 
 def test_the_plan_names_what_is_finished_and_writes_nothing(finished, tmp_path):
     _, workdir = finished
-    made = make_setup(settings(probes="linear", epochs=2, seeds=3))
+    chosen = settings(probes="linear", epochs=2, seeds=3)
+    made = make_setup(chosen, durations=DURATIONS)
     text = plan.describe(made, tmp_path / "new")
+    assert PADDED in text
     assert "train: 50 clips" in text
     assert "will be reused" in text
     assert "is finished" not in text
@@ -129,7 +140,8 @@ def test_single_label_tasks_report_accuracy(tmp_path):
 def test_probes_of_all_layers_are_trained_on_stores_that_have_them(tmp_path):
     chosen = settings(probes="cgp,protobin", epochs=1, seeds=1)
     # Of another name, because other tests make stores of the tones as well.
-    made, lines = make_setup(chosen, name="fake/layered"), []
+    made = make_setup(chosen, name="fake/layered", durations=DURATIONS)
+    lines = []
     workdir = Workdir(tmp_path, made.settings)
     records = run_experiment(made, workdir, log=lines.append)
     assert [r.probe for r in records] == ["cgp", "protobin"]
@@ -137,5 +149,6 @@ def test_probes_of_all_layers_are_trained_on_stores_that_have_them(tmp_path):
     # Layers are made once, and are no reason to make the plain tokens again.
     (train, *_) = (line for line in lines if "fake/layered train" in line)
     assert "to write" in train
+    assert any(line.startswith(f"note: {PADDED}") for line in lines)
     assert run_experiment(made, workdir, log=lines.append) == records
     assert "will be reused" in plan.describe(made, tmp_path / "other")

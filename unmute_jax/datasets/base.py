@@ -26,7 +26,7 @@ from unmute_jax.io import cache_dir, describe_fault, naming_disk_faults
 
 OnBad = Literal["fail", "skip"]
 # To be raised whenever the stored records change.
-FORMAT = 2
+FORMAT = 3
 T = TypeVar("T")
 
 # Clips per file.

@@ -15,6 +15,7 @@ from unmute_jax.config import Experiment, options_of
 from unmute_jax.datasets import Dataset, Protocol, load_dataset
 from unmute_jax.encoders import Source, load_source
 from unmute_jax.errors import InputError
+from unmute_jax.store.clip_lengths import length_notes
 from unmute_jax.store.key import as_json
 from unmute_jax.tokens import Tokens
 from unmute_jax.training import losses, selection
@@ -51,6 +52,15 @@ class Setup:
     def reads_layers(self) -> bool:
         """Whether any probe reads the tokens of all layers."""
         return any(probe.input_kind == "layers" for probe in self.probes.values())
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the results should know of the clips."""
+        lengths = self.settings.tokens.lengths
+        return (
+            *self.dataset.notes,
+            *length_notes(self.encoder, self.dataset, lengths),
+        )
 
     @property
     def task(self) -> str:
@@ -117,7 +127,7 @@ def prepare(settings: Experiment) -> Setup:
         settings=settings,
         dataset=dataset,
         encoder=encoder,
-        protocols=dataset.protocols(settings.dataset_options.test_fold),
+        protocols=dataset.protocols(settings.dataset_options.fold_to_test),
         probes=made,
         loss=made_loss,
     )
