@@ -11,17 +11,15 @@ the length of the recording.
 
 from __future__ import annotations
 
-import os
 import pathlib
-import subprocess
 import sys
 import tempfile
-import time
 
 import numpy as np
 import soundfile as sf
 from absl import flags
 
+from experiments.benchmarks.measured_process import measure
 from unmute_jax.audio.resample import resample
 from unmute_jax.cli import program
 from unmute_jax.cli.finished_run import PROBE
@@ -78,21 +76,6 @@ def make_recording(path: pathlib.Path, minutes: int, rate: int) -> None:
             file.write(x)
             missing -= len(x)
             advance(len(x))
-
-
-def measure(*command: str) -> tuple[float, int]:
-    """The seconds that a command takes, and its peak memory in bytes."""
-    start = time.monotonic()
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-        # wait4 returns the usage of this child alone. Linux includes what the parent
-        # held when it started the child, which is less than the child needs.
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise InputError(f"{' '.join(command)} failed")
-    # The unit is KiB on Linux and bytes on macOS.
-    unit = 1 if sys.platform == "darwin" else 1024
-    return time.monotonic() - start, usage.ru_maxrss * unit
 
 
 if __name__ == "__main__":

@@ -26,6 +26,12 @@ def test_front_ends_are_compared_and_timed():
         assert f"| NumPy, clip by clip | {what} |" in printed
 
 
+def test_preparing_data_sets_is_timed():
+    printed = run("prepare")
+    for row in ("| 10 | 1 s | ", "| 20 | 1 s | "):
+        assert row in printed
+
+
 def test_every_part_of_the_way_to_tokens_is_timed():
     printed = run("pipeline", "--clips=4", "--encoders=logmel,eat")
     for row in ("reading |  |", "pipeline | logmel |", "whole pass | eat |"):
