@@ -61,3 +61,18 @@ def test_options_that_nobody_set_are_left_to_their_owner():
 
 def test_several_probes_are_separated_by_commas():
     assert changed(probes="linear, protobin,").probe_names == ("linear", "protobin")
+
+
+@pytest.mark.parametrize(
+    ("given", "fold"),
+    [
+        ({}, None),
+        ({"folds": "groups"}, 0),
+        ({"folds": "5"}, 0),
+        ({"folds": "5", "test_fold": 3}, 3),
+        ({"test_fold": 0}, 0),
+    ],
+)
+def test_who_asks_for_folds_tests_on_all_of_them(given, fold):
+    settings = Experiment.from_dict({"dataset_options": given})
+    assert settings.dataset_options.fold_to_test == fold

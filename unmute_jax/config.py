@@ -27,7 +27,10 @@ WHERE = ("devices", "data_dir")
 
 # Settings that did not exist when the first runs were made, by section. As long as they
 # are None they do not enter the digest, so those runs keep their names.
-ADDED_LATER = {"loss": ("differentiate_weights",)}
+ADDED_LATER = {
+    "loss": ("differentiate_weights",),
+    "dataset_options": ("folds", "group_pattern"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +47,16 @@ class DatasetOptions:
     """Options of data sets. A data set refuses those that it does not know."""
 
     # Data sets with folds: number of the fold that is the test split, from 1, or 0 to
-    # test on each in turn. None: the first.
+    # test on each in turn. None: the first, or each in turn where `folds` makes them.
     test_fold: int | None = None
+    # Your own clips: folds to make, "groups" for one fold per group (leave one group
+    # out), or a number of folds that groups, or clips without groups, are spread over.
+    # None: the clips have one training, one validation and one test split.
+    folds: str | None = None
+    # Your own clips: regular expression whose first part in parentheses is the group of
+    # a clip. It is searched in the name of the file, or in its path if it contains a
+    # slash. None: only a column of a table tells groups.
+    group_pattern: str | None = None
     # Number of training clips of the mixture set. None: 1000.
     train_clips: int | None = None
     # Number of validation clips of the mixture set. None: 400.
@@ -66,6 +77,11 @@ class DatasetOptions:
     fill_up: bool | None = None
     # BirdSet: number of mixed copies of each training clip. None: 0.
     mixup: int | None = None
+
+    @property
+    def fold_to_test(self) -> int | None:
+        """The number of the fold to test on; 0 for all, None for the first."""
+        return 0 if self.test_fold is None and self.folds else self.test_fold
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,6 +27,17 @@ def test_an_unknown_place_has_no_placeholder():
     assert "/nowhere" in part.problem
 
 
+@pytest.mark.parametrize(
+    ("options", "count"),
+    [({}, 1), ({"folds": "groups"}, None), ({"folds": "5", "test_fold": 2}, 1)],
+)
+def test_only_the_data_set_tells_how_many_folds_its_groups_make(options, count):
+    settings = Experiment.from_dict(
+        {"dataset": "folder:/nowhere", "dataset_options": options}
+    )
+    assert placeholders.protocol_count(settings) == count
+
+
 @pytest.mark.parametrize("weights", ["", "untrained"])
 def test_an_encoder_without_its_weights_has_random_ones(weights):
     tiny = EncoderOptions(width=48, depth=1, num_heads=2)

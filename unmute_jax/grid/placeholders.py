@@ -73,7 +73,7 @@ def make_setup(settings: Experiment, dataset: Dataset, encoder: Source) -> Setup
         settings=settings,
         dataset=dataset,
         encoder=encoder,
-        protocols=dataset.protocols(settings.dataset_options.test_fold),
+        protocols=dataset.protocols(settings.dataset_options.fold_to_test),
         probes=make_probes(settings, len(dataset.classes)),
         loss=losses.make_loss(loss.pop("name"), **loss),
     )
@@ -82,7 +82,7 @@ def make_setup(settings: Experiment, dataset: Dataset, encoder: Source) -> Setup
 def protocol_count(settings: Experiment) -> int | None:
     """Returns the number of protocols of a cell, or None if only its data set tells."""
     # Only 0 asks for more than one.
-    if settings.dataset_options.test_fold != 0:
+    if settings.dataset_options.fold_to_test != 0:
         return 1
     info = {i.name: i for i in dataset_infos()}.get(settings.dataset)
     return max(1, len(_folds(info))) if info else None
