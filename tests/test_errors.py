@@ -15,6 +15,12 @@ def test_an_unknown_name_is_answered_with_the_most_similar_or_all(name, hint):
     assert str(error) == f"unknown probe {name!r}: {hint}"
 
 
+def test_the_place_of_an_unknown_name_comes_first():
+    error = unknown_name("split", "val", ["train", "test"], "clips.csv, line 8")
+    line = "clips.csv, line 8: unknown split 'val': known: test, train"
+    assert str(error) == line
+
+
 def test_foreign_text_becomes_one_short_line():
     assert one_line("a\x1b[31m\n\tb ") == "a [31m b"
     assert one_line("x" * 50, 10) == "x" * 10 + " ..."

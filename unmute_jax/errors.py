@@ -1,6 +1,7 @@
 """Errors whose messages tell the user what to do."""
 
 import difflib
+import os
 from collections.abc import Iterable
 
 
@@ -11,19 +12,23 @@ class InputError(ValueError):
     """
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
+def unknown_name(
+    kind: str, name: str, known: Iterable[str], where: str | os.PathLike[str] = ""
+) -> InputError:
     """Returns the error for an unknown name, with the most similar known ones.
 
     Args:
         kind: The kind of name ("encoder", "probe", "config key").
         name: The unknown name.
         known: All known names.
+        where: Place of the name, such as "clips.csv, line 8", which begins the message.
     """
     options = sorted(known)
     near = difflib.get_close_matches(name, options, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
     listing = f"known: {', '.join(options)}"
-    return InputError(f"unknown {kind} {name!r}: {hint or listing}")
+    place = f"{os.fspath(where)}: " if where else ""
+    return InputError(f"{place}unknown {kind} {name!r}: {hint or listing}")
 
 
 def one_line(text: str, limit: int = 1000) -> str:

@@ -114,7 +114,10 @@ def writing(path: str | os.PathLike[str]) -> Generator[BinaryIO]:
         # The process id would not do as a name: containers that share a disk have the
         # same. A character takes at most four of the bytes of a name.
         prefix = f".{path.name[:60]}."
-        handle, name = tempfile.mkstemp(".tmp", prefix, path.parent)
+        try:
+            handle, name = tempfile.mkstemp(".tmp", prefix, path.parent)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from error
         temporary = pathlib.Path(name)
         try:
             with open(handle, "wb") as out:
@@ -241,10 +244,10 @@ def describe_fault(fault: OSError) -> str:
 
 def _elsewhere(path: pathlib.Path) -> str:
     """Says how a file of the caches gets another place."""
-    tokens = token_root()
-    caches = cache_dir("any").parent
+    tokens, caches = token_root(), cache_dir("any").parent.absolute()
     if isinstance(tokens, pathlib.Path) and path.is_relative_to(tokens.absolute()):
         return f"; {TOKENS_VARIABLE} names another place for tokens"
-    if path.is_relative_to(caches.absolute()):
+    # A folder around the caches may be the one that cannot be made.
+    if path.is_relative_to(caches) or caches.is_relative_to(path):
         return f"; {CACHE_VARIABLE} names another folder for all caches"
     return ""

@@ -6,6 +6,7 @@ import contextlib
 import re
 import runpy
 import sys
+import warnings
 from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
@@ -115,6 +116,9 @@ def required(flag: flags.FlagHolder[str | None]) -> str:
 
 
 def _keep_compiled_programs() -> None:
+    # Programs that cannot be kept are compiled again by the next run, that is all.
+    about_the_cache = "Error (reading|writing) persistent compilation cache"
+    warnings.filterwarnings("ignore", about_the_cache)
     # In a folder of its own: the limit counts files that JAX writes only with a limit.
     folder = cache_dir("compiled") / "limited"
     jax.config.update("jax_compilation_cache_dir", str(folder))

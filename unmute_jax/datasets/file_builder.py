@@ -151,9 +151,8 @@ class FileBuilder(ClipBuilder):
             InputError: There is no such class.
         """
         if name not in self.classes:
-            raise unknown_name(
-                f"class of {self.dataset_name} in {where}", name, self.classes
-            )
+            kind = f"class of {self.dataset_name}"
+            raise unknown_name(kind, name, self.classes, where)
         return self.classes.index(name)
 
     def labels_of(self, names: Iterable[str], where: str) -> tuple[int, ...]:

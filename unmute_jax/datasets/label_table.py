@@ -77,7 +77,7 @@ def _entry(line: Line, root: pathlib.Path) -> OwnEntry:
         raise InputError(f"{line.where}: names no file")
     split, events = line.get("split"), ()
     if split and split_named(split) is None:
-        raise InputError(f"{line.where}: {unknown_name('split', split, SPLITS)}")
+        raise unknown_name("split", split, SPLITS, line.where)
     labels = tuple(
         dict.fromkeys(filter(None, map(normal_name, line["labels"].split(";"))))
     )

@@ -171,7 +171,7 @@ def _facts(folder: pathlib.Path) -> dict[str, Any]:
         raise InputError(f"{path} must hold an object with {', '.join(REQUIRED)}")
     for key in facts:
         if key not in REQUIRED + OPTIONAL:
-            raise unknown_name(f"key in {path}", key, REQUIRED + OPTIONAL)
+            raise unknown_name("key", key, REQUIRED + OPTIONAL, path)
     if missing := [key for key in REQUIRED if key not in facts]:
         raise InputError(f"{path} has no {', no '.join(missing)}")
     if not all(isinstance(facts.get(k, ""), str) for k in ("name", *OPTIONAL)):

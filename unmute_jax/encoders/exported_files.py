@@ -75,7 +75,7 @@ def open_file(path: pathlib.Path) -> TokenFile:
         raise InputError(f"{path} cannot be read, or is cut short ({e})") from e
     for name, rows in file.arrays.items():
         if name not in NAMES:
-            raise unknown_name(f"array of {path}", name, (*NAMES, "ids"))
+            raise unknown_name("array", name, (*NAMES, "ids"), path)
         if len(rows.shape) == 0 or rows.shape[0] != len(file.ids):
             raise InputError(
                 f"{path} has {len(file.ids)} ids, and {name} of shape "

@@ -34,6 +34,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from unmute_jax.errors import InputError
+from unmute_jax.io import disk_fault
 from unmute_jax.store.files import PathOrUrl, open_kvstore, subfolder
 
 # Heartbeats within the time after which a claim expires.
@@ -144,7 +145,8 @@ class Claims:
         try:
             return future.result()
         except ValueError as error:
-            why = str(error).splitlines()[0][:300]
+            fault = disk_fault(error)
+            why = fault.strerror if fault else str(error).splitlines()[0][:300]
             raise InputError(f"{self.root}: {why}") from error
 
     def _status(self, cell: str, read: Any) -> tuple[CellStatus, bytes]:

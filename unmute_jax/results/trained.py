@@ -224,7 +224,7 @@ def load_trained(
             have = [getattr(t, key) for t in found]
             if value not in have:
                 what = "probe" if key == "name" else key
-                raise unknown_name(f"{what} of {place}", str(value), map(str, have))
+                raise unknown_name(what, str(value), map(str, have), place)
             found = [t for t in found if getattr(t, key) == value]
     # A training that diverged is worse than all others.
     return max(

@@ -44,7 +44,9 @@ def test_names_of_other_programs_are_understood(text):
 def test_the_label_column_can_be_named():
     text = "file,onset,offset,label,call\nx.wav,1,2,robin,trill\n"
     assert read(text, "call") == [("x.wav", (1, 2, "trill"))]
-    with pytest.raises(InputError, match=r"label column of t\.csv 'cal': did you mean"):
+    with pytest.raises(
+        InputError, match=r"t\.csv: unknown label column 'cal': did you"
+    ):
         read(text, "cal")
 
 

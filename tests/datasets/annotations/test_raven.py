@@ -69,7 +69,7 @@ def test_the_label_column_is_found(header, row, found):
 def test_the_label_column_can_be_named():
     text = f"{HEADER}\tSpecies\tNotes\n1\tSpectrogram 1\t1\t0\t1\t0\trobin\tfar\n"
     assert read(text, "Notes")[0] == [("", 0, 1, "far")]
-    with pytest.raises(InputError, match=r"label column of t\.txt .Note.: did"):
+    with pytest.raises(InputError, match=r"t\.txt: unknown label column .Note.: did"):
         read(text, "Note")
     with pytest.raises(InputError, match=r"t\.txt: none of its columns .* hold labels"):
         read(text.replace("Species", "Remarks"))

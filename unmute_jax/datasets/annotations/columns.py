@@ -58,7 +58,7 @@ def label_column(lines: Sequence[Line], where: str, chosen: str) -> str:
     """
     header = list(lines[0].values)
     if chosen and chosen not in header:
-        raise unknown_name(f"label column of {where}", chosen, header)
+        raise unknown_name("label column", chosen, header, where)
     if column := chosen or find_column(lines, LABEL_NAMES):
         return column
     raise InputError(

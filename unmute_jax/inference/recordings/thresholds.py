@@ -45,7 +45,7 @@ def read_thresholds(
         if name is None or value is None:
             raise InputError(f"{path}: needs the columns class and threshold")
         if name not in classes:
-            raise unknown_name(f"class in {path}", name, classes)
+            raise unknown_name("class", name, classes, path)
         index = list(classes).index(name)
         thresholds[index] = check_threshold(value, f"{path}: {name}")
     return thresholds
