@@ -85,8 +85,9 @@ def test_a_fold_that_tests_an_untrained_class_is_told():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"folds": 2}, "2 folds of 4 groups"),
+        ({"folds": 2}, "2 folds of 4 groups; dataset_options.folds may be 3 to 4"),
         ({"folds": 5}, "5 folds of 4 groups"),
+        ({"folds": 3, "groups": ["a", "b"] * 8}, "2 groups are too few for folds"),
         ({"folds": "sites"}, "folds='sites' is neither 'groups' nor a number"),
         ({"folds": "groups", "groups": ()}, "16 of 16 have none, the first is 0-0.wav"),
         ({"folds": 4, "given": ["train"] * 16}, "its clips have given splits"),

@@ -125,12 +125,17 @@ def _into_folds(
         count = len(sites)
     else:
         count = _number(folds, where)
-    if not LEAST_FOLDS <= count <= min(MOST_FOLDS, len(sites)):
-        what = "groups" if any(groups) else "clips"
+    what = f"{len(sites)} {'groups' if any(groups) else 'clips'}"
+    if len(sites) < LEAST_FOLDS:
         raise InputError(
-            f"{where}: {count} folds of {len(sites)} {what}; a fold needs one of them, "
-            f"and there must be {LEAST_FOLDS} folds (to train, to validate and to "
-            f"test) to {MOST_FOLDS}"
+            f"{where}: {what} are too few for folds; one trains, one validates and one "
+            "tests"
+        )
+    most = min(MOST_FOLDS, len(sites))
+    if not LEAST_FOLDS <= count <= most:
+        raise InputError(
+            f"{where}: {count} folds of {what}; dataset_options.folds may be "
+            f"{LEAST_FOLDS} to {most}"
         )
     if folds == "groups":
         fold_of = {site: f"fold{k}" for k, site in enumerate(sites, 1)}
