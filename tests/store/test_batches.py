@@ -124,6 +124,25 @@ def test_blocks_have_the_same_batches_alone_and_together(monkeypatch):
         ]
 
 
+@pytest.mark.parametrize(
+    ("seconds", "threads"), [(1.0, 5), (3600.0, 2), (9000.0, 1), (90_000.0, 1)]
+)
+def test_long_clips_are_read_by_fewer_threads(monkeypatch, seconds, threads):
+    seen = []
+
+    def ahead(function, items, *, threads, ahead):
+        seen.append(threads)
+        return map(function, items)
+
+    monkeypatch.setattr(store_batches, "map_ahead", ahead)
+    monkeypatch.setattr(store_batches.os, "cpu_count", lambda: 5)
+    clips = dataclasses.replace(
+        dataset(2), clip_seconds=seconds, sample_rates={8000: 1, 48_000: 1}
+    )
+    list(store_batches.waveform_batches(ENCODER, clips, "train", SIZE, lengths=LENGTHS))
+    assert seen == [threads]
+
+
 # Tokens of clips of different lengths
 
 

@@ -29,6 +29,8 @@ InputLengths = dict[int, tuple[int, int]]
 
 # With more threads, they wait for each other more than for clips.
 MAX_THREADS = 16
+# Memory for the clips that the threads work on; recordings of hours have fewer threads.
+MAX_BYTES = 4 * 2**30
 # Number of consecutive clips that are sorted by length of input, if there are several.
 CLIPS_PER_BLOCK = 256
 NO_SAMPLES = np.empty(0, np.float32)
@@ -132,6 +134,13 @@ def block_size(batch_size: int, lengths: InputLengths) -> int:
     return batch_size if len(lengths) == 1 else max(batch_size, CLIPS_PER_BLOCK)
 
 
+def _threads_for(dataset: Dataset) -> int:
+    """Returns how many threads may each hold the longest clip."""
+    # The record, the waveform and the resampled waveform, of at most 4 bytes a sample.
+    size = 12 * dataset.clip_seconds * max(dataset.sample_rates, default=1)
+    return max(1, int(MAX_BYTES / size))
+
+
 def waveform_batches(
     encoder: Encoder,
     dataset: Dataset,
@@ -191,7 +200,7 @@ def waveform_batches(
     if blocks is None:
         blocks = range(-(-num_clips // size))
     needed = (index for b in blocks if is_needed(clips_of(b)) for index in clips_of(b))
-    threads = min(MAX_THREADS, os.cpu_count() or 1)
+    threads = min(MAX_THREADS, os.cpu_count() or 1, _threads_for(dataset))
     ahead = max(threads, 2 * batch_size)
     waiting: dict[int, list[PreparedClip]] = {}
     for item in map_ahead(prepare, needed, threads=threads, ahead=ahead):
