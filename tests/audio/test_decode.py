@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from unmute_jax.audio import decode
+from unmute_jax.audio import ffmpeg, libsndfile
 from unmute_jax.audio.decode import AudioFile, decode_audio, read_audio
 from unmute_jax.audio.resample import resample
 from unmute_jax.errors import InputError
@@ -95,14 +95,15 @@ def test_channels_are_averaged_before_the_rate_changes(save):
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_file_in_blocks_is_the_file_as_a_whole(kind, save, monkeypatch):
-    monkeypatch.setattr(decode, "_BLOCK", 10_000)
+    monkeypatch.setattr(ffmpeg, "_BLOCK", 10_000)
+    monkeypatch.setattr(libsndfile, "_BLOCK", 10_000)
     stereo = np.stack([tone(), tone(hz=1000)], axis=1)
     path = save(encoded(kind, stereo), f"tone.{kind}")
     with AudioFile(path) as file:
         blocks = list(file.blocks())
         assert (file.sample_rate, file.seconds) == (RATE, 1.0)
         again = np.concatenate(list(file.blocks()))
-    assert len(blocks) == 10
+    assert len(blocks) >= 9
     np.testing.assert_array_equal(np.concatenate(blocks), read_audio(path)[0])
     np.testing.assert_array_equal(again, np.concatenate(blocks))
 
@@ -139,13 +140,13 @@ def test_a_header_without_samples_is_refused(save):
     ids=["text", "zeros", "noise"],
 )
 def test_data_that_are_not_audio_are_refused(data, save, capfd):
-    assert refusal(save(data)) == "is not wav, flac, ogg or mp3 audio"
+    assert refusal(save(data)) == "is not audio of a known format"
     assert capfd.readouterr() == ("", "")
 
 
 def test_data_that_only_begin_like_an_mp3_are_refused(save, capfd):
     path = save(b"\xff\xfb\x90" + b"x" * 3000)
-    assert refusal(path) == "is a damaged MP3, or cut short"
+    assert refusal(path) == "is a damaged MP3 or AAC file, or cut short"
     assert capfd.readouterr() == ("", "")
 
 

@@ -1,0 +1,75 @@
+"""What FFmpeg reads, and how it is kept from losing sound without a word."""
+
+import io
+
+import numpy as np
+import pytest
+
+from experiments.checks.audio_files import FfmpegEncoding, snr, with_ffmpeg
+from unmute_jax.audio.ffmpeg import FfmpegDecoder
+from unmute_jax.audio.section import Section
+from unmute_jax.errors import InputError
+
+RATE = 16_000
+
+
+def tone(hz=440.0):
+    x = 0.4 * np.sin(2 * np.pi * hz * np.arange(8000) / RATE)
+    return x.astype(np.float32)[:, None]
+
+
+def written(container, codec, *, rate=RATE, **options):
+    how = FfmpegEncoding(container=container, codec=codec, **options)
+    return with_ffmpeg(tone(), rate, how)
+
+
+def opened(data):
+    return FfmpegDecoder(Section(io.BytesIO(data), 0, len(data)), "x")
+
+
+def decoded(data):
+    return np.concatenate(list(opened(data).blocks()))
+
+
+def refusal(data):
+    with pytest.raises(InputError) as caught:
+        decoded(data)
+    return str(caught.value)
+
+
+def test_the_filling_of_the_last_frame_is_left_out():
+    x = decoded(written("ipod", "aac", bit_rate=96_000))
+    assert len(x) == 8000
+    assert snr(tone()[:, 0], x) > 20
+
+
+def test_packets_are_counted_where_no_length_is_stated():
+    assert opened(written("adts", "aac")).seconds == pytest.approx(9 * 1024 / RATE)
+
+
+def test_several_sound_tracks_are_refused():
+    data = written("matroska", "flac", tracks=2)
+    assert "holds 2 sound tracks" in refusal(data)
+
+
+def test_an_encrypted_track_is_refused():
+    data = written("ipod", "aac").replace(b"mp4a", b"enca")
+    assert refusal(data) == "x: is encrypted, and cannot be read"
+
+
+def test_an_mp3_that_lacks_frames_which_its_tag_promises_is_refused():
+    data = written("mp3", "libmp3lame")
+    assert len(decoded(data)) == 8000
+    assert "frames are promised" in refusal(data[:-600])
+    assert "cut short inside its last frame" in refusal(data[:-1])
+
+
+def test_playlists_open_no_other_file(tmp_path):
+    (tmp_path / "a.mp3").write_bytes(written("mp3", "libmp3lame"))
+    list_of_files = f"ffconcat version 1.0\nfile '{tmp_path / 'a.mp3'}'\n"
+    assert refusal(list_of_files.encode()) == "x: is not audio of a known format"
+
+
+def test_a_change_of_the_sample_rate_is_refused():
+    data = written("adts", "aac") + written("adts", "aac", rate=8000)
+    assert "changes its sample rate from 16000 to 8000 Hz after 0.5" in refusal(data)

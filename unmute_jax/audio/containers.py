@@ -1,0 +1,337 @@
+"""Finds the recordings in a file, and compares the sizes it states with its length.
+
+Decoders believe a size that is too small and lose the rest without a word, and of
+several files that were joined they read the first. This module therefore divides a file
+into parts, each of which a decoder reads to its end, and refuses a file that is shorter
+than it promises, or longer for a reason that nobody can know.
+"""
+
+import re
+import string
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from unmute_jax.audio.section import Section
+from unmute_jax.errors import InputError
+from unmute_jax.io import refuse_lfs_pointer
+
+# A writer that does not know the length in advance stores a placeholder near 2^31, 2^32
+# or 2^63.
+_PLACEHOLDERS = (0x7FFF0000, 1 << 32), (0x7FFF0000_00000000, 1 << 64)
+# Some recorders fill up the last block of the disk with zeros.
+_PADDING = 4096
+_PRINTABLE = frozenset(string.printable[:95].encode())
+_TAGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN")
+_W64_RIFF = b"riff\x2e\x91\xcf\x11"
+_ASF = bytes.fromhex("3026b2758e66cf11")
+_EBML, _EBML_SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
+# The beginning of a FLAC file, whose first block is STREAMINFO. A file may contain it
+# only at the beginning, and joined files at the beginning of each.
+_FLAC = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
+# The beginning of a page of an Ogg file, with its flags: 2 marks the first page of a
+# stream, and 4 the last one.
+_OGG_PAGE = re.compile(rb"OggS\x00([\x00-\x07])", re.DOTALL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A part of a file that one decoder reads to its end.
+
+    Attributes:
+        file: The bytes.
+        for_libsndfile: Whether libsndfile is tried before FFmpeg.
+        to_the_end: Whether samples follow up to the end, whatever size is stated.
+    """
+
+    file: Section
+    for_libsndfile: bool = False
+    to_the_end: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Chunks:
+    """How the chunks of a container are written."""
+
+    first: int
+    header: str
+    data: bytes
+    # Whether the stated size includes the header of the chunk.
+    whole: bool = False
+    alignment: int = 1
+
+
+_WAV = _Chunks(first=12, header="<4sI", data=b"data", alignment=2)
+_WAV_BIG_ENDIAN = _Chunks(first=12, header=">4sI", data=b"data", alignment=2)
+_AIFF = _Chunks(first=12, header=">4sI", data=b"SSND", alignment=2)
+_CAF = _Chunks(first=8, header=">4sQ", data=b"data")
+_W64 = _Chunks(first=40, header="<4s12xQ", data=b"data", whole=True, alignment=8)
+_ASF_OBJECTS = _Chunks(first=0, header="<4s12xQ", data=b"", whole=True)
+
+
+def find_parts(file: Section, name: str) -> list[Part]:
+    """Divides a file into parts that can be decoded one after the other.
+
+    Args:
+        file: The whole file.
+        name: The name of the file in error messages.
+
+    Raises:
+        InputError: The file is empty, is a pointer of Git LFS, is shorter than it
+            promises, or holds data behind the samples that are not known tags.
+    """
+    if not len(file):
+        raise InputError(f"{name}: is empty (0 bytes)")
+    refuse_lfs_pointer(name, file.bytes_at(0, 64))
+    file = _without_id3(file)
+    head = file.bytes_at(0, 12)
+    match head[:4]:
+        case b"fLaC":
+            return _flac_parts(file)
+        case b"OggS":
+            return _ogg_links(file, name)
+        case b"RIFF" | b"RIFX" | b"RF64" | b"BW64" if head[8:] == b"WAVE":
+            return [_wav(file, head, name)]
+        case b"RIFF":
+            _check_riff(file, name)
+        case b"riff" if file.bytes_at(0, 8) == _W64_RIFF:
+            # libsndfile ignores the size of the samples in this format.
+            return [Part(file=file, to_the_end=_check_chunks(file, _W64, name))]
+        case b"FORM" if head[8:] in (b"AIFF", b"AIFC"):
+            _check_chunks(file, _AIFF, name)
+            return [Part(file=file, for_libsndfile=True)]
+        case b"caff":
+            _check_chunks(file, _CAF, name)
+            return [Part(file=file, for_libsndfile=True)]
+        case b".snd" | b"dns.":
+            _check_au(file, head, name)
+            return [Part(file=file, for_libsndfile=True)]
+        case magic if magic == _ASF[:4]:
+            _check_chunks(file, _ASF_OBJECTS, name)
+        case magic if magic == _EBML:
+            _check_matroska(file, name)
+        case _:
+            if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
+                _check_boxes(file, name)
+    return [Part(file=file)]
+
+
+def _without_id3(file: Section) -> Section:
+    """Leaves out ID3 tags in front of a format that does not provide for them."""
+    start = 0
+    while len(head := file.bytes_at(start, 10)) == 10 and head[:3] == b"ID3":
+        high, mid, low, lowest = head[6:]
+        start += 10 + (high << 21 | mid << 14 | low << 7 | lowest)
+    known = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM", b"fLaC", b"OggS")
+    return file.section(start) if file.bytes_at(start, 4) in known else file
+
+
+def _flac_parts(file: Section) -> list[Part]:
+    starts = [0, *(position for position, _ in _find(file, _FLAC) if position)]
+    ends = [*starts[1:], len(file)]
+    return [
+        Part(file=file.section(start, end), for_libsndfile=True)
+        for start, end in zip(starts, ends, strict=True)
+    ]
+
+
+def _find(file: Section, pattern: re.Pattern[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Yields the positions and bytes of the matches of a pattern of a few bytes."""
+    block, overlap, position = 1 << 20, 15, 0
+    while data := file.bytes_at(position, block + overlap):
+        for match in pattern.finditer(data):
+            if match.start() < block:
+                yield position + match.start(), match[0]
+        position += block
+
+
+@dataclass(kw_only=True)
+class _Link:
+    """One of the Ogg files of which a file was joined, with its last page."""
+
+    start: int
+    streams: int = 0
+    last_page: int = 0
+    is_complete: bool = False
+
+
+def _ogg_links(file: Section, name: str) -> list[Part]:
+    links = list[_Link]()
+    was_first = False
+    for position, page in _find(file, _OGG_PAGE):
+        is_first = bool(page[5] & 2)
+        if is_first and not was_first:
+            links.append(_Link(start=position))
+        was_first = is_first
+        if not links:
+            break
+        links[-1].streams += is_first
+        links[-1].last_page, links[-1].is_complete = position, bool(page[5] & 4)
+    if not links or links[0].start != 0:
+        raise InputError(f"{name}: is damaged: its first Ogg page is missing")
+    ends = [*(link.start for link in links[1:]), len(file)]
+    for link, end in zip(links, ends, strict=True):
+        count = file.bytes_at(link.last_page + 26, 1) or b"\xff"
+        lengths = file.bytes_at(link.last_page + 27, count[0])
+        page_end = link.last_page + 27 + count[0] + sum(lengths)
+        if not link.is_complete or len(lengths) < count[0] or page_end > end:
+            raise InputError(f"{name}: is cut short: its last Ogg page is missing")
+    # libsndfile reads files of one stream; of several, one may hold pictures.
+    return [
+        Part(file=file.section(link.start, end), for_libsndfile=link.streams == 1)
+        for link, end in zip(links, ends, strict=True)
+    ]
+
+
+def _wav(file: Section, head: bytes, name: str) -> Part:
+    chunks = _WAV_BIG_ENDIAN if head[:4] == b"RIFX" else _WAV
+    stated = None
+    if head[:4] in (b"RF64", b"BW64"):
+        ds64 = file.bytes_at(12, 36)
+        if ds64[:4] == b"ds64" and len(ds64) == 36:
+            stated = int.from_bytes(ds64[16:24], "little")
+    to_the_end = _check_chunks(file, chunks, name, stated)
+    # libsndfile reads no samples where the size is 0, and at most 4 GB of others.
+    return Part(file=file, for_libsndfile=not to_the_end, to_the_end=to_the_end)
+
+
+def _check_chunks(
+    file: Section, chunks: _Chunks, name: str, stated: int | None = None
+) -> bool:
+    """Checks that the samples are there, and that only tags follow.
+
+    Args:
+        file: The file.
+        chunks: How its chunks are written.
+        name: The name of the file in error messages.
+        stated: The size of the samples if the header is stated elsewhere.
+
+    Returns:
+        Whether the size of the samples is not known, so that they last to the end.
+    """
+    position, header = chunks.first, struct.calcsize(chunks.header)
+    while len(head := file.bytes_at(position, header)) == header:
+        kind, size = struct.unpack(chunks.header, head)
+        body = position + header
+        if kind == chunks.data and stated is not None and size == 0xFFFFFFFF:
+            size = stated
+        if _is_placeholder(size):
+            return True
+        size = max(size - header, 0) if chunks.whole else size
+        if kind == chunks.data or not chunks.data:
+            if body + size > len(file):
+                raise _cut_short(name, size, len(file) - body)
+            if chunks.data:
+                return _check_rest(file, body + size, size, chunks, name)
+        position = body + size
+        position += -position % chunks.alignment
+    if chunks.data:
+        raise InputError(f"{name}: is cut short: it ends in front of its samples")
+    return False
+
+
+def _check_rest(file: Section, end: int, size: int, chunks: _Chunks, name: str) -> bool:
+    """Checks that only tags follow the samples, or that the size is not known."""
+    if _are_tags(file, end, chunks):
+        return False
+    rest = len(file) - end
+    # A size that was never written, or that was too large for its 32 bits.
+    if not size or ("I" in chunks.header and rest % (1 << 32) == 0):
+        return True
+    raise _too_small(name, size, rest)
+
+
+def _are_tags(file: Section, position: int, chunks: _Chunks) -> bool:
+    """Whether nothing but chunks, tags and padding are left from `position` on."""
+    header = struct.calcsize(chunks.header)
+    while (left := len(file) - position) >= header:
+        head = file.bytes_at(position, header)
+        kind, size = struct.unpack(chunks.header, head)
+        if head.startswith(_TAGS):
+            return True
+        if set(kind) <= _PRINTABLE:
+            position += max(size, header) if chunks.whole else header + size
+            continue
+        # Padding behind an odd chunk, which not every writer adds, or behind the last.
+        rest = file.bytes_at(position, _PADDING + 1)
+        padding = len(rest) - len(rest.lstrip(b"\0"))
+        if not 0 < padding <= _PADDING:
+            return False
+        position += padding
+    # A last byte of padding may be missing, or be one too many.
+    return -chunks.alignment < left < header
+
+
+def _is_placeholder(size: int) -> bool:
+    return any(low <= size < high for low, high in _PLACEHOLDERS)
+
+
+def _cut_short(name: str, promised: int, found: int) -> InputError:
+    return InputError(
+        f"{name}: is cut short: {promised} bytes of samples are promised, "
+        f"{max(found, 0)} are there"
+    )
+
+
+def _too_small(name: str, size: int, rest: int) -> InputError:
+    return InputError(
+        f"{name}: states too small a size: {rest} bytes follow the {size} bytes of its "
+        "samples"
+    )
+
+
+def _check_au(file: Section, head: bytes, name: str) -> None:
+    order = ">" if head[:4] == b".snd" else "<"
+    if len(head) < 12:
+        raise InputError(f"{name}: is cut short: it ends in front of its samples")
+    start, size = struct.unpack(f"{order}II", head[4:])
+    if _is_placeholder(size):
+        return
+    if start + size > len(file):
+        raise _cut_short(name, size, len(file) - start)
+    if not _are_tags(file, start + size, _AIFF):
+        raise _too_small(name, size, len(file) - start - size)
+
+
+def _check_riff(file: Section, name: str) -> None:
+    """Checks the size of an AVI file."""
+    size = int.from_bytes(file.bytes_at(4, 4), "little")
+    if 8 + size > len(file) and not _is_placeholder(size):
+        raise _cut_short(name, size, len(file) - 8)
+
+
+def _check_boxes(file: Section, name: str) -> None:
+    """Checks the sizes of the outermost boxes of an MP4 file."""
+    position = 0
+    while len(head := file.bytes_at(position, 16)) >= 8:
+        size, kind = struct.unpack(">I4s", head[:8])
+        if size == 1 and len(head) == 16:
+            size = int.from_bytes(head[8:], "big")
+        if size < 8 or not set(kind) <= _PRINTABLE:
+            # The last box may last to the end, and padding may follow it.
+            return
+        position += size
+    if position > len(file):
+        raise _cut_short(name, position, len(file))
+
+
+def _check_matroska(file: Section, name: str) -> None:
+    """Checks the size of the segment of a Matroska or WebM file."""
+    size, position = _ebml_number(file, len(_EBML))
+    position += size or 0
+    if file.bytes_at(position, 4) == _EBML_SEGMENT:
+        size, position = _ebml_number(file, position + 4)
+        if size is not None and position + size > len(file):
+            raise _cut_short(name, size, len(file) - position)
+
+
+def _ebml_number(file: Section, position: int) -> tuple[int | None, int]:
+    """Returns a number of variable length, and the position behind it.
+
+    The number is None if all its bits are set, which means that it is not known.
+    """
+    first = file.bytes_at(position, 1) or b"\xff"
+    count = 9 - first[0].bit_length()
+    largest = (1 << 7 * count) - 1
+    number = int.from_bytes(file.bytes_at(position, count), "big") & largest
+    return None if number == largest else number, position + count

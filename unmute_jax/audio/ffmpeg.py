@@ -1,0 +1,320 @@
+"""Decodes everything that libsndfile does not read, or not in full, with FFmpeg.
+
+PyAV brings FFmpeg along, so that no program has to be installed.
+"""
+
+import contextlib
+import itertools
+from collections.abc import Generator, Iterator
+from typing import cast
+
+import av
+import av.error
+import numpy as np
+from av.audio.codeccontext import AudioCodecContext
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.packet import Packet
+from jaxtyping import Float
+
+from unmute_jax.audio.section import Section
+from unmute_jax.errors import InputError
+
+# The formats that are read. FFmpeg knows others that open further files or addresses,
+# such as playlists, and some that it finds in any data.
+_FORMATS = (
+    "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,iff,loas,matroska,mov,"
+    "mp3,mpc,mpc8,mpeg,mpegts,nistsphere,ogg,rm,tak,tta,voc,w64,wav,wsd,wv"
+)
+# Formats without timestamps, whose length FFmpeg only estimates from the bit rate.
+_BARE_FORMATS = {"aac", "ac3", "amr", "dts", "eac3", "loas", "mp3"}
+# How many samples, over all channels, are decoded at a time.
+_BLOCK = 1 << 20
+# First bytes of formats that have any.
+_MAGIC = (
+    b"RIFF",
+    b"RIFX",
+    b"RF64",
+    b"BW64",
+    b"riff",
+    b"FORM",
+    b"caff",
+    b".snd",
+    b"dns.",
+    b"fLaC",
+    b"OggS",
+    b"\x1a\x45\xdf\xa3",
+    b"\x30\x26\xb2\x75",
+    b"FLV\x01",
+    b"#!AM",
+)
+# A hole in the timestamps, or missing time at the end, that is certainly not rounding.
+_HOLE_SECONDS, _MISSING_SECONDS = 0.05, 0.2
+# How an encrypted sound track is marked in MP4.
+_ENCRYPTED = {"drms", "enca", "drmi", "aavd"}
+
+
+class FfmpegDecoder:
+    """Decodes the one sound track of a file once, from its beginning.
+
+    Attributes:
+        sample_rate: Sample rate in Hz.
+        seconds: Length in seconds. Where the format does not state one, all packets are
+            counted.
+    """
+
+    def __init__(self, file: Section, name: str, *, to_the_end: bool = False):
+        """Opens a file.
+
+        Args:
+            file: The file.
+            name: The name of the file in error messages.
+            to_the_end: Whether samples follow up to the end of the file, whatever size
+                its header states.
+        """
+        self._file, self._name, self._to_the_end = file, name, to_the_end
+        with contextlib.ExitStack() as resources:
+            self._container, self._stream = resources.enter_context(self._open())
+            codec = self._stream.codec_context
+            # Checksums are compared, and damage is an error instead of silence.
+            codec.options = {"err_detect": "crccheck+explode"}
+            if codec.name.startswith("wma"):
+                # FFmpeg would leave out two frames at the beginning, although not every
+                # encoder adds as many.
+                codec.options |= {"flags2": "+skip_manual"}
+            codec.thread_count = 1
+            self._packets, self._first_at, self._end_seconds = 0, 0, 0.0
+            self._last_packet: Packet | None = None
+            self._time_base = float(self._stream.time_base or 0)
+            self._frames = self._decode()
+            first = next(self._frames, None)
+            if first is None:
+                raise InputError(f"{name}: holds no samples")
+            self._frames = itertools.chain([first], self._frames)
+            self.sample_rate: int = first.sample_rate
+            self._resources = resources.pop_all()
+
+    @property
+    def seconds(self) -> float:
+        """The length in seconds."""
+        if (stated := self._stated_seconds()) is not None:
+            return stated
+        with self._open() as (container, stream), self._errors():
+            packets = container.demux(stream)
+            return sum(p.duration or 0 for p in packets) * self._time_base
+
+    def close(self) -> None:
+        """Closes the decoder, but not the file."""
+        self._resources.close()
+
+    def blocks(self) -> Iterator[Float[np.ndarray, "_"]]:
+        """Yields the mono waveform.
+
+        Raises:
+            InputError: The file is damaged, holds less than it states, or changes its
+                sample rate.
+        """
+        fifo, kind, decoded, last = av.AudioFifo(), None, 0, 0
+        for frame in self._frames:
+            channels = frame.layout.nb_channels
+            new_kind = (frame.format.name, channels)
+            if fifo.samples and (new_kind != kind or fifo.samples * channels >= _BLOCK):
+                yield _mono(cast(AudioFrame, fifo.read()))
+            if new_kind != kind:
+                fifo, kind = av.AudioFifo(), new_kind
+            if frame.sample_rate != self.sample_rate:
+                raise InputError(
+                    f"{self._name}: changes its sample rate from {self.sample_rate} to "
+                    f"{frame.sample_rate} Hz after {decoded / self.sample_rate:.2f} s"
+                )
+            decoded, last = decoded + frame.samples, frame.samples
+            frame.pts = None  # The queue would insist on samples without a gap.
+            fifo.write(frame)
+        self._check_end()
+        # An encoder fills up its last frame, and MP4 states where the sound ends.
+        excess = decoded - self._stated_samples(decoded)
+        left = fifo.samples - (excess if 0 < excess < last else 0)
+        if left:
+            yield _mono(cast(AudioFrame, fifo.read(left)))
+
+    @contextlib.contextmanager
+    def _open(self) -> Generator[tuple[InputContainer, AudioStream]]:
+        """Opens the file at its beginning, and finds its sound track."""
+        options = {"format_whitelist": _FORMATS}
+        if self._to_the_end:
+            options["ignore_length"] = "1"
+        with (
+            self._errors(),
+            av.open(
+                self._file.section(0),
+                "r",
+                container_options=options,
+                metadata_errors="ignore",
+            ) as container,
+        ):
+            tracks = container.streams.audio
+            if len(tracks) != 1:
+                raise InputError(
+                    f"{self._name}: holds {len(tracks)} sound tracks, and one is needed"
+                    + (": ffmpeg -map 0:a:0 extracts the first" if tracks else "")
+                )
+            codec = tracks[0].codec_context
+            if not isinstance(codec, AudioCodecContext):
+                raise InputError(f"{self._name}: has sound in a format without decoder")
+            if _is_encrypted(codec):
+                raise InputError(f"{self._name}: is encrypted, and cannot be read")
+            yield container, tracks[0]
+
+    @contextlib.contextmanager
+    def _errors(self) -> Generator[None]:
+        """Turns an error of FFmpeg into an `InputError`."""
+        try:
+            yield
+        except (av.error.FFmpegError, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"{self._name}: {self._fault()}") from None
+
+    def _fault(self) -> str:
+        head = self._file.bytes_at(0, 12)
+        if head[:3] == b"ID3" or (head[0] == 0xFF and head[1:2] >= b"\xe0"):
+            return "is a damaged MP3 or AAC file, or cut short"
+        if head[:4] in _MAGIC or head[4:8] == b"ftyp":
+            return "is damaged, or cut short"
+        return "is not audio of a known format"
+
+    def _decode(self) -> Iterator[AudioFrame]:
+        """Yields the frames, and notes what is needed to see that all are there."""
+        end = None
+        with self._errors():
+            for packet in self._container.demux(self._stream):
+                if packet.size:
+                    if not self._packets:
+                        self._first_at = packet.pos or 0
+                    self._packets += 1
+                    self._last_packet = packet
+                    if packet.pts is not None:
+                        last_end = packet.pts + (packet.duration or 0)
+                        self._end_seconds = last_end * self._time_base
+                for frame in packet.decode():
+                    if not frame.samples:
+                        continue
+                    if (start := frame.time) is not None:
+                        if end is not None and start > end + _HOLE_SECONDS:
+                            raise InputError(
+                                f"{self._name}: {start - end:.2f} s of sound are "
+                                f"missing after {end:.2f} s"
+                            )
+                        end = start + frame.samples / frame.sample_rate
+                    yield frame
+
+    @property
+    def _is_bare(self) -> bool:
+        return bool(_BARE_FORMATS & set(self._container.format.name.split(",")))
+
+    def _stated_seconds(self) -> float | None:
+        """The length that the file states; None if it does not state one."""
+        stream, container = self._stream, self._container
+        if self._to_the_end or (self._is_bare and not stream.start_time):
+            return None
+        if stream.duration:
+            return stream.duration * self._time_base
+        return (container.duration or 0) / av.time_base or None
+
+    def _stated_samples(self, decoded: int) -> int:
+        """How many of the decoded samples are meant, according to MP4 and its kin."""
+        stream = self._stream
+        if "mov" not in self._container.format.name or not stream.duration:
+            return decoded
+        return round(stream.duration * self._time_base * self.sample_rate)
+
+    def _check_end(self) -> None:
+        """Checks that all is there which the file promises.
+
+        Raises:
+            InputError: Something is missing.
+        """
+        if self._container.format.name == "mp3":
+            promised = _frames_of_mp3_tag(self._file.section(0), self._first_at)
+            if promised is not None and self._packets < promised:
+                raise InputError(
+                    f"{self._name}: is cut short: {promised} frames are promised, "
+                    f"{self._packets} are there"
+                )
+            parser = av.CodecContext.create(self._stream.codec_context.name, "r")
+            if self._last_packet and not parser.parse(bytes(self._last_packet)):
+                raise InputError(f"{self._name}: is cut short inside its last frame")
+            return
+        stated = None if self._is_bare else self._stated_seconds()
+        # The length of a film may be that of its pictures.
+        if stated is None or (
+            not self._stream.duration and len(self._container.streams) > 1
+        ):
+            return
+        found = self._end_seconds - (self._container.start_time or 0) / av.time_base
+        if found < stated - _MISSING_SECONDS:
+            raise InputError(
+                f"{self._name}: is cut short: {stated:.2f} s are promised, "
+                f"{found:.2f} s are there"
+            )
+
+
+def _is_encrypted(codec: AudioCodecContext) -> bool:
+    try:
+        return codec.codec_tag in _ENCRYPTED
+    except UnicodeDecodeError:  # The tag of another container than MP4.
+        return False
+
+
+def last_sample(file: Section) -> int | None:
+    """Counts the samples of a FLAC file by the number of its last frame.
+
+    Args:
+        file: The file.
+
+    Returns:
+        The number of samples per channel; None if the last frame cannot be found.
+    """
+    # FFmpeg cannot seek in a file of one or two frames.
+    for seeks in (True, False):
+        with (
+            contextlib.suppress(av.error.FFmpegError, ValueError, IndexError),
+            av.open(file.section(0), "r", format="flac") as container,
+        ):
+            stream = container.streams.audio[0]
+            if seeks:
+                container.seek(stream.duration or 1 << 62, stream=stream)
+            start = samples = None
+            for packet in container.demux(stream):
+                if packet.size:
+                    start, samples = packet.pts, packet.duration
+            if start is not None and samples is not None:
+                return start + samples
+    return None
+
+
+def _frames_of_mp3_tag(file: Section, first_at: int) -> int | None:
+    """The number of frames that an MP3 states in the frame in front of the first."""
+    head = file.bytes_at(max(first_at - 1500, 0), min(first_at, 1500))
+    if (at := head.rfind(b"VBRI")) >= 0:
+        return int.from_bytes(head[at + 14 : at + 18])
+    at = max(head.rfind(b"Xing"), head.rfind(b"Info"))
+    if at < 0 or not head[at + 7] & 1:
+        return None
+    return int.from_bytes(head[at + 8 : at + 12])
+
+
+def _mono(frame: AudioFrame) -> Float[np.ndarray, "_"]:
+    """Converts samples to floats in [-1, 1], and averages the channels."""
+    array = frame.to_ndarray()
+    match array.dtype.kind:
+        case "u":
+            array = (array.astype(np.float32) - 128) / 128
+        case "i":
+            array = array.astype(np.float32) / (1 << 8 * array.dtype.itemsize - 1)
+        case _:
+            array = array.astype(np.float32, copy=False)
+    if not frame.format.is_planar:
+        array = array.reshape(-1, frame.layout.nb_channels).T
+    return array[0] if len(array) == 1 else array.mean(axis=0)
