@@ -8,10 +8,13 @@ import hashlib
 import http.server
 import json
 import threading
+import urllib.parse
 from collections.abc import Iterator
 from typing import ClassVar
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+# What the hub converts is on a branch of its own.
+COMMITS = {"main": COMMIT, "refs/convert/parquet": COMMIT[::-1]}
 
 
 @dataclasses.dataclass
@@ -41,7 +44,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         wanted = self.headers["Range"]
-        if self.path in self.hub.files:
+        if self._file() in self.hub.files:
             self.hub.downloads.append((self.path.rpartition("/")[2], wanted))
         start = int(wanted.split("=")[1].split("-")[0]) if wanted else 0
         content = self._answer(start)
@@ -51,7 +54,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _answer(self, start: int = 0) -> bytes:
         if self.path.startswith("/api/"):
             return self._list()
-        content = self.hub.files.get(self.path.replace(COMMIT, "main"))
+        content = self.hub.files.get(self._file())
         if content is None:
             self.send_error(404)
             return b""
@@ -63,10 +66,19 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         return content
 
+    def _file(self) -> str:
+        """The name of the wanted file, with the branch for the commit."""
+        path = self.path
+        for branch, commit in COMMITS.items():
+            path = path.replace(commit, branch)
+        return path
+
     def _list(self) -> bytes:
         """Answers the two requests that list the files of a data set."""
-        kind, owner, name, what, *_ = f"{self.path}/".removeprefix("/api/").split("/")
-        prefix = f"/{kind}/{owner}/{name}/resolve/main/"
+        path = urllib.parse.unquote(self._file())
+        kind, owner, name, what, *_ = f"{path}/".removeprefix("/api/").split("/")
+        branch = next((branch for branch in COMMITS if branch in path), "main")
+        prefix = f"/{kind}/{owner}/{name}/resolve/{branch}/"
         files = {
             path.removeprefix(prefix): content
             for path, content in self.hub.files.items()
@@ -77,7 +89,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             for path, content in files.items()
         ]
         if what != "tree":
-            answer = {"id": f"{owner}/{name}", "sha": COMMIT, "siblings": []}
+            answer = {"id": f"{owner}/{name}", "sha": COMMITS[branch], "siblings": []}
         content = json.dumps(answer).encode()
         if not files:
             self.send_response(404)

@@ -4,6 +4,7 @@ import functools
 import importlib
 import inspect
 import os
+import typing
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -50,8 +51,14 @@ _BUILDERS: dict[str, tuple[Any, ...]] = {
 for _subset in ("HSN", "NBP", "NES", "PER", "POW", "SNE", "UHH"):
     _BUILDERS[_subset.lower()] = ("birdset", "BirdSet", _subset, 0)
     _BUILDERS[f"{_subset.lower()}/64shot"] = ("birdset", "BirdSet", _subset, 64)
-# What is named by its place, "folder:PATH" or "csv:PATH".
-_OWN_FILES = {"folder": "folder", "csv": "table"}
+# What is named by its place, such as "folder:PATH": module, and what makes the builder.
+_PLACES = {
+    "annotations": ("annotations.builder", "annotated"),
+    "csv": ("own_files", "table"),
+    "folder": ("own_files", "folder"),
+    "hf": ("hugging_face", "hugging_face"),
+    "wds": ("webdataset", "webdataset"),
+}
 
 
 def list_datasets() -> list[str]:
@@ -81,7 +88,10 @@ def load_dataset(
 
     Args:
         name: One of `list_datasets`, `folder:PATH` (one sub-folder per class) or
-            `csv:PATH` (a table with the columns file and labels); see `own_files`.
+            `csv:PATH` (a table with the columns file and labels; see `own_files`),
+            `annotations:PATH` (annotated recordings; see `annotations.builder`),
+            `hf:OWNER/NAME` or `hf:PATH` (tables of Hugging Face; see `hugging_face`),
+            or `wds:PATTERN` (tar archives; see `webdataset`).
         data_dir: Place of the original files in their published layout: a folder, the
             folder around it, or the archive. By default they are searched in the cache;
             some data sets are downloaded if they are not there.
@@ -96,35 +106,39 @@ def load_dataset(
     if on_bad not in ("fail", "skip"):
         raise unknown_name("on_bad", on_bad, ("fail", "skip"))
     kind, _, place = name.partition(":")
-    if place and kind in _OWN_FILES:
-        module, function, *arguments = "own_files", _OWN_FILES[kind], place
+    if place and kind in _PLACES:
+        module, function, *arguments = *_PLACES[kind], place
     elif name in _BUILDERS:
         module, function, *arguments = _BUILDERS[name]
     else:
-        known = [*_BUILDERS, *(f"{kind}:PATH" for kind in _OWN_FILES)]
+        known = [*_BUILDERS, *(f"{kind}:PATH" for kind in _PLACES)]
         raise unknown_name("dataset", name, known)
     code = importlib.import_module(f"{__name__}.{module}")
     make = functools.partial(getattr(code, function), *arguments)
-    _check_options(name, make, options)
-    return make(data_dir=data_dir, on_bad=on_bad, **options).dataset()
+    checked = _checked_options(name, make, options)
+    return make(data_dir=data_dir, on_bad=on_bad, **checked).dataset()
 
 
-def _check_options(
+def _checked_options(
     name: str, make: Callable[..., Any], options: Mapping[str, Any]
-) -> None:
+) -> dict[str, Any]:
     """Compares options with the keyword-only parameters of what makes the builder."""
     known = {
-        key: type(parameter.default)
-        for key, parameter in inspect.signature(make).parameters.items()
+        key: typing.get_args(parameter.annotation) or (parameter.annotation,)
+        for key, parameter in inspect.signature(make, eval_str=True).parameters.items()
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY
     }
+    checked = dict(options)
     for key, value in options.items():
         if not known:
             raise InputError(f"dataset {name!r} has no options, {key!r} was given")
         if key not in known:
             raise unknown_name(f"option of dataset {name!r}", key, known)
-        if not isinstance(value, known[key]):
+        if type(value) is int and float in known[key]:
+            checked[key] = float(value)
+        elif not isinstance(value, known[key]):
+            kinds = " or ".join(k.__name__ for k in known[key] if k is not type(None))
             raise InputError(
-                f"option {key!r} of dataset {name!r} is {value!r}, "
-                f"not of type {known[key].__name__}"
+                f"option {key!r} of dataset {name!r} is {value!r}, not of type {kinds}"
             )
+    return checked

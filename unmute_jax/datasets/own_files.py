@@ -27,7 +27,7 @@ from unmute_jax.datasets.base import ClipBuilder, OnBad
 from unmute_jax.datasets.class_folders import read_class_folders
 from unmute_jax.datasets.clips import Clip
 from unmute_jax.datasets.division import divide
-from unmute_jax.datasets.files import Folder
+from unmute_jax.datasets.files import Files, Folder
 from unmute_jax.datasets.label_table import read_label_table
 from unmute_jax.datasets.names import notes_on_similar
 from unmute_jax.datasets.own_clips import OwnEntry, with_groups
@@ -48,6 +48,9 @@ class OwnFiles(ClipBuilder):
         notes: Remarks on how they were found.
         on_bad: Treatment of unreadable clips; see `load_dataset`.
         folds: Folds to make instead of splits; see `division.divide`.
+        files: The files of the clips; by default those in the folder.
+        classes: Names of the classes in the order of the label indices; by default
+            those that clips have, sorted.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -63,14 +66,17 @@ class OwnFiles(ClipBuilder):
         *,
         on_bad: OnBad,
         folds: str | int = "",
+        files: Files | None = None,
+        classes: Sequence[str] = (),
     ):
         self.dataset_name, self._place = name, place
         self.source = f"your own files ({name})"
-        self._files = Folder(place if place.is_dir() else place.parent)
-        self.classes = tuple(sorted({c for e in entries for c in e.labels}))
+        self._files = files or Folder(place if place.is_dir() else place.parent)
+        there = sorted({c for e in entries for c in e.labels})
+        self.classes = tuple(classes or there)
         if len(self.classes) < 2:
-            there = self.classes[0] if self.classes else "none"
-            raise InputError(f"{place}: needs two classes or more; there is {there}")
+            only = self.classes[0] if self.classes else "none"
+            raise InputError(f"{place}: needs two classes or more; there is {only}")
         self.has_events = any(entry.events for entry in entries)
         is_single = all(len(entry.labels) == 1 for entry in entries)
         self.task = "single-label" if is_single else "multi-label"
