@@ -1,7 +1,9 @@
 import runpy
 import sys
 
+import numpy as np
 import pytest
+import soundfile as sf
 
 from tests.datasets import layouts
 from unmute_jax.cli.datasets import main
@@ -36,3 +38,22 @@ def test_the_module_runs_the_command(capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["datasets", "--list"])
     runpy.run_module("unmute_jax.datasets", run_name="__main__")
     assert "`esc50`" in capsys.readouterr().out
+
+
+def test_rates_and_what_is_unusual_are_told(tmp_path, capsys):
+    for i in range(10):
+        path = tmp_path / "own" / "ab"[i % 2] / f"{i}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rng = np.random.default_rng(i)
+        x = (i > 0) * rng.standard_normal(4000, np.float32) * (40 if i == 1 else 0.1)
+        sf.write(path, x, 48_000 if i % 2 else 8000, subtype="FLOAT")
+    main([f"folder:{tmp_path / 'own'}"])
+    printed = capsys.readouterr().out
+    for part in (
+        "up to 0.5 s at 8,000 to 48,000 Hz",
+        "sample rates differ: 8,000 Hz (5 clips), 48,000 Hz (5 clips)",
+        "1 clip is silent",
+        "1 clip is beyond [-1, 1], with samples of up to 1",
+        "samples that large look like integers",
+    ):
+        assert part in printed

@@ -7,7 +7,7 @@ unmute datasets urban --data_dir /data/URBAN-SED_v2.0.0
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from unmute_jax.cli.ending import explained
 from unmute_jax.datasets import Dataset, dataset_infos, load_dataset
@@ -47,7 +47,7 @@ def _summary(dataset: Dataset) -> str:
     lines = [
         f"{dataset.name}: {dataset.source}",
         f"  {dataset.task}, {len(dataset.classes)} classes, up to "
-        f"{dataset.clip_seconds:g} s at {_listed(dataset.sample_rates)} Hz",
+        f"{dataset.clip_seconds:g} s at {_range(dataset.sample_rates)} Hz",
         f"  {splits}",
         *(["  with onsets and offsets"] if dataset.has_events else []),
         *(f"  {note}" for note in dataset.notes),
@@ -57,8 +57,9 @@ def _summary(dataset: Dataset) -> str:
     return "\n".join(lines)
 
 
-def _listed(rates: Iterable[int]) -> str:
-    return " and ".join(f"{rate:,}" for rate in rates)
+def _range(rates: Collection[int]) -> str:
+    low, high = min(rates), max(rates)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def run() -> None:
