@@ -131,6 +131,36 @@ def test_other_thresholds_reuse_the_scores_and_bad_files_are_named(first, run):
     assert "hum" not in (run / "out" / "predictions.csv").read_text()
 
 
+def test_detections_are_compared_with_annotations(first, run):
+    truth = run / "truth"
+    (truth / "deep").mkdir(parents=True)
+    header = "Selection\tBegin Time (s)\tEnd Time (s)\tAnnotation\n"
+    (truth / "deep" / "both.selections.txt").write_text(
+        f"{header}1\t0\t2\thiss\n2\t2\t4\thum\n3\t3\t3.5\towl\n"
+    )
+    done = predict(
+        run, f"{run}/in/deep", f"{run}/in/hiss.wav", f"--output={run}/compared",
+        f"--against={truth}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    with open(run / "compared" / "against.csv", newline="") as file:
+        hiss, hum, together = csv.DictReader(file)
+    # Windows of 1 s that begin every 0.5 s: the one from 1.5 to 2.5 s has both.
+    assert (hiss["class"], hiss["windows"], hiss["annotated_windows"]) == (
+        "hiss", "7", "4",
+    )  # fmt: skip
+    assert (hum["annotated_events"], hum["found_events"]) == ("1", "1")
+    assert (hum["detections"], hum["right_detections"]) == ("1", "1")
+    assert int(together["true_positives"]) >= 7
+    assert together["class"] == "all classes"
+    assert "Against the annotations of 7 windows" in done.stdout
+    for note in ("no annotations: hiss.wav", "probe does not know: owl"):
+        assert note in done.stdout
+    assert {"calibration.csv", "calibration.png"} <= {
+        path.name for path in (run / "compared").iterdir()
+    }
+
+
 def test_mistakes_are_one_line_and_help_lists_the_options(run):
     orders = [
         ["predict", f"--workdir={run}", *arguments]

@@ -2,6 +2,7 @@
 
 unmute predict --workdir RUN FILE_OR_FOLDER ...
 unmute predict --workdir RUN FOLDER --output OUT --thresholds validation
+unmute predict --workdir RUN FOLDER --output OUT --against ANNOTATIONS
 
 The command prints the classes with the highest scores of every recording. Recordings
 may be hours long: they are read in overlapping windows of the length that the probe was
@@ -12,6 +13,14 @@ trained on. With --output, OUT will contain
     plots/               with --plot: the evidence for each class in its best windows
     windows/             the scores of every window, from which the rest is made
     thresholds.csv       the score from which on a class counts as detected
+    against.csv          with --against: precision, recall and F1 of every class
+    calibration.png      with --against: scores beside the share that is annotated
+    calibration.csv      with --against: the numbers of that picture
+
+--against takes what `annotations:` data sets take: a folder with selection tables of
+Raven or label tracks of Audacity, or a csv with file, onset, offset and label. A window
+has a class if it contains enough of an event, as in training. Recordings without
+annotations are not compared.
 
 The same command continues a run that was stopped, and other thresholds reuse the scores
 of the windows. Files that cannot be read are named, and the exit code is then 1.
@@ -27,10 +36,10 @@ from absl import flags
 
 from unmute_jax.cli import program
 from unmute_jax.cli.finished_run import open_its_encoder, open_trained
-from unmute_jax.console import progress
+from unmute_jax.console import print_table, progress
 from unmute_jax.errors import InputError
 from unmute_jax.inference.explain import check_prototypical
-from unmute_jax.inference.recordings import detections
+from unmute_jax.inference.recordings import against, detections
 from unmute_jax.inference.recordings.partial_results import pin_settings
 from unmute_jax.inference.recordings.predictor import Predictor
 from unmute_jax.inference.recordings.stream import count_windows, score_recordings
@@ -39,7 +48,12 @@ from unmute_jax.inference.recordings.thresholds import (
     read_thresholds,
     validation_thresholds,
 )
-from unmute_jax.inference.recordings.windows import find_recordings
+from unmute_jax.inference.recordings.windows import (
+    RecordingFile,
+    Windowing,
+    find_recordings,
+)
+from unmute_jax.results.trained import TrainedProbe
 
 OUTPUT = flags.DEFINE_string("output", None, "The folder to write to.")
 OVERLAP = flags.DEFINE_float(
@@ -55,6 +69,21 @@ THRESHOLDS = flags.DEFINE_string(
     None,
     "Thresholds per class: a CSV file with the columns class and threshold, or "
     "'validation' for those with the best F1 score on the run's validation clips.",
+)
+AGAINST = flags.DEFINE_string(
+    "against", None, "A folder or table of annotations to compare with."
+)
+LABEL_COLUMN = flags.DEFINE_string(
+    "label_column",
+    None,
+    "The column with the labels in the annotations. By default that of the run, or the "
+    "first usual name, such as Annotation or Species, that is filled in.",
+)
+SPECIES_LIST = flags.DEFINE_string(
+    "species_list",
+    None,
+    "A CSV file with the columns name and class, which maps the labels of the "
+    "annotations to classes. By default that of the run, if there is one.",
 )
 TOP = flags.DEFINE_integer("top", 5, "The number of classes to print per recording.")
 PLOT = flags.DEFINE_bool("plot", False, "Draw the evidence for the detected classes.")
@@ -79,6 +108,7 @@ def main(places: list[str]) -> None:
     encoder = open_its_encoder(trained)
     predictor = Predictor(trained, encoder, BATCH_SIZE.value)
     windowing = predictor.windowing(OVERLAP.value)
+    reference = _reference(recordings, trained, windowing)
     thresholds = _thresholds(predictor)
     if folder is not None:
         pin_settings(folder, predictor.identity(windowing))
@@ -86,13 +116,14 @@ def main(places: list[str]) -> None:
 
     windows = folder / "windows" if folder else None
     total, done = count_windows(recordings, windowing, windows)
-    summaries, errors = [], []
+    summaries, errors, scores = [], [], {}
     with progress("listening", total, unit="windows", done=done) as advance:
         for results in score_recordings(
             recordings, predictor, windowing, windows, advance
         ):
             if results.error is None:
                 summaries.append(detections.summarise(results, predictor, thresholds))
+                scores[results.recording.name] = results.windows
             else:
                 errors.append(results.error)
 
@@ -108,11 +139,40 @@ def main(places: list[str]) -> None:
                 detections.write_plots(
                     folder, summary, predictor, windowing, thresholds
                 )
-        print(f"all files are in {folder}/")
     for error in errors:
         print(f"error: {error}", file=sys.stderr)
+    if reference is not None:
+        found = {one.recording.name: one.events for one in summaries}
+        evaluation = against.compare(reference, thresholds, scores, found)
+        print_table(against.as_table(evaluation))
+        for note in reference.notes:
+            print(f"note: {note}")
+        if folder is not None:
+            title = f"{trained.name} on {trained.encoder_description}"
+            against.write_evaluation(folder, evaluation, title)
+    if folder is not None:
+        print(f"all files are in {folder}/")
     if errors:
         sys.exit(1)
+
+
+def _reference(
+    recordings: list[RecordingFile], trained: TrainedProbe, windowing: Windowing
+) -> against.Reference | None:
+    """The annotations to compare with, by the options of the run and of the command."""
+    if AGAINST.value is None:
+        return None
+    options = dict(trained.settings.get("dataset_options", {}))
+    for flag in (LABEL_COLUMN, SPECIES_LIST):
+        if flag.value is not None:
+            options[flag.name] = flag.value
+    return against.read_reference(
+        pathlib.Path(AGAINST.value).expanduser().absolute(),
+        recordings,
+        trained.classes,
+        windowing.seconds(windowing.samples),
+        options,
+    )
 
 
 def _thresholds(predictor: Predictor) -> np.ndarray:

@@ -305,7 +305,9 @@ def annotated(
         if value not in known:
             raise unknown_name(f"dataset_options.{name}", value, known)
     if background is not None and background < 0:
-        raise InputError(f"dataset_options.background={background:g}: is not below 0")
+        raise InputError(
+            f"dataset_options.background={background:g}: must be at least 0"
+        )
     options = Options(
         cut=Cut(
             window=window,

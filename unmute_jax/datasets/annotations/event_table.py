@@ -115,7 +115,7 @@ def _column(lines: Sequence[Line], where: str, names: Sequence[str]) -> str:
 def _split(line: Line, column: str | None) -> str:
     value = line[column] if column else ""
     if value and not split_named(value):
-        raise unknown_name(f"{line.where}: split", value, SPLITS)
+        raise unknown_name("split", value, SPLITS, line.where)
     return split_named(value) or ""
 
 
