@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -43,6 +44,26 @@ def test_the_same_command_again_gives_the_same_table(tiny_run, shared_cache):
     assert again.returncode == 0
     table = done.stdout[done.stdout.index("┏") :]
     assert table in again.stdout
+
+
+def test_plots_are_drawn_again_where_they_are_old_or_missing(
+    tiny_run, shared_cache, tmp_path
+):
+    folder = shutil.copytree(tiny_run[0], tmp_path / "run")
+    curves, bars = sorted((folder / "plots").iterdir())[::-1]
+
+    def redrawn():
+        for path in {curves, bars} & set((folder / "plots").iterdir()):
+            os.utime(path, times)
+        start(*TINY, f"--workdir={folder}", cache=shared_cache)
+        return [path.stat().st_mtime != times[1] for path in (curves, bars)]
+
+    times = (2e9, 2e9)  # After the records.
+    assert redrawn() == [False, False]
+    curves.unlink()
+    assert redrawn() == [True, True]
+    times = (1e9, 1e9)  # Before them.
+    assert redrawn() == [True, True]
 
 
 def test_it_runs_from_any_folder(tiny_run, shared_cache, tmp_path):

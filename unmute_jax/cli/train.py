@@ -4,12 +4,15 @@ unmute train --config quickstart
 unmute train --config bpp_esc50 --config.seeds=3
 
 The encoder runs once over the data set. Its tokens are cached on disk and every later
-run reads them from there. Several learning rates are trained side by side, the
-validation split chooses one of them, the chosen one is trained with more seeds, and
-the test split is scored once. The same command continues a run that was stopped.
+run reads them from there. Several learning rates (ten from 1e-5 to 0.3, unless
+config.optimizer.learning_rates names others) are trained side by side, the validation
+split chooses one of them, the chosen one is trained with more seeds, and the test split
+is scored once. The same command continues a run that was stopped.
 """
 
 from __future__ import annotations
+
+import pathlib
 
 from absl import flags
 
@@ -51,15 +54,23 @@ def main(settings: Experiment) -> None:
 def show(
     records: list[results.Record], workdir: Workdir, names: tuple[str, ...]
 ) -> None:
-    """Draws the plots of a run and prints its table."""
-    from unmute_jax.results import plots  # Matplotlib takes a while to import.
+    """Prints the table of a run, and draws its plots where they are not up to date."""
+    curves = workdir.plots / "training_curves.png"
+    bars = workdir.plots / "per_class_ap.png"
+    if not _are_current([curves, bars], workdir):
+        from unmute_jax.results import plots  # Matplotlib takes a while to import.
 
-    plots.training_curves(
-        workdir.plots / "training_curves.png", workdir.metrics, records, names
-    )
-    plots.per_class_bars(workdir.plots / "per_class_ap.png", records, names)
+        plots.training_curves(curves, workdir.metrics, records, names)
+        plots.per_class_bars(bars, records, names)
     print_table(results.table(records, names))
     print(f"all files of this run are in {workdir.path}/")
+
+
+def _are_current(plots: list[pathlib.Path], workdir: Workdir) -> bool:
+    """Whether all plots are there, and newer than the metrics and records they show."""
+    shown = [*workdir.path.glob("metrics.jsonl"), *workdir.results.glob("*.json")]
+    newest = max(path.stat().st_mtime_ns for path in shown)
+    return all(p.exists() and p.stat().st_mtime_ns >= newest for p in plots)
 
 
 def run() -> None:

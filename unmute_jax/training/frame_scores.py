@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import scipy.special
 from jaxtyping import Float
 
 from unmute_jax import metrics
@@ -83,6 +82,8 @@ def _probabilities(
     logits: Float[np.ndarray, "n T C"], clips: ProbeData, options: Frames
 ) -> Float[np.ndarray, "n T C"]:
     """The probabilities of all time steps, after the median filter."""
+    import scipy.special  # Takes a while, and only scores of time steps need it.
+
     return metrics.median_filter(
         scipy.special.expit(logits),
         clips.weights > 0,
