@@ -66,13 +66,14 @@ def test_links_are_followed_but_not_around_in_circles(tmp_path):
     (root / "a").symlink_to(tmp_path / "store")
     (root / "b" / "up").symlink_to(root)
     (root / "b" / "self").symlink_to("self")
-    # A link to nothing is for the reader to name.
+    (root / "b" / "off").symlink_to("unmounted")
+    # An audio file that is gone is for the reader to name.
     (root / "b" / "gone.wav").symlink_to("nowhere.wav")
     (root / "b" / "linked.wav").symlink_to(tmp_path / "store" / "1.wav")
     listing = list_audio(root)
     assert listing.audio == ("a/1.wav", "b/2.wav", "b/gone.wav", "b/linked.wav")
     assert describe(listing.left_out) == (
-        "1 file without a suffix (b/self), 1 link to a folder around it (b/up)"
+        "1 link to a folder around it (b/up), 2 links to nothing (b/off, ...)"
     )
 
 

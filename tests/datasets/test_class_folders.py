@@ -121,9 +121,7 @@ def test_a_class_without_readable_audio_is_told(read):
 def test_empty_classes_and_classes_within_splits_are_told(read, tmp_path):
     (tmp_path / "toad").mkdir()
     _, notes = read("low/1.wav", "high/1.wav", "frog/1.rm")
-    assert notes == [
-        "classes without readable audio: frog (1 .rm), toad (an empty folder)"
-    ]
+    assert notes == ["classes without readable audio: frog (1 .rm), toad (no files)"]
 
 
 def test_a_class_without_audio_within_a_split_is_told(read):
@@ -149,3 +147,37 @@ def test_a_folder_without_audio_says_what_is_there(read):
     assert "there is 1 .rm (a/1.rm)" in refusal(read, "a/1.rm")
     text = refusal(read, "1.wav")
     assert "1 .wav beside the folders of classes (1.wav)" in text
+
+
+def test_folders_of_folds_are_groups(tmp_path, read):
+    read("fold1/cat/1.wav", "fold2/cat/2.wav", "fold2/dog/3.wav")
+    entries, notes = read_class_folders(tmp_path)
+    assert [(*e.labels, e.group) for e in entries] == [
+        ("cat", "fold1"),
+        ("cat", "fold2"),
+        ("dog", "fold2"),
+    ]
+    assert notes == []
+
+
+def test_folds_without_classes_are_refused(read):
+    text = refusal(read, "fold1/1.wav", "fold2/2.wav")
+    assert "named after folds (fold1, fold2) hold audio without folders" in text
+
+
+def test_folds_beside_classes_are_refused(read):
+    text = refusal(read, "fold1/a/1.wav", "fold2/a/2.wav", "noise/1.wav")
+    assert "named after folds (fold1, fold2) lie beside others (noise)" in text
+
+
+def test_the_folder_around_the_classes_is_refused_with_the_right_one(tmp_path, read):
+    text = refusal(read, "audio/cat/1.wav", "audio/dog/2.wav")
+    assert text.endswith(f"name {tmp_path / 'audio'}")
+
+
+def test_one_recording_in_two_formats_is_told(read):
+    _, notes = read("a/1.wav", "a/1.mp3", "b/1.wav")
+    assert notes == [
+        "files that differ in their suffix only, such as a/1.mp3 and a/1.wav (1 "
+        "names), may be copies of one recording in different splits"
+    ]

@@ -1,6 +1,7 @@
 import pytest
 
 from unmute_jax.datasets.names import (
+    is_fold,
     listed,
     normal_name,
     notes_on_similar,
@@ -27,12 +28,24 @@ def test_a_name_is_composed_and_loses_surrounding_blanks():
         ("validation", "validation"),
         ("eval", "test"),
         ("testing", "test"),
+        ("Train Set", "train"),
+        ("trainset", "train"),
+        ("audio_test", "test"),
+        ("val-data", "validation"),
         ("trains", None),
         ("", None),
+        ("set", None),
+        ("test tone", None),
+        ("train whistle", None),
     ],
 )
 def test_the_names_of_splits_that_people_use(name, split):
     assert split_named(name) == split
+
+
+def test_folders_that_are_named_like_folds():
+    assert all(map(is_fold, ("fold1", "Fold 02", "fold_3", "fold-10")))
+    assert not any(map(is_fold, ("1", "fold", "folder1", "fold1a")))
 
 
 def test_names_that_may_be_meant_as_one_are_told_together():

@@ -39,6 +39,7 @@ _SYSTEM_NAMES = frozenset(
 HIDDEN_FOLDER, HIDDEN_FILE = "hidden or system folder", "hidden file"
 LIKE_A_FILE, LOOP = "folder named like a file", "link to a folder around it"
 NO_SUFFIX, NO_FILE = "file without a suffix", "pipe or device"
+NO_TARGET = "link to nothing"
 _PLURALS = {
     HIDDEN_FOLDER: "hidden or system folders",
     HIDDEN_FILE: "hidden files",
@@ -46,6 +47,7 @@ _PLURALS = {
     LOOP: "links to folders around them",
     NO_SUFFIX: "files without a suffix",
     NO_FILE: "pipes or devices",
+    NO_TARGET: "links to nothing",
 }
 
 
@@ -187,10 +189,11 @@ def _reason(entry: os.DirEntry[str], is_folder: bool) -> str | None:
         return HIDDEN_FOLDER if is_folder else HIDDEN_FILE if is_audio else ""
     if is_folder:
         return LIKE_A_FILE if is_audio else None
+    exists = os.path.exists(entry.path) if entry.is_symlink() else True
     if not is_audio:
-        return suffix or NO_SUFFIX
-    # A link to nothing stays, so that reading it fails by name.
-    return NO_FILE if os.path.exists(entry.path) and not entry.is_file() else None
+        return (suffix or NO_SUFFIX) if exists else NO_TARGET
+    # An audio file that is a link to nothing stays, so that reading it fails by name.
+    return NO_FILE if exists and not entry.is_file() else None
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from unmute_jax.audio.decode import SUFFIXES
 from unmute_jax.audio.listing import LeftOut, Listing, describe, list_audio
-from unmute_jax.datasets.names import listed, normal_name, split_named
+from unmute_jax.datasets.names import is_fold, listed, normal_name, split_named
 from unmute_jax.datasets.own_clips import OwnEntry
 from unmute_jax.errors import InputError
 
@@ -23,6 +23,7 @@ def read_class_folders(root: pathlib.Path) -> tuple[list[OwnEntry], list[str]]:
     Every audio file below `CLASS/` is a clip of that class. Folders that are called
     train, validation or test (or another name that `split_named` knows) are splits if
     they hold the folders of all classes, or if the folders of all classes hold them.
+    Folders that are called fold1, fold2 and so on are groups in the same way.
 
     Args:
         root: The folder.
@@ -46,11 +47,20 @@ def read_class_folders(root: pathlib.Path) -> tuple[list[OwnEntry], list[str]]:
             f"{root}: no audio in its sub-folders ({', '.join(SUFFIXES)}); there is "
             f"{describe(there) or 'nothing'}"
         )
-    notes: list[str] = []
-    holds_splits = _holds_splits(root, inside, notes)
+    notes = _notes_on_copies(listing.audio)
+    folds = [top for top in inside if is_fold(top)]
+    holds_folds = len(folds) == len(inside)
+    if len(folds) > 1 and not holds_folds:
+        raise _beside_others(root, "folds", folds, inside)
+    holds_splits = not holds_folds and _holds_splits(root, inside, notes)
+    if holds_folds:
+        _check_classes_inside(root, inside, "folds")
     # Where the name of the class and that of the split stand in a path.
-    class_at = 1 if holds_splits else 0
-    split_at = 0 if holds_splits else 1 if _classes_hold_splits(inside, notes) else None
+    class_at = 1 if holds_splits or holds_folds else 0
+    split_at = 0 if holds_splits else None
+    if not class_at:
+        split_at = 1 if _classes_hold_splits(inside, notes) else None
+        _check_depth(root, inside)
     entries: list[OwnEntry] = []
     beside: list[str] = []
     for name, parts in zip(listing.audio, paths, strict=True):
@@ -61,7 +71,10 @@ def read_class_folders(root: pathlib.Path) -> tuple[list[OwnEntry], list[str]]:
         label = normal_name(parts[class_at])
         if not label:
             raise InputError(f"{root}: the folder of {name!r} has no name for a class")
-        entries.append(OwnEntry(file=name, labels=(label,), split=split or ""))
+        group = normal_name(parts[0]) if holds_folds else ""
+        entries.append(
+            OwnEntry(file=name, labels=(label,), split=split or "", group=group)
+        )
     left_out = [*_beside(beside), *listing.left_out]
     notes += _notes_on_what_is_left_out(listing, entries, left_out, class_at)
     return entries, notes
@@ -91,16 +104,8 @@ def _holds_splits(root: pathlib.Path, inside: _Inside, notes: list[str]) -> bool
                 f"folders ({listed(others)}) are no splits"
             )
             return False
-        raise InputError(
-            f"{root}: folders named after splits ({listed(list(named))}) lie beside "
-            f"others ({listed(others)}); move folders of classes into those of the "
-            "splits, or rename them"
-        )
-    if not any(around for of_split in inside.values() for around in of_split):
-        raise InputError(
-            f"{root}: folders named after splits ({listed(list(named))}) hold audio "
-            "without folders of classes; put it into folders, or write a csv"
-        )
+        raise _beside_others(root, "splits", list(named), inside)
+    _check_classes_inside(root, inside, "splits")
     for split in set(named.values()):
         if len(same := [top for top in named if named[top] == split]) > 1:
             raise InputError(
@@ -108,6 +113,49 @@ def _holds_splits(root: pathlib.Path, inside: _Inside, notes: list[str]) -> bool
                 "keep one of them"
             )
     return True
+
+
+def _beside_others(
+    root: pathlib.Path, kind: str, named: Sequence[str], inside: _Inside
+) -> InputError:
+    others = [top for top in inside if top not in named]
+    return InputError(
+        f"{root}: folders named after {kind} ({listed(named)}) lie beside others "
+        f"({listed(others)}); move folders of classes into those of the {kind}, or "
+        "rename them"
+    )
+
+
+def _check_classes_inside(root: pathlib.Path, inside: _Inside, kind: str) -> None:
+    if not any(around for of_folder in inside.values() for around in of_folder):
+        raise InputError(
+            f"{root}: folders named after {kind} ({listed(list(inside))}) hold audio "
+            "without folders of classes; put it into folders, or write a csv"
+        )
+
+
+def _check_depth(root: pathlib.Path, inside: _Inside) -> None:
+    """Refuses a folder that holds the folder of the classes and nothing else."""
+    top, *others = inside
+    if not others and all(inside[top]) and len({a[0] for a in inside[top]}) > 1:
+        raise InputError(
+            f"{root}: all audio lies in {top}, so there is one class; if the classes "
+            f"are the folders in it, name {root / top}"
+        )
+
+
+def _notes_on_copies(names: Sequence[str]) -> list[str]:
+    """Returns a remark on files that may be one recording in several formats."""
+    files = collections.defaultdict[str, list[str]](list)
+    for name in names:
+        files[os.path.splitext(name)[0]].append(name)
+    copies = [same for same in files.values() if len(same) > 1]
+    if not copies:
+        return []
+    return [
+        f"files that differ in their suffix only, such as {' and '.join(copies[0])} "
+        f"({len(copies):,} names), may be copies of one recording in different splits"
+    ]
 
 
 def _classes_hold_splits(inside: _Inside, notes: list[str]) -> bool:
@@ -159,7 +207,7 @@ def _notes_on_what_is_left_out(
         else:
             others.append(one)
     there = {
-        name: describe(files, names=False) or "an empty folder"
+        name: describe(files, names=False) or "no files"
         for name, files in sorted(silent.items())
     }
     notes: list[str] = []

@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import posixpath
+import re
 import unicodedata
 from collections.abc import Sequence
 
@@ -64,7 +65,7 @@ def read_label_table(path: pathlib.Path) -> tuple[list[OwnEntry], list[str]]:
         entries.setdefault(same, []).append(entry)
     joined = [_joined(of_file, str(path)) for of_file in entries.values()]
     names = {name for entry in joined for name in entry.labels}
-    if odd := sorted(name for name in names if "," in name or "|" in name):
+    if odd := sorted(name for name in names if re.search(r"[,|\[\]{}]", name)):
         notes.append(
             f"{listed([repr(name) for name in odd])}: counts as one class each, because"
             " only ; separates labels"

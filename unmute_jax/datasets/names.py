@@ -12,9 +12,11 @@ SPLITS = ("train", "validation", "test")
 # The names that `datasets` of Hugging Face knows, because many folders follow it.
 _NAMES_OF_SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
+    **dict.fromkeys(("validation", "valid", "val", "dev", "validate"), "validation"),
     **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
 }
+# Words beside them that say nothing, as in "train_set" and "audio-test".
+_OTHER_WORDS = r"set|data|dataset|audio|wav|wavs|clips|files|split|samples|sounds"
 # Blanks, and characters that no editor shows.
 _BLANKS = r"[\s\u200b\u200c\u200d\ufeff]+"
 
@@ -33,12 +35,19 @@ def split_named(name: str) -> str | None:
     """Returns the split that a folder or a word names, in any case of its letters.
 
     Args:
-        name: A name, such as "val" or "Training".
+        name: A name, such as "val", "Training" or "test_set".
 
     Returns:
         "train", "validation" or "test"; None if it is the name of no split.
     """
-    return _NAMES_OF_SPLITS.get(normal_name(name).casefold())
+    word = normal_name(name).casefold()
+    word = re.sub(rf"^({_OTHER_WORDS})[\s_-]+|[\s_-]*({_OTHER_WORDS})$", "", word)
+    return _NAMES_OF_SPLITS.get(word)
+
+
+def is_fold(name: str) -> bool:
+    """Returns whether a folder is named like a fold, such as "fold1" or "Fold 02"."""
+    return bool(re.fullmatch(r"fold[\s_-]*\d+", normal_name(name).casefold()))
 
 
 def notes_on_similar(names: Iterable[str]) -> list[str]:
