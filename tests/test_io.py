@@ -8,7 +8,15 @@ from types import SimpleNamespace
 import pytest
 
 from unmute_jax import io
+from unmute_jax.audio import read_audio
+from unmute_jax.datasets.archives import unpack
+from unmute_jax.datasets.finding import find_files
+from unmute_jax.datasets.parquet import open_table
+from unmute_jax.encoders.exported_files import open_file
 from unmute_jax.errors import InputError
+from unmute_jax.results.predictions import read_predictions
+from unmute_jax.results.trained import load_trained
+from unmute_jax.weights.files import read_weights
 
 
 def test_a_url_is_no_folder_of_caches(monkeypatch):
@@ -73,6 +81,38 @@ def test_long_names_fit_and_stay_apart(tmp_path, letter):
     # One recording has one name, whatever is written about it.
     assert paths[0].stem == paths[1].stem
     assert io.fitting(tmp_path / "dog.wav.txt") == tmp_path / "dog.wav.txt"
+
+
+def test_a_pointer_of_git_lfs_is_called_that(tmp_path):
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n"
+    path = tmp_path / "probe.safetensors"
+    path.write_bytes(pointer)
+    line = "is a Git LFS pointer, not the file: run `git lfs pull`"
+    with pytest.raises(InputError, match=rf"probe\.safetensors: {line}"):
+        io.refuse_lfs_pointer(path)
+    with pytest.raises(InputError, match=rf"a\.zip: {line}"):
+        io.refuse_lfs_pointer("a.zip", pointer)
+    io.refuse_lfs_pointer("a.zip", b"PK")
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        read_audio,
+        read_weights,
+        unpack,
+        lambda path: find_files(path, "meta.csv"),
+        open_table,
+        open_file,
+        load_trained,
+        read_predictions,
+    ],
+)
+def test_every_reader_knows_a_pointer(tmp_path, read):
+    path = tmp_path / "file.npz"
+    path.write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(InputError, match=r"file\.npz:? is a Git LFS pointer"):
+        read(path)
 
 
 FULL = os.strerror(errno.ENOSPC)

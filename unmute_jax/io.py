@@ -160,6 +160,28 @@ def fitting(path: pathlib.Path) -> pathlib.Path:
     return path.with_name(f"{start}-{digest}{suffix}")
 
 
+def refuse_lfs_pointer(
+    name: str | os.PathLike[str], start: bytes | None = None
+) -> None:
+    """Refuses a file that Git LFS has put in place of the one that was meant.
+
+    Args:
+        name: Name of the file, for the message.
+        start: First bytes of its content; by default they are read from the file.
+
+    Raises:
+        InputError: The file is a pointer of Git LFS.
+    """
+    pointer = b"version https://git-lfs.github.com/spec/"
+    if start is None:
+        with open(name, "rb") as file:
+            start = file.read(len(pointer))
+    if start.startswith(pointer):
+        raise InputError(
+            f"{os.fspath(name)}: is a Git LFS pointer, not the file: run `git lfs pull`"
+        )
+
+
 # Faults of the disk.
 
 

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from tests.cli.commands import environment, start
+from tests.cli.commands import TINY, environment, start
 from unmute_jax.cli.program import COMPILED_BYTES
 
 
@@ -24,6 +24,23 @@ def test_help_shows_lists_as_they_are_typed(tmp_path):
         text=True,
     )
     assert "--encoders [logmel,eat]\n" in done.stdout
+
+
+def test_none_sets_an_option_back_to_its_default(shared_cache):
+    done = start(
+        *TINY,
+        "--config.optimizer.learning_rates=None",
+        "--config.probe_options.prototypes_per_class",
+        "None",
+        *("--config.seeds=None", "--config.seeds=3", "--config.epochs=None"),
+        "--dry_run",
+        cache=shared_cache,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "10 learning rates from 1e-05 to 0.3" in done.stdout
+    assert "53,210 parameters" in done.stdout
+    assert "batches of 16, 30 epochs" in done.stdout
+    assert "the best with 3 seeds" in done.stdout
 
 
 def test_compiled_programs_are_kept_up_to_a_limit(tmp_path):

@@ -217,7 +217,7 @@ def test_zip_bombs_are_not_unpacked(tmp_path, refused):
     ("content", "match"),
     [
         (b"\x1f\x8b\x08" + bytes(40), "compressed with gzip"),
-        (b"version https://git-lfs.github.com/spec/v1\n", "pointer of Git LFS"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
         (b"  <html>", "web page"),
         (b"RIFF....WAVEfmt ", r"no file of torch\.save"),
         (b"\x89PNG\r\n\x1a\n" + bytes(40), r"no file of torch\.save"),

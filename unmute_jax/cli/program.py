@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
+import functools
 import re
 import runpy
 import sys
 import warnings
 from collections.abc import Generator, Iterator, Mapping
+from operator import getitem
 from typing import Any
 
 import jax
@@ -133,9 +136,14 @@ def _parse(argv: list[str], about: str, defaults: ConfigDict | None) -> list[str
         sys.exit(0)
     known = dict(_options(default_config() if defaults is None else defaults))
     _check_keys(argv, known)
+    argv, reset = _without_none(argv)
     flags.FLAGS.set_gnu_getopt()
     try:
-        return flags.FLAGS(list(_with_config_path(argv)))[1:]
+        arguments = flags.FLAGS(list(_with_config_path(argv)))[1:]
+        for key in reset if has_config() else ():
+            *sections, name = key.split(".")[1:]
+            functools.reduce(getitem, sections, CONFIG.value)[name] = known[key]
+        return arguments
     except InputError:
         raise
     except flags.UnrecognizedFlagError as error:
@@ -159,6 +167,32 @@ def _raised_by_config(error: BaseException | None) -> str | None:
         message = str(error) if isinstance(error, InputError) else message
         error = error.__cause__ or error.__context__
     return message
+
+
+def _without_none(argv: list[str]) -> tuple[list[str], set[str]]:
+    """Separates the options that are None, which resets them to their defaults.
+
+    Absl cannot parse None where a config or a default says that there is a number.
+
+    Returns:
+        The other arguments, and the keys of the config to reset: those that no later
+        argument sets again.
+    """
+    kept, reset = list[str](), set[str]()
+    left = collections.deque(argv)
+    while left:
+        argument = left.popleft()
+        key, equals, value = argument.lstrip("-").partition("=")
+        is_option = argument.startswith(("--config.", "-config."))
+        if is_option and value == "None":
+            reset.add(key)
+        elif is_option and not equals and left and left[0] == "None":
+            left.popleft()
+            reset.add(key)
+        else:
+            kept.append(argument)
+            reset.discard(key)
+    return kept, reset
 
 
 def _with_config_path(argv: list[str]) -> Iterator[str]:
@@ -237,6 +271,7 @@ def _help(about: str, defaults: ConfigDict | None) -> None:
     if defaults is None:
         return
     print("\nOptions of the experiment with their defaults, some of which configs")
-    print("change. None stands for the default of the encoder, probe or data set:")
+    print("change. None stands for the default of the encoder, probe or data set, and")
+    print("--config.KEY=None sets any option back to the default below:")
     for name, value in _options(defaults):
         print(f"  --{name}={value}")

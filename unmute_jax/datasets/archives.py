@@ -11,7 +11,7 @@ import zlib
 
 from unmute_jax.console import progress
 from unmute_jax.errors import InputError
-from unmute_jax.io import cache_dir
+from unmute_jax.io import cache_dir, refuse_lfs_pointer
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2")
 
@@ -32,6 +32,7 @@ def unpack(archive: pathlib.Path) -> pathlib.Path:
     Raises:
         InputError: The archive is damaged, or there is no space for its contents.
     """
+    refuse_lfs_pointer(archive)
     stat = archive.stat()
     text = f"{archive.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}"
     key = hashlib.sha256(text.encode()).hexdigest()[:12]

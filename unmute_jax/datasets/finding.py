@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from unmute_jax.datasets.archives import is_tar, unpack
 from unmute_jax.datasets.files import Files, Folder, Joined, Zip
 from unmute_jax.errors import InputError
+from unmute_jax.io import refuse_lfs_pointer
 
 
 def find_files(
@@ -132,6 +133,7 @@ def _archives(place: pathlib.Path, patterns: Sequence[str]) -> list[pathlib.Path
 def _in_archive(path: pathlib.Path, marker: str) -> Files | None:
     if is_tar(path):
         return find_files(unpack(path), marker, ())
+    refuse_lfs_pointer(path)
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError):

@@ -14,6 +14,7 @@ from typing import Any
 
 from unmute_jax.datasets.files import Files
 from unmute_jax.errors import InputError, one_line
+from unmute_jax.io import refuse_lfs_pointer
 
 # Names of tables end like this; `datasets` writes Arrow files with `save_to_disk`.
 SUFFIXES = (".parquet", ".arrow")
@@ -184,10 +185,7 @@ def _no_table(
             start = file.read(40)
     else:
         start = source.getvalue()[:40]
-    if start.startswith(b"version https://git-lfs"):
-        return InputError(
-            f"{where}: is a Git LFS pointer, not the file; run: git lfs pull"
-        )
+    refuse_lfs_pointer(where, start)
     return InputError(
         f"{where}: is no {kind} file, or its download was cut short "
         f"({one_line(str(error), 100)})"

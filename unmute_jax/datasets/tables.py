@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from unmute_jax.datasets.files import Files
 from unmute_jax.errors import InputError
+from unmute_jax.io import refuse_lfs_pointer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +72,7 @@ def read_text(files: Files, name: str, notes: list[str] | None = None) -> str:
         InputError: The file is no text in one of these encodings.
     """
     data, where = files.read(name), files.where(name)
+    refuse_lfs_pointer(where, data)
     if data.startswith(b"PK\x03\x04"):
         raise InputError(
             f"{where}: is a workbook or another archive, not a text file; save the "

@@ -15,6 +15,7 @@ import safetensors
 
 from unmute_jax.encoders.token_arrays import NAMES
 from unmute_jax.errors import InputError, unknown_name
+from unmute_jax.io import refuse_lfs_pointer
 
 SUFFIXES = (".npz", ".safetensors")
 
@@ -68,6 +69,7 @@ def open_file(path: pathlib.Path) -> TokenFile:
         InputError: The file is damaged, or holds wrong arrays.
     """
     try:
+        refuse_lfs_pointer(path)
         file = (_open_npz if path.suffix == ".npz" else _open_safetensors)(path)
     except (OSError, ValueError, zipfile.BadZipFile, safetensors.SafetensorError) as e:
         if isinstance(e, InputError):

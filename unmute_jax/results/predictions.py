@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float, Num, UInt8
 
 from unmute_jax.errors import InputError
-from unmute_jax.io import write_atomically
+from unmute_jax.io import refuse_lfs_pointer, write_atomically
 
 # The most logits (clips times classes) that are stored, 4 MB per record. AudioSet,
 # FSD50K and the larger bird data sets have more, but also clips enough.
@@ -80,12 +80,16 @@ def read_predictions(path: str | os.PathLike[str]) -> Predictions:
     """
     try:
         # Read as bytes first, because NumPy does not close a file that is damaged.
-        with np.load(io.BytesIO(pathlib.Path(path).read_bytes())) as arrays:
+        content = pathlib.Path(path).read_bytes()
+        refuse_lfs_pointer(path, content)
+        with np.load(io.BytesIO(content)) as arrays:
             ids, groups = (
                 tuple(x.decode() for x in arrays[name].tolist())
                 for name in ("ids", "groups")
             )
             return Predictions(ids, groups, arrays["labels"], arrays["logits"])
+    except InputError:
+        raise
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: not a file of predictions ({error})") from error
 

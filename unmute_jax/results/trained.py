@@ -28,7 +28,7 @@ from jaxtyping import Array, Float
 from unmute_jax import probes
 from unmute_jax.encoders import Encoder, Geometry
 from unmute_jax.errors import InputError, unknown_name
-from unmute_jax.io import write_atomically
+from unmute_jax.io import refuse_lfs_pointer, write_atomically
 from unmute_jax.results.record import finite
 from unmute_jax.store.key import as_json
 from unmute_jax.store.normaliser import FeatureNormaliser
@@ -234,6 +234,7 @@ def load_trained(
 
 
 def _read(path: pathlib.Path) -> TrainedProbe:
+    refuse_lfs_pointer(path)
     try:
         with safetensors.safe_open(path, framework="np") as file:
             about = json.loads((file.metadata() or {})[_KEY])

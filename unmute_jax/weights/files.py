@@ -16,6 +16,7 @@ import numpy as np
 import safetensors
 
 from unmute_jax.errors import InputError, one_line
+from unmute_jax.io import refuse_lfs_pointer
 from unmute_jax.weights.torch_file import read_torch
 
 # The list of tensors of a published file takes 0.1 MB.
@@ -80,9 +81,10 @@ def read_weights(path: str | os.PathLike[str]) -> WeightsFile:
         raise InputError(f"there is no weights file {path}")
     try:
         with path.open("rb") as file:
-            start = file.read(16)
+            start = file.read(64)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    refuse_lfs_pointer(path, start)
     # A safetensors file begins with the length of a JSON object, then the object.
     if start[8:9] != b"{" and path.suffix != ".safetensors":
         return WeightsFile(path=path, content=read_torch(path))

@@ -28,7 +28,7 @@ _MAX_DIRECTORY = 1 << 23
 _OTHER_FORMATS = {
     b"<": "is a web page: the download gave a page, not the weights",
     b"\x1f\x8b": "is compressed with gzip: unpack it first",
-    b"version https://git-lfs": "is a pointer of Git LFS: fetch the file it stands for",
+    b"version https://git-lfs": "is a Git LFS pointer: run `git lfs pull`",
 }
 
 
