@@ -57,3 +57,23 @@ def test_rates_and_what_is_unusual_are_told(tmp_path, capsys):
         "samples that large look like integers",
     ):
         assert part in printed
+
+
+def test_options_of_a_data_set_are_passed_on(tmp_path, capsys):
+    for i in range(8):
+        path = tmp_path / "own" / "ab"[i % 2] / f"site{i // 2}_{i}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sf.write(path, np.full(100, 0.1 + i / 100), 8000)
+    name = f"folder:{tmp_path / 'own'}"
+    pattern = ["--option", "group_pattern=^([^_]+)_"]
+    main([name, *pattern, "--option", "folds=groups"])
+    printed = capsys.readouterr().out
+    assert "fold1 2, fold2 2, fold3 2, fold4 2\n  test fold 1 of 4 (site0), " in printed
+    main([name, "--option", "folds=4"])
+    assert "test fold 1 of 4, test fold 2 of 4" in capsys.readouterr().out
+    main([name, *pattern])
+    assert "validation and test made by rule, by group" in capsys.readouterr().out
+    for wrong in ("folds", "fold=4"):
+        with pytest.raises(SystemExit, match="2"):
+            main([name, "--option", wrong])
+        assert capsys.readouterr().err.startswith("error: ")

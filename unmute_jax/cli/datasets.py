@@ -2,16 +2,21 @@
 
 unmute datasets --list
 unmute datasets urban --data_dir /data/URBAN-SED_v2.0.0
+unmute datasets folder:/data/birds --option folds=5
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 from collections.abc import Collection
+from typing import Any
 
 from unmute_jax.cli.ending import explained
 from unmute_jax.datasets import Dataset, dataset_infos, load_dataset
 from unmute_jax.datasets.info import as_table
+from unmute_jax.datasets.names import listed
+from unmute_jax.errors import InputError
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -31,15 +36,37 @@ def _run(arguments: list[str] | None) -> None:
         default="fail",
         help="what to do with clips that cannot be read: fail (the default) or skip",
     )
+    parser.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an option of the data set, as --config.dataset_options.NAME=VALUE of "
+        "unmute train; may be repeated",
+    )
     parser.add_argument("--list", action="store_true", help="list all data sets")
     options = parser.parse_args(arguments)
     if options.list or not options.name:
         print(as_table(dataset_infos()))
         return
     dataset = load_dataset(
-        options.name, data_dir=options.data_dir, on_bad=options.on_bad
+        options.name,
+        data_dir=options.data_dir,
+        on_bad=options.on_bad,
+        **dict(map(_option, options.option)),
     )
     print(_summary(dataset))
+
+
+def _option(text: str) -> tuple[str, Any]:
+    """Returns the name and the value of an option: a number, True, False or a text."""
+    name, sign, value = text.partition("=")
+    if not sign:
+        raise InputError(f"--option {text}: write --option NAME=VALUE")
+    try:
+        return name, ast.literal_eval(value)
+    except (SyntaxError, ValueError):
+        return name, value
 
 
 def _summary(dataset: Dataset) -> str:
@@ -49,6 +76,7 @@ def _summary(dataset: Dataset) -> str:
         f"  {dataset.task}, {len(dataset.classes)} classes, up to "
         f"{dataset.clip_seconds:g} s at {_range(dataset.sample_rates)} Hz",
         f"  {splits}",
+        f"  {listed([protocol.name for protocol in dataset.all_protocols])}",
         *(["  with onsets and offsets"] if dataset.has_events else []),
         *(f"  {note}" for note in dataset.notes),
         f"  licence: {dataset.licence}",
