@@ -29,7 +29,10 @@ WHERE = ("devices", "data_dir")
 # are None they do not enter the digest, so those runs keep their names.
 ADDED_LATER = {
     "loss": ("differentiate_weights",),
-    "dataset_options": ("folds", "group_pattern"),
+    "dataset_options": (
+        *("folds", "group_pattern", "window", "hop", "min_overlap", "background"),
+        *("label_column", "species_list", "unlisted", "unannotated"),
+    ),
 }
 
 
@@ -77,6 +80,31 @@ class DatasetOptions:
     fill_up: bool | None = None
     # BirdSet: number of mixed copies of each training clip. None: 0.
     mixup: int | None = None
+    # Annotated recordings: length of a window in seconds. None: 5.
+    window: float | None = None
+    # Annotated recordings: seconds from the beginning of one window to that of the
+    # next. None: the length of a window.
+    hop: float | None = None
+    # Annotated recordings: seconds of an event that a window must contain for its label
+    # to count, or half of the event if that is less. None: 0.25.
+    min_overlap: float | None = None
+    # Annotated recordings: number of windows without any label that are used for each
+    # labelled window; 0 leaves all of them out. None: all are used.
+    background: float | None = None
+    # Annotated recordings: name of the column with the labels in selection tables.
+    # None: the first usual name, such as Annotation or Species, that is filled in.
+    label_column: str | None = None
+    # Annotated recordings: csv with the columns name and class, which maps the labels
+    # of annotators to classes; names without a class are left out. None: labels are
+    # classes.
+    species_list: str | None = None
+    # Annotated recordings: what to do with events without a label and with those whose
+    # label is not in the species list: "fail", or "skip" to leave them out and count
+    # them. None: "fail".
+    unlisted: str | None = None
+    # Annotated recordings: what to do with recordings without annotations: "fail",
+    # "skip", or "background" if they are known to contain no event. None: "fail".
+    unannotated: str | None = None
 
     @property
     def fold_to_test(self) -> int | None:
