@@ -230,6 +230,14 @@ def test_repeated_audio_in_two_splits_is_noted(birds):
     assert note == "1 clips have the same audio as a clip of another split"
 
 
+def test_stereo_files_whose_channels_cancel_are_noted(birds, tmp_path):
+    x, rate = sf.read(birds / "robin" / "day 1" / "clip 4.wav")
+    sf.write(birds / "robin" / "day 1" / "clip 4.wav", np.stack([x, -0.9 * x], 1), rate)
+    note = load_dataset(f"folder:{birds}").notes[-1]
+    assert note.startswith("files whose channels cancel each other out")
+    assert note.endswith(": 1")
+
+
 def test_every_clip_keeps_its_sample_rate(tmp_path):
     for i in range(10):
         write(tmp_path / "own" / "ab"[i % 2] / f"{i}.wav", i, 16000 if i < 3 else RATE)

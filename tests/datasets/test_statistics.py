@@ -79,6 +79,15 @@ def test_few_samples_at_full_scale_are_no_clipping():
     assert list(statistics(x).notes()) == []
 
 
+def test_files_whose_channels_cancel_are_counted_once():
+    found = statistics(tone(0.5))
+    for name in ("a", "b", "a"):
+        found.cancelling.add(name)
+    (note,) = found.notes()
+    assert note.startswith("files whose channels cancel each other out")
+    assert note.endswith(": 2")
+
+
 def test_repeated_audio_is_counted():
     splits, digests = ("train", "test", "train"), ("a", "a", "a")
     found = statistics(*[tone(0.5)] * 3, splits=splits, digests=digests)

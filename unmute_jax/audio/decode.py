@@ -16,6 +16,7 @@ from collections.abc import Generator, Iterator
 import numpy as np
 from jaxtyping import Float
 
+from unmute_jax.audio.channels import ChannelMix
 from unmute_jax.audio.containers import Part, find_parts
 from unmute_jax.audio.ffmpeg import FfmpegDecoder
 from unmute_jax.audio.libsndfile import SndfileDecoder, open_with_libsndfile
@@ -63,7 +64,11 @@ def read_audio(
 
 
 def decode_audio(
-    data: bytes, name: str, *, sample_rate: int | None = None
+    data: bytes,
+    name: str,
+    *,
+    sample_rate: int | None = None,
+    mix: ChannelMix | None = None,
 ) -> tuple[Float[np.ndarray, " S"], int]:
     """Decodes the bytes of a file, such as a member of an archive, see `read_audio`.
 
@@ -71,8 +76,9 @@ def decode_audio(
         data: The content of the file.
         name: The name of the file in error messages.
         sample_rate: Rate of the result in Hz; None for that of the file.
+        mix: The average of the channels, which says afterwards if they cancel.
     """
-    recording = _Recording(io.BytesIO(data), len(data), name)
+    recording = _Recording(io.BytesIO(data), len(data), name, mix or ChannelMix())
     blocks = list(recording.blocks())
     mono = np.concatenate(blocks) if len(blocks) > 1 else blocks[0]
     if sample_rate is None:
@@ -90,6 +96,7 @@ class AudioFile:
         sample_rate: Sample rate in Hz.
         seconds: Length according to the header. Where a format states none, as MP3
             without a tag and AAC do, the packets are counted.
+        mix: The average of the channels in the blocks that were read.
     """
 
     def __init__(self, path: str | os.PathLike[str]):
@@ -99,7 +106,8 @@ class AudioFile:
                 file = stack.enter_context(open(path, "rb"))
             size = os.fstat(file.fileno()).st_size
             # A fault that shows in the header is reported before anything is decoded.
-            self._recording = _Recording(file, size, str(path))
+            self.mix = ChannelMix()
+            self._recording = _Recording(file, size, str(path), self.mix)
             self.seconds: float = self._recording.seconds()
             self._resources = stack.pop_all()
         self.sample_rate: int = self._recording.sample_rate
@@ -127,8 +135,14 @@ class _Recording:
         sample_rate: Sample rate in Hz; 0 before the first part was opened.
     """
 
-    def __init__(self, file: io.BufferedReader | io.BytesIO, size: int, name: str):
-        self._name = name
+    def __init__(
+        self,
+        file: io.BufferedReader | io.BytesIO,
+        size: int,
+        name: str,
+        mix: ChannelMix,
+    ):
+        self._name, self._mix = name, mix
         self._parts = find_parts(Section(file, 0, size), name)
         self.sample_rate = 0
 
@@ -162,6 +176,7 @@ class _Recording:
             decoder = open_with_libsndfile(part.file, name)
         if decoder is None:
             decoder = FfmpegDecoder(part.file, name, to_the_end=part.to_the_end)
+        decoder.mix = self._mix
         rate = decoder.sample_rate
         if not MIN_RATE <= rate <= MAX_RATE:
             decoder.close()

@@ -7,6 +7,7 @@ import numpy as np
 import soundfile as sf
 from jaxtyping import Float
 
+from unmute_jax.audio.channels import ChannelMix
 from unmute_jax.audio.ffmpeg import last_sample
 from unmute_jax.audio.section import Section
 from unmute_jax.errors import InputError
@@ -23,11 +24,13 @@ class SndfileDecoder:
     Attributes:
         sample_rate: Sample rate in Hz.
         seconds: Length in seconds.
+        mix: The average of the channels, which the parts of a recording may share.
     """
 
     def __init__(self, sound: sf.SoundFile, name: str):
         """Takes over an open `sound`; `name` is the name in error messages."""
         self._sound, self._name = sound, name
+        self.mix = ChannelMix()
         self.sample_rate: int = sound.samplerate
         self.seconds: float = sound.frames / max(sound.samplerate, 1)
 
@@ -45,7 +48,7 @@ class SndfileDecoder:
         size = max(_BLOCK // sound.channels, 1)
         while len(block := self._read(size)):
             decoded += len(block)
-            yield block[:, 0] if sound.channels == 1 else block.mean(axis=1)
+            yield self.mix.mono(block)
         if decoded < sound.frames:
             raise InputError(
                 f"{self._name}: is cut short: {sound.frames} samples are promised, "

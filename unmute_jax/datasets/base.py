@@ -15,7 +15,10 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 import tensorflow_datasets as tfds
+from jaxtyping import Float32
 
+from unmute_jax.audio.channels import ChannelMix
+from unmute_jax.audio.decode import decode_audio
 from unmute_jax.audio.resample import RESAMPLER
 from unmute_jax.console import duration_text, progress, size_text
 from unmute_jax.datasets.clips import Clip, quiet_tfds, to_record
@@ -144,6 +147,31 @@ class ClipBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
             all_protocols=self.protocols,
             groups=self.groups(),
         )
+
+    def decode(self, data: bytes, name: str) -> tuple[Float32[np.ndarray, " S"], int]:
+        """Decodes a file, and counts it if its channels cancel each other out.
+
+        Args:
+            data: The content of the file.
+            name: The name of the file in error messages.
+
+        Returns:
+            The mono waveform and its sample rate in Hz.
+        """
+        mix = ChannelMix()
+        decoded = decode_audio(data, name, mix=mix)
+        self.count_mix(mix, name)
+        return decoded
+
+    def count_mix(self, mix: ChannelMix, name: str) -> None:
+        """Counts a file, once it was decoded, if its channels cancel each other out.
+
+        Args:
+            mix: The average of its channels.
+            name: The name of the file.
+        """
+        if mix.cancels:
+            self._statistics.cancelling.add(name)
 
     def attempt(self, read: Callable[[Any], T], entry: Any) -> T | None:
         """Returns `read(entry)`, or None if it fails and bad clips are skipped."""

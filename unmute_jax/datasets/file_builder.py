@@ -22,7 +22,6 @@ import numpy as np
 import tensorflow_datasets as tfds
 from jaxtyping import Float32
 
-from unmute_jax.audio.decode import decode_audio
 from unmute_jax.datasets.base import ClipBuilder, OnBad
 from unmute_jax.datasets.clips import Clip, Event
 from unmute_jax.datasets.dataset import Protocol
@@ -219,7 +218,7 @@ class FileBuilder(ClipBuilder):
         """
         data = self.files.read(entry.file)
         where = self.files.where(entry.file)
-        x, rate = decode_audio(data, where)
+        x, rate = self.decode(data, where)
         first = round(entry.start * rate)
         seconds = entry.seconds
         if seconds is None:

@@ -21,7 +21,6 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from unmute_jax.audio.decode import decode_audio
 from unmute_jax.audio.listing import check_name
 from unmute_jax.datasets.base import ClipBuilder, OnBad
 from unmute_jax.datasets.class_folders import read_class_folders
@@ -124,7 +123,7 @@ class OwnFiles(ClipBuilder):
     def read_clip(self, entry: OwnEntry) -> tuple[Clip, str]:
         """See `ClipBuilder`."""
         data = self._files.read(entry.file)
-        x, rate = decode_audio(data, self._files.where(entry.file))
+        x, rate = self.decode(data, self._files.where(entry.file))
         index = {name: i for i, name in enumerate(self.classes)}
         clip = Clip(
             id=entry.file,

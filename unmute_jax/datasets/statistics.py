@@ -26,12 +26,14 @@ class Statistics:
         durations: For every split, the number of clips of each length in seconds, which
             is rounded to milliseconds.
         clip_seconds: Length of the longest clip in seconds.
+        cancelling: Names of the files whose channels cancel each other out.
     """
 
     def __init__(self) -> None:
         self.sample_rates = collections.Counter[int]()
         self.durations: dict[str, collections.Counter[float]] = {}
         self.clip_seconds = 0.0
+        self.cancelling = set[str]()
         self._loud = self._clipped = self._silent = 0
         self._peak = 0.0
         self._split_of_digest: dict[str, str] = {}
@@ -82,6 +84,11 @@ class Statistics:
             yield (
                 "samples that large look like integers that were saved as floats; "
                 "divide them by 32,768 if they have 16 bits"
+            )
+        if self.cancelling:
+            yield (
+                "files whose channels cancel each other out in their average, which is "
+                f"what encoders hear: {len(self.cancelling):,}"
             )
         counts = {
             "another split": self._repeats_across,
