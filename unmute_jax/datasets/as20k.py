@@ -25,9 +25,10 @@ from unmute_jax.audio.decode import SUFFIXES
 from unmute_jax.datasets import audioset_labels
 from unmute_jax.datasets.audio_rows import AudioRows
 from unmute_jax.datasets.file_builder import FileBuilder, FileEntry, Splits
-from unmute_jax.datasets.files import Files, Folder
+from unmute_jax.datasets.files import Files
 from unmute_jax.datasets.finding import find_files
 from unmute_jax.datasets.info import DatasetInfo
+from unmute_jax.datasets.presented import TableCopy, table_copy
 from unmute_jax.datasets.tables import read_table
 
 _ROWS = DatasetInfo(
@@ -64,7 +65,8 @@ _SEGMENTS = dataclasses.replace(
 )
 INFOS = (_ROWS, _SEGMENTS)
 
-_FOLDERS = {"train": "data/bal_train", "test": "data/eval"}
+# Names of folders, and of splits in the configuration of the copy.
+_SPLITS = {"train": ("bal_train", "train"), "test": ("eval", "test")}
 _TABLES = {"train": "balanced_train_segments.csv", "test": "eval_segments.csv"}
 # The broken rows of a copy whose splits have this many rows.
 BROKEN_ROWS = {"train": (18_685, (15_759, 17_532)), "test": (17_142, (6_182,))}
@@ -80,29 +82,30 @@ class AudioSet(FileBuilder):
     def find(self, place: pathlib.Path) -> AudioRows | None:
         """See `FileBuilder`."""
         files = find_files(place, "data/bal_train/*.parquet", ())
-        return AudioRows(pathlib.Path(files.where(""))) if files else None
+        root = pathlib.Path(files.where("")) if files else place
+        self._copy = table_copy(root, "AudioSet balanced", ("balanced",))
+        return self._copy.files if self._copy else None
 
     def layout(self) -> Splits:
         """Reads the tables; each row is a clip."""
-        files = typing.cast(AudioRows, self.files)
+        copy = typing.cast(TableCopy, self._copy)
+        labels = copy.column("labels", "human_labels")
         splits: Splits = {}
-        for split, folder in _FOLDERS.items():
-            tables = Folder(files.root).names(folder)
-            rows = [
-                row
-                for table in tables
-                if table.endswith(".parquet")
-                for row in files.rows(table, ("video_id", "labels"))
-            ]
+        for split, names in _SPLITS.items():
+            rows = copy.rows(copy.split(*names), (copy.column("video_id"), labels))
             size, broken = BROKEN_ROWS[split]
             splits[split] = []
             for number, row in enumerate(rows):
                 if len(rows) == size and number in broken:
                     self.drop("rows of that copy are broken (the list of Bird-MAE)")
                     continue
-                labels = _labels(self, row["labels"], files.where(row["name"]))
+                where = self.files.where(row["name"])
                 splits[split].append(
-                    FileEntry(id=row["video_id"], file=row["name"], labels=labels)
+                    FileEntry(
+                        id=row["video_id"],
+                        file=row["name"],
+                        labels=_labels(self, row[labels] or (), where),
+                    )
                 )
         return splits
 

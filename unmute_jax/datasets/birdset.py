@@ -38,6 +38,7 @@ from unmute_jax.datasets.file_builder import FileBuilder, FileEntry, Splits
 from unmute_jax.datasets.files import Files
 from unmute_jax.datasets.finding import find_all
 from unmute_jax.datasets.parquet import read_rows
+from unmute_jax.datasets.table_copies import birdset_copy
 from unmute_jax.errors import InputError
 
 __all__ = ["INFOS", "BirdSet"]
@@ -103,7 +104,9 @@ class BirdSet(FileBuilder):
             (table, "*.ogg", "*/*.ogg"),
             (f"{self._subset}_*.tar.gz",),
         )
-        return files if files and not files.missing([table]) else None
+        if files and not files.missing([table]):
+            return files
+        return birdset_copy(place, self._subset, self.classes)
 
     def layout(self) -> Splits:
         """Reads the tables and chooses training clips."""

@@ -2,7 +2,8 @@
 
 K. J. Piczak, "ESC: Dataset for Environmental Sound Classification", ACM Multimedia
 2015; https://github.com/karolpiczak/ESC-50. The layout is that of the official archive:
-`meta/esc50.csv`, and `audio/` with the files that the csv names. The published protocol
+`meta/esc50.csv`, and `audio/` with the files that the csv names; copies in tables of
+Hugging Face with the same columns are read, too. The published protocol
 is cross-validation over the folds, which keep the clips of one recording together. Here
 fold k is the test and fold k % 5 + 1 is for validation, so no fold selects the model
 that it tests.
@@ -27,6 +28,8 @@ from unmute_jax.datasets.dataset import Protocol
 from unmute_jax.datasets.files import Files, Folder
 from unmute_jax.datasets.finding import find_files
 from unmute_jax.datasets.info import DatasetInfo, Download, obtain
+from unmute_jax.datasets.presented import Presented
+from unmute_jax.datasets.table_copies import esc50_copy
 from unmute_jax.datasets.tables import Line, read_table
 from unmute_jax.errors import InputError
 
@@ -262,7 +265,7 @@ def esc10_copy(data_dir: str | os.PathLike[str] | None) -> EscCopy:
 
 
 def _find(place: pathlib.Path) -> Files | None:
-    return find_files(place, _CSV)
+    return find_files(place, _CSV) or esc50_copy(place)
 
 
 def _read_copy(
@@ -274,6 +277,8 @@ def _read_copy(
     for fold in range(1, FOLDS + 1):
         if not any(row.fold == fold for row in rows):
             raise InputError(f"{files.where(_CSV)}: fold {fold} has no clips")
+    if source is None and isinstance(files, Presented):
+        source = f"ESC-50 copy in tables ({files.where(_CSV).partition(' as ')[0]})"
     if source is None:
         kinds = sorted({pathlib.PurePosixPath(row.filename).suffix for row in rows})
         name = "ESC-10" if targets == ESC10_TARGETS else "ESC-50"

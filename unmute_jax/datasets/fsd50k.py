@@ -5,7 +5,7 @@ TASLP 30, 2022; Zenodo record 4060432. `FSD50K.ground_truth/` holds `dev.csv` (`
 labels, mids, split`, the labels a quoted list), `eval.csv` (no split) and
 `vocabulary.csv` (no header); a clip is `FSD50K.dev_audio/FNAME.wav`. The copy on
 Hugging Face has the same tables in `labels/` and the clips in `clips/dev` and
-`clips/eval`.
+`clips/eval`; copies in tables of Hugging Face are read, too.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from unmute_jax.datasets.file_builder import FileBuilder, FileEntry, Splits
 from unmute_jax.datasets.files import Files
 from unmute_jax.datasets.finding import find_parts
 from unmute_jax.datasets.info import DatasetInfo
+from unmute_jax.datasets.table_copies import fsd50k_copy
 from unmute_jax.datasets.tables import Line, read_table
 from unmute_jax.errors import InputError
 
@@ -41,6 +42,10 @@ INFOS = (
             "zip -s 0 FSD50K.eval_audio.zip --out whole.eval_audio.zip",
         ),
         max_seconds=10.0,
+        notes=(
+            "many clips of FSDKaggle2018 and FSDKaggle2019 are in its dev set, so what "
+            "is trained on the one must not be tested on the other",
+        ),
     ),
 )
 
@@ -76,7 +81,7 @@ class Fsd50k(FileBuilder):
                 raise InputError(f"{error}{_how_to_join(place)}") from None
             if files:
                 return files
-        return None
+        return fsd50k_copy(place)
 
     def layout(self) -> Splits:
         """Reads the tables, which name the clips of both folders."""

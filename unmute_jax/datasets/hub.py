@@ -56,7 +56,22 @@ class Copy:
         return roots[0]
 
 
-def find_copy(place: str, revision: str = "") -> Copy:
+def has_tables(place: pathlib.Path) -> bool:
+    """Returns whether a place is a folder with tables in it or below it."""
+    return place.is_dir() and bool(_tables(Folder(place).names()))
+
+
+def downloaded(place: str) -> pathlib.Path:
+    """Returns a folder with all tables of a data set of the hub.
+
+    Args:
+        place: "OWNER/NAME" or "OWNER/NAME:CONFIG".
+    """
+    copy = find_copy(place)
+    return copy.fetch(t for tables in copy.layout.splits.values() for t in tables)
+
+
+def find_copy(place: str, revision: str = "", *, prefer: Sequence[str] = ()) -> Copy:
     """Finds a folder of tables, or the tables of a data set on the hub.
 
     Args:
@@ -64,13 +79,15 @@ def find_copy(place: str, revision: str = "") -> Copy:
             if it has several configurations.
         revision: Branch, tag or commit on the hub; by default "main", or the hub's own
             conversion to parquet files.
+        prefer: Names of configurations of which the first one that is there is read,
+            if none is named.
 
     Raises:
         InputError: There is no such data set, or it has no tables.
     """
     path = pathlib.Path(place).expanduser()
     if path.is_dir():
-        return _folder(path, "")
+        return _folder(path, "", prefer)
     folder, _, config = place.rpartition(":")
     if folder and pathlib.Path(folder).expanduser().is_dir():
         return _folder(pathlib.Path(folder).expanduser(), config)
@@ -83,7 +100,7 @@ def find_copy(place: str, revision: str = "") -> Copy:
     return _repository(repository, config, revision)
 
 
-def _folder(path: pathlib.Path, config: str) -> Copy:
+def _folder(path: pathlib.Path, config: str, prefer: Sequence[str] = ()) -> Copy:
     root = path.absolute()
     name = root.name
     names = Folder(root).names()
@@ -91,7 +108,7 @@ def _folder(path: pathlib.Path, config: str) -> Copy:
     card = _card(root / _README) if _README in names else {}
     if layout is None:
         _check_tables(names, str(root), f"folder:{path} or wds:{path}")
-        layout = layout_of(names, card, config, str(root))
+        layout = layout_of(names, card, config, str(root), prefer)
     elif config:
         raise InputError(f"{root}: has no configurations, {config!r} was given")
     return Copy(

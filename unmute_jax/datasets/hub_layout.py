@@ -49,7 +49,11 @@ class Layout:
 
 
 def layout_of(
-    names: Sequence[str], card: Mapping[str, Any], config: str, where: str
+    names: Sequence[str],
+    card: Mapping[str, Any],
+    config: str,
+    where: str,
+    prefer: Sequence[str] = (),
 ) -> Layout:
     """Returns the tables of a configuration.
 
@@ -58,6 +62,8 @@ def layout_of(
         card: Head of its README.md; empty without one.
         config: Name of the configuration; empty for the only or the default one.
         where: Place of the data set, for messages.
+        prefer: Configurations of which the first one that is there is taken, if none
+            is named.
 
     Raises:
         InputError: There is no such configuration, or it has missing tables.
@@ -65,9 +71,9 @@ def layout_of(
     tables = sorted(n for n in names if n.endswith(SUFFIXES) and not _is_hidden(n))
     declared = _declared(card)
     name, splits = (
-        _of_card(declared, tables, config, where)
+        _of_card(declared, tables, config, prefer, where)
         if declared
-        else _of_names(tables, config, where)
+        else _of_names(tables, config, prefer, where)
     )
     for split, files in splits.items():
         _check_shards(files, f"{where}, split {split}")
@@ -182,13 +188,13 @@ def _check_shards(files: Sequence[str], where: str) -> None:
 
 
 def _of_names(
-    tables: Sequence[str], config: str, where: str
+    tables: Sequence[str], config: str, prefer: Sequence[str], where: str
 ) -> tuple[str, dict[str, tuple[str, ...]]]:
     configs: dict[str, dict[str, list[str]]] = {}
     for table in tables:
         name, split = _config_and_split(table)
         configs.setdefault(name, {}).setdefault(split, []).append(table)
-    chosen = _choose_config(list(configs), "", config, where)
+    chosen = _choose_config(list(configs), prefer, config, where)
     return chosen, {split: tuple(t) for split, t in configs[chosen].items()}
 
 
@@ -223,10 +229,11 @@ def _of_card(
     configs: Mapping[str, Mapping[str, Any]],
     tables: Sequence[str],
     config: str,
+    prefer: Sequence[str],
     where: str,
 ) -> tuple[str, dict[str, tuple[str, ...]]]:
-    default = next((name for name, c in configs.items() if c.get("default")), "default")
-    chosen = _choose_config(list(configs), default, config, where)
+    default = [name for name, c in configs.items() if c.get("default")]
+    chosen = _choose_config(list(configs), [*prefer, *default], config, where)
     files = configs[chosen]["data_files"]
     folder = configs[chosen].get("data_dir")
     prefix = f"{str(folder).strip('/')}/" if folder else ""
@@ -279,14 +286,16 @@ def _features(card: Mapping[str, Any], config: str) -> Any:
     return None
 
 
-def _choose_config(there: Sequence[str], default: str, given: str, where: str) -> str:
+def _choose_config(
+    there: Sequence[str], prefer: Sequence[str], given: str, where: str
+) -> str:
     if given in there:
         return given
     if given and there == [""]:
         raise InputError(f"{where}: has no configurations, {given!r} was given")
     if given:
         raise unknown_name(f"configuration of {where}", given, there)
-    for name in (default, "", "default"):
+    for name in (*prefer, "", "default"):
         if name in there:
             return name
     if len(there) == 1:

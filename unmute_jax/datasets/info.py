@@ -10,6 +10,7 @@ from typing import Literal, TypeVar
 
 from unmute_jax.datasets.dataset import Task
 from unmute_jax.datasets.files import Files
+from unmute_jax.datasets.hub import downloaded, has_tables
 from unmute_jax.downloads import download
 from unmute_jax.errors import InputError
 from unmute_jax.io import cache_dir
@@ -101,7 +102,8 @@ def obtain(
 
     Args:
         info: Description of the data set.
-        data_dir: Place that the user names, if any. Then nothing is downloaded.
+        data_dir: Place that the user names, if any. Then nothing is downloaded, except
+            for a place on the hub, "hf:OWNER/NAME".
         find: Function that looks for the files in a place and returns None if they are
             not there.
 
@@ -109,11 +111,14 @@ def obtain(
         InputError: The files cannot be found; the message says how to get them.
     """
     if data_dir is not None:
-        if files := find(pathlib.Path(data_dir)):
+        on_hub = str(data_dir).startswith("hf:")
+        place = downloaded(str(data_dir)[3:]) if on_hub else pathlib.Path(data_dir)
+        if files := find(place):
             return files
+        other = f"; hf:{data_dir} reads the tables there" if has_tables(place) else ""
         raise InputError(
-            f"{data_dir}: no {info.title} here, only {_contents(data_dir)}; give "
-            f"{info.files}"
+            f"{data_dir}: no {info.title} here, only {_contents(place)}; give "
+            f"{info.files}{other}"
         )
     # Some of the downloads alone could pass for a small copy of the data set.
     unfinished = info.folder / ".fetching"

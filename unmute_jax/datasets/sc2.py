@@ -3,7 +3,9 @@
 P. Warden, "Speech Commands: A Dataset for Limited-Vocabulary Speech Recognition", 2018.
 The archive `speech_commands_v0.02.tar.gz` has a folder per word, `validation_list.txt`
 and `testing_list.txt`; all clips that no list names are for training.
-`speech_commands_test_set_v0.02.tar.gz` is the test split of the twelve-class task.
+`speech_commands_test_set_v0.02.tar.gz` is the test split of the twelve-class task. The
+copy on Hugging Face, `google/speech_commands`, has the latter as its test split, so it
+serves for `sc2/twelve` only.
 
 The twelve classes are ten command words, `_unknown_` for the 25 other words, and
 `_silence_`. The clips of silence are seconds of the background recordings, one every
@@ -23,6 +25,7 @@ from unmute_jax.datasets.file_builder import FileBuilder, FileEntry, Splits
 from unmute_jax.datasets.files import Files, Joined, Mounted
 from unmute_jax.datasets.finding import find_files
 from unmute_jax.datasets.info import DatasetInfo, Download
+from unmute_jax.datasets.table_copies import speech_commands_copy
 from unmute_jax.datasets.tables import read_text
 from unmute_jax.errors import InputError
 
@@ -81,7 +84,8 @@ class SpeechCommands(FileBuilder):
 
     def find(self, place: pathlib.Path) -> Files | None:
         """See `FileBuilder`."""
-        return find_files(place, "validation_list.txt", (_WORDS_TAR,))
+        files = find_files(place, "validation_list.txt", (_WORDS_TAR,))
+        return files or speech_commands_copy(place)
 
     def layout(self) -> Splits:
         """Reads the folders, one per word, and the lists of two splits."""
@@ -139,10 +143,10 @@ class TwelveCommands(SpeechCommands):
 
     def find(self, place: pathlib.Path) -> Files | None:
         """See `FileBuilder`."""
-        words = super().find(place)
+        words = find_files(place, "validation_list.txt", (_WORDS_TAR,))
         test = find_files(place, f"{UNKNOWN}/*.wav", (_TEST_TAR,))
         if words is None and test is None:
-            return None
+            return speech_commands_copy(place, _TEST_FOLDER)
         if words is None or test is None:
             absent = _WORDS_TAR if words is None else _TEST_TAR
             raise InputError(f"{place}: the contents of {absent} are not there")
