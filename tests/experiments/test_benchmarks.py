@@ -21,15 +21,10 @@ def test_encoders_are_timed_in_both_precisions(tmp_path):
 
 
 def test_front_ends_are_compared_and_timed():
+    # All front ends are compared; in the small mode one is timed.
     printed = run("frontends", "--repeats=1")
-    for what in ("Kaldi, Hann window", "Kaldi, Povey window", "mel in decibels"):
-        assert f"| NumPy, clip by clip | {what} |" in printed
-
-
-def test_preparing_data_sets_is_timed():
-    printed = run("prepare")
-    for row in ("| 10 | 1 s | ", "| 20 | 1 s | "):
-        assert row in printed
+    for name in ("unmute_jax", "NumPy, clip by clip", "NumPy in float32"):
+        assert f"| {name} | Kaldi, Hann window |" in printed
 
 
 def test_every_part_of_the_way_to_tokens_is_timed():
