@@ -1,5 +1,6 @@
 """Runs every test on two virtual devices, with strict dtypes and full precision."""
 
+import gc
 import os
 import pathlib
 import re
@@ -44,6 +45,12 @@ if not flags.FLAGS.is_parsed():
 def key():
     """A typed PRNG key, the same for every test."""
     return jax.random.key(0)
+
+
+def pytest_collection_finish(session):
+    # What is imported stays: the garbage collector need not look at it again and again.
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
 
 
 # The parity table: each test notes what it compared, in whichever process it ran.
