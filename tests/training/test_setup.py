@@ -4,7 +4,7 @@ import pytest
 
 from tests.store.fakes import fake_encoder
 from tests.training.fakes import make_setup, settings, tones
-from unmute_jax.config import Experiment
+from unmute_jax.config import DatasetOptions, Experiment
 from unmute_jax.datasets import Protocol
 from unmute_jax.errors import InputError
 from unmute_jax.store.embed import embed
@@ -69,6 +69,16 @@ def test_splits_in_use_are_those_of_all_protocols_each_once():
     )
     made = dataclasses.replace(make_setup(), protocols=protocols)
     assert made.splits == folds
+
+
+@pytest.mark.parametrize(("fold", "is_told"), [(None, False), (0, True)])
+def test_a_fold_is_not_asked_for_in_vain(fold, is_told):
+    options = DatasetOptions(test_fold=fold)
+    made = make_setup(settings(dataset_options=options))
+    told = "has no folds, so test_fold=0 changes nothing"
+    assert any(told in note for note in made.notes) == is_told
+    folds = dataclasses.replace(made, protocols=2 * made.protocols)
+    assert not any(told in note for note in folds.notes)
 
 
 def test_a_fitted_probe_has_one_seed():

@@ -120,7 +120,7 @@ def _into_folds(
         if lacking := [i for i, g in zip(ids, groups, strict=True) if not g]:
             raise InputError(
                 f"{where}: folds=groups needs the group of every clip; {len(lacking)} "
-                f"of {len(ids)} have none, the first is {lacking[0]}"
+                f"of {len(ids)} have none, the first is {one_line(lacking[0])}"
             )
         count = len(sites)
     else:

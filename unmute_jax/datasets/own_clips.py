@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 from unmute_jax.datasets.names import normal_name
-from unmute_jax.errors import InputError
+from unmute_jax.errors import InputError, one_line
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,6 +72,6 @@ def with_groups(
     if lost:
         raise InputError(
             f"{where}: group_pattern={pattern!r} finds no group in {len(lost)} of "
-            f"{len(entries)} files, the first is {lost[0]}"
+            f"{len(entries)} files, the first is {one_line(lost[0])}"
         )
     return found

@@ -15,6 +15,7 @@ from unmute_jax.config import Experiment, options_of
 from unmute_jax.datasets import Dataset, Protocol, load_dataset
 from unmute_jax.encoders import Source, load_source
 from unmute_jax.errors import InputError
+from unmute_jax.store.clip_lengths import length_notes
 from unmute_jax.store.key import as_json
 from unmute_jax.tokens import Tokens
 from unmute_jax.training import losses, selection
@@ -51,6 +52,19 @@ class Setup:
     def reads_layers(self) -> bool:
         """Whether any probe reads the tokens of all layers."""
         return any(probe.input_kind == "layers" for probe in self.probes.values())
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the results should know of the clips."""
+        lengths = self.settings.tokens.lengths
+        notes = (
+            *self.dataset.notes,
+            *length_notes(self.encoder, self.dataset, lengths),
+        )
+        if self.settings.dataset_options.test_fold == 0 and len(self.protocols) == 1:
+            name = self.dataset.name
+            return (*notes, f"{name} has no folds, so test_fold=0 changes nothing")
+        return notes
 
     @property
     def task(self) -> str:
