@@ -211,7 +211,6 @@ _FRAGMENTS = {"movflags": "frag_keyframe+empty_moov"}
 # The signal-to-noise ratio is that of the bits of a sample, or of the encoder.
 FORMATS: tuple[AudioFormat, ...] = (
     *_of_libsndfile("WAV PCM_U8, AIFF PCM_S8, AU PCM_S8, FLAC PCM_S8"),
-    *_of_libsndfile("VOC PCM_U8", rate=8_000),
     *_of_libsndfile(
         "WAV PCM_16, WAVEX PCM_16, RF64 PCM_16, W64 PCM_16, AIFF PCM_16, CAF PCM_16, "
         "AU PCM_16, NIST PCM_16, FLAC PCM_16, CAF ALAC_16",

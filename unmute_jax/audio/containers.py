@@ -12,7 +12,9 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from unmute_jax.audio.section import Section
+from unmute_jax.audio.ogg import ogg_links
+from unmute_jax.audio.section import Part, Section
+from unmute_jax.audio.tags import TAGS, size_of_tags
 from unmute_jax.errors import InputError
 from unmute_jax.io import refuse_lfs_pointer
 
@@ -22,31 +24,17 @@ _PLACEHOLDERS = (0x7FFF0000, 1 << 32), (0x7FFF0000_00000000, 1 << 64)
 # Some recorders fill up the last block of the disk with zeros.
 _PADDING = 4096
 _PRINTABLE = frozenset(string.printable[:95].encode())
-_TAGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN")
 _W64_RIFF = b"riff\x2e\x91\xcf\x11"
 _ASF = bytes.fromhex("3026b2758e66cf11")
 _EBML, _EBML_SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 # The beginning of a FLAC file, whose first block is STREAMINFO. A file may contain it
 # only at the beginning, and joined files at the beginning of each.
 _FLAC = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
-# The beginning of a page of an Ogg file, with its flags: 2 marks the first page of a
-# stream, and 4 the last one.
-_OGG_PAGE = re.compile(rb"OggS\x00([\x00-\x07])", re.DOTALL)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """A part of a file that one decoder reads to its end.
-
-    Attributes:
-        file: The bytes.
-        for_libsndfile: Whether libsndfile is tried before FFmpeg.
-        to_the_end: Whether samples follow up to the end, whatever size is stated.
-    """
-
-    file: Section
-    for_libsndfile: bool = False
-    to_the_end: bool = False
+# The outermost boxes of MP4 and QuickTime files.
+_BOXES = {
+    *(b"ftyp", b"styp", b"moov", b"mdat", b"moof", b"mfra", b"sidx", b"ssix", b"emsg"),
+    *(b"free", b"skip", b"wide", b"uuid", b"udta", b"meta", b"pnot", b"PICT"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +77,7 @@ def find_parts(file: Section, name: str) -> list[Part]:
         case b"fLaC":
             return _flac_parts(file)
         case b"OggS":
-            return _ogg_links(file, name)
+            return ogg_links(file, name)
         case b"RIFF" | b"RIFX" | b"RF64" | b"BW64" if head[8:] == b"WAVE":
             return [_wav(file, head, name)]
         case b"RIFF":
@@ -111,19 +99,32 @@ def find_parts(file: Section, name: str) -> list[Part]:
         case magic if magic == _EBML:
             _check_matroska(file, name)
         case _:
-            if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
+            if head[4:8] in _BOXES:
                 _check_boxes(file, name)
+            else:
+                file = _without_tags_behind(file)
     return [Part(file=file)]
 
 
 def _without_id3(file: Section) -> Section:
     """Leaves out ID3 tags in front of a format that does not provide for them."""
-    start = 0
-    while len(head := file.bytes_at(start, 10)) == 10 and head[:3] == b"ID3":
-        high, mid, low, lowest = head[6:]
-        start += 10 + (high << 21 | mid << 14 | low << 7 | lowest)
+    start = size_of_tags(file)
     known = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM", b"fLaC", b"OggS")
     return file.section(start) if file.bytes_at(start, 4) in known else file
+
+
+def _without_tags_behind(file: Section) -> Section:
+    """Leaves out tags behind formats in which they would be taken for damage."""
+    end, before = len(file), None
+    while end != before and end > 0:
+        before = end
+        last = file.bytes_at(max(end - 256, 0), min(end, 256))
+        if last[-128:].startswith(b"TAG"):
+            end -= 128
+        elif last[-32:].startswith(b"APETAGEX"):
+            size, _, flags = struct.unpack("<III", last[-20:-8])
+            end -= size + 32 * bool(flags & 0x80000000)
+    return file.section(0, end) if end > 0 else file
 
 
 def _flac_parts(file: Section) -> list[Part]:
@@ -145,44 +146,6 @@ def _find(file: Section, pattern: re.Pattern[bytes]) -> Iterator[tuple[int, byte
         position += block
 
 
-@dataclass(kw_only=True)
-class _Link:
-    """One of the Ogg files of which a file was joined, with its last page."""
-
-    start: int
-    streams: int = 0
-    last_page: int = 0
-    is_complete: bool = False
-
-
-def _ogg_links(file: Section, name: str) -> list[Part]:
-    links = list[_Link]()
-    was_first = False
-    for position, page in _find(file, _OGG_PAGE):
-        is_first = bool(page[5] & 2)
-        if is_first and not was_first:
-            links.append(_Link(start=position))
-        was_first = is_first
-        if not links:
-            break
-        links[-1].streams += is_first
-        links[-1].last_page, links[-1].is_complete = position, bool(page[5] & 4)
-    if not links or links[0].start != 0:
-        raise InputError(f"{name}: is damaged: its first Ogg page is missing")
-    ends = [*(link.start for link in links[1:]), len(file)]
-    for link, end in zip(links, ends, strict=True):
-        count = file.bytes_at(link.last_page + 26, 1) or b"\xff"
-        lengths = file.bytes_at(link.last_page + 27, count[0])
-        page_end = link.last_page + 27 + count[0] + sum(lengths)
-        if not link.is_complete or len(lengths) < count[0] or page_end > end:
-            raise InputError(f"{name}: is cut short: its last Ogg page is missing")
-    # libsndfile reads files of one stream; of several, one may hold pictures.
-    return [
-        Part(file=file.section(link.start, end), for_libsndfile=link.streams == 1)
-        for link, end in zip(links, ends, strict=True)
-    ]
-
-
 def _wav(file: Section, head: bytes, name: str) -> Part:
     chunks = _WAV_BIG_ENDIAN if head[:4] == b"RIFX" else _WAV
     stated = None
@@ -191,8 +154,31 @@ def _wav(file: Section, head: bytes, name: str) -> Part:
         if ds64[:4] == b"ds64" and len(ds64) == 36:
             stated = int.from_bytes(ds64[16:24], "little")
     to_the_end = _check_chunks(file, chunks, name, stated)
-    # libsndfile reads no samples where the size is 0, and at most 4 GB of others.
-    return Part(file=file, for_libsndfile=not to_the_end, to_the_end=to_the_end)
+    _check_sample_size(file, chunks.header[0], name)
+    # libsndfile reads no samples where the size is 0, at most 4 GB of others, and
+    # prints messages when it opens MP3.
+    is_mp3 = re.search(rb"fmt ....\x55\0", file.bytes_at(12, 4096), re.DOTALL)
+    return Part(
+        file=file,
+        for_libsndfile=not (to_the_end or is_mp3),
+        to_the_end=to_the_end,
+    )
+
+
+def _check_sample_size(file: Section, order: str, name: str) -> None:
+    """Checks that the format of an uncompressed WAV does not contradict itself."""
+    start = file.bytes_at(12, 4096)
+    at = start.find(b"fmt ") + 8
+    if at < 8 or len(start) < at + 16:
+        return
+    tag, channels, _, _, align, bits = struct.unpack(
+        f"{order}HHIIHH", start[at : at + 16]
+    )
+    if tag in (1, 3, 6, 7, 0xFFFE) and align != channels * -(-bits // 8):
+        raise InputError(
+            f"{name}: is damaged: {channels} channels of {bits} bits do not take "
+            f"{align} bytes"
+        )
 
 
 def _check_chunks(
@@ -247,7 +233,7 @@ def _are_tags(file: Section, position: int, chunks: _Chunks) -> bool:
     while (left := len(file) - position) >= header:
         head = file.bytes_at(position, header)
         kind, size = struct.unpack(chunks.header, head)
-        if head.startswith(_TAGS):
+        if head.startswith(TAGS):
             return True
         if set(kind) <= _PRINTABLE:
             position += max(size, header) if chunks.whole else header + size
@@ -307,8 +293,8 @@ def _check_boxes(file: Section, name: str) -> None:
         size, kind = struct.unpack(">I4s", head[:8])
         if size == 1 and len(head) == 16:
             size = int.from_bytes(head[8:], "big")
-        if size < 8 or not set(kind) <= _PRINTABLE:
-            # The last box may last to the end, and padding may follow it.
+        if size < 8 or kind not in _BOXES:
+            # The last box may last to the end, and tags or padding may follow it.
             return
         position += size
     if position > len(file):

@@ -18,6 +18,8 @@ from av.container import InputContainer
 from av.packet import Packet
 from jaxtyping import Float
 
+from unmute_jax.audio.bare_frames import BARE_FORMATS, BareFrames
+from unmute_jax.audio.channels import ChannelMix
 from unmute_jax.audio.section import Section
 from unmute_jax.errors import InputError
 
@@ -25,10 +27,8 @@ from unmute_jax.errors import InputError
 # such as playlists, and some that it finds in any data.
 _FORMATS = (
     "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,iff,loas,matroska,mov,"
-    "mp3,mpc,mpc8,mpeg,mpegts,nistsphere,ogg,rm,tak,tta,voc,w64,wav,wsd,wv"
+    "mp3,mpc,mpc8,mpeg,mpegts,nistsphere,ogg,rm,tak,tta,w64,wav,wsd,wv"
 )
-# Formats without timestamps, whose length FFmpeg only estimates from the bit rate.
-_BARE_FORMATS = {"aac", "ac3", "amr", "dts", "eac3", "loas", "mp3"}
 # How many samples, over all channels, are decoded at a time.
 _BLOCK = 1 << 20
 # First bytes of formats that have any.
@@ -47,10 +47,16 @@ _MAGIC = (
     b"\x1a\x45\xdf\xa3",
     b"\x30\x26\xb2\x75",
     b"FLV\x01",
+    b"wvpk",
+    b"TTA1",
+    b"MAC ",
+    b"NIST",
     b"#!AM",
 )
 # A hole in the timestamps, or missing time at the end, that is certainly not rounding.
-_HOLE_SECONDS, _MISSING_SECONDS = 0.05, 0.2
+_HOLE_SECONDS, _MISSING_SECONDS = 0.05, 0.1
+# Formats whose lengths are exact, so that nothing may be missing.
+_EXACT_FORMATS = {"ape", "dsf", "nistsphere", "tak", "tta", "wv"}
 # How an encrypted sound track is marked in MP4.
 _ENCRYPTED = {"drms", "enca", "drmi", "aavd"}
 
@@ -62,6 +68,7 @@ class FfmpegDecoder:
         sample_rate: Sample rate in Hz.
         seconds: Length in seconds. Where the format does not state one, all packets are
             counted.
+        mix: The average of the channels, which the parts of a recording may share.
     """
 
     def __init__(self, file: Section, name: str, *, to_the_end: bool = False):
@@ -74,6 +81,7 @@ class FfmpegDecoder:
                 its header states.
         """
         self._file, self._name, self._to_the_end = file, name, to_the_end
+        self.mix = ChannelMix()
         with contextlib.ExitStack() as resources:
             self._container, self._stream = resources.enter_context(self._open())
             codec = self._stream.codec_context
@@ -84,9 +92,11 @@ class FfmpegDecoder:
                 # encoder adds as many.
                 codec.options |= {"flags2": "+skip_manual"}
             codec.thread_count = 1
-            self._packets, self._first_at, self._end_seconds = 0, 0, 0.0
-            self._last_packet: Packet | None = None
+            self._end_seconds = 0.0
             self._time_base = float(self._stream.time_base or 0)
+            self._bare = None
+            if (format := self._container.format.name) in BARE_FORMATS:
+                self._bare = BareFrames(file, name, format=format, codec=codec.name)
             self._frames = self._decode()
             first = next(self._frames, None)
             if first is None:
@@ -120,7 +130,7 @@ class FfmpegDecoder:
             channels = frame.layout.nb_channels
             new_kind = (frame.format.name, channels)
             if fifo.samples and (new_kind != kind or fifo.samples * channels >= _BLOCK):
-                yield _mono(cast(AudioFrame, fifo.read()))
+                yield self.mix.mono(_samples(cast(AudioFrame, fifo.read())))
             if new_kind != kind:
                 fifo, kind = av.AudioFifo(), new_kind
             if frame.sample_rate != self.sample_rate:
@@ -136,7 +146,7 @@ class FfmpegDecoder:
         excess = decoded - self._stated_samples(decoded)
         left = fifo.samples - (excess if 0 < excess < last else 0)
         if left:
-            yield _mono(cast(AudioFrame, fifo.read(left)))
+            yield self.mix.mono(_samples(cast(AudioFrame, fifo.read(left))))
 
     @contextlib.contextmanager
     def _open(self) -> Generator[tuple[InputContainer, AudioStream]]:
@@ -185,38 +195,43 @@ class FfmpegDecoder:
         return "is not audio of a known format"
 
     def _decode(self) -> Iterator[AudioFrame]:
-        """Yields the frames, and notes what is needed to see that all are there."""
-        end = None
+        """Yields the frames, and checks that they follow each other without a hole."""
+        begin = end = None
+        seconds = 0.0
         with self._errors():
             for packet in self._container.demux(self._stream):
-                if packet.size:
-                    if not self._packets:
-                        self._first_at = packet.pos or 0
-                    self._packets += 1
-                    self._last_packet = packet
-                    if packet.pts is not None:
-                        last_end = packet.pts + (packet.duration or 0)
-                        self._end_seconds = last_end * self._time_base
-                for frame in packet.decode():
-                    if not frame.samples:
-                        continue
-                    if (start := frame.time) is not None:
+                if packet.pts is not None:
+                    last_end = packet.pts + (packet.duration or 0)
+                    self._end_seconds = last_end * self._time_base
+                for frame in self._frames_of(packet):
+                    if (start := frame.time) is not None and not self._bare:
                         if end is not None and start > end + _HOLE_SECONDS:
-                            raise InputError(
-                                f"{self._name}: {start - end:.2f} s of sound are "
-                                f"missing after {end:.2f} s"
-                            )
+                            raise self._hole(start - end, end)
+                        begin = start if begin is None else begin
                         end = start + frame.samples / frame.sample_rate
+                    seconds += frame.samples / frame.sample_rate
                     yield frame
+        # Many short holes add up. A thousandth may be the drift of a clock.
+        if begin is not None and end is not None:
+            missing = end - begin - seconds
+            if missing > _HOLE_SECONDS + 0.001 * seconds:
+                raise self._hole(missing, begin)
 
-    @property
-    def _is_bare(self) -> bool:
-        return bool(_BARE_FORMATS & set(self._container.format.name.split(",")))
+    def _frames_of(self, packet: Packet) -> list[AudioFrame]:
+        if packet.size and self._bare is not None:
+            sound = self._bare.sound(packet)
+            return [] if sound is None else self._stream.codec_context.decode(sound)
+        return self._stream.codec_context.decode(packet)
+
+    def _hole(self, seconds: float, after: float) -> InputError:
+        return InputError(
+            f"{self._name}: {seconds:.2f} s of sound are missing after {after:.2f} s"
+        )
 
     def _stated_seconds(self) -> float | None:
         """The length that the file states; None if it does not state one."""
         stream, container = self._stream, self._container
-        if self._to_the_end or (self._is_bare and not stream.start_time):
+        if self._to_the_end or (self._bare and not stream.start_time):
             return None
         if stream.duration:
             return stream.duration * self._time_base
@@ -235,25 +250,17 @@ class FfmpegDecoder:
         Raises:
             InputError: Something is missing.
         """
-        if self._container.format.name == "mp3":
-            promised = _frames_of_mp3_tag(self._file.section(0), self._first_at)
-            if promised is not None and self._packets < promised:
-                raise InputError(
-                    f"{self._name}: is cut short: {promised} frames are promised, "
-                    f"{self._packets} are there"
-                )
-            parser = av.CodecContext.create(self._stream.codec_context.name, "r")
-            if self._last_packet and not parser.parse(bytes(self._last_packet)):
-                raise InputError(f"{self._name}: is cut short inside its last frame")
-            return
-        stated = None if self._is_bare else self._stated_seconds()
+        if self._bare is not None:
+            return self._bare.finish()
+        stated = self._stated_seconds()
         # The length of a film may be that of its pictures.
         if stated is None or (
             not self._stream.duration and len(self._container.streams) > 1
         ):
             return
         found = self._end_seconds - (self._container.start_time or 0) / av.time_base
-        if found < stated - _MISSING_SECONDS:
+        is_exact = self._container.format.name in _EXACT_FORMATS
+        if found < stated - (0.001 if is_exact else _MISSING_SECONDS):
             raise InputError(
                 f"{self._name}: is cut short: {stated:.2f} s are promised, "
                 f"{found:.2f} s are there"
@@ -294,19 +301,8 @@ def last_sample(file: Section) -> int | None:
     return None
 
 
-def _frames_of_mp3_tag(file: Section, first_at: int) -> int | None:
-    """The number of frames that an MP3 states in the frame in front of the first."""
-    head = file.bytes_at(max(first_at - 1500, 0), min(first_at, 1500))
-    if (at := head.rfind(b"VBRI")) >= 0:
-        return int.from_bytes(head[at + 14 : at + 18])
-    at = max(head.rfind(b"Xing"), head.rfind(b"Info"))
-    if at < 0 or not head[at + 7] & 1:
-        return None
-    return int.from_bytes(head[at + 8 : at + 12])
-
-
-def _mono(frame: AudioFrame) -> Float[np.ndarray, "_"]:
-    """Converts samples to floats in [-1, 1], and averages the channels."""
+def _samples(frame: AudioFrame) -> Float[np.ndarray, "S C"]:
+    """Converts samples to floats in [-1, 1]."""
     array = frame.to_ndarray()
     match array.dtype.kind:
         case "u":
@@ -315,6 +311,6 @@ def _mono(frame: AudioFrame) -> Float[np.ndarray, "_"]:
             array = array.astype(np.float32) / (1 << 8 * array.dtype.itemsize - 1)
         case _:
             array = array.astype(np.float32, copy=False)
-    if not frame.format.is_planar:
-        array = array.reshape(-1, frame.layout.nb_channels).T
-    return array[0] if len(array) == 1 else array.mean(axis=0)
+    if frame.format.is_planar:
+        return array.T
+    return array.reshape(-1, frame.layout.nb_channels)

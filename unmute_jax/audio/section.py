@@ -1,6 +1,7 @@
 """A part of a file that decoders read as if it were the whole file."""
 
 import io
+from dataclasses import dataclass
 
 
 class Section:
@@ -47,3 +48,18 @@ class Section:
         """Returns a part of this part, with a position of its own."""
         stop = self._end if end is None else self._start + end
         return Section(self._file, self._start + start, stop)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A part of a file that one decoder reads to its end.
+
+    Attributes:
+        file: The bytes.
+        for_libsndfile: Whether libsndfile is tried before FFmpeg.
+        to_the_end: Whether samples follow up to the end, whatever size is stated.
+    """
+
+    file: Section
+    for_libsndfile: bool = False
+    to_the_end: bool = False

@@ -1,0 +1,82 @@
+"""Damaged audio files for `fuzz`: samples, or one clear line."""
+
+from __future__ import annotations
+
+import functools
+import pathlib
+
+import numpy as np
+
+from experiments.checks.audio_files import FORMATS
+from experiments.checks.mutations import mutate
+from unmute_jax.audio.decode import AudioFile, read_audio
+from unmute_jax.errors import InputError
+
+
+@functools.cache
+def _files() -> tuple[bytes, ...]:
+    return tuple(form.encode() for form in FORMATS)
+
+
+@functools.cache
+def _samples(chosen: int) -> int:
+    form = FORMATS[chosen]
+    return len(form.signal())
+
+
+def make(rng: np.random.Generator) -> tuple[str, str, bytes]:
+    """Makes a damaged file.
+
+    Args:
+        rng: The source of all choices.
+
+    Returns:
+        The format, the mutation and the content.
+    """
+    chosen = int(rng.integers(len(FORMATS)))
+    mutation, data = mutate(_files(), chosen, rng)
+    return FORMATS[chosen].name, mutation, data
+
+
+def check(path: pathlib.Path, kind: str) -> str:
+    """Decodes a file as a whole and in blocks.
+
+    Args:
+        path: The file.
+        kind: The name of its format before it was damaged.
+
+    Returns:
+        The outcome in words.
+
+    Raises:
+        AssertionError: The two ways disagree, or the error is not one line.
+    """
+    whole, stream = _outcome(_read, path), _outcome(_stream, path)
+    if isinstance(whole, str) or isinstance(stream, str):
+        assert whole == stream, f"{whole!r} as a whole, {stream!r} in blocks"
+        return "refused"
+    (x, rate), (y, other_rate) = whole, stream
+    assert rate == other_rate, f"{rate} Hz as a whole, {other_rate} Hz in blocks"
+    assert np.array_equal(x, y), "other samples as a whole than in blocks"
+    (form,) = (form for form in FORMATS if form.name == kind)
+    shorter = len(x) / rate < 0.9 * len(form.signal()) / form.rate
+    return "fewer samples" if shorter else "all samples"
+
+
+def _outcome(read, path: pathlib.Path):
+    try:
+        return read(path)
+    except InputError as error:
+        message = str(error)
+        assert message.startswith(f"{path}: "), f"{message!r} does not name the file"
+        assert message.isprintable(), f"{message!r} is more than one line"
+        return message
+
+
+def _read(path: pathlib.Path) -> tuple[np.ndarray, int]:
+    return read_audio(path)
+
+
+def _stream(path: pathlib.Path) -> tuple[np.ndarray, int]:
+    with AudioFile(path) as file:
+        return np.concatenate(list(file.blocks())), file.sample_rate
