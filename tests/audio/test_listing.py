@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from unmute_jax.audio.listing import describe, is_hidden, list_audio
+from unmute_jax.audio.listing import check_name, describe, is_hidden, list_audio
 from unmute_jax.errors import InputError
 
 
@@ -83,6 +83,12 @@ def test_pipes_are_not_opened(tmp_path):
     listing = list_audio(tmp_path)
     assert listing.audio == ("1.wav",)
     assert describe(listing.left_out) == "1 pipe or device (2.wav)"
+
+
+def test_a_locale_that_hides_names_is_named(monkeypatch):
+    monkeypatch.setattr("sys.getfilesystemencoding", lambda: "ascii")
+    with pytest.raises(InputError, match=r"as ascii here.*: set PYTHONUTF8=1"):
+        check_name("V\udcc3\udcb6gel.wav")
 
 
 @pytest.mark.parametrize("name", [b"a/m\xf6we.wav", b"m\xf6we/a.wav"])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import os
+import sys
 from collections.abc import Iterable
 
 from unmute_jax.audio.decode import SUFFIXES
@@ -174,9 +175,13 @@ def check_name(name: str, place: str = "") -> str:
         name.encode()
     except UnicodeEncodeError:
         where = _printable(os.path.join(place, os.path.basename(name)))
+        encoding = sys.getfilesystemencoding()
         raise InputError(
             f"{where}: this name is not valid UTF-8 (\\x.. stands for its other "
             "bytes); rename it, for example with convmv"
+            if encoding == "utf-8"
+            else f"{where}: Python reads names of files as {encoding} here, and this "
+            "one has other characters: set PYTHONUTF8=1"
         ) from None
     return name
 

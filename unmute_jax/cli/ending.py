@@ -38,7 +38,7 @@ def explained() -> Generator[None]:
     _write_any_character()
     try:
         yield
-        sys.stdout.flush()
+        print(end="", flush=True)
     except BrokenPipeError:
         _leave(141)
     except KeyboardInterrupt as stop:
@@ -101,7 +101,7 @@ def _say(line: str) -> None:
 def _leave(code: int) -> None:
     """Exits without a complaint about output that nobody takes any more."""
     try:
-        sys.stdout.flush()
+        print(end="", flush=True)
     except OSError:
         with open(os.devnull, "w") as nowhere:
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
