@@ -27,7 +27,7 @@ def tone(peak, samples=RATE):
 
 
 def test_ordinary_clips_have_no_notes():
-    found = statistics(tone(0.5), tone(0.99), tone(1e-6), [-1.0, 1.0])
+    found = statistics(tone(0.5), tone(0.99), tone(3e-5), [-1.0, 1.0])
     assert list(found.notes()) == []
     assert found.sample_rates == {RATE: 4}
 
@@ -53,8 +53,9 @@ def square(peak, dtype=np.float32):
 @pytest.mark.parametrize(
     ("waveform", "note"),
     [
-        (np.zeros(10), "1 clip is silent"),
+        (np.zeros(10), "1 clip is silent, or quieter than 16 bits can tell"),
         (np.full(10, 0.01), "1 clip is silent"),
+        (tone(6e-6), "1 clip is silent"),
         (1.08 * tone(1.0), "1 clip is beyond [-1, 1], with samples of up to 1.08"),
         (square(1.0), "1 clip is clipped, with runs of samples at full scale"),
         # The highest sample of 16 bits and that of 8 bits in mu-law.

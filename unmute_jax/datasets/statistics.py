@@ -14,6 +14,7 @@ from unmute_jax.datasets.clips import Clip
 # sample, and that is near full scale or beyond. Full scale is 0.98 in mu-law.
 _RUN = 4
 _FULL_SCALE = 0.97
+_STEP = 1 / 32768
 # Decoders of lossy formats exceed full scale by a little, but not by 24 dB.
 _HIGHEST = 16.0
 
@@ -55,8 +56,8 @@ class Statistics:
         low, high = float(clip.waveform.min()), float(clip.waveform.max())
         self._loud += max(-low, high) > 1
         self._peak = max(self._peak, -low, high)
-        self._silent += low == high
-        self._clipped += low != high and (
+        self._silent += high - low < _STEP
+        self._clipped += high - low >= _STEP and (
             (high >= _FULL_SCALE and _has_run(clip.waveform, high))
             or (low <= -_FULL_SCALE and _has_run(clip.waveform, low))
         )
@@ -73,7 +74,7 @@ class Statistics:
             listed = ", ".join(f"{rate:,} Hz ({n:,} clips)" for rate, n in rates)
             yield f"sample rates differ: {listed}"
         counts = {
-            "silent": self._silent,
+            "silent, or quieter than 16 bits can tell": self._silent,
             "clipped, with runs of samples at full scale": self._clipped,
             f"beyond [-1, 1], with samples of up to {self._peak:,.6g}": self._loud,
         }
