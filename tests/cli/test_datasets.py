@@ -6,6 +6,7 @@ import pytest
 import soundfile as sf
 
 from tests.datasets import layouts
+from tests.datasets.hub_folders import push, two_classes
 from unmute_jax.cli.datasets import main
 from unmute_jax.datasets import list_datasets
 
@@ -17,10 +18,11 @@ def own_cache(tmp_path, monkeypatch):
 
 def test_the_list_names_every_data_set(capsys):
     main(["--list"])
-    table = capsys.readouterr().out.splitlines()
+    *table, _, others = capsys.readouterr().out.splitlines()
     listed = {line.split("`")[1] for line in table[2:]}
     assert listed == set(list_datasets()) - {"esc50/esc10"}
     assert len({line.count("|") for line in table}) == 1
+    assert others.endswith("hf:OWNER/NAME, hf:PATH, wds:PATTERN.")
 
 
 def test_a_data_set_is_prepared_and_described(tmp_path, capsys):
@@ -32,6 +34,15 @@ def test_a_data_set_is_prepared_and_described(tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["fsdd", "--data_dir", str(tmp_path / "nowhere")])
     assert "no such file or folder" in capsys.readouterr().err
+
+
+def test_options_of_a_data_set_are_given_by_name(tmp_path, capsys):
+    push(tmp_path / "birds", {"train": two_classes(6)})
+    main([f"hf:{tmp_path}/birds", "--option", "label_column=label"])
+    assert "hf:birds: birds, columns audio and label" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="2"):
+        main([f"hf:{tmp_path}/birds", "--option", "label_column=kind"])
+    assert "unknown label_column of" in capsys.readouterr().err
 
 
 def test_the_module_runs_the_command(capsys, monkeypatch):

@@ -111,11 +111,13 @@ def test_declared_columns_come_first(tmp_path):
 def test_columns_that_are_not_there_are_told(tmp_path):
     columns = {"sound": pa.float32(), "kind": pa.string()}
     with pytest.raises(
-        InputError, match="there are sound, kind; name it with audio_co"
+        InputError,
+        match=r"there are sound, kind; name it with dataset_options\.audio_c",
     ):
         find(tmp_path, audio_column, columns)
     with pytest.raises(
-        InputError, match="there are sound, kind; name it with label_co"
+        InputError,
+        match=r"there are sound, kind; name it with dataset_options\.label_c",
     ):
         find(tmp_path, label_column, columns)
     with pytest.raises(

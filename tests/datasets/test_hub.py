@@ -36,7 +36,7 @@ def test_a_data_set_of_the_hub_is_downloaded_once(hub, tmp_path, monkeypatch):
     # What is not used is not downloaded.
     names = ["README.md", "test-00000-of-00001.parquet", "train-00000-of-00001.parquet"]
     assert sorted(name for name, _ in hub.downloads) == names
-    load_dataset("hf:owner/name", folds="3", train="train,test")
+    load_dataset("hf:owner/name", folds="3", train_from="train,test")
     assert len(hub.downloads) == 3
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     assert load_dataset("hf:owner/name").fingerprints == dataset.fingerprints

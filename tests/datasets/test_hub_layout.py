@@ -229,8 +229,12 @@ def test_splits_are_chosen():
 @pytest.mark.parametrize(
     ("there", "given", "message"),
     [
-        (["train.100", "train.360"], {}, "train.100, train.360 may be for train; the"),
-        (["a", "b"], {}, "no split is for training, there are a, b; the option train"),
+        (["train.100", "train.360"], {}, "train.100, train.360 may be for train; dat"),
+        (
+            ["a", "b"],
+            {},
+            "no split is for training, there are a, b; dataset_options.tra",
+        ),
         (["train"], {"test": "tests"}, "unknown split of o/n 'tests': known: train"),
         (["train"], {"train": "train", "test": "train"}, "train is chosen more than"),
     ],

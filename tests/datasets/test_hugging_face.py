@@ -74,7 +74,10 @@ def test_tables_without_any_features(tmp_path):
     }
     pq.write_table(pa.table({"wave": audio, **labels}), tmp_path / "all.parquet")
     place = f"hf:{tmp_path}"
-    assert "there are wave, text, many, list; name it with label_" in refusal(place)
+    assert (
+        "there are wave, text, many, list; name it with dataset_options.label_"
+        in refusal(place)
+    )
     assert load_dataset(place, label_column="text").classes == ("a", "b")
     hot = load_dataset(place, label_column="many", folds="3")
     assert (hot.task, hot.classes) == ("multi-label", ("0", "1", "2"))
@@ -87,13 +90,13 @@ def test_tables_without_any_features(tmp_path):
 def test_splits_are_chosen_by_options(tmp_path):
     splits = {name: two_classes(6, name) for name in ("train", "test", "test_5s")}
     place = f"hf:{push(tmp_path, splits)}"
-    dataset = load_dataset(place, test="test_5s")
+    dataset = load_dataset(place, test_from="test_5s")
     assert {clip.id.split("-")[0] for clip in dataset.source_of("test")} == {
         "data/test_5s"
     }
     assert "not used: split test" in dataset.notes
     assert "its clips have given splits; folds=3 needs" in refusal(place, folds="3")
-    pooled = load_dataset(place, train="train,test,test_5s", folds="3")
+    pooled = load_dataset(place, train_from="train,test,test_5s", folds="3")
     assert sum(pooled.splits.values()) == 18
 
 
@@ -202,7 +205,7 @@ def test_fsd50k_has_names_in_one_text(tmp_path):
     made = of("a", ["Bark,Dog", "Dog", "Hi-hat", "Hi-hat,Dog"])
     splits = {"train": made, "dev": made, "eval": of("b", ["Dog"])}
     place = f"hf:{push(tmp_path / 'fsd50k', splits)}"
-    assert "label_separator=',' separates its names" in refusal(place)
+    assert "dataset_options.label_separator=',' separates its names" in refusal(place)
     dataset = load_dataset(place, label_separator=",")
     assert dataset.splits == {"train": 4, "validation": 4, "test": 1}
     assert dataset.classes == ("Bark", "Dog", "Hi-hat")

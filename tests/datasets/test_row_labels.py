@@ -68,7 +68,7 @@ def test_bad_labels_are_named(values, declared, message):
 def test_texts_that_look_like_lists_are_refused():
     lists = ["Hi-hat,Cymbal", "Cymbal,Drum", "Hi-hat,Drum"]
     assert "row 0: its label 'Hi-hat,Cymbal' looks like a list" in refused(lists)
-    assert "label_separator='|' separates" in refused(["a|b", "a", "b"])
+    assert "dataset_options.label_separator='|' separates" in refused(["a|b", "a", "b"])
     assert read(lists, separator=",")[1] == ("Cymbal", "Drum", "Hi-hat")
     assert read(lists, separator=";")[1] == tuple(sorted(lists))
     assert read(["a;b", "a"], separator="")[1] == ("a", "a;b")

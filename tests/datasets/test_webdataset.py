@@ -64,7 +64,7 @@ def test_archives_of_folds_are_folds(tmp_path):
     assert load_dataset(pattern, folds="archives").splits == dataset.splits
     by_rule = load_dataset(f"wds:{tmp_path}", folds="3")
     assert len(by_rule.all_protocols) == 3
-    chosen = load_dataset(pattern, train="*-1-*,*-2-*", test="*-10-*")
+    chosen = load_dataset(pattern, train_from="*-1-*,*-2-*", test_from="*-10-*")
     assert chosen.splits["test"] == 4
     assert "not used: wds-audio-fold-3-00000.tar" in chosen.notes
 
@@ -101,8 +101,8 @@ def test_options_name_labels_groups_and_splits(tmp_path):
         f"wds:{tmp_path}",
         label_column="kind",
         group_column="site",
-        train="one*",
-        test="two.tar",
+        train_from="one*",
+        test_from="two.tar",
     )
     assert dataset.classes == ("a", "b")
     assert dataset.splits["test"] == 2
@@ -171,12 +171,16 @@ def test_archives_without_a_use_are_refused(tmp_path):
     place = f"wds:{tmp_path}"
     pack(tmp_path / "test.tar", samples(some("t")))
     assert "no archive is for training, there are test.tar" in refusal(place)
-    assert "train=x* names none of its archives test.tar" in refusal(place, train="x*")
-    twice = refusal(place, train="t*", test="*.tar")
+    assert "train_from=x* names none of its archives test.tar" in refusal(
+        place, train_from="x*"
+    )
+    twice = refusal(place, train_from="t*", test_from="*.tar")
     assert "test.tar is for train and for test" in twice
     assert "folds=archives needs a number" in refusal(place, folds="archives")
     assert "data_dir is not used" in refusal(place, data_dir=tmp_path)
     pack(tmp_path / "test.tar", [("a.json", b"{}"), ("a.npy", b"")])
-    assert "none of its samples can be used" in refusal(place, train="*")
+    assert "none of its samples can be used" in refusal(place, train_from="*")
     pack(tmp_path / "test.tar", samples({"a": {"x": 1, "y": 2}}))
-    assert "its json has x, y; label_column names" in refusal(place, train="*")
+    assert "its json has x, y; dataset_options.label_column names" in refusal(
+        place, train_from="*"
+    )

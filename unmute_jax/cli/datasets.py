@@ -3,6 +3,8 @@
 unmute datasets --list
 unmute datasets urban --data_dir /data/URBAN-SED_v2.0.0
 unmute datasets folder:/data/birds --option folds=5
+unmute datasets hf:ashraq/esc50 --option label_column=category
+unmute datasets 'wds:/data/fsd50k_*.tar'
 """
 
 from __future__ import annotations
@@ -18,6 +20,16 @@ from unmute_jax.datasets.info import as_table
 from unmute_jax.datasets.names import listed
 from unmute_jax.errors import InputError
 
+# Data sets that are named by their place.
+OTHER_KINDS = (
+    "folder:PATH",
+    "csv:PATH",
+    "annotations:PATH",
+    "hf:OWNER/NAME",
+    "hf:PATH",
+    "wds:PATTERN",
+)
+
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command with these arguments, by default those of this process."""
@@ -29,8 +41,17 @@ def _run(arguments: list[str] | None) -> None:
     parser = argparse.ArgumentParser(
         description="Lists the data sets, or prepares one and describes it."
     )
-    parser.add_argument("name", nargs="?", help="data set to prepare and describe")
-    parser.add_argument("--data_dir", help="place of its files")
+    parser.add_argument(
+        "name",
+        nargs="?",
+        help="data set to prepare and describe: a name of --list, "
+        f"{', '.join(OTHER_KINDS)}",
+    )
+    parser.add_argument(
+        "--data_dir",
+        help="place of its files; for a listed data set also hf:OWNER/NAME, a copy of "
+        "it on Hugging Face",
+    )
     parser.add_argument(
         "--on_bad",
         default="fail",
@@ -48,6 +69,7 @@ def _run(arguments: list[str] | None) -> None:
     options = parser.parse_args(arguments)
     if options.list or not options.name:
         print(as_table(dataset_infos()))
+        print(f"\nOther data sets are named by their place: {', '.join(OTHER_KINDS)}.")
         return
     dataset = load_dataset(
         options.name,

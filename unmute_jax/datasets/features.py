@@ -108,7 +108,7 @@ def _only(found: Sequence[str], table: Table, kind: str) -> str:
     several = f"it may be {', '.join(found)}" if found else _all(table)
     raise InputError(
         f"{table.where}: does not say which column holds the {kind}s; {several}; name "
-        f"it with {kind}_column"
+        f"it with dataset_options.{kind}_column"
     )
 
 

@@ -145,16 +145,17 @@ def choose_splits(
         if found := exact[:1] or similar:
             if len(found) > 1:
                 raise InputError(
-                    f"{where}: {', '.join(found)} may be for {role}; the option {role} "
-                    "names those to use, separated by commas"
+                    f"{where}: {', '.join(found)} may be for {role}; "
+                    f"dataset_options.{role}_from names those to use, separated by "
+                    "commas"
                 )
             chosen[role] = found
     if not chosen and len(there) == 1:
         chosen["train"] = there
     if "train" not in chosen:
         raise InputError(
-            f"{where}: no split is for training, there are {', '.join(there)}; the "
-            "option train names those to train on, separated by commas"
+            f"{where}: no split is for training, there are {', '.join(there)}; "
+            "dataset_options.train_from names those to train on, separated by commas"
         )
     return chosen
 

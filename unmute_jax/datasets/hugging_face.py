@@ -45,9 +45,9 @@ def hugging_face(
     audio_column: str = "",
     group_column: str = "",
     label_separator: str = "auto",
-    train: str = "",
-    validation: str = "",
-    test: str = "",
+    train_from: str = "",
+    validation_from: str = "",
+    test_from: str = "",
     folds: str | int = "",
     revision: str = "",
 ) -> RowBuilder:
@@ -64,9 +64,10 @@ def hugging_face(
         group_column: Column whose equal values keep clips in one split: a recording, a
             site, a speaker, or a published fold.
         label_separator: See `RowLabels`.
-        train: Splits to train on, separated by commas; by default that of this name.
-        validation: Splits for selection, likewise.
-        test: Splits for the test, likewise.
+        train_from: Splits to train on, separated by commas; by default the one whose
+            name says so.
+        validation_from: Splits for selection, likewise.
+        test_from: Splits for the test, likewise.
         folds: Folds to make instead of splits; see `division.divide`.
         revision: Branch, tag or commit on the hub; by default "main", or the hub's own
             conversion to parquet files.
@@ -74,7 +75,7 @@ def hugging_face(
     if data_dir is not None:
         raise InputError(f"hf:{place} names its place; data_dir is not used")
     copy = find_copy(place, revision)
-    given = {"train": train, "validation": validation, "test": test}
+    given = {"train": train_from, "validation": validation_from, "test": test_from}
     chosen = choose_splits(copy.layout.splits, given, copy.name)
     tables = {
         table: role

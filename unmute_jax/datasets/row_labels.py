@@ -160,8 +160,8 @@ class RowLabels:
             if lists and len(parts) <= len(texts):
                 raise InputError(
                     f"{where(texts[lists[0]])}: its label {one_line(lists[0], 80)!r} "
-                    f"looks like a list; label_separator={mark!r} separates its names, "
-                    f"label_separator={SEPARATOR!r} keeps them as one"
+                    f"looks like a list; dataset_options.label_separator={mark!r} "
+                    f"separates its names, and {SEPARATOR!r} keeps them as one"
                 )
 
 

@@ -47,9 +47,9 @@ def webdataset(
     label_column: str = "",
     group_column: str = "",
     label_separator: str = "auto",
-    train: str = "",
-    validation: str = "",
-    test: str = "",
+    train_from: str = "",
+    validation_from: str = "",
+    test_from: str = "",
     folds: str | int = "",
 ) -> RowBuilder:
     """Makes the builder of WebDataset archives.
@@ -64,10 +64,10 @@ def webdataset(
         group_column: Name in the json of what keeps clips in one split: a recording, a
             site or a speaker.
         label_separator: See `RowLabels`.
-        train: Patterns of the names of archives to train on, separated by commas; by
-            default those whose names say so.
-        validation: Patterns of the archives for selection, likewise.
-        test: Patterns of the archives for the test, likewise.
+        train_from: Patterns of the names of archives to train on, separated by commas;
+            by default those whose names say so.
+        validation_from: Patterns of the archives for selection, likewise.
+        test_from: Patterns of the archives for the test, likewise.
         folds: Folds to make instead of splits; see `division.divide`. "archives" makes
             one of each number after "fold" in the names of the archives, which is the
             default where all have one.
@@ -76,12 +76,13 @@ def webdataset(
         raise InputError(f"wds:{place} names its place; data_dir is not used")
     files = Tars(find_tars(place))
     name = _name(place)
-    given = {"train": train, "validation": validation, "test": test}
+    given = {"train": train_from, "validation": validation_from, "test": test_from}
     fold_of = {archive: _FOLD.findall(archive) for archive in files.samples}
     has_folds = all(fold_of.values()) and not any(given.values())
     if folds == "archives" and not has_folds:
         raise InputError(
-            f"wds:{place}: folds=archives needs a number after 'fold' in every name"
+            f"wds:{place}: dataset_options.folds=archives needs a number after 'fold' "
+            "in every name"
         )
     uses_archives = has_folds and folds in ("", "archives") and not group_column
     split_of = _splits(files, given, place) if not (folds or uses_archives) else {}
@@ -166,8 +167,8 @@ def _splits(files: Tars, given: Mapping[str, str], place: str) -> dict[str, str]
             matching = [a for a in files.samples if fnmatch.fnmatch(a, pattern)]
             if not matching:
                 raise InputError(
-                    f"wds:{place}: {split}={pattern} names none of its archives "
-                    f"{', '.join(list(files.samples)[:5])}"
+                    f"wds:{place}: dataset_options.{split}_from={pattern} names none "
+                    f"of its archives {', '.join(list(files.samples)[:5])}"
                 )
             for archive in matching:
                 if split_of.setdefault(archive, split) != split:
@@ -183,8 +184,8 @@ def _splits(files: Tars, given: Mapping[str, str], place: str) -> dict[str, str]
     if split_of and "train" not in split_of.values():
         raise InputError(
             f"wds:{place}: no archive is for training, there are "
-            f"{', '.join(list(files.samples)[:5])}; train=PATTERN names those to train "
-            "on"
+            f"{', '.join(list(files.samples)[:5])}; dataset_options.train_from=PATTERN "
+            "names those to train on"
         )
     if set(split_of.values()) == {"train"}:
         return dict.fromkeys(split_of, "")
@@ -245,8 +246,8 @@ class _Labels:
             if not {".cls", ".txt"} & sample.labels.keys():
                 raise InputError(
                     one_line(
-                        f"its json has {', '.join(content) or 'nothing'}; label_column "
-                        "names what holds the labels",
+                        f"its json has {', '.join(content) or 'nothing'}; "
+                        "dataset_options.label_column names what holds the labels",
                         200,
                     )
                 )
