@@ -43,6 +43,22 @@ def test_none_sets_an_option_back_to_its_default(shared_cache):
     assert "the best with 3 seeds" in done.stdout
 
 
+def test_a_mistake_in_a_config_file_is_told(tmp_path):
+    (tmp_path / "own.py").write_text(
+        "from unmute_jax.config import default_config\n"
+        "def get_config():\n"
+        "    config = default_config()\n"
+        "    config.epochs = 'many'\n"
+        "    return config\n"
+    )
+    done = start("--config", str(tmp_path / "own.py"), cache=tmp_path)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert "own.py" in line
+    assert "many is of original type" in line
+
+
 def test_compiled_programs_are_kept_up_to_a_limit(tmp_path):
     code = (
         "import jax\n"

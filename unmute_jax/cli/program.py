@@ -244,7 +244,9 @@ def _wrong_value(message: str, defaults: Mapping[str, Any]) -> str:
     """Absl's message with the type that is wanted in place of Python's reason."""
     match = re.match(r"flag --(config\.\S+?)=(.*?): ", message, re.DOTALL)
     if not match or match[1] not in defaults:
-        return message.splitlines()[0]
+        lines = message.strip().splitlines()
+        # Of an error in a config file, the last line of the traceback is the reason.
+        return f"{lines[0]} {lines[-1]}" if "parsing config" in lines[0] else lines[0]
     default = defaults[match[1]]
     kind = (
         "a number or word" if default is None else f"of type {type(default).__name__}"
