@@ -42,7 +42,8 @@ def main(settings: Experiment) -> None:
         kills = 0
         while (left := KILLS.value - kills) > 0:
             # Long enough to start, and short enough to be stopped several times.
-            lives = [draw.uniform(0.02, 0.4) * whole + 2.0 for _ in range(left)]
+            begin = min(2.0, whole / 4)
+            lives = [draw.uniform(0.02, 0.4) * whole + begin for _ in range(left)]
             shutil.rmtree(harried, ignore_errors=True)
             # Compiling again each time would be slow.
             killable.share_caches(calm / "cache", harried / "cache", ("compiled",))
