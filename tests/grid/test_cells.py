@@ -44,6 +44,12 @@ def test_weights_places_and_options_follow_an_at():
     assert "/" not in grid.cells()[-1].folder
 
 
+@pytest.mark.parametrize("kind", ["folder", "csv", "annotations", "hf", "wds"])
+def test_a_place_may_contain_the_sign_that_adds_details(kind):
+    grid = made(datasets=f"{kind}:/my@birds")
+    assert {cell.settings.dataset for cell in grid.cells()} == {f"{kind}:/my@birds"}
+
+
 def test_equal_settings_are_the_same_cell_however_they_are_written():
     shared = made(probe_options={"prototypes_per_class": 5}, probes="linear,protobin")
     alone = made(probes="linear,protobin@prototypes_per_class=5,protobin")

@@ -101,7 +101,7 @@ def read_text(files: Files, name: str, notes: list[str] | None = None) -> str:
         ) from None
     odd = next(word for word in re.findall(r"\w+|\W", text) if not word.isascii())
     notes.append(
-        f"{where} is not in UTF-8 and was read as Windows-1252, for example {odd!r}"
+        f"{name} is not in UTF-8 and was read as Windows-1252, for example {odd!r}"
     )
     return text
 

@@ -32,7 +32,7 @@ from unmute_jax.probes import Probe, make_probe, probe_options
 # Options of an experiment that a grid sets for each cell.
 _REPLACED = ("dataset", "data_dir", "encoder", "weights", "probes")
 # Names that are paths, in which an @ has no meaning.
-_PLACES = ("folder:", "csv:", "tokens:")
+_PLACES = ("folder:", "csv:", "annotations:", "hf:", "wds:", "tokens:")
 
 
 @dataclass(frozen=True, kw_only=True)
