@@ -41,6 +41,10 @@ def test_the_folder_of_a_run_is_named_by_what_changes_its_numbers():
     folders = {changed(seed=s).default_workdir() for s in range(3)}
     assert len(folders) == 3
     assert changed().default_workdir().startswith("runs/esc_mix-logmel-protobin-")
+    deep = {changed(dataset=f"folder:/{200 * 'a'}/{200 * b}") for b in "bc"}
+    runs = {settings.default_workdir() for settings in deep}
+    assert len(runs) == 2
+    assert max(len(run.removeprefix("runs/")) for run in runs) < 255
 
 
 def test_a_setting_that_was_added_later_leaves_old_names_alone():

@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import pathlib
 import types
 import typing
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from typing import Any
 from ml_collections import ConfigDict, config_dict
 
 from unmute_jax.errors import InputError, unknown_name
+from unmute_jax.io import fitting
 
 # Options that may change when a run goes on on another machine.
 WHERE = ("devices", "data_dir")
@@ -458,7 +460,8 @@ class Experiment:
     def default_workdir(self) -> str:
         """Returns the folder of the run, named after what the run does."""
         parts = (self.dataset, self.encoder, *self.probe_names, self.digest())
-        return "runs/" + "-".join(p.replace("/", "_") for p in parts)
+        name = "-".join(part.replace("/", "_") for part in parts)
+        return str(fitting(pathlib.Path("runs", name)))
 
 
 def _check_sweep(sweep: Sweep) -> None:

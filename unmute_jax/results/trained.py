@@ -28,7 +28,7 @@ from jaxtyping import Array, Float
 from unmute_jax import probes
 from unmute_jax.encoders import Encoder, Geometry
 from unmute_jax.errors import InputError, unknown_name
-from unmute_jax.io import refuse_lfs_pointer, write_atomically
+from unmute_jax.io import fitting, refuse_lfs_pointer, write_atomically
 from unmute_jax.results.record import finite
 from unmute_jax.store.key import as_json
 from unmute_jax.store.normaliser import FeatureNormaliser
@@ -179,7 +179,7 @@ def save_trained(folder: str | os.PathLike[str], trained: TrainedProbe) -> pathl
         values = dataclasses.asdict(trained.normaliser)
         # The stored name is older than the class.
         tensors |= {f"standardiser/{k}": v for k, v in _flat(values).items()}
-    path = pathlib.Path(folder) / trained.file_name
+    path = fitting(pathlib.Path(folder) / trained.file_name)
     metadata = {_KEY: json.dumps(about, sort_keys=True, allow_nan=False)}
     write_atomically(path, safetensors.numpy.save(tensors, metadata))
     return path

@@ -18,6 +18,7 @@ from unmute_jax.datasets import Dataset
 from unmute_jax.encoders import Encoder, Source
 from unmute_jax.encoders.clip_input import ClipInput, key_fields
 from unmute_jax.errors import unknown_name
+from unmute_jax.io import fitting
 from unmute_jax.store.batches import input_lengths
 from unmute_jax.store.files import PathOrUrl, path_or_url, subfolder
 
@@ -89,7 +90,8 @@ def store_path(root: str | pathlib.Path, key: dict) -> PathOrUrl:
     digest = hashlib.sha256(_canonical(key).encode()).hexdigest()[:16]
     names = (key["dataset"], key["split"], key["encoder"]["name"])
     readable = "-".join(re.sub(r"[^A-Za-z0-9_+.]+", "_", name) for name in names)
-    return subfolder(path_or_url(root), f"{readable}-{digest}")
+    name = fitting(pathlib.Path(f"{readable}-{digest}")).name
+    return subfolder(path_or_url(root), name)
 
 
 def key_differences(old: dict, new: dict) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 from unmute_jax import distributed
 from unmute_jax.config import WHERE, Experiment
 from unmute_jax.errors import InputError
-from unmute_jax.io import write_atomically
+from unmute_jax.io import fitting, write_atomically
 from unmute_jax.results.record import finite
 from unmute_jax.training.checkpoints import History
 from unmute_jax.training.step import Trial
@@ -63,8 +63,10 @@ class Workdir:
 
     def checkpoints(self, *names: str) -> pathlib.Path:
         """The folder of the checkpoints of one stack, made of plain names."""
-        plain = (re.sub(r"[^A-Za-z0-9+.]+", "-", name) for name in names)
-        return self.path.joinpath("checkpoints", *plain)
+        folder = self.path / "checkpoints"
+        for name in names:
+            folder = fitting(folder / re.sub(r"[^A-Za-z0-9+.]+", "-", name))
+        return folder
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
