@@ -84,7 +84,7 @@ def test_what_is_too_short_or_broken_is_an_error_of_one_line(tmp_path):
     with pytest.raises(InputError, match=r"a\.wav: is shorter than 0\.00625 s"):
         list(read_windows(short, WINDOWING))
     short.path.write_bytes(b"no audio")
-    with pytest.raises(InputError, match=r"a\.wav: is not wav"):
+    with pytest.raises(InputError, match=r"a\.wav: is not audio"):
         list(read_windows(short, WINDOWING))
     assert expected_windows(short, WINDOWING) == 0
 
@@ -165,6 +165,14 @@ def test_prefetching_is_limited_and_passes_errors_on():
     assert next(stream) == 1
     with pytest.raises(InputError, match="bad"):
         next(stream)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_the_end_says_whether_the_channels_cancel(tmp_path, sign):
+    x = noise(4000)
+    one = recording(tmp_path, np.stack([x, sign * 0.9 * x], axis=1), 1600)
+    *_, end = read_windows(one, WINDOWING)
+    assert end.channels_cancel is (sign < 0)
 
 
 def written(path, x, rate, subtype="PCM_16"):
