@@ -1,3 +1,5 @@
+import struct
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -84,6 +86,23 @@ def test_damage_inside_a_table_is_told(tmp_path):
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(InputError, match="is no Arrow file, or its download was cut"):
         open_table(path)
+
+
+def test_what_would_end_the_process_is_refused(tmp_path):
+    path = tmp_path / "t.arrow"
+    write(path, pa.table({"a": [b"xy", b"z", b""]}), 3)
+    whole = path.read_bytes()
+    offsets = struct.pack("<4i", 0, 2, 3, 3)
+    assert offsets in whole
+    path.write_bytes(whole.replace(offsets, struct.pack("<4i", 0, 2, 1 << 30, 3)))
+    with pytest.raises(InputError, match=r"t\.arrow: is no Arrow file, or its downlo"):
+        open_table(path)
+    write(path, pa.table({"names": [{"inner": 1}]}), 3)
+    whole = path.read_bytes()
+    for name in (b"names", b"inner"):
+        path.write_bytes(whole.replace(name, b"\xff\xfe\xff\xfe\xff"))
+        with pytest.raises(InputError, match="is no Arrow file, or its download was"):
+            open_table(path)
 
 
 def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):

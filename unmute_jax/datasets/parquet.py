@@ -131,7 +131,8 @@ def _parquet(source: str | io.BytesIO, where: str) -> Table:
             for i in range(file.metadata.num_row_groups)
         ]
         schema = file.schema_arrow
-    except (arrow.ArrowException, OSError) as error:
+        _read_names(schema)
+    except (arrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _no_table(source, where, "parquet", error) from None
 
     def read(group: int, columns: list[str]) -> Any:
@@ -163,7 +164,11 @@ def _arrow(where: str) -> Table:
                 batches = arrow.ipc.open_stream(source)
                 parts = list(batches)
             schema = batches.schema
-    except (arrow.ArrowException, OSError) as error:
+        for part in parts:
+            # What lies outside of its buffers would end the process when it is read.
+            part.validate(full=True)
+        _read_names(schema)
+    except (arrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _no_table(where, where, "Arrow", error) from None
 
     def read(group: int, columns: list[str]) -> Any:
@@ -175,6 +180,14 @@ def _arrow(where: str) -> Table:
         return index < 0 or values.field(index).null_count != 0
 
     return Table(schema, [part.num_rows for part in parts], read, lacks, where)
+
+
+def _read_names(fields: Any) -> None:
+    """Raises `UnicodeDecodeError` if a column or a field in it has no proper name."""
+    for field in fields:
+        kind = field.type
+        _ = field.name
+        _read_names([kind.field(i) for i in range(kind.num_fields)])
 
 
 def _no_table(
