@@ -17,7 +17,7 @@ def lengths(arrays):
 
 def check_blocks(encoder, spectrogram, arrays, length, **tolerance):
     """Compares the layers of the tokens with `block..._LENGTH`, class token first."""
-    tokens = encoder.encode(spectrogram, all_layers=True)
+    tokens = jax.device_get(encoder.encode(spectrogram, all_layers=True))
     b, l, t, f, d = tokens.layers.shape
     assert {f"block{k}_{length}" in arrays for k in range(l)} == {True}
     assert f"block{l}_{length}" not in arrays
@@ -42,10 +42,15 @@ def captured(encoder, x):
 
 
 def applied(encoder, *inputs, method):
-    """The output of a method of the network, compiled as a whole."""
+    """The output of a method of the network, compiled as a whole.
+
+    Inputs that are no arrays are constants of the program.
+    """
 
     @jax.jit
-    def run(params, *inputs):
-        return encoder.network.apply({"params": params}, *inputs, method=method)
+    def run(params, arrays):
+        values = [arrays.get(i, value) for i, value in enumerate(inputs)]
+        return encoder.network.apply({"params": params}, *values, method=method)
 
-    return run(encoder.params, *inputs)
+    arrays = {i: value for i, value in enumerate(inputs) if not isinstance(value, int)}
+    return run(encoder.params, arrays)

@@ -28,7 +28,8 @@ def test_tokens_in_bfloat16_are_near_those_of_the_reference(case, given):
     elif case["encoder"] == "dasheng":
         spectrogram = spectrogram.swapaxes(1, 2)
     rough = load(case, precision="bfloat16").encode(spectrogram).patches
-    assert rough.dtype == jnp.float32
+    rough = np.asarray(rough)
+    assert rough.dtype == np.float32
     arrays = golden.read(golden.ENCODERS / case["arrays"])
     exact = arrays[given["patches"]].reshape(rough.shape)
     error = np.sqrt(np.square(rough - exact).mean() / np.square(exact).mean())
@@ -45,7 +46,7 @@ def test_another_precision_is_another_encoder(name):
     clip = np.random.default_rng(0).standard_normal((1, RATE), np.float32)
     tokens = rough(clip, all_layers=True)
     assert tokens.layers.dtype == tokens.patches.dtype == jnp.float32
-    assert np.abs(tokens.patches - exact(clip).patches).max() > 0
+    assert not np.array_equal(tokens.patches, exact(clip).patches)
 
 
 def test_precisions_are_checked():

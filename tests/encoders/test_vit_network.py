@@ -32,7 +32,7 @@ def init(network, mels=128):
 def test_tokens_are_a_class_token_and_patches(kind):
     network = kind(sizes=SIZES, num_heads=2)
     x, variables = init(network)
-    blocks, feature = network.apply(variables, x)
+    blocks, feature = jax.jit(network.apply)(variables, x)
     assert [block.shape for block in blocks] == [(2, 1 + 2 * 8, 16)] * 2
     assert feature.shape == blocks[-1].shape
     ends_in_a_norm = "norm" in variables["params"]
@@ -43,7 +43,7 @@ def test_tokens_are_a_class_token_and_patches(kind):
 def test_fine_tuned_weights_have_a_head_in_place_of_the_last_norm(kind):
     network = kind(sizes=dataclasses.replace(SIZES, classes=5), num_heads=2)
     x, variables = init(network)
-    blocks, feature = network.apply(variables, x)
+    blocks, feature = jax.jit(network.apply)(variables, x)
     np.testing.assert_array_equal(feature, blocks[-1])
     assert "norm" not in variables["params"]
 

@@ -27,7 +27,8 @@ def random_tokens(b=4, t=5, f=3, d=D, seed=0):
 def trained(*, standardise=False, task="multi-label", d=D, per_class=4, **changes):
     tokens = random_tokens(d=d)
     probe = make_probe("protobin", num_classes=3, prototypes_per_class=per_class)
-    params = jax.device_get(probe.init(jax.random.key(1), tokens)["params"])
+    params = jax.jit(probe.init)(jax.random.key(1), tokens)["params"]
+    params = jax.device_get(params)
     # A weight of exactly zero counts as +1.
     params["prototypes"] = np.where(
         np.arange(d) == 7, np.float32(-0.0), params["prototypes"]
