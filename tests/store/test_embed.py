@@ -36,7 +36,7 @@ from unmute_jax.store.files import DamagedStoreError
 from unmute_jax.store.key import store_key, store_path
 from unmute_jax.store.layout import CLIPS_PER_SHARD
 from unmute_jax.store.reader import TokenStore
-from unmute_jax.tokens import summarise
+from unmute_jax.tokens import Tokens, summarise
 
 ENCODER, DATASET = fake_encoder(), fake_dataset()
 
@@ -87,12 +87,13 @@ def test_int8_patches_and_scales_take_half_the_bytes(store, direct):
     raw = small.load(layers=True)
     assert (raw.patches.dtype, raw.layers.dtype) == (np.int8, np.int8)
     assert store.nbytes() - small.nbytes() == CLIPS * T * F * (2 * D - (D + 4))
-    meant, wanted = raw.floats(), direct.rounded("int8")
+    meant = jax.device_get(jax.jit(Tokens.floats)(raw))
+    wanted = jax.jit(Tokens.rounded, static_argnums=1)(direct, "int8")
     np.testing.assert_array_equal(meant.patches, wanted.patches)
     np.testing.assert_allclose(meant.inverse_norms, wanted.inverse_norms, rtol=1e-6)
     last = np.asarray(meant.layers[:, -1], np.float32)
     np.testing.assert_array_equal(last, np.asarray(wanted.patches, np.float32))
-    some = small.read([80, 3], layers=True).floats()
+    some = jax.jit(Tokens.floats)(small.read([80, 3], layers=True))
     np.testing.assert_array_equal(some.layers, meant.layers[np.asarray([80, 3])])
     summary = small.summary()
     np.testing.assert_allclose(summary.mean, store.summary().mean, atol=1e-6)
@@ -106,7 +107,7 @@ def test_inverse_norms_are_those_of_the_stored_patches(store):
 
 
 def test_summary_is_of_the_unrounded_patches_under_the_mask(store, direct):
-    wanted = summarise(direct)
+    wanted = jax.jit(summarise)(direct)
     assert not direct.mask.all()
     assert store.mask.dtype == bool
     np.testing.assert_array_equal(store.mask, direct.mask)

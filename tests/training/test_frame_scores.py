@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -127,6 +128,11 @@ def test_targets_are_the_labels_of_the_real_steps(clips):
     np.testing.assert_array_equal(clips.targets.max(1), clips.labels)
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def frames_of(probe, params, tokens):
+    return probe.apply({"params": params}, tokens, method="frames")
+
+
 def test_batches_carry_steps_and_weigh_padding_with_zero(clips):
     sharding = Sharding(distributed.make_mesh(2))
     made = list(batches(clips, rows_in_order(22, 9), 9, sharding))
@@ -142,9 +148,8 @@ def test_the_loss_is_the_mean_over_real_steps(name, clips):
     trial = Trial(learning_rate=0.0, weight_decay=0.0, seed=0)
     example = jax.tree.map(jnp.asarray, clips.read(np.arange(1)))
     state = init_state(probe, example, (trial,) * 2, Optimizer())
-    params = jax.tree.map(lambda x: x[0], state.params)
-    everything = jax.tree.map(jnp.asarray, clips.read(np.arange(22)))
-    frames = np.asarray(probe.apply({"params": params}, everything, method="frames"))
+    params = jax.tree.map(lambda x: np.asarray(x)[0], state.params)
+    frames = np.asarray(frames_of(probe, params, clips.read(np.arange(22))))
     real = clips.weights > 0
     wanted = losses.bce(
         jnp.asarray(frames[real]), jnp.asarray(clips.targets[real], jnp.float32)
@@ -185,8 +190,7 @@ def test_the_saved_probe_gives_the_scores_of_the_record(finished, stores, clips)
         trained = load_trained(folder, probe=name, seed=0)
         (record,) = (r for r in records if (r.probe, r.seed) == (name, 0))
         tokens = stores["test"].load()
-        params, x = jax.tree.map(jnp.asarray, (trained.params, tokens))
-        frames = trained.probe.apply({"params": params}, x, method="frames")
+        frames = frames_of(trained.probe, trained.params, tokens)
         rows, truth = clips.flatten_valid(np.asarray(frames)[:, None])
         score = metrics.mean_average_precision(rows[:, 0], truth).mean
         assert score == pytest.approx(record.test, abs=1e-6)
