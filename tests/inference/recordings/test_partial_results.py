@@ -32,7 +32,7 @@ def test_results_are_read_as_they_were_written(tmp_path):
     np.testing.assert_array_equal(read.windows[1].bands, written.windows[1].bands)
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert lines[0]["recording"] == "a.wav"
-    assert lines[-1] == {"seconds": 2.0, "above": None}
+    assert lines[-1] == {"seconds": 2.0, "above": None, "cancels": False}
 
 
 def test_a_folder_of_other_predictions_is_left_alone(tmp_path):

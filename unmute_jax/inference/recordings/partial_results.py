@@ -73,7 +73,12 @@ class PartialResults:
     def finish(self, end: RecordingEnd) -> None:
         """Marks the recording as complete."""
         self.end = end
-        self._write({"seconds": end.seconds, "above": end.share_above})
+        about = {
+            "seconds": end.seconds,
+            "above": end.share_above,
+            "cancels": end.channels_cancel,
+        }
+        self._write(about)
 
     def _resume(self, path: pathlib.Path) -> None:
         about = _describe(self.recording)
@@ -88,7 +93,12 @@ class PartialResults:
             os.truncate(path, len(complete))
         if "seconds" in lines[-1]:
             end = lines.pop()
-            self.end = RecordingEnd(seconds=end["seconds"], share_above=end["above"])
+            self.end = RecordingEnd(
+                seconds=end["seconds"],
+                share_above=end["above"],
+                # Older files do not tell.
+                channels_cancel=end.get("cancels", False),
+            )
         self.windows = [_from_line(line) for line in lines[1:]]
 
     def _write(self, line: dict[str, Any]) -> None:

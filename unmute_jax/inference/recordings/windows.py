@@ -89,10 +89,12 @@ class RecordingEnd:
         seconds: The length of the recording.
         share_above: The share of its energy above the band of the encoder; None if its
             sample rate leaves no room for any.
+        channels_cancel: Whether its channels cancel each other out in their average.
     """
 
     seconds: float
     share_above: float | None
+    channels_cancel: bool
 
 
 def make_windowing(
@@ -198,7 +200,9 @@ def read_windows(
             shortest = windowing.seconds(windowing.min_samples)
             raise InputError(f"{recording.path}: is shorter than {shortest:g} s")
         yield RecordingEnd(
-            seconds=windowing.seconds(samples), share_above=meter.share_above
+            seconds=windowing.seconds(samples),
+            share_above=meter.share_above,
+            channels_cancel=file.mix.cancels,
         )
 
 
