@@ -10,6 +10,9 @@ Bird-MAE, and a fifth of the 64 clips validates. Variants:
     --config.dataset_options.seed=2          another draw; Bird-MAE has 1, 2 and 3
     --config.dataset_options.fill_up=True    64 clips even where few recordings qualify
     --config.refit=True                      trains the chosen setting on all 64 clips
+
+`unmute sweep` searches the paper's range of learning rates, as far as it is known;
+`--config.sweep.ranges=common` searches 1e-5 to 0.3.
 """
 
 from unmute_jax.config import default_config
@@ -23,4 +26,5 @@ def get_config():
     config.probes = "protobin"
     config.probe_options.prototypes_per_class = 20
     config.dataset_options.mixup = 5
+    config.sweep.ranges = "paper"
     return config

@@ -9,6 +9,9 @@ config tests on fold 1, validates on fold 2 and trains on folds 3-5. Variants:
     --config.refit=True                     trains the chosen setting on 1,600 clips
     --config.dataset_options.test_fold=0    runs all five folds
     --config.frontend.recipe=esc50          512 frames, as in EAT's own fine-tuning
+
+`unmute sweep` searches the paper's range of learning rates, as far as it is known;
+`--config.sweep.ranges=common` searches 1e-5 to 0.3.
 """
 
 from unmute_jax.config import default_config
@@ -21,4 +24,5 @@ def get_config():
     config.encoder = "eat"
     config.probes = "protobin"
     config.probe_options.prototypes_per_class = 20
+    config.sweep.ranges = "paper"
     return config

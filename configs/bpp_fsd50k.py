@@ -8,6 +8,9 @@ validate and test. What the paper does with clips that are not ten seconds long 
 known. This config pads shorter clips and cuts longer ones. A variant:
 
     --config.frontend.length_policy=repeat    fills ten seconds with shorter clips
+
+`unmute sweep` searches the paper's range of learning rates, as far as it is known;
+`--config.sweep.ranges=common` searches 1e-5 to 0.3.
 """
 
 from unmute_jax.config import default_config
@@ -20,4 +23,5 @@ def get_config():
     config.encoder = "eat"
     config.probes = "protobin"
     config.probe_options.prototypes_per_class = 20
+    config.sweep.ranges = "paper"
     return config

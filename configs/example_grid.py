@@ -5,8 +5,8 @@
 
 `logmel` has no weights, EAT-base has random ones, and both data sets are embedded, so a
 laptop can make the whole report. `--config.encoders=logmel` runs a fraction of it. The
-settings are those of the quickstart (seven rates with one seed, the best one with five)
-with half as many epochs: 15. `esc10` is tested on its first fold;
+settings are the defaults (ten rates with one seed, the best one with five) with half as
+many epochs: 15. `esc10` is tested on its first fold;
 `--config.dataset_options.test_fold=0` runs all five.
 
 `conv` is 32 channels wide and the score of `abmilp` is one affine map. With the usual
@@ -14,7 +14,7 @@ with half as many epochs: 15. `esc10` is tested on its first fold;
 than all other probes together (`abmilp` on EAT's mixtures 22 minutes on two cores).
 Attention has 8 heads, because the usual 12 do not divide the 256 features of a patch.
 The probes that read every layer are left out, because patches of a spectrogram have one
-layer. The paper's search, `--config.search=sweep`, has 50 trials instead of seven.
+layer. The paper's search, `--config.search=sweep`, has 50 trials instead of ten.
 """
 
 from unmute_jax.grid.cells import default_grid

@@ -18,6 +18,11 @@ table crosses:
     --config.datasets=esc50,fsd50k@FOLDER             the folder of the files follows
     --config.probes=linear,protobin@prototypes_per_class=5
 
+Learning rates are searched in the paper's two ranges (`--config.sweep.ranges=paper`);
+that prototypes have one of them and all other probes the other is our guess.
+`--config.sweep.ranges=common` searches 1e-5 to 0.3 for all probes, which is fairer
+where probes are compared.
+
 Not known of the paper are the loss for single-label data
 (`--config.loss.name=cross_entropy` is the usual one), the validation splits, the choice
 of the 64 clips, and the definitions of `linearc`, `conv`, `linpre` and `mlp`. Defaults
@@ -67,6 +72,7 @@ def get_config(table: str = "general"):
     config.batch_size = 128
     config.seeds = 5
     config.search = "sweep"
+    config.sweep.ranges = "paper"
     config.probe_options.prototypes_per_class = 20
     with config.unlocked():
         config.for_datasets["as20k"] = {"probe_options": {"prototypes_per_class": 10}}

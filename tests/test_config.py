@@ -1,6 +1,12 @@
 import pytest
 
-from unmute_jax.config import Experiment, default_config, options_of
+from unmute_jax.config import (
+    Experiment,
+    Sweep,
+    default_config,
+    options_of,
+    what_counts,
+)
 from unmute_jax.errors import InputError
 
 
@@ -48,11 +54,63 @@ def test_the_folder_of_a_run_is_named_by_what_changes_its_numbers():
 
 
 def test_a_setting_that_was_added_later_leaves_old_names_alone():
-    # The digest of the default experiment before `differentiate_weights` existed.
-    assert changed().digest() == "45c19e8c"
+    # The digest of the default experiment before `differentiate_weights` existed, when
+    # seven rates were tried.
     config = default_config()
+    config.optimizer.learning_rates = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
+
+    def digest():
+        return Experiment.from_dict(config.to_dict()).digest()
+
+    assert digest() == "45c19e8c"
     config.loss.differentiate_weights = False
-    assert Experiment.from_dict(config.to_dict()).digest() != "45c19e8c"
+    assert digest() != "45c19e8c"
+    config.loss.differentiate_weights = None
+    config.steps = 1
+    assert digest() != "45c19e8c"
+
+
+def test_a_search_has_the_name_of_the_ranges_that_it_searches():
+    def digest(**values):
+        sweep = values.pop("sweep", {})
+        return Experiment.from_dict({**values, "sweep": sweep}).digest()
+
+    # The digest of a sweep before there were other ranges than the paper's.
+    before = "0a31f381"
+    rates = [0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3]
+    sweep = {"search": "sweep", "optimizer": {"learning_rates": rates}}
+    assert digest(**sweep, sweep={"ranges": "paper"}) == before
+    assert digest(**sweep) != before
+    # A list of rates has no ranges, and only knn has neighbours.
+    assert digest(sweep={"ranges": "paper", "neighbours": (3,)}) == digest()
+    assert digest(probes="knn", sweep={"neighbours": (3,)}) != digest(probes="knn")
+
+
+@pytest.mark.parametrize(
+    ("sweep", "message"),
+    [
+        ({"ranges": "papers"}, "did you mean 'paper'"),
+        ({"lowest_rate": 0.5}, r"linear would be searched from 0\.5 to 0\.3"),
+        ({"ranges": "paper", "highest_rate": 1e-3}, "protobin would be searched"),
+        ({"neighbours": (0,)}, r"neighbours=\(0\.0,\).*none below 1"),
+        ({"temperatures": ()}, "temperatures"),
+    ],
+)
+def test_a_range_that_cannot_be_searched_is_refused(sweep, message):
+    with pytest.raises(InputError, match=message):
+        Experiment.from_dict({"sweep": sweep})
+
+
+def test_an_older_run_is_compared_by_what_it_did():
+    ours = Experiment(search="sweep").to_dict()
+    older = {k: v for k, v in ours.items() if k not in ("steps", "devices")}
+    new = ("ranges", "neighbours", "temperatures")
+    older["sweep"] = {k: v for k, v in ours["sweep"].items() if k not in new}
+    theirs = what_counts(older)
+    assert (theirs["steps"], theirs["sweep"]["ranges"]) == (0, "paper")
+    assert theirs != what_counts(ours)
+    paper = Experiment(search="sweep", sweep=Sweep(ranges="paper")).to_dict()
+    assert theirs == what_counts(paper)
 
 
 def test_options_that_nobody_set_are_left_to_their_owner():

@@ -27,15 +27,38 @@ from unmute_jax.io import fitting
 # Options that may change when a run goes on on another machine.
 WHERE = ("devices", "data_dir")
 
-# Settings that did not exist when the first runs were made, by section. As long as they
-# are None they do not enter the digest, so those runs keep their names.
-ADDED_LATER = {
-    "loss": ("differentiate_weights",),
-    "dataset_options": (
-        *("folds", "group_pattern", "window", "hop", "min_overlap", "background"),
-        *("label_column", "species_list", "unlisted", "unannotated"),
-    ),
+# Settings that did not exist when the first runs were made, with the value that says
+# what those runs did. With that value they do not enter the digest, so those runs keep
+# their names.
+ADDED_LATER: dict[str, Any] = {
+    "steps": 0,
+    "loss.differentiate_weights": None,
+    "dataset_options.folds": None,
+    "dataset_options.group_pattern": None,
+    "sweep.ranges": "paper",
+    "sweep.neighbours": [20.0],
+    "sweep.temperatures": [0.07],
+    "dataset_options.window": None,
+    "dataset_options.hop": None,
+    "dataset_options.min_overlap": None,
+    "dataset_options.background": None,
+    "dataset_options.label_column": None,
+    "dataset_options.species_list": None,
+    "dataset_options.unlisted": None,
+    "dataset_options.unannotated": None,
+    "dataset_options.audio_column": None,
+    "dataset_options.group_column": None,
+    "dataset_options.label_separator": None,
+    "dataset_options.train_from": None,
+    "dataset_options.validation_from": None,
+    "dataset_options.test_from": None,
+    "dataset_options.revision": None,
 }
+
+# The learning rates that are searched for every probe, and the two ranges of the paper
+# (section 5), which names the probes only in part: which probe has which is our guess.
+COMMON_RATES = (1e-5, 0.3)
+PAPER_RATES = {"prototypes": (2e-3, 8e-2), "others": (1e-4, 7e-3)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,8 +116,9 @@ class DatasetOptions:
     # Annotated recordings: number of windows without any label that are used for each
     # labelled window; 0 leaves all of them out. None: all are used.
     background: float | None = None
-    # Annotated recordings: name of the column with the labels in selection tables.
-    # None: the first usual name, such as Annotation or Species, that is filled in.
+    # Name of the column with the labels: of selection tables of annotated recordings,
+    # of tables of Hugging Face, or in the json of WebDataset archives. None: it is
+    # found by what the files declare, or by its usual name.
     label_column: str | None = None
     # Annotated recordings: csv with the columns name and class, which maps the labels
     # of annotators to classes; names without a class are left out. None: labels are
@@ -107,6 +131,27 @@ class DatasetOptions:
     # Annotated recordings: what to do with recordings without annotations: "fail",
     # "skip", or "background" if they are known to contain no event. None: "fail".
     unannotated: str | None = None
+    # Hugging Face: name of the column with the audio. None: the one that the files
+    # declare, or that holds bytes.
+    audio_column: str | None = None
+    # Hugging Face and WebDataset: name of the column whose equal values keep clips in
+    # one split, such as a recording, a site, or the number of a published fold. None:
+    # each clip is a group of its own.
+    group_column: str | None = None
+    # Hugging Face and WebDataset: text that separates several labels in one text, empty
+    # if none does. None: ";", and texts that seem to be separated otherwise are
+    # refused.
+    label_separator: str | None = None
+    # Hugging Face: splits of the data set to train on, separated by commas. WebDataset:
+    # patterns of the names of archives. None: those whose names say so.
+    train_from: str | None = None
+    # Splits or archives for selection, as in train_from.
+    validation_from: str | None = None
+    # Splits or archives for the test, as in train_from.
+    test_from: str | None = None
+    # Hugging Face: branch, tag or commit on the hub. None: "main", or the hub's own
+    # conversion to parquet files.
+    revision: str | None = None
 
     @property
     def fold_to_test(self) -> int | None:
@@ -179,9 +224,11 @@ class ProbeOptions:
     # mlp: "relu", "gelu" or "tanh" (None: "relu"). abmilp: "tanh" or "relu" (None:
     # "tanh").
     activation: str | None = None
-    # knn: number of neighbours. None: 20.
+    # knn: number of neighbours. None: the validation split chooses one of
+    # sweep.neighbours.
     neighbours: int | None = None
-    # knn: temperature of the neighbours' weights. None: 0.07.
+    # knn: temperature of the neighbours' weights. None: the validation split chooses
+    # one of sweep.temperatures.
     temperature: float | None = None
     # conv: size of the kernel in time and in frequency. None: 3.
     kernel_size: int | None = None
@@ -226,8 +273,11 @@ class Optimizer:
     """AdamW with a cosine schedule (paper section 5)."""
 
     # Peak learning rates. With search="rates" all are trained side by side, and the
-    # validation split chooses one.
-    learning_rates: tuple[float, ...] = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
+    # validation split chooses one. They span the range of the sweep, because the best
+    # rates of probes and encoders lie orders of magnitude apart.
+    learning_rates: tuple[float, ...] = (
+        *(1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3),
+    )
     # Factor of the decoupled weight decay, which the learning rate multiplies.
     weight_decay: float = 1e-4
     # Decay rate of the moving mean of the gradients.
@@ -255,7 +305,11 @@ class Sweep:
     sobol: int = 25
     tpe: int = 25
     tpe_at_once: int = 5
-    # Ranges of the search. None: the paper's range for the probe (`rates_for`).
+    # Learning rates that are searched. "common": 1e-5 to 0.3 for every probe. "paper":
+    # its two ranges, 2e-3 to 8e-2 for prototypes (proto, protofloat, protobin) and 1e-4
+    # to 7e-3 for all other probes; that these probes have these ranges is our guess.
+    ranges: str = "common"
+    # Lowest and highest learning rate of every probe. None: those of `ranges`.
     lowest_rate: float | None = None
     highest_rate: float | None = None
     lowest_decay: float = 1e-5
@@ -264,6 +318,10 @@ class Sweep:
     # The paper does not state its numbers; 0 halvings train every trial to its end.
     halvings: int = 2
     reduction: int = 3
+    # knn, whichever search trains the other probes: numbers of neighbours and
+    # temperatures of which every pair is tried, where probe_options sets none.
+    neighbours: tuple[float, ...] = (1.0, 5.0, 20.0, 50.0, 200.0)
+    temperatures: tuple[float, ...] = (0.02, 0.07, 0.2)
     # How many of the best trials are trained with all seeds before validation chooses.
     top: int = 1
 
@@ -274,9 +332,10 @@ class Sweep:
 
     def rates_for(self, probe: str) -> tuple[float, float]:
         """The lowest and the highest learning rate that are searched for a probe."""
-        # Prototypes move by their signs or directions and want larger steps. These are
-        # the two ranges of the paper (section 5), which names the probes only in part.
-        low, high = (2e-3, 8e-2) if probe.startswith("proto") else (1e-4, 7e-3)
+        low, high = COMMON_RATES
+        if self.ranges == "paper":
+            kind = "prototypes" if probe.startswith("proto") else "others"
+            low, high = PAPER_RATES[kind]
         return self.lowest_rate or low, self.highest_rate or high
 
 
@@ -351,6 +410,9 @@ class Experiment:
     labels: str = "clip"
     # Number of training epochs.
     epochs: int = 30
+    # Least number of optimiser steps: training sets that take fewer in `epochs` epochs
+    # get as many more epochs as they need. 0: `epochs` epochs, however few their steps.
+    steps: int = 0
     # Number of clips in a training batch.
     batch_size: int = 128
     # How the hyper-parameters are found: "rates" trains all of
@@ -383,7 +445,7 @@ class Experiment:
 
     def __post_init__(self):
         positive = {"epochs": 1, "batch_size": 1, "seeds": 1, "eval_every": 1}
-        for name, least in positive.items():
+        for name, least in {**positive, "steps": 0}.items():
             if getattr(self, name) < least:
                 raise InputError(
                     f"config.{name}={getattr(self, name)}: must be at least {least}"
@@ -447,13 +509,12 @@ class Experiment:
         The options in `WHERE` do not count: what the files of a data set contain, a run
         checks itself.
         """
-        values = self.to_dict()
-        for key in WHERE:
-            del values[key]
-        for section, names in ADDED_LATER.items():
-            for name in names:
-                if values[section][name] is None:
-                    del values[section][name]
+        values = what_counts(self.to_dict())
+        for key, before in ADDED_LATER.items():
+            section, _, name = key.rpartition(".")
+            inside = values[section] if section else values
+            if inside[name] == before:
+                del inside[name]
         canonical = json.dumps(values, sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:8]
 
@@ -464,6 +525,36 @@ class Experiment:
         return str(fitting(pathlib.Path("runs", name)))
 
 
+def what_counts(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the settings that change what a run computes.
+
+    Two runs are the same if these settings are equal. The options in `WHERE` are left
+    out. Options of `ADDED_LATER` have their value of before where they are missing,
+    because an older version wrote the settings, and where the run does not use them.
+
+    Args:
+        values: The settings as `Experiment.to_dict` returns them.
+    """
+    counting = {k: v for k, v in values.items() if k not in WHERE}
+    for key, before in ADDED_LATER.items():
+        section, _, name = key.rpartition(".")
+        inside = dict(counting.get(section, {})) if section else counting
+        if name not in inside or _is_unused(key, counting):
+            inside[name] = before
+        if section:
+            counting[section] = inside
+    return counting
+
+
+def _is_unused(key: str, values: Mapping[str, Any]) -> bool:
+    """Whether an option of `ADDED_LATER` makes no difference to a run."""
+    if key == "sweep.ranges":
+        return values.get("search") == "rates"
+    if key in ("sweep.neighbours", "sweep.temperatures"):
+        return "knn" not in str(values.get("probes", ""))
+    return False
+
+
 def _check_sweep(sweep: Sweep) -> None:
     least = {"sobol": 1, "tpe": 0, "tpe_at_once": 1, "halvings": 0, "reduction": 2}
     for name, lowest in {**least, "top": 1}.items():
@@ -471,12 +562,28 @@ def _check_sweep(sweep: Sweep) -> None:
             raise InputError(
                 f"config.sweep.{name}={getattr(sweep, name)}: must be at least {lowest}"
             )
+    for name in ("neighbours", "temperatures"):
+        values = getattr(sweep, name)
+        least = 1 if name == "neighbours" else 0
+        if not values or any(v < least or v <= 0 for v in values):
+            raise InputError(
+                f"config.sweep.{name}={values}: give at least one number, none below "
+                f"{least or 'or equal to 0'}"
+            )
+    _one_of("sweep.ranges", sweep.ranges, ("common", "paper"))
     for name in ("rate", "decay"):
         low, high = (getattr(sweep, f"{end}_{name}") for end in ("lowest", "highest"))
         if (low is not None and low <= 0) or (None not in (low, high) and low >= high):
             raise InputError(
                 f"config.sweep.lowest_{name}={low} and highest_{name}={high}: must be "
                 "above zero, the lowest below the highest"
+            )
+    for probe in ("linear", "protobin"):
+        low, high = sweep.rates_for(probe)
+        if low >= high:
+            raise InputError(
+                f"config.sweep: the learning rates of {probe} would be searched from "
+                f"{low:g} to {high:g}: set both lowest_rate and highest_rate"
             )
 
 

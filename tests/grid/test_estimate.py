@@ -1,4 +1,6 @@
+import numpy as np
 import pytest
+import soundfile as sf
 
 from unmute_jax.grid import estimate
 from unmute_jax.grid.cells import Grid, default_grid
@@ -23,10 +25,10 @@ def test_a_missing_data_set_is_estimated_from_its_official_numbers():
     protobin, knn = found.trainings
     assert protobin.parameters == 200 * 256 + 200 * 10 + 10
     assert protobin.steps == 30 * 47
-    assert protobin.trainings == 7 + 4
+    assert protobin.trainings == 10 + 4
     # Forward: every token with every prototype; backward: one token for each.
     each = 62 * 8 * 200 * 256
-    assert protobin.cost == pytest.approx(11 * 30 * 47 * 128 * each / 1e9, rel=0.25)
+    assert protobin.cost == pytest.approx(14 * 30 * 47 * 128 * each / 1e9, rel=0.25)
     assert (knn.parameters, knn.cost) == (0, 0)
 
     text = "\n".join(estimate.describe(found, chosen, {chosen[0].folder}))
@@ -34,6 +36,20 @@ def test_a_missing_data_set_is_estimated_from_its_official_numbers():
     assert "missing   urban is not in " in text
     assert "missing   /nowhere: is not a folder" in text
     assert "without 2 cells" in text
+
+
+def test_lengths_that_matter_are_told_for_each_encoder(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNMUTE_CACHE", str(tmp_path / "cache"))
+    for i in range(10):
+        path = tmp_path / "own" / "ab"[i % 2] / f"{i}.flac"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        x = np.random.default_rng(i).integers(-99, 99, 90_000 if i == 3 else 1000)
+        sf.write(path, x.astype(np.int16), 8000)
+    chosen = cells(datasets=f"folder:{tmp_path / 'own'}", probes="knn")
+    found = estimate.estimate(chosen, rate=1e9)
+    lines = estimate.describe(found, chosen, set())
+    at = next(i for i, line in enumerate(lines) if ": 10 clips" in line)
+    assert lines[at + 1].startswith("    all clips are padded to 11.25 s")
 
 
 def test_one_probe_is_measured_and_the_others_scaled(monkeypatch):
@@ -49,7 +65,7 @@ def test_one_probe_is_measured_and_the_others_scaled(monkeypatch):
     found = estimate.estimate(cells(datasets="urban,desed,spass", probes="protobin"))
     assert measured == ["protobin"]
     urban, desed, spass = found.trainings
-    assert urban.cost == pytest.approx(11 * 30 * 47 * 128 * 2.0 / 16)
+    assert urban.cost == pytest.approx(14 * 30 * 47 * 128 * 2.0 / 16)
     per_step = [t.cost / t.steps for t in (urban, desed, spass)]
     assert per_step[1] == pytest.approx(per_step[0])
     # 28 classes; the last chunk of prototypes is filled up.
@@ -92,6 +108,6 @@ def test_a_cell_that_would_fail_is_named_and_the_others_counted():
     name = "logmel-urban-mhca"  # Twelve is the default.
     assert f"fails     {name}: Mhca: num_heads=12 does not divide the 256" in text
     assert "too little is known" not in text
-    assert "urban linear: 2,570 parameters, 11.0 trainings of 1,410 steps" in text
+    assert "urban linear: 2,570 parameters, 14.0 trainings of 1,410 steps" in text
     assert "urban knn: nothing to train, 1 x (logmel)" in text
     assert "of one device to go" in text

@@ -68,11 +68,17 @@ def test_a_run_needs_no_training(tmp_path):
     made = make_setup(settings(probes="knn", refit=True))
     workdir = Workdir(tmp_path, made.settings)
     (record,) = run_experiment(made, workdir, log=lambda _: None)
-    assert (record.learning_rate, record.parameters, record.search) == (None, 0, ())
+    assert (record.learning_rate, record.parameters) == (None, 0)
+    # Validation chose the best of five numbers of neighbours and three temperatures.
+    best = max(record.search, key=lambda trial: trial["validation"])
+    assert len(record.search) == 15
+    assert record.chosen.items() <= best.items()
+    assert any("validation chose neighbours=" in note for note in record.notes)
     assert record.validation > 0.5
     assert run_experiment(made, workdir, log=lambda _: None) == [record]
     # It is saved like every other probe; its vectors are those of the training and
     # validation clips.
     saved = trained.load_trained(tmp_path, probe="knn")
     assert len(saved.params["vectors"]) == 50 + 21
+    assert saved.options["neighbours"] == record.chosen["neighbours"]
     assert "knn: nothing to train" in plan.describe(made, tmp_path / "other")

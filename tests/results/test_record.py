@@ -21,7 +21,13 @@ def strict(path):
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path):
-    written = record(more={"clip mAP": 0.3}, thresholds={"ash": 0.5}, notes=("a", "b"))
+    written = record(
+        more={"clip mAP": 0.3},
+        thresholds={"ash": 0.5},
+        notes=("a", "b"),
+        ranges={"learning_rate": (1e-5, 0.3)},
+        positives={"ash": 3},
+    )
     results.write_record(tmp_path, written)
     (path,) = tmp_path.iterdir()
     assert path.name == written.file_name()
@@ -51,11 +57,13 @@ def test_records_of_older_versions_are_read(tmp_path):
     results.write_record(tmp_path, record(validation=0.5))
     (path,) = tmp_path.iterdir()
     values = json.loads(path.read_text())
-    del values["more"], values["thresholds"]
+    added = ("more", "thresholds", "ranges", "chosen", "steps", "positives", "chance")
+    for name in (*added, "never_started"):
+        del values[name]
     path.write_text(json.dumps({**values, "test": NAN}))
     read = results.read_record(path)
     assert math.isnan(read.test)
-    assert (read.validation, read.more) == (0.5, {})
+    assert (read.validation, read.more, read.ranges) == (0.5, {}, {})
 
 
 def test_a_trial_of_a_search_is_read_as_it_was_written(tmp_path):
@@ -70,7 +78,9 @@ def test_a_trial_of_a_search_is_read_as_it_was_written(tmp_path):
         epochs=2,
         validation=None,
         scores=((1, 0.5), (2, None)),
+        never_started=True,
     )
+    assert trial.summary()["never_started"]
     results.write_search_trial(tmp_path, trial)
     (path,) = tmp_path.iterdir()
     assert strict(path)["scores"] == [[1, 0.5], [2, None]]

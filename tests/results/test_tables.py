@@ -35,6 +35,20 @@ def test_brackets_in_a_note_are_not_taken_for_colours():
     assert "(a [b])" in captured.get()
 
 
+def test_ranges_and_trainings_that_never_started_stand_beside_the_table():
+    ranges = {"learning_rate": (1e-5, 0.3)}
+    console = Console(width=200)
+    with console.capture() as captured:
+        settings = {**record().settings, "steps": 500}
+        made = [record(ranges=ranges, settings=settings, never_started=True)]
+        console.print(results.table(made, ("linear",)))
+    text = captured.get()
+    assert "searched: learning rates 1e-05 to 0.3" in text
+    assert "50.00 (!)" in text
+    assert "(!) trainings that never left their start" in text
+    assert "1 epochs of batch 16, at least 500 steps" in " ".join(text.split())
+
+
 def unstable(scores):
     """The notes on unstable seeds, for validation scores by protocol."""
     made = [

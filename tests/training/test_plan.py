@@ -25,7 +25,7 @@ def test_a_search_costs_what_its_stopped_trials_ran_and_its_repeats():
     # Of two epochs a ninth is none, and a third the first one.
     assert rung_epochs(2, 2, 3) == (1, 2)
     assert trainings(2, halvings=2) == pytest.approx(50 * (1 / 2 + 1 / 3 / 2) + 5)
-    assert plan.trainings_of(Experiment(seeds=5)) == 7 + 4
+    assert plan.trainings_of(Experiment(seeds=5)) == 10 + 4
 
 
 def describe(monkeypatch, folder, width=6, **changes):
@@ -46,6 +46,7 @@ def test_the_plan_of_a_sweep_counts_its_trials(monkeypatch, tmp_path):
     text, measured = describe(monkeypatch, tmp_path, search="sweep", epochs=9)
     search = "25 trials of a Sobol sequence and 25 of TPE, 5 at a time, then the best"
     assert f"{search} with 2 seeds\n" in text
+    assert "learning rates 1e-05 to 0.3 for linear\n" in text
     # All to epoch 1, a third of them to 3, a ninth of them to 9: 7 / 27.
     assert "one in 3 is promoted after 1 and 3 of 9 epochs: about 26 %" in text
     # Two devices share five trials, the last of which is trained twice.
@@ -55,6 +56,12 @@ def test_the_plan_of_a_sweep_counts_its_trials(monkeypatch, tmp_path):
     seconds = 4 * 9 * (50 * 7 / 27 + 2)
     assert "linear: 77 parameters, 36 steps of 16 clips 15 times" in text
     assert f"about {seconds:.0f} s\nin all    about {seconds:.0f} s" in text
+
+
+def test_the_plan_counts_the_steps_that_few_clips_are_given(monkeypatch, tmp_path):
+    text, _ = describe(monkeypatch, tmp_path, steps=300)
+    assert "linear: 77 parameters, 300 steps of 16 clips" in text
+    assert "note" not in text
 
 
 def test_all_trials_of_a_sweep_may_run_to_their_end(monkeypatch, tmp_path):
@@ -70,7 +77,9 @@ def test_all_trials_of_a_sweep_may_run_to_their_end(monkeypatch, tmp_path):
 
 def test_the_plan_of_rates_counts_them_and_the_seeds(monkeypatch, tmp_path):
     text, measured = describe(monkeypatch, tmp_path, refit=True)
-    assert "2 learning rates, then the best with 2 seeds, and the chosen" in text
+    rates = "2 learning rates from 0.01 to 0.1"
+    assert f"{rates}, then the best with 2 seeds, and the chosen" in text
+    assert "note      only 16 optimiser steps (50 clips, batches of 16, 4 epo" in text
     assert measured == [(2, "clips")]
     # The better rate has one seed already; both are trained again.
     assert "16 steps of 16 clips 5 times, 2 trials at once: about 80 s" in text

@@ -1,7 +1,13 @@
 """Searches learning rates and weight decays as in the paper, then trains the best.
 
 unmute sweep --config quickstart
+unmute sweep --config quickstart --config.sweep.ranges=paper
 unmute sweep --config bpp_esc50 --config.sweep.halvings=0
+
+Learning rates are searched from 1e-5 to 0.3 for every probe, so that no probe is
+handicapped by its range. --config.sweep.ranges=paper, which the configs of the paper
+set, searches the paper's two ranges: 2e-3 to 8e-2 for proto, protofloat and protobin,
+1e-4 to 7e-3 for the others. That these probes have these ranges is our guess.
 
 The search runs 25 trials of a Sobol sequence and 25 trials that TPE proposes, and stops
 the worse ones early. The validation split chooses the best setting, which is trained

@@ -27,9 +27,10 @@ from unmute_jax.grid.cells import Cell
 from unmute_jax.grid.status import hours
 from unmute_jax.ops.flops import count_multiply_adds
 from unmute_jax.probes import Probe
+from unmute_jax.store.clip_lengths import length_notes
 from unmute_jax.store.estimate import estimate_store
 from unmute_jax.training import plan
-from unmute_jax.training.batches import steps_per_epoch
+from unmute_jax.training.length import steps_of
 from unmute_jax.training.setup import Setup
 from unmute_jax.training.sharding import Sharding
 
@@ -52,6 +53,7 @@ class TokenCost:
         size: The size of all tokens on disk, in bytes.
         missing: The number of clips whose tokens are not computed yet.
         cost: The seconds for these clips.
+        notes: What is unusual about the lengths of the clips, for people.
     """
 
     encoder: str
@@ -60,6 +62,7 @@ class TokenCost:
     size: int
     missing: int
     cost: float
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,11 +168,12 @@ def describe(result: Estimate, cells: Sequence[Cell], done: set[str]) -> list[st
         done: The folders of the cells that are done.
     """
     lines = ["tokens, once per encoder and data set:"]
-    lines += [
-        f"  {t.encoder} {t.dataset}: {t.clips:,} clips, {t.size / 1e9:,.1f} GB, "
-        + (f"{hours(t.cost)}" if t.missing else "there already")
-        for t in result.tokens
-    ]
+    for t in result.tokens:
+        lines.append(
+            f"  {t.encoder} {t.dataset}: {t.clips:,} clips, {t.size / 1e9:,.1f} GB, "
+            + (f"{hours(t.cost)}" if t.missing else "there already")
+        )
+        lines += [f"    {note}" for note in t.notes]
     lines.append("training, per cell:")
     alike: dict[str, list[TrainingCost]] = {}
     for t in result.trainings:
@@ -232,6 +236,7 @@ def _tokens(pair: tuple[str, str], setups: Sequence[Setup], clock: _Clock) -> To
         size=size,
         missing=missing,
         cost=cost,
+        notes=length_notes(encoder, one.dataset, options.lengths),
     )
 
 
@@ -240,10 +245,7 @@ def _training(cell: Cell, setup: Setup, clock: _Clock) -> TrainingCost:
     if probe.is_fitted:
         return TrainingCost(cell=cell, parameters=0, steps=0, trainings=0.0, cost=0.0)
     steps = [
-        settings.epochs
-        * steps_per_epoch(
-            sum(setup.dataset.splits[s] for s in p.train), settings.batch_size
-        )
+        steps_of(settings, sum(setup.dataset.splits[s] for s in p.train))
         for p in setup.protocols
     ]
     whole = plan.trainings_of(settings)

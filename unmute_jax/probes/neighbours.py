@@ -14,6 +14,8 @@ from unmute_jax.ops import NORM_EPS
 from unmute_jax.probes.base import VectorProbe, as_summary, einsum
 from unmute_jax.tokens import Summary, Tokens
 
+# The default of DINO, and the temperature of Wu et al. 2018 and DINO.
+NEIGHBOURS, TEMPERATURE = 20, 0.07
 # The smallest share of the weight: the logits of 0 and 1 would be infinite.
 LEAST_SHARE = 1e-6
 # Number of clips whose similarities with all training clips exist at the same time.
@@ -26,24 +28,28 @@ class Knn(VectorProbe):
     Each of the `k` training clips with the largest cosine `s` to a clip has the weight
     `exp(s / temperature)`. The score of a class is its share of the weight, and the
     logit is the log-odds of that share. The form and the temperature are those of Wu et
-    al. 2018 and DINO (Caron et al. 2021), k is the default of DINO.
+    al. 2018 and DINO (Caron et al. 2021), and so are the default values.
+
+    A run tries several values of what is None, and the validation split chooses.
 
     Attributes:
         neighbours: The number of neighbours k; all training clips if there are fewer.
+            None stands for 20.
         temperature: The temperature of the weights; the smaller it is, the more the
-            nearest clips decide.
+            nearest clips decide. None stands for 0.07.
     """
 
     input_kind: ClassVar = "summary"
     is_fitted: ClassVar = True
 
-    neighbours: int = 20
-    temperature: float = 0.07
+    neighbours: int | None = None
+    temperature: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check_positive("neighbours")
-        if not self.temperature > 0:
+        if self.neighbours is not None:
+            self.check_positive("neighbours")
+        if self.temperature is not None and not self.temperature > 0:
             raise InputError(f"Knn: temperature must be above 0: {self.temperature!r}")
 
     def fit(self, x: Tokens | Summary, labels: Float[Any, "B C"]) -> Any:
@@ -64,11 +70,12 @@ class Knn(VectorProbe):
             raise InputError("knn has no initial values: fit(summary, labels) makes it")
         vectors = self.get_variable("params", "vectors")
         labels = self.get_variable("params", "labels")
-        k = min(self.neighbours, len(vectors))
+        k = min(self.neighbours or NEIGHBOURS, len(vectors))
+        temperature = self.temperature or TEMPERATURE
 
         def shares_of(query: Array) -> Array:
             near, place = jax.lax.top_k(einsum("md,d->m", vectors, query), k)
-            weights = jax.nn.softmax(near / self.temperature)
+            weights = jax.nn.softmax(near / temperature)
             return einsum("k,kc->c", weights, labels[place])
 
         shares = jax.lax.map(shares_of, self.unit(as_summary(x)), batch_size=CHUNK)

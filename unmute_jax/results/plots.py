@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 from unmute_jax.io import writing
 from unmute_jax.results.record import Record
 
+# The average precision of a class with fewer positive clips is mostly chance.
+FEW_POSITIVES = 5
 # Okabe and Ito's palette, which colour-blind readers can tell apart as well.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
@@ -55,7 +57,9 @@ def per_class_bars(
     """Plots the average precision of each class on the test split, per probe.
 
     Classes are ordered by the mean over probes; whiskers are the standard deviation
-    over trainings. Classes without positives and trainings that diverged are left out.
+    over trainings. Behind each name is the number of positive test clips, and an
+    asterisk if they are few. A black tick is the chance level, the share of positives.
+    Classes without positives and trainings that diverged are left out.
 
     Args:
         path: The PNG file to write.
@@ -94,7 +98,19 @@ def per_class_bars(
             color=colour,
             label=probe,
         )
-    axis.set_yticks(y, [names[i].replace("_", " ") for i in order])
+    levels = [chance_levels(records).get(names[i], np.nan) for i in order]
+    if np.isfinite(levels).any():
+        axis.vlines(
+            100 * np.asarray(levels), y - 0.45, y + 0.45, color="black", lw=1.2,
+            label="chance",
+        )  # fmt: skip
+    counts = positives(records)
+    axis.set_yticks(y, [_label(names[i], counts.get(names[i])) for i in order])
+    if any(counts.get(name, FEW_POSITIVES) < FEW_POSITIVES for name in names):
+        axis.text(
+            1.0, -0.02, f"* fewer than {FEW_POSITIVES} positive test clips: mostly "
+            "chance", transform=axis.transAxes, ha="right", va="top", fontsize=7,
+        )  # fmt: skip
     axis.invert_yaxis()
     axis.set(xlabel="average precision on the test split (%)", xlim=(0, 100))
     axis.set_axisbelow(True)
@@ -102,11 +118,39 @@ def per_class_bars(
     figure.legend(
         *axis.get_legend_handles_labels(),
         loc="outside upper center",
-        ncols=len(values),
+        ncols=len(values) + 1,
         frameon=False,
     )
     with writing(path) as file:
         figure.savefig(file, format="png", dpi=120)
+
+
+def positives(records: Sequence[Record]) -> dict[str, int]:
+    """The number of positive test clips of each class, over all protocols.
+
+    It is empty for records of older versions.
+    """
+    by_protocol = {r.protocol: r.positives for r in records}.values()
+    names = dict.fromkeys(name for found in by_protocol for name in found)
+    return {name: sum(found.get(name, 0) for found in by_protocol) for name in names}
+
+
+def chance_levels(records: Sequence[Record]) -> dict[str, float]:
+    """The average precision of a random order, as the mean over protocols."""
+    by_protocol = {r.protocol: r.chance for r in records}.values()
+    found: dict[str, list[float]] = {}
+    for levels in by_protocol:
+        for name, level in levels.items():
+            found.setdefault(name, []).append(level)
+    return {name: float(np.mean(levels)) for name, levels in found.items()}
+
+
+def _label(name: str, count: int | None) -> str:
+    """A class with the number of its positives, if it is known."""
+    plain = name.replace("_", " ")
+    if count is None:
+        return plain
+    return f"{plain} ({count}{'*' * (count < FEW_POSITIVES)})"
 
 
 def _runs(

@@ -45,14 +45,26 @@ class Record:
         test: Score on the test split, computed once.
         per_class: Average precision per class; None for a class without positives.
         masked_classes: Number of classes without positives.
-        search: Every trial that was compared: its learning rate and its validation
-            score; after a sweep its `SearchTrial.summary`.
+        search: Every trial that was compared: its hyper-parameters and its validation
+            score; after a sweep its `SearchTrial.summary`. A trial that never left its
+            start is marked by `never_started`.
         seconds: Time spent on all trainings of the probe on the protocol.
         settings: The settings of the experiment.
         facts: Other things that scores depend on: data, tokens, versions, devices.
         notes: Remarks for a reader of the scores.
         more: Other scores on the test split, by name.
         thresholds: Probability per class from which on `more` counts it as present.
+        ranges: The lowest and the highest value that was searched, by hyper-parameter;
+            empty if nothing was searched.
+        chosen: Hyper-parameters that validation chose besides the learning rate and
+            the weight decay, such as the neighbours of `knn`.
+        steps: Optimiser steps of each training; 0 if nothing was trained or an older
+            version wrote the record.
+        positives: Number of test clips of each class; empty in older records.
+        chance: Average precision of each class that a random order of the test split
+            would have, which is the share of its positives; empty in older records.
+        never_started: Whether the training never left its start: the score is that of
+            chance.
     """
 
     experiment: str
@@ -79,6 +91,12 @@ class Record:
     notes: tuple[str, ...] = field(default=())
     more: dict[str, float] = field(default_factory=dict)
     thresholds: dict[str, float] = field(default_factory=dict)
+    ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
+    chosen: dict[str, int | float] = field(default_factory=dict)
+    steps: int = 0
+    positives: dict[str, int] = field(default_factory=dict)
+    chance: dict[str, float] = field(default_factory=dict)
+    never_started: bool = False
 
     def file_name(self) -> str:
         """The name of its file, `<hash of the key>.json`."""
@@ -100,6 +118,7 @@ class SearchTrial:
         epochs: Number of epochs that it was trained for.
         validation: The score that was compared; None if it diverged.
         scores: (epoch, validation score) of every evaluation.
+        never_started: Whether the training never left its start.
     """
 
     experiment: str
@@ -116,6 +135,7 @@ class SearchTrial:
     epochs: int
     validation: float | None
     scores: tuple[tuple[int, float | None], ...]
+    never_started: bool = False
 
     def file_name(self) -> str:
         """The name of its file, `<hash of the key and the number>.json`."""
@@ -124,7 +144,8 @@ class SearchTrial:
     def summary(self) -> dict[str, Any]:
         """The part that `Record.search` holds."""
         names = ("learning_rate", "weight_decay", "validation", "epochs", "status")
-        return {name: getattr(self, name) for name in names}
+        summary = {name: getattr(self, name) for name in names}
+        return summary | ({"never_started": True} if self.never_started else {})
 
 
 def record_name(**key: str | int) -> str:
@@ -159,6 +180,8 @@ def read_record(path: str | os.PathLike[str]) -> Record:
         for name in ("validation", "test"):
             values[name] = _score(values[name])
         values["more"] = {k: _score(v) for k, v in values.get("more", {}).items()}
+        ranges = values.get("ranges", {}).items()
+        values["ranges"] = {name: (low, high) for name, (low, high) in ranges}
         return Record(**values)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: not a result record ({error})") from error

@@ -11,6 +11,7 @@ import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
+from unmute_jax.results.ranges import in_words
 from unmute_jax.results.record import Record, training_seconds
 
 
@@ -30,6 +31,7 @@ class Row:
         parameters: Number of trainable parameters.
         notes: Remarks for a reader of the row.
         more: Means of other test scores, by name.
+        never_started: The number of trainings that never left their start.
     """
 
     probe: str
@@ -43,6 +45,7 @@ class Row:
     parameters: int
     notes: tuple[str, ...]
     more: dict[str, float]
+    never_started: int
 
 
 def rows(records: Iterable[Record], order: Sequence[str]) -> list[Row]:
@@ -76,6 +79,7 @@ def _row(probe: str, records: list[Record]) -> Row:
             name: float(np.mean([r.more[name] for r in records]))
             for name in records[0].more
         },
+        never_started=sum(r.never_started for r in records),
     )
 
 
@@ -137,19 +141,22 @@ def table(records: Sequence[Record], order: Sequence[str]) -> Table:
         made.add_column(name, justify="right")
     made.add_column("time", justify="right")
     made.add_column("parameters", justify="right")
-    notes: dict[str, None] = {}
+    # The ranges come first, because a score depends on where its search looked.
+    notes: dict[str, None] = dict.fromkeys(filter(None, [in_words(records)]))
     for row in rows(records, order):
         spread = "" if math.isnan(row.test_sd) else f" ± {100 * row.test_sd:.2f}"
         made.add_row(
             " ".join([row.probe, *(f"{k}={v}" for k, v in row.options.items())]),
             f"{100 * row.validation:.2f}",
-            f"{100 * row.test:.2f}{spread}",
+            f"{100 * row.test:.2f}{spread}{' (!)' if row.never_started else ''}",
             *(f"{100 * value:.2f}" for value in row.more.values()),
             ", ".join(f"{r:g}" for r in row.rates) or "none",
             f"{row.seconds:.1f} s",
             f"{row.parameters:,}",
         )
         notes.update(dict.fromkeys(row.notes))
+        if row.never_started:
+            notes["(!) trainings that never left their start"] = None
     made.caption = escape("\n".join(notes)) or None
     return made
 
@@ -172,7 +179,8 @@ def title(records: Sequence[Record]) -> str:
         ", ".join([first.encoder, *(f"{k} {v}" for k, v in given.items())]),
         ", ".join(protocols),
         f"{seeds} seed{'s' * (seeds > 1)}",
-        f"{settings['epochs']} epochs of batch {settings['batch_size']}",
+        f"{settings['epochs']} epochs of batch {settings['batch_size']}"
+        + (f", at least {settings['steps']} steps" if settings.get("steps") else ""),
         f"{settings['loss']['name']} loss",
         f"{settings['report_epoch']} epoch",
     ]

@@ -148,14 +148,18 @@ class ProbeData:
         """Whether each time step is an example."""
         return self.targets.ndim == 3
 
+    @property
+    def valid_targets(self) -> Num[np.ndarray, "_ C"]:
+        """The targets of all valid examples (clips or time steps) in a row."""
+        return self.targets[self.weights > 0] if self.is_framewise else self.targets
+
     def flatten_valid(
         self, logits: Float[np.ndarray, "n K *T C"]
     ) -> tuple[Float[np.ndarray, "_ K C"], Num[np.ndarray, "_ C"]]:
         """Logits and targets of all valid examples (clips or time steps) in a row."""
         if not self.is_framewise:
-            return logits, self.targets
-        real = self.weights > 0
-        return np.moveaxis(logits, 1, 2)[real], self.targets[real]
+            return logits, self.valid_targets
+        return np.moveaxis(logits, 1, 2)[self.weights > 0], self.valid_targets
 
     def on_devices(self, mesh: Mesh) -> Batch | None:
         """All clips, whole on every device of `mesh`; None where they do not fit.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -12,12 +14,16 @@ import numpy as np
 from jax.sharding import Mesh
 
 from unmute_jax import distributed
+from unmute_jax.config import Experiment
+from unmute_jax.probes import Probe
 from unmute_jax.results.record import finite
 from unmute_jax.training import loop, selection
 from unmute_jax.training.data import ProbeData, ProtocolData
+from unmute_jax.training.length import steps_of, with_least_steps
 from unmute_jax.training.search.study import Study
 from unmute_jax.training.setup import Setup
 from unmute_jax.training.sharding import Sharding
+from unmute_jax.training.starts import never_started
 from unmute_jax.training.step import Params, Trial
 from unmute_jax.training.workdir import Workdir
 
@@ -31,6 +37,11 @@ class FinalRuns:
         choices: The reported epoch of each seed and its validation score.
         best: The chosen learning rate and weight decay; None if nothing was trained.
         search: A summary of every trial that was compared.
+        probe: The probe, with the options that validation chose.
+        ranges: The lowest and the highest value that was searched, by hyper-parameter.
+        chosen: The options of the probe that validation chose.
+        steps: Optimiser steps of each training; 0 if nothing was trained.
+        never_started: For each seed, whether its training never left its start.
         seconds: Time spent on all trainings, the search included.
     """
 
@@ -38,6 +49,11 @@ class FinalRuns:
     choices: list[selection.Choice]
     best: Trial | None
     search: tuple[dict[str, Any], ...]
+    probe: Probe
+    ranges: dict[str, tuple[float, float]]
+    chosen: dict[str, int | float] = field(default_factory=dict)
+    steps: int = 0
+    never_started: tuple[bool, ...] = ()
     seconds: float = 0.0
 
 
@@ -64,17 +80,37 @@ class ProbeRun:
         """The seeds of the final runs, the first of which also searches."""
         return self.setup.seeds(self.name)
 
+    @property
+    def probe(self) -> Probe:
+        """The probe."""
+        return self.setup.probes[self.name]
+
+    @property
+    def clips(self) -> int:
+        """The number of training clips."""
+        return sum(self.data.stores[s].n for s in self.data.protocol.train)
+
+    @property
+    def settings(self) -> Experiment:
+        """The settings, with as many epochs as the training clips need."""
+        return with_least_steps(self.setup.settings, self.clips)
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of each training."""
+        return steps_of(self.setup.settings, self.clips)
+
     def task(self, stage: str) -> loop.Task:
         """What one stage of the run trains: "search", "repeat ..." or "refit"."""
-        probe = self.setup.probes[self.name]
+        kind = self.probe.input_kind
         if stage == "refit":
-            clips, validation = self.data.refit(probe.input_kind), None
+            clips, validation = self.data.refit(kind), None
         else:
-            clips, validation = self.data.development(probe.input_kind)
+            clips, validation = self.data.development(kind)
         return loop.Task(
             name=f"{self.name}, {self.data.protocol.name}, {stage}",
             kind=self.setup.task,
-            probe=probe,
+            probe=self.probe,
             loss=self.setup.loss,
             train=clips,
             validation=validation,
@@ -91,11 +127,25 @@ class ProbeRun:
         return loop.train(
             self.task(stage),
             stack,
-            self.setup.settings,
+            self.settings,
             Sharding(self.mesh),
             self.workdir.checkpoints(*names),
             lambda history: self.workdir.log(*names, stack, history),
         )
+
+    def never_started(
+        self, trained: loop.Trained, choices: Sequence[selection.Choice]
+    ) -> tuple[bool, ...]:
+        """For each choice among a stack, whether its training never left its start.
+
+        Args:
+            trained: The stack after training.
+            choices: The trials of the stack that are asked about.
+        """
+        _, validation = self.data.development(self.probe.input_kind)
+        labels = validation.valid_targets
+        kind, history = self.setup.task, trained.history
+        return tuple(never_started(c, history, labels, kind) for c in choices)
 
 
 def train_probe(run: ProbeRun) -> FinalRuns:
@@ -109,7 +159,9 @@ def train_probe(run: ProbeRun) -> FinalRuns:
         # All seeds again, on training and validation clips together.
         refitted = run.train_stack("refit", _with_seeds(runs.best, run.seeds))
         runs = dataclasses.replace(runs, params=refitted.params)
-    return dataclasses.replace(runs, seconds=time.monotonic() - started)
+    return dataclasses.replace(
+        runs, steps=run.steps, seconds=time.monotonic() - started
+    )
 
 
 def _after_search_of_rates(run: ProbeRun) -> FinalRuns:
@@ -128,20 +180,30 @@ def _after_search_of_rates(run: ProbeRun) -> FinalRuns:
     chosen = selection.choose(searched.scores, settings.report_epoch)
     best = stack[chosen.trial]
     final, params = [chosen], [_trial(searched.params, chosen.trial)]
+    stuck = run.never_started(searched, final)
     if run.seeds[1:]:
         repeated = run.train_stack("repeat", _with_seeds(best, run.seeds[1:]))
         assert repeated.scores is not None
-        final += selection.choices(repeated.scores, settings.report_epoch)
+        others = selection.choices(repeated.scores, settings.report_epoch)
+        final += others
+        stuck += run.never_started(repeated, others)
         params.append(repeated.params)
     compared = selection.choices(searched.scores, settings.report_epoch)
+    rates = settings.optimizer.learning_rates
     return FinalRuns(
         params=jax.tree.map(lambda *x: np.concatenate(x), *params),
         choices=final,
         best=best,
         search=tuple(
             {"learning_rate": t.learning_rate, "validation": finite(c.validation)}
-            for t, c in zip(stack, compared, strict=True)
+            | ({"never_started": True} if is_stuck else {})
+            for t, c, is_stuck in zip(
+                stack, compared, run.never_started(searched, compared), strict=True
+            )
         ),
+        probe=run.probe,
+        ranges={"learning_rate": (min(rates), max(rates))} if len(rates) > 1 else {},
+        never_started=stuck,
     )
 
 
@@ -151,7 +213,7 @@ def _after_sweep(run: ProbeRun) -> FinalRuns:
     Of these, the one with the best mean over seeds is reported. A trial with a seed
     that diverged is reported only if every other one has such a seed, too.
     """
-    setup, settings = run.setup, run.setup.settings
+    setup, settings = run.setup, run.settings
     study = Study(
         key=setup.record_key(run.name, run.data.protocol, run.seeds[0]),
         task=run.task("search"),
@@ -173,12 +235,16 @@ def _after_sweep(run: ProbeRun) -> FinalRuns:
         )
         trained = run.train_stack(f"repeat {place}", _with_seeds(trial, run.seeds))
         assert trained.scores is not None
+        final = selection.choices(trained.scores, settings.report_epoch)
         candidates.append(
             FinalRuns(
                 params=trained.params,
-                choices=selection.choices(trained.scores, settings.report_epoch),
+                choices=final,
                 best=trial,
                 search=tuple(t.summary() for t in trials),
+                probe=run.probe,
+                ranges=study.space.ranges,
+                never_started=run.never_started(trained, final),
             )
         )
     return max(candidates, key=_mean_validation)
@@ -199,33 +265,63 @@ def _trial(params: Params, k: int) -> Params:
 
 
 def fit_probe(run: ProbeRun) -> FinalRuns:
-    """Fits a probe that has nothing to choose and no seed."""
-    settings, probe = run.setup.settings, run.setup.probes[run.name]
-    started = time.monotonic()
+    """Fits a probe that has no seed; validation chooses options that are not set.
+
+    What is fitted does not depend on these options, so that it is fitted once.
+    """
+    settings, started = run.setup.settings, time.monotonic()
 
     def fit(clips: ProbeData) -> Params:
         inputs = clips.read(np.arange(len(clips)))
-        params = probe.fit(inputs, clips.labels)["params"]
+        params = run.probe.fit(inputs, clips.labels)["params"]
         return jax.tree.map(lambda x: np.asarray(x)[None], params)
 
-    clips, validation = run.data.development(probe.input_kind)
+    clips, validation = run.data.development(run.probe.input_kind)
     params = fit(clips)
-    logits = loop.logits(
-        probe,
-        distributed.replicate(params, run.mesh),
-        validation,
-        settings.batch_size,
-        Sharding(run.mesh),
+    placed = distributed.replicate(params, run.mesh)
+
+    def logits(probe: Probe) -> np.ndarray:
+        size, sharding = settings.batch_size, Sharding(run.mesh)
+        return loop.logits(probe, placed, validation, size, sharding)
+
+    tried = _options_to_try(run.probe, settings)
+    outputs = np.concatenate(
+        [logits(run.probe.clone(**options)) for options in tried], 1
     )
-    score = selection.score(logits, validation.labels, run.setup.dataset.task)
-    scores = selection.ValidationScores((0,), score[None])
+    found = selection.score(outputs, validation.labels, run.setup.dataset.task)
+    scores = selection.ValidationScores((0,), found[None])
     chosen = selection.choose(scores, settings.report_epoch)
+    options = tried[chosen.trial]
     if settings.refit:
-        params = fit(run.data.refit(probe.input_kind))
+        params = fit(run.data.refit(run.probe.input_kind))
     return FinalRuns(
         params=params,
-        choices=[chosen],
+        choices=[dataclasses.replace(chosen, trial=0)],
         best=None,
-        search=(),
+        search=tuple(
+            {**values, "validation": finite(float(score))}
+            for values, score in zip(tried, found, strict=True)
+        )
+        if options
+        else (),
+        probe=run.probe.clone(**options),
+        ranges={
+            name: (float(min(values)), float(max(values)))
+            for name in options
+            if len(values := {x[name] for x in tried}) > 1
+        },
+        chosen=options,
+        never_started=(False,),
         seconds=time.monotonic() - started,
     )
+
+
+def _options_to_try(probe: Probe, settings: Experiment) -> list[dict[str, Any]]:
+    """All combinations of the options that are not set; one without any if none is."""
+    values = {
+        "neighbours": [int(k) for k in settings.sweep.neighbours],
+        "temperature": list(settings.sweep.temperatures),
+    }
+    free = [name for name in values if getattr(probe, name, 0) is None]
+    combined = itertools.product(*(values[name] for name in free))
+    return [dict(zip(free, chosen, strict=True)) for chosen in combined]

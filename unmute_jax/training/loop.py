@@ -27,6 +27,7 @@ from unmute_jax.training.batches import (
 from unmute_jax.training.checkpoints import Checkpoints, History, Saved
 from unmute_jax.training.data import ProbeData, unpack
 from unmute_jax.training.sharding import Sharding
+from unmute_jax.training.starts import same_for_all
 from unmute_jax.training.step import (
     LossFn,
     Params,
@@ -75,7 +76,9 @@ class Trained:
             `K` trials.
         state: The state after the last step, on the host.
         scores: Scores on the validation split, epoch by epoch; None in a refit.
-        history: One entry per evaluation, with mean losses and scores per trial.
+        history: One entry per evaluation, with mean losses per trial, and unless it is
+            a refit with scores on the validation split, and whether a trial gave all of
+            its clips the same output (as `starts.same_for_all`).
     """
 
     params: Params
@@ -167,8 +170,8 @@ def train(
                 if rest == 0:
                     state, mean_loss = _end_epoch(state, sharding)
                     if is_evaluated:
-                        scores = _evaluate(task, state, settings.batch_size, sharding)
-                        history.append(_entry(epoch, mean_loss, scores, len(stack)))
+                        found = _evaluate(task, state, settings.batch_size, sharding)
+                        history.append(_entry(epoch, mean_loss, found, len(stack)))
                         log(history)
                         if best is not None:
                             is_best = _improved(history)
@@ -232,12 +235,16 @@ def logits(
 
 def _evaluate(
     task: Task, state: State, batch_size: int, sharding: Sharding
-) -> np.ndarray | None:
-    """The validation score of each trial; None in a refit."""
+) -> dict[str, np.ndarray]:
+    """What the history notes of the validation clips; nothing in a refit."""
     if task.validation is None:
-        return None
+        return {}
     outputs = logits(task.probe, state.params, task.validation, batch_size, sharding)
-    return selection.score(*task.validation.flatten_valid(outputs), task.kind)
+    examples, truth = task.validation.flatten_valid(outputs)
+    return {
+        "validation": selection.score(examples, truth, task.kind),
+        "same_for_all": same_for_all(examples, task.kind),
+    }
 
 
 def _end_epoch(state: State, sharding: Sharding) -> tuple[State, np.ndarray]:
@@ -252,13 +259,11 @@ def _end_epoch(state: State, sharding: Sharding) -> tuple[State, np.ndarray]:
 
 
 def _entry(
-    epoch: int, mean_loss: np.ndarray, scores: np.ndarray | None, count: int
+    epoch: int, mean_loss: np.ndarray, found: dict[str, np.ndarray], count: int
 ) -> dict[str, Any]:
     """The history's entry for the first `count` trials; others only fill devices."""
-    entry: dict[str, Any] = {"epoch": epoch, "loss": mean_loss[:count].tolist()}
-    if scores is not None:
-        entry["validation"] = scores[:count].tolist()
-    return entry
+    values = {"loss": mean_loss, **found}
+    return {"epoch": epoch, **{k: v[:count].tolist() for k, v in values.items()}}
 
 
 def _scores_in(history: History) -> selection.ValidationScores:

@@ -22,8 +22,8 @@ from unmute_jax.store.batches import default_batch_size
 from unmute_jax.store.estimate import estimate_store
 from unmute_jax.tokens import Summary, Tokens
 from unmute_jax.training import loop
-from unmute_jax.training.batches import steps_per_epoch
 from unmute_jax.training.data import ProbeData, what_is_read
+from unmute_jax.training.length import few_steps, steps_of, with_least_steps
 from unmute_jax.training.run import finished
 from unmute_jax.training.search.halving import rung_epochs, share_of_epochs
 from unmute_jax.training.search.stack_size import TimedSteps, trials_at_once
@@ -55,7 +55,7 @@ def _data(setup: Setup) -> list[str]:
         f"data      {d.name} ({d.source}): {d.task}, {len(d.classes)} classes, "
         f"clips of up to {d.clip_seconds:g} s: {sizes}",
     ]
-    lines += [f"          {note}" for note in d.notes]
+    lines += [f"          {note}" for note in setup.notes]
     for p in setup.protocols:
         lines.append(
             f"protocol  {p.name}: train {'+'.join(p.train)}, validation "
@@ -116,10 +116,14 @@ def encoder_rate(setup: Setup, encoder: Encoder, mesh: Mesh) -> float:
 
 def _training(setup: Setup, workdir: str | os.PathLike[str], mesh: Mesh) -> list[str]:
     settings, mine = setup.settings, setup.dataset.splits
+    clips = [sum(mine[s] for s in p.train) for p in setup.protocols]
     done = finished_probes(setup, workdir)
     times, total, lines = trainings_of(settings), 0.0, list[str]()
-    if not all(probe.is_fitted for probe in setup.probes.values()):
-        lines += _search(settings)
+    trained = [name for name, probe in setup.probes.items() if not probe.is_fitted]
+    if trained and (few := few_steps(settings, min(clips))):
+        lines.append(f"note      {few}")
+    if trained:
+        lines += _search(with_least_steps(settings, min(clips)), trained)
     for name, probe in setup.probes.items():
         if probe.is_fitted:
             lines.append(f"training  {name}: nothing to train")
@@ -127,9 +131,8 @@ def _training(setup: Setup, workdir: str | os.PathLike[str], mesh: Mesh) -> list
         count, sharding, together = _stack(setup, probe, mesh)
         step, size = step_seconds(setup, probe, sharding, count)
         steps = [
-            settings.epochs
-            * steps_per_epoch(sum(mine[s] for s in p.train), settings.batch_size)
-            for p in setup.protocols
+            steps_of(settings, n)
+            for n, p in zip(clips, setup.protocols, strict=True)
             if (name, p.name) not in done
         ]
         # This takes a trial's share of a step to be the same in any stack.
@@ -146,20 +149,30 @@ def _training(setup: Setup, workdir: str | os.PathLike[str], mesh: Mesh) -> list
     return lines
 
 
-def _search(settings: Experiment) -> list[str]:
-    """The trials of each probe, one line for the search and one for its rungs."""
+def _search(settings: Experiment, probes: list[str]) -> list[str]:
+    """The trials of each probe: the search, its ranges and its rungs, one line each."""
     sweep, epochs = settings.sweep, settings.epochs
     again = ", and the chosen one again on train + validation"
     seeds = f"{settings.seeds} seeds{again if settings.refit else ''}"
     if settings.search == "rates":
-        rates = len(settings.optimizer.learning_rates)
-        return [f"search    {rates} learning rates, then the best with {seeds}"]
+        rates = settings.optimizer.learning_rates
+        return [
+            f"search    {len(rates)} learning rates from {min(rates):g} to "
+            f"{max(rates):g}, then the best with {seeds}"
+        ]
     later = f" and {sweep.tpe} of TPE, {sweep.tpe_at_once} at a time"
     best = f"the best {sweep.top}" if sweep.top > 1 else "the best"
     lines = [
         f"search    {sweep.sobol} trials of a Sobol sequence"
         f"{later if sweep.tpe else ''}, then {best} with {seeds}"
     ]
+    of_range: dict[tuple[float, float], list[str]] = {}
+    for name in probes:
+        of_range.setdefault(sweep.rates_for(name), []).append(name)
+    for (low, high), names in of_range.items():
+        lines.append(
+            f"          learning rates {low:g} to {high:g} for {', '.join(names)}"
+        )
     *rungs, _ = rung_epochs(epochs, sweep.halvings, sweep.reduction)
     if rungs:
         share = share_of_epochs(epochs, sweep.halvings, sweep.reduction)

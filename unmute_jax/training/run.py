@@ -16,12 +16,15 @@ from unmute_jax.datasets import Protocol
 from unmute_jax.metrics.events import MISSING_SED_EVAL, has_sed_eval
 from unmute_jax.probes import probe_options
 from unmute_jax.results import predictions, trained
+from unmute_jax.results.ranges import at_edge
+from unmute_jax.store.clip_lengths import length_notes
 from unmute_jax.store.embed import embed
 from unmute_jax.store.key import as_json
 from unmute_jax.store.reader import TokenStore
 from unmute_jax.training import frame_scores, loop, selection
 from unmute_jax.training.data import ProbeData, ProtocolData
 from unmute_jax.training.final_runs import FinalRuns, ProbeRun, fit_probe, train_probe
+from unmute_jax.training.length import few_steps
 from unmute_jax.training.setup import Setup, changed_options
 from unmute_jax.training.sharding import Sharding
 from unmute_jax.training.step import count_parameters
@@ -95,6 +98,8 @@ def embed_all(
         log: A function that is called with lines for the user.
     """
     tokens = setup.settings.tokens
+    for note in length_notes(setup.encoder, setup.dataset, tokens.lengths):
+        log(f"note: {note}")
     return {
         split: embed(
             setup.encoder,
@@ -131,7 +136,7 @@ def _test(run: ProbeRun, runs: FinalRuns) -> list[results.Record]:
     The logits of clips are written to the folder of the run.
     """
     setup, settings, data = run.setup, run.setup.settings, run.data
-    probe, classes = setup.probes[run.name], setup.dataset.classes
+    probe, classes = runs.probe, setup.dataset.classes
     params = distributed.replicate(runs.params, run.mesh)
 
     def logits_of(clips: ProbeData) -> np.ndarray:
@@ -149,20 +154,28 @@ def _test(run: ProbeRun, runs: FinalRuns) -> list[results.Record]:
     clips = data.held_out(probe.input_kind)
     logits = logits_of(clips)
     examples, truth = clips.flatten_valid(logits)
+    counts = {
+        "positives": dict(
+            zip(classes, clips.labels.sum(0).astype(int).tolist(), strict=True)
+        ),
+        "chance": dict(
+            zip(classes, truth.mean(0, dtype=np.float64).tolist(), strict=True)
+        ),
+    }
     records = []
-    for k, seed in enumerate(run.seeds):
+    for k in range(len(run.seeds)):
         score = selection.score_held_out(
             runs.choices[k], examples[:, k], truth, setup.task
         )
-        frames: dict[str, Any] = {}
+        of_test: dict[str, Any] = dict(counts)
         if thresholds is not None:
-            frames["thresholds"] = dict(
+            of_test["thresholds"] = dict(
                 zip(classes, map(float, thresholds[k]), strict=True)
             )
-            frames["more"] = frame_scores.scores(
+            of_test["more"] = frame_scores.scores(
                 logits[:, k], clips, thresholds[k], classes, settings.frames
             )
-        record = _record(run, runs, seed, score, frames)
+        record = _record(run, runs, k, score, of_test)
         if not clips.is_framewise and distributed.is_writer():
             predictions.write_predictions(
                 run.workdir.predictions,
@@ -179,23 +192,23 @@ def _test(run: ProbeRun, runs: FinalRuns) -> list[results.Record]:
 def _record(
     run: ProbeRun,
     runs: FinalRuns,
-    seed: int,
+    k: int,
     score: selection.HeldOutScore,
-    frames: dict[str, Any],
+    of_test: dict[str, Any],
 ) -> results.Record:
     """The record of one final run.
 
     Args:
         run: The probe and its data.
         runs: All final runs of the probe.
-        seed: The seed of this one.
+        k: The place of this one among them.
         score: Its score on the test split.
-        frames: Fields that only runs with labels of time steps have.
+        of_test: Further fields, which describe the test split and its time steps.
     """
     setup, dataset = run.setup, run.setup.dataset
     is_fitted = setup.probes[run.name].is_fitted
     return results.Record(
-        **setup.record_key(run.name, run.data.protocol, seed),
+        **setup.record_key(run.name, run.data.protocol, run.seeds[k]),
         source=dataset.source,
         probe_options=changed_options(setup.settings, run.name),
         metric=setup.metric,
@@ -212,7 +225,11 @@ def _record(
         settings=setup.settings.to_dict(),
         facts=_facts(run),
         notes=_notes(run, runs, score.masked_classes),
-        **frames,
+        ranges=runs.ranges,
+        chosen=runs.chosen,
+        steps=runs.steps,
+        never_started=runs.never_started[k],
+        **of_test,
     )
 
 
@@ -221,7 +238,7 @@ def _trained_probe(
 ) -> trained.TrainedProbe:
     """The `k`-th final run, with everything needed to use it elsewhere."""
     setup, dataset = run.setup, run.setup.dataset
-    probe, encoder = setup.probes[run.name], setup.encoder
+    probe, encoder = runs.probe, setup.encoder
     return trained.TrainedProbe(
         name=run.name,
         options={o: getattr(probe, o) for o in sorted(probe_options(run.name))},
@@ -264,16 +281,37 @@ def _facts(run: ProbeRun) -> dict[str, Any]:
 
 def _notes(run: ProbeRun, runs: FinalRuns, masked: int) -> tuple[str, ...]:
     """What a reader of the scores should know."""
-    setup, notes = run.setup, list(run.setup.dataset.notes)
+    setup, notes = run.setup, list(run.setup.notes)
     if masked and setup.task == "multi-label":
         notes.append(f"mAP leaves out {masked} classes without a positive test clip")
     if setup.settings.frame_rule is not None and not has_sed_eval():
         notes.append(MISSING_SED_EVAL)
-    rates = [t["learning_rate"] for t in runs.search]
-    best = runs.best.learning_rate if runs.best else None
-    if best and len(rates) > 1 and best in (min(rates), max(rates)):
-        notes.append(
-            f"{run.name}: the best learning rate ({best:g}) is at the edge of those "
-            "tried"
-        )
+    if runs.best is not None and (few := few_steps(setup.settings, run.clips)):
+        notes.append(few)
+    notes += _notes_on_search(run.name, runs)
     return tuple(notes)
+
+
+def _notes_on_search(name: str, runs: FinalRuns) -> list[str]:
+    """What to know of the trials: stuck ones, a best value at an edge, options."""
+    notes = list[str]()
+    if stuck := sum(runs.never_started):
+        tried = sum(t.get("never_started", False) for t in runs.search)
+        notes.append(
+            f"{name}: {stuck} of {len(runs.never_started)} seeds and {tried} of "
+            f"{len(runs.search)} trials of the search never left their start (the same "
+            "output for all validation clips, or a flat loss at chance): the score "
+            "says nothing about the encoder; config.loss.name=bce, "
+            "config.standardise=True or other options of the probe may help"
+        )
+    if runs.best is not None and (ends := runs.ranges.get("learning_rate")):
+        best, (low, high) = runs.best.learning_rate, ends
+        if at_edge(best, ends):
+            notes.append(
+                f"{name}: the best learning rate ({best:g}) is at the edge of the range "
+                f"{low:g} to {high:g}: a better one may lie beyond"
+            )
+    if len(runs.search) > 1 and runs.chosen:
+        text = ", ".join(f"{k}={v:g}" for k, v in runs.chosen.items())
+        notes.append(f"{name}: validation chose {text} of {len(runs.search)} settings")
+    return notes

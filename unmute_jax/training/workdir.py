@@ -6,10 +6,11 @@ import json
 import os
 import pathlib
 import re
+from collections.abc import Callable
 from typing import Any
 
 from unmute_jax import distributed
-from unmute_jax.config import WHERE, Experiment
+from unmute_jax.config import Experiment, what_counts
 from unmute_jax.errors import InputError
 from unmute_jax.io import fitting, write_atomically
 from unmute_jax.results.record import finite
@@ -53,7 +54,7 @@ class Workdir:
         self._metrics = self.path / "metrics.jsonl"
         if self.path.is_file():
             raise InputError(f"{self.path} is a file; --workdir must be a folder")
-        self.pin("config", settings.to_dict())
+        self.pin("config", settings.to_dict(), what_counts)
         self._lines = self._read_metrics()
 
     @staticmethod
@@ -115,12 +116,18 @@ class Workdir:
             lines = (json.dumps(x, allow_nan=False) + "\n" for x in self.metrics)
             write_atomically(self._metrics, "".join(lines))
 
-    def pin(self, name: str, ours: dict[str, Any]) -> None:
+    def pin(
+        self,
+        name: str,
+        ours: dict[str, Any],
+        compared: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+    ) -> None:
         """Writes `<name>.json`, or makes sure that an earlier run wrote the same.
 
         Args:
             name: The name of what is pinned.
             ours: The values of this run.
+            compared: A function that returns the part of the values that must be equal.
 
         Raises:
             InputError: The folder holds a run with other values, or another process of
@@ -129,11 +136,17 @@ class Workdir:
         distributed.assert_same_on_all(f"the {name} of this run", ours)
         path = self.path / f"{name}.json"
         if distributed.is_writer():
-            self._pin(path, name, ours)
+            self._pin(path, name, ours, compared)
         distributed.wait_for_all("what the folder holds")
         distributed.retry_until_visible(path.stat)
 
-    def _pin(self, path: pathlib.Path, name: str, ours: dict[str, Any]) -> None:
+    def _pin(
+        self,
+        path: pathlib.Path,
+        name: str,
+        ours: dict[str, Any],
+        compared: Callable[[dict[str, Any]], dict[str, Any]],
+    ) -> None:
         if not path.exists():
             text = json.dumps(ours, indent=1, allow_nan=False)
             write_atomically(path, text + "\n")
@@ -144,7 +157,7 @@ class Workdir:
             raise InputError(
                 f"{path} cannot be read ({error}); use another --workdir"
             ) from error
-        if differing := differences(theirs, ours, name):
+        if differing := differences(compared(theirs), compared(ours), name):
             raise InputError(
                 f"{self.path} holds a run with another {name} "
                 f"({'; '.join(differing)}); use another --workdir"
@@ -163,17 +176,15 @@ class Workdir:
 def differences(theirs: dict[str, Any], ours: dict[str, Any], prefix: str) -> list[str]:
     """Describes each difference as `key: there ..., here ...`.
 
-    Settings that only say where a run takes place (`config.WHERE`) are left out.
-
     Args:
         theirs: The values that were written.
         ours: The values of this run.
         prefix: The name of the values, which begins every key.
     """
-    found, elsewhere = [], {f"config.{key}" for key in WHERE}
+    found = []
     for key in sorted(theirs.keys() | ours.keys()):
         a, b, name = theirs.get(key), ours.get(key), f"{prefix}.{key}"
-        if name in elsewhere or a == b:
+        if a == b:
             continue
         if isinstance(a, dict) and isinstance(b, dict):
             found += differences(a, b, name)

@@ -11,8 +11,10 @@ from unmute_jax.training.workdir import Workdir
 def make_task(setup, name="linear", split="train"):
     """The training of a probe on one split of the tones."""
     probe = setup.probes[name]
-    clips = ProbeData([store(split)], probe.input_kind)
-    return loop.Task("test", setup.task, probe, setup.loss, clips, None)
+    clips, validation = (
+        ProbeData([store(s)], probe.input_kind) for s in (split, "validation")
+    )
+    return loop.Task("test", setup.task, probe, setup.loss, clips, validation)
 
 
 def make_study(folder, devices=1, **changes):

@@ -18,8 +18,7 @@ from unmute_jax.training.workdir import Workdir
 NAN = float("nan")
 SMALL = Sweep(sobol=4, tpe=4, tpe_at_once=2, halvings=1, reduction=2)
 ONE_ROUND = dataclasses.replace(SMALL, tpe=0)
-# The rates of the paper for the linear probe.
-RATES = (1e-4, 7e-3)
+RATES = (1e-5, 0.3)
 
 
 def run(path):
@@ -72,6 +71,8 @@ def test_every_trial_has_a_record(finished):
         assert RATES[0] <= trial.learning_rate <= RATES[1]
         assert 1e-5 <= trial.weight_decay <= 5e-4
     assert records[0].search == tuple(t.summary() for t in trials)
+    ranges = {"learning_rate": RATES, "weight_decay": (1e-5, 5e-4)}
+    assert records[0].ranges == ranges
 
 
 def test_the_best_finished_trial_is_trained_with_all_seeds(finished):
@@ -204,10 +205,13 @@ def test_halvings_can_be_left_out(tmp_path, monkeypatch, narrow):
     assert {t.status for t in trials} == {"finished"}
 
 
-def test_the_ranges_are_those_of_the_paper_or_of_the_settings(tmp_path):
+def test_the_ranges_are_common_or_those_of_the_paper_or_of_the_settings(tmp_path):
     assert make_study(tmp_path / "a").space.learning_rate == RATES
+    assert {Sweep().rates_for(name) for name in ("linear", "proto")} == {RATES}
     chosen = dataclasses.replace(SMALL, lowest_rate=1e-3, highest_decay=1e-2)
     space = make_study(tmp_path / "b", sweep=chosen).space
     assert space.learning_rate == (1e-3, RATES[1])
     assert space.weight_decay == (1e-5, 1e-2)
-    assert Sweep().rates_for("protobin") == (2e-3, 8e-2)
+    paper = Sweep(ranges="paper")
+    assert make_study(tmp_path / "c", sweep=paper).space.learning_rate == (1e-4, 7e-3)
+    assert paper.rates_for("protobin") == (2e-3, 8e-2)

@@ -33,7 +33,9 @@ from unmute_jax.training.checkpoints import History
 from unmute_jax.training.search.halving import promoted, rung_epochs
 from unmute_jax.training.search.samplers import Point, Space, sobol, tpe
 from unmute_jax.training.search.stack_size import fastest_stack, trials_at_once
+from unmute_jax.training.selection import Choice
 from unmute_jax.training.sharding import Sharding
+from unmute_jax.training.starts import never_started
 from unmute_jax.training.step import State, Trial
 from unmute_jax.training.workdir import Workdir
 
@@ -198,6 +200,7 @@ class _Round:
             for point in self.points
         )
         self.scores: list[list[tuple[int, float]]] = [[] for _ in self.stack]
+        self.histories: list[History] = [[] for _ in self.stack]
         if settings.report_epoch == "last":
             # The epochs between two rungs decide nothing.
             settings = dataclasses.replace(settings, eval_every=settings.epochs)
@@ -240,6 +243,7 @@ class _Round:
                 self.scores[k] += [
                     (e["epoch"], e["validation"][i]) for e in trained.history
                 ]
+                self.histories[k] += [_of_trial(e, i) for e in trained.history]
         return jax.tree.map(lambda *parts: np.concatenate(parts), *states)
 
     def _train_stack(
@@ -284,6 +288,20 @@ class _Round:
                 epochs=epoch,
                 validation=finite(score),
                 scores=tuple((e, finite(s)) for e, s in self.scores[k]),
+                never_started=self._never_started(k, epoch, score),
             )
             if distributed.is_writer():
                 results.write_search_trial(self.study.workdir.trials, trial)
+
+    def _never_started(self, k: int, epoch: int, score: float) -> bool:
+        """Whether a trial that ends at this epoch never left its start."""
+        validation = self.study.task.validation
+        assert validation is not None
+        labels = validation.valid_targets
+        choice = Choice(0, epoch, score)
+        return never_started(choice, self.histories[k], labels, self.study.task.kind)
+
+
+def _of_trial(entry: dict[str, Any], i: int) -> dict[str, Any]:
+    """The entry of a history as that of a stack of the one trial."""
+    return {k: [v[i]] if isinstance(v, list) else v for k, v in entry.items()}
