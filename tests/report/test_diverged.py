@@ -92,7 +92,8 @@ def test_gains_over_a_diverged_probe_do_not_count(report):
 def test_logits_of_a_diverged_seed_are_not_scored(tmp_path):
     labels = np.eye(4, dtype=np.uint8)[[0, 1, 2, 3, 0, 1]]
     for seed, value in ((0, 0.5), (1, math.nan)):
-        made = record(seed=seed, test=value, validation=value)
+        per_class = dict.fromkeys("abcd", value)
+        made = record(seed=seed, test=value, validation=value, per_class=per_class)
         write(tmp_path / "run", [made])
         logits = labels * 1.0 if seed == 0 else np.full(labels.shape, np.nan)
         write_predictions(tmp_path / "run", made, logits.astype(np.float32), labels)

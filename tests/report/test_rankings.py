@@ -15,8 +15,9 @@ def test_mean_ranks_share_ties_and_need_complete_data_sets():
     ranks = {r["encoder"].text: r["linear"].value for r in rows(table)}
     assert ranks == pytest.approx({"EAT": 1.25, "BEATs": 1.75})
     assert table.note == (
-        "Number of data sets, of 3 in all: linear 2. stats was not run with two "
-        "encoders."
+        "Means over desed, urban, which most cells have; spass left out. A dash: the "
+        "probe was not run with this encoder. Probes that were not run on all of these "
+        "data sets are left out. stats was not run with two encoders."
     )
     assert "Rank correlations need 3 encoders" in section.paragraphs[-1]
 
@@ -37,5 +38,16 @@ def test_intervals_are_explained_per_data_set():
         ]
     ]  # fmt: skip
     text = rankings.section(grid_of(made), resampler()).paragraphs[1]
-    assert "other seeds only, as no predictions were saved (urban)" in text
-    assert "nothing, as there is one seed and no predictions were saved (desed)" in text
+    assert "of nothing (desed); of seeds (urban)" in text
+
+
+def test_all_mean_ranks_are_over_the_same_data_sets():
+    kinds = [("urban", "linear"), ("desed", "linear"), ("urban", "mhca")]
+    made = [
+        record(dataset=d, probe=p, encoder=e, test=0.3 + 0.1 * (e == "eat"))
+        for d, p in kinds
+        for e in ("eat", "beats")
+    ]
+    table = rankings.section(grid_of(made), resampler()).tables[0]
+    assert table.columns == ("encoder", "linear", "mhca")
+    assert table.note.startswith("Means over urban, which most cells have; desed left")

@@ -5,6 +5,7 @@ from tests.report import made_up
 from unmute_jax import metrics
 from unmute_jax.report import resampling
 from unmute_jax.report.gather import find_records, make_grid
+from unmute_jax.report.resampling import Basis
 
 
 def clips(n=60, classes=4, seed=0):
@@ -62,12 +63,12 @@ def run_with(tmp_path, groups=None, seeds=1, saved=True):
 
 def test_encoders_are_scored_on_the_same_draws(tmp_path):
     beats, eat = run_with(tmp_path / "run")
-    assert resampling.basis(eat) == "clips"
+    assert resampling.basis(eat) == Basis("clips", (60,), has_seeds=False)
     sampler = resampling.Resampler(200, tmp_path / "drawn")
     sampler.prepare([beats, eat])
     a, b = sampler.draws(eat), sampler.draws(beats)
     assert a.shape == (200,)
-    assert abs(a.mean() - eat.mean) < 3
+    assert a.mean() == pytest.approx(eat.mean)
     assert np.corrcoef(a, b)[0, 1] > 0.3
     # Cached draws are the same numbers.
     again = resampling.Resampler(200, tmp_path / "drawn")
@@ -82,21 +83,51 @@ def test_clips_of_one_source_are_drawn_together(tmp_path):
             resampling.Resampler(300, tmp_path / name / "drawn").draws(cells[1]).std()
         )
 
-    thirds = {f"clip {i}": f"site {i // 20}" for i in range(60)}
-    one = {f"clip {i}": "the only site" for i in range(60)}
-    assert spread("one", one) == pytest.approx(0, abs=1e-9)
-    assert spread("thirds", thirds) > 0
-    assert spread("each", None) > 0
+    def sites(count):
+        return {f"clip {i}": f"site {i % count}" for i in range(60)}
+
+    # Clips of a site have nothing in common here, so that sites vary like clips.
+    each = spread("each", None)
+    assert each > 1
+    assert 0.4 * each < spread("six", sites(6)) < 2.5 * each
+    # One site does not vary at all, and says nothing about others: clips are drawn.
+    assert spread("one", sites(1)) == spread("four", sites(4)) == each
+
+
+def test_groups_are_drawn_if_there_are_five(tmp_path):
+    def of(count):
+        groups = {f"clip {i}": f"site {i % count}" for i in range(60)}
+        return resampling.basis(run_with(tmp_path / str(count), groups, seeds=2)[1])
+
+    assert of(5) == Basis("groups", (5,), has_seeds=True)
+    assert of(5).text == "groups, seeds"
+    assert of(4) == Basis("clips", (60,), has_seeds=True, has_few_groups=True)
+    assert of(60) == Basis("clips", (60,), has_seeds=True)
+
+
+def test_folds_are_drawn_if_there_are_five_and_no_predictions(tmp_path):
+    def cell(folds):
+        for fold in range(folds):
+            made = [made_up.record(protocol=f"fold {fold}", test=0.4 + 0.02 * fold)]
+            made_up.write(tmp_path / str(folds), made)
+        (found,) = make_grid(find_records([tmp_path / str(folds)])).cells
+        return found
+
+    assert resampling.basis(cell(4)) == Basis("", (), has_seeds=False)
+    five = cell(5)
+    assert resampling.basis(five) == Basis("folds", (5,), has_seeds=False)
+    estimate = resampling.Resampler(4000, tmp_path / "drawn").score(five)
+    expected = np.var([40, 42, 44, 46, 48], ddof=1) / 5
+    assert estimate.variance == pytest.approx(expected, rel=0.1)
 
 
 def test_without_predictions_seeds_are_drawn(tmp_path):
     _, cell = run_with(tmp_path / "a", seeds=3, saved=False)
-    assert resampling.basis(cell) == "seeds"
-    found = resampling.Resampler(500, tmp_path / "drawn").draws(cell)
-    # A seed three times is the farthest that a draw can go.
-    assert found.min() >= cell.scores.min() - 1e-9
-    assert found.max() <= cell.scores.max() + 1e-9
+    assert resampling.basis(cell) == Basis("", (), has_seeds=True)
+    found = resampling.Resampler(4000, tmp_path / "drawn").draws(cell)
+    # A draw of three seeds varies as the mean of three other seeds would.
+    assert found.std() == pytest.approx(cell.sd / 3**0.5, rel=0.1)
     _, single = run_with(tmp_path / "b", seeds=1, saved=False)
-    assert resampling.basis(single) == ""
+    assert resampling.basis(single).text == ""
     draws = resampling.Resampler(5, tmp_path / "drawn").draws(single)
     np.testing.assert_allclose(draws, single.mean)

@@ -52,7 +52,6 @@ def test_the_gap_is_the_papers():
 def test_intervals_hold_the_middle_95_percent():
     draws = np.arange(1001.0)
     assert s.interval(draws) == pytest.approx((25, 975))
-    assert s.interval(draws, centre=600.0) == pytest.approx((125, 1075))
     assert s.interval(np.append(draws, np.nan)) == pytest.approx((25, 975))
     assert all(map(math.isnan, s.interval(np.full(3, np.nan))))
 
@@ -69,6 +68,11 @@ def test_the_loss_of_a_wrong_rate_by_hand():
     found = s.sensitivity(tried)
     assert found is not None
     assert (found.best, found.at_edge, found.trials) == (0.01, False, 5)
+    # The edge is that of the range, wherever the trials lie.
+    wide, narrow = (s.sensitivity(tried, ends=e) for e in ((1e-5, 0.3), (9e-3, 0.1)))
+    assert wide is not None
+    assert narrow is not None
+    assert (wide.at_edge, narrow.at_edge) == (False, True)
     # Off by 3: 60 less 55 on one side, 60 less 50 on the other.
     assert found.loss[3] == pytest.approx(7.5)
     # Off by 10: 60 less 40, and all of it where the trial diverged.
@@ -113,6 +117,10 @@ def test_a_stopped_trial_keeps_its_distance_to_the_best():
     unknown = s.sensitivity(tried)
     assert unknown is not None
     assert unknown.loss[3] == pytest.approx(30)
+
+
+def test_a_probe_without_learning_rates_has_no_sensitivity():
+    assert s.sensitivity([{"neighbours": n, "validation": 0.5} for n in (1, 5)]) is None
 
 
 def test_one_rate_has_no_sensitivity():

@@ -6,6 +6,7 @@ import pytest
 
 from unmute_jax.report.tables import (
     NOT_RUN,
+    UNKNOWN,
     Field,
     Table,
     as_csv,
@@ -23,10 +24,10 @@ def table(*rows, columns=("name", "score"), note=""):
     return Table(name="t", title="Title", columns=columns, rows=rows, note=note)
 
 
-def test_numbers_have_a_true_minus_and_unknown_ones_are_dashes():
+def test_numbers_have_a_true_minus_and_unknown_ones_are_not_dashes():
     assert number(-1.234) == Field("−1.23", -1.234)
     assert number(2.0, 1, sign=True).text == "+2.0"
-    assert number(math.nan) == NOT_RUN
+    assert number(math.nan) == UNKNOWN != NOT_RUN
     assert signed(-0.5) == "−0.50"
     assert between(-1.0, 2.0, 1) == "[−1.0, 2.0]"
     assert between(math.nan, 2.0) == ""

@@ -18,6 +18,7 @@ from unmute_jax.report import (
     win_matrix,
 )
 from unmute_jax.report.gather import find_records, make_grid
+from unmute_jax.report.missing import find_missing
 from unmute_jax.report.page import Section, html_page
 from unmute_jax.report.resampling import Resampler
 from unmute_jax.report.result_grid import ResultGrid
@@ -50,7 +51,8 @@ def write_report(
         InputError: There are no records, or they cannot be combined.
     """
     out = pathlib.Path(output).expanduser()
-    grid = make_grid(find_records([pathlib.Path(r).expanduser() for r in runs]))
+    folders = [pathlib.Path(r).expanduser() for r in runs]
+    grid = make_grid(find_records(folders), find_missing(folders))
     resampler = Resampler(resamples, out / "resampled")
     resampler.prepare(grid.cells)
     _write(out, grid, resampler, _make_sections(grid, resampler))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,6 +44,16 @@ class Ranking:
         """The mean rank over data sets; 1 is best."""
         return ranks(self.scores).mean(-1)
 
+    def over(self, datasets: Sequence[str]) -> Ranking:
+        """The same ranking over some of its data sets."""
+        kept = [self.datasets.index(d) for d in datasets]
+        return dataclasses.replace(
+            self,
+            datasets=tuple(datasets),
+            scores=self.scores[:, kept],
+            draws=self.draws[:, :, kept],
+        )
+
 
 def between_probes(rankings: Sequence[Ranking]) -> Table | None:
     """Correlates the mean ranks of every two probes."""
@@ -73,7 +84,8 @@ def between_probes(rankings: Sequence[Ranking]) -> Table | None:
         rows=tuple(rows),
         note="Correlations of the mean ranks over the data sets that both probes have: "
         "1 means the same order, −1 the reverse. In small print are 95 % intervals "
-        "over draws of clips and seeds.",
+        "over draws of clips and seeds. n/a: one of the probes ranks all encoders "
+        "alike.",
     )
 
 

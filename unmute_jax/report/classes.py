@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from matplotlib.patheffects import withStroke
 
 from unmute_jax.report import drawing
@@ -14,8 +14,12 @@ from unmute_jax.report.names import slug
 from unmute_jax.report.page import Picture, Section
 from unmute_jax.report.result_grid import ResultCell, ResultGrid
 from unmute_jax.report.tables import Table, csv_text, number
+from unmute_jax.results.plots import FEW_POSITIVES
 
-COLUMNS = ("dataset", "encoder", "probe", "class", "average_precision", "sd", "seeds")
+COLUMNS = (
+    *("dataset", "encoder", "probe", "class", "average_precision", "sd", "seeds"),
+    *("test_positives", "chance"),
+)
 # The number of rows of a table in the page. The CSV file has all of them.
 MOST_ROWS = 30
 # The number of classes with a label at either end of a picture.
@@ -34,6 +38,9 @@ class Comparison:
         classes: The C classes with a positive test clip.
         before: Average precision of each class with `base`.
         after: Average precision of each class with `other`.
+        positives: The number of test clips of each class, over all folds; NaN if it is
+            not known.
+        chance: Average precision of a random order for each class; NaN if not known.
     """
 
     dataset: str
@@ -43,6 +50,13 @@ class Comparison:
     classes: tuple[str, ...]
     before: Float[np.ndarray, " C"]
     after: Float[np.ndarray, " C"]
+    positives: Float[np.ndarray, " C"]
+    chance: Float[np.ndarray, " C"]
+
+    @property
+    def few(self) -> Bool[np.ndarray, " C"]:
+        """The classes whose positives are known to be few."""
+        return self.positives < FEW_POSITIVES
 
 
 def section(grid: ResultGrid) -> Section:
@@ -52,8 +66,11 @@ def section(grid: ResultGrid) -> Section:
         "Average precision of each class on the test split, in points of 100, for the "
         "linear probe and for the probe with the best mean score. Values are means "
         "over the encoders that have both probes, over seeds and over folds. Classes "
-        "above the line gain. Classes without a positive test clip are left out; "
-        "per_class.csv lists every class of every cell."
+        "above the line gain. Grey crosses show the chance level of each class, which "
+        "is the share of its positives. Hollow markers, and an asterisk in the table, "
+        f"are classes with fewer than {FEW_POSITIVES} positive test clips, whose "
+        "average precision is mostly chance. Classes without a positive test clip are "
+        "left out; per_class.csv lists every class of every cell."
     )
     if not comparisons:
         paragraph = "No data set has two probes of one encoder; see per_class.csv."
@@ -75,10 +92,13 @@ def as_csv(grid: ResultGrid) -> str:
         sds = (
             values.std(0, ddof=1) if len(values) > 1 else np.full(len(classes), np.nan)
         )
+        counts, levels = positives_and_chance(cell)
         for name, mean, sd in zip(classes, means, sds, strict=True):
             names = (cell.dataset, cell.encoder, cell.probe, name)
-            numbers = (f"{v:.4f}" if np.isfinite(v) else "" for v in (mean, sd))
-            lines.append((*names, *numbers, len(values)))
+            level = 100 * levels.get(name, np.nan)
+            numbers = [f"{v:.4f}" if np.isfinite(v) else "" for v in (mean, sd, level)]
+            positives = counts.get(name)
+            lines.append((*names, *numbers[:2], len(values), positives, numbers[2]))
     return csv_text(COLUMNS, lines)
 
 
@@ -96,6 +116,28 @@ def _per_seed(cell: ResultCell) -> tuple[tuple[str, ...], np.ndarray]:
     }
     stacked = np.asarray([[rows[s, p] for p in cell.folds] for s in cell.seeds], float)
     return classes, 100 * stacked.mean(1)
+
+
+def positives_and_chance(cell: ResultCell) -> tuple[dict[str, int], dict[str, float]]:
+    """For each class its test clips over all folds, and its mean chance level.
+
+    A class is left out where they are not known, as in older records without saved
+    predictions.
+    """
+    first = [f for f in cell.files if f.record.seed == cell.seeds[0]]
+    classes = cell.first.per_class
+    counts = {
+        c: sum(f.positives[c] for f in first)
+        for c in classes
+        if all(c in f.positives for f in first)
+    }
+    # Where a fold has no positives, there is no average precision either.
+    levels = {
+        c: [f.chance[c] for f in first if f.record.per_class.get(c) is not None]
+        for c in classes
+        if all(c in f.chance for f in first)
+    }
+    return counts, {c: float(np.mean(v)) for c, v in levels.items() if v}
 
 
 def _mean(cell: ResultCell) -> dict[str, float]:
@@ -129,6 +171,7 @@ def _compare(grid: ResultGrid, dataset: str) -> Comparison | None:
     )
     if not classes:
         return None
+    counts, levels = positives_and_chance(pairs[0][0])
     return Comparison(
         dataset,
         base,
@@ -137,6 +180,8 @@ def _compare(grid: ResultGrid, dataset: str) -> Comparison | None:
         classes,
         np.mean([[x[c] for c in classes] for x in before], 0),
         np.mean([[x[c] for c in classes] for x in after], 0),
+        np.asarray([counts.get(c, np.nan) for c in classes], float),
+        100 * np.asarray([levels.get(c, np.nan) for c in classes], float),
     )
 
 
@@ -149,13 +194,17 @@ def _table(c: Comparison) -> Table:
         half = MOST_ROWS // 2
         shown = np.concatenate([order[:half], order[-half:]])
         note += f" The {half} classes that gain most and least, of {len(order)}."
+    if c.few.any():
+        note += f" *: fewer than {FEW_POSITIVES} positive test clips."
     return Table(
         name=f"classes-{slug(c.dataset)}",
         title=f"{c.dataset}: {c.base} and {c.other}",
-        columns=("class", c.base, c.other, "gain"),
+        columns=("class", "positives", "chance", c.base, c.other, "gain"),
         rows=tuple(
             (
-                c.classes[i],
+                f"{c.classes[i]}{' *' * bool(c.few[i])}",
+                number(float(c.positives[i]), 0),
+                number(float(c.chance[i]), 1),
                 number(float(c.before[i]), 1),
                 number(float(c.after[i]), 1),
                 number(float(gain[i]), 1, sign=True),
@@ -173,12 +222,27 @@ def _picture(comparisons: list[Comparison]) -> Picture:
     figure.set_size_inches(width, height * 1.15)
     for axis, c in zip(axes, comparisons, strict=True):
         axis.plot([0, 100], [0, 100], color="0.4", lw=1, zorder=0)
-        look = drawing.style(0) | {"linestyle": "none"}
-        axis.plot(c.before, c.after, ms=4, alpha=0.6, clip_on=False, **look)
+        axis.plot(c.chance, c.chance, "x", color="0.5", ms=4, mew=0.8, zorder=1)
+        look = drawing.style(0) | {"linestyle": "none", "ms": 4, "clip_on": False}
+        for chosen, own in ((~c.few, {"alpha": 0.6}), (c.few, {"mfc": "white"})):
+            # An empty line that is not clipped would confuse the layout.
+            if chosen.any():
+                axis.plot(c.before[chosen], c.after[chosen], **look | own)
         _label_extremes(axis, c)
         axis.set(xlim=(0, 100), ylim=(0, 100))
         axis.set_xlabel(drawing.shorten(c.base, 34), fontsize=8)
         axis.set_ylabel(drawing.shorten(c.other, 34), fontsize=8)
+    dots = drawing.style(0) | {"linestyle": "none"}
+    handles = [
+        drawing.handle(dots),
+        drawing.handle(dots | {"markerfacecolor": "white"}),
+        drawing.handle({"color": "0.5", "marker": "x", "linestyle": "none"}),
+    ]
+    labels = [
+        *("a class", f"a class with fewer than {FEW_POSITIVES} positives"),
+        "chance level",
+    ]
+    drawing.legend(figure, handles, labels)
     alt = "Average precision per class: the best probe against the linear one"
     return drawing.picture("classes", alt, figure)
 

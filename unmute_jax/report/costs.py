@@ -28,7 +28,8 @@ def section(grid: ResultGrid) -> Section:
             *("seconds", "trials"),
         ),
         rows=tuple(rows),
-        note=f"Means over encoders. Trained on: {', '.join(sorted(devices))}.",
+        note="Means over encoders. n/a: only a protobin can be exported in one bit. "
+        f"Trained on: {', '.join(sorted(devices))}.",
     )
     picture = _picture(grid)
     return Section(

@@ -6,21 +6,22 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from unmute_jax.report import drawing
+from unmute_jax.report import drawing, intervals
+from unmute_jax.report.common import common_items
+from unmute_jax.report.intervals import Estimate
 from unmute_jax.report.names import encoder_title, has_published_weights
 from unmute_jax.report.page import Picture, Section
 from unmute_jax.report.paper_numbers import fine_tuned, of_probe
 from unmute_jax.report.resampling import Resampler
-from unmute_jax.report.result_grid import ResultCell, ResultGrid
-from unmute_jax.report.scores import BASELINE
-from unmute_jax.report.statistics import gap_closed, interval
+from unmute_jax.report.result_grid import ResultCell, ResultGrid, searched
+from unmute_jax.report.scores import BASELINE, NEVER_STARTED, over_datasets
+from unmute_jax.report.statistics import gap_closed
 from unmute_jax.report.tables import (
     DIVERGED,
     NOT_RUN,
     Field,
     Table,
     between,
-    counted,
     number,
     signed,
 )
@@ -32,13 +33,21 @@ PROTOTYPES_TITLE = "Sensitivity to J, the number of prototypes per class"
 
 def gains_section(grid: ResultGrid, resampler: Resampler) -> Section:
     """Makes a table of the gain of every probe over the linear one, per encoder."""
-    gains = _gains(grid)
-    if not gains:
+    found = _gains(grid)
+    if not found:
         return Section(
             name="gains",
             title=GAINS_TITLE,
             paragraphs=("No probe was run beside a linear probe.",),
         )
+    have = {key: {a.dataset for a, _ in pairs} for key, pairs in found.items()}
+    datasets = common_items(have, grid.datasets)
+    # Every number of the table is a mean over the same data sets.
+    gains = {
+        key: [pair for pair in pairs if pair[0].dataset in datasets]
+        for key, pairs in found.items()
+        if set(datasets) <= have[key]
+    }
     probes = [p for p in grid.probes if any(p == q for _, q in gains)]
     encoders = [e for e in grid.encoders if any(e == f for f, _ in gains)]
 
@@ -46,12 +55,13 @@ def gains_section(grid: ResultGrid, resampler: Resampler) -> Section:
         pairs = gains.get((encoder, probe))
         if not pairs:
             return NOT_RUN
-        datasets = counted(len(pairs), "set")
-        value = float(np.mean([a.mean - b.mean for a, b in pairs]))
-        if np.isnan(value):
-            return Field(DIVERGED.text, under=datasets)
-        ends = between(*_interval(pairs, resampler, value), 1)
-        return Field(signed(value), value, f"{ends}, {datasets}" if ends else datasets)
+        estimate = _gain(pairs, resampler)
+        if np.isnan(estimate.value):
+            return DIVERGED
+        stuck = any(cell.never_started for pair in pairs for cell in pair)
+        ends = between(*estimate.interval(is_score=False), 1)
+        text = f"{signed(estimate.value)}{NEVER_STARTED * stuck}"
+        return Field(text, estimate.value, ends)
 
     has_baseline = any(p.startswith(BASELINE) for p in probes)
     table = Table(
@@ -59,18 +69,26 @@ def gains_section(grid: ResultGrid, resampler: Resampler) -> Section:
         title="Gain over linear in points",
         columns=("encoder", *probes),
         rows=tuple((e, *(field(e, p) for p in probes)) for e in encoders),
-        note="" if has_baseline else f"{BASELINE} was not run beside linear.",
+        note=" ".join(
+            [
+                over_datasets(datasets, grid.datasets),
+                "A dash: not run on all of them beside a linear probe that did not "
+                "diverge.",
+                *([] if has_baseline else [f"{BASELINE} was not run beside linear."]),
+                searched(cell for pairs in gains.values() for p in pairs for cell in p),
+            ]
+        ).strip(),
     )
     return Section(
         name="gains",
         title=GAINS_TITLE,
         paragraphs=(
             "Points of the test score above the linear probe that was trained in the "
-            "same way on the same tokens, as the mean over the data sets that have "
-            "both. In small print are the 95 % interval over draws of clips and seeds "
-            "(the same clips for both probes) and the number of data sets. Points of "
-            "mAP and of accuracy count alike. Data sets on which the linear probe "
-            "diverged are left out.",
+            "same way on the same tokens, as the mean over the data sets that the note "
+            "names. In small print is the 95 % interval over draws of clips (the same "
+            "ones for both probes) and seeds. Points of mAP and of accuracy count "
+            f"alike. {NEVER_STARTED}: trainings that never left their start, of this "
+            "probe or of the linear one.",
         ),
         pictures=(_gains_picture(encoders, probes, gains, resampler),),
         tables=(table,),
@@ -150,7 +168,8 @@ def prototypes_section(grid: ResultGrid) -> Section:
         title=PROTOTYPES_TITLE,
         paragraphs=(
             "Test scores by J. Bars are one standard deviation over seeds. The paper "
-            "reports that scores rise between 1 and 10 and are flat beyond.",
+            "reports that scores rise between 1 and 10 and are flat beyond. n/a: a "
+            "seed diverged.",
         ),
         pictures=(_prototypes_picture(grid, curves),),
         tables=(table,),
@@ -171,12 +190,11 @@ def _gains(grid: ResultGrid) -> Pairs:
     return pairs
 
 
-def _interval(
-    pairs: Sequence[tuple[ResultCell, ResultCell]], resampler: Resampler, centre: float
-) -> tuple[float, float]:
-    draws = [resampler.draws(a) - resampler.draws(b) for a, b in pairs]
-    mean = np.mean(draws, 0)
-    return interval(mean, centre) if np.ptp(mean) > 0 else (np.nan, np.nan)
+def _gain(
+    pairs: Sequence[tuple[ResultCell, ResultCell]], resampler: Resampler
+) -> Estimate:
+    """The mean gain over data sets, whose clips are drawn independently."""
+    return intervals.mean([resampler.difference(a, b) for a, b in pairs])
 
 
 def _gap(
@@ -209,8 +227,8 @@ def _gains_picture(
         x, y, low, high = [], [], [], []
         for i, encoder in enumerate(encoders):
             if pairs := gains.get((encoder, probe)):
-                value = float(np.mean([a.mean - b.mean for a, b in pairs]))
-                ends = _interval(pairs, resampler, value)
+                estimate = _gain(pairs, resampler)
+                value, ends = estimate.value, estimate.interval(is_score=False)
                 x.append(value)
                 y.append(i + 0.75 * ((k + 0.5) / len(probes) - 0.5))
                 low.append(0 if np.isnan(ends[0]) else max(0.0, value - ends[0]))

@@ -10,6 +10,7 @@ from typing import Any
 
 from unmute_jax.errors import InputError
 from unmute_jax.report import names
+from unmute_jax.report.missing import Missing
 from unmute_jax.report.result_grid import RecordFile, ResultCell, ResultGrid
 from unmute_jax.results.record import KEY, Record, read_record
 
@@ -54,8 +55,14 @@ def find_records(folders: Sequence[pathlib.Path]) -> list[RecordFile]:
     return list(files.values())
 
 
-def make_grid(files: Sequence[RecordFile]) -> ResultGrid:
+def make_grid(
+    files: Sequence[RecordFile], missing: Sequence[Missing] = ()
+) -> ResultGrid:
     """Arranges records in a grid.
+
+    Args:
+        files: The records.
+        missing: The cells without records, as `missing.find_missing` finds them.
 
     Raises:
         InputError: A data set has records of two metrics.
@@ -96,6 +103,13 @@ def make_grid(files: Sequence[RecordFile]) -> ResultGrid:
         probes=ordered((c.probe for c in cells), names.PROBES),
         trainings={name: training for training, name in short_names.items()},
         conflicts=conflicts,
+        # What failed in one run may have been done in another.
+        missing=tuple(
+            m
+            for m in missing
+            if m.is_partial
+            or all(m.key != (c.dataset, c.encoder, c.probe) for c in cells)
+        ),
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 from unmute_jax import probes
 from unmute_jax.report.paper_numbers import paper_prototypes
@@ -42,9 +44,14 @@ _COMMON_FILES = (
 def encoder_title(record: Record) -> str:
     """The encoder in the paper's spelling, marked if its weights are random."""
     name = str(record.facts.get("encoder", {}).get("name", record.encoder))
+    return title_of(name, untrained=_weights(record).startswith("untrained"))
+
+
+def title_of(name: str, *, untrained: bool) -> str:
+    """An encoder of the registry in the paper's spelling."""
     base = name.removesuffix("+")
     title = TITLES.get(base, base) + "+" * (name != base)
-    return f"{title} (untrained)" if _weights(record).startswith("untrained") else title
+    return f"{title} (untrained)" if untrained else title
 
 
 def encoder_detail(record: Record) -> str:
@@ -82,10 +89,7 @@ def has_published_weights(record: Record) -> bool:
 
 def prototypes_per_class(record: Record) -> int | None:
     """The number of prototypes per class; None for probes without prototypes."""
-    default = _default_prototypes(record.probe)
-    if default is None:
-        return None
-    return int(record.probe_options.get("prototypes_per_class", default))
+    return _prototypes(record.probe, record.probe_options)
 
 
 def probe_title(record: Record) -> str:
@@ -94,13 +98,39 @@ def probe_title(record: Record) -> str:
     The number of prototypes per class, J, is left out if it is the paper's number for
     the data set.
     """
-    options = dict(record.probe_options)
+    return title_of_probe(record.probe, record.probe_options, record.dataset)
+
+
+def title_of_probe(probe: str, changed: Mapping[str, Any], dataset: str) -> str:
+    """The title of a probe with these changed options on a data set."""
+    options = dict(changed)
     options.pop("prototypes_per_class", None)
-    count = prototypes_per_class(record)
-    if count is not None and count != paper_prototypes(record.dataset):
+    count = _prototypes(probe, changed)
+    if count is not None and count != paper_prototypes(dataset):
         options = {"J": count, **options}
     text = ", ".join(f"{key}={value}" for key, value in options.items())
-    return f"{record.probe} {text}" if text else record.probe
+    return f"{probe} {text}" if text else probe
+
+
+def changed_options(probe: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the options in some settings that change a probe.
+
+    Args:
+        probe: The name of the probe. An unknown one has no options.
+        given: The options of all probes; None where one is not set.
+    """
+    if probe not in probes.list_probes():
+        return {}
+    known, usual = probes.probe_options(probe), probes.make_probe(probe, num_classes=1)
+    options = {k: v for k, v in given.items() if k in known and v is not None}
+    return {k: v for k, v in options.items() if v != getattr(usual, k)}
+
+
+def _prototypes(probe: str, changed: Mapping[str, Any]) -> int | None:
+    default = _default_prototypes(probe)
+    if default is None:
+        return None
+    return int(changed.get("prototypes_per_class", default))
 
 
 def position(name: str, order: tuple[str, ...]) -> tuple[int, str]:

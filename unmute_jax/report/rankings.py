@@ -9,6 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from unmute_jax.report import agreement, drawing, scores
 from unmute_jax.report.agreement import Ranking
+from unmute_jax.report.common import common_items
 from unmute_jax.report.page import Picture, Section
 from unmute_jax.report.resampling import Resampler, basis
 from unmute_jax.report.result_grid import ResultGrid
@@ -22,14 +23,17 @@ def section(grid: ResultGrid, resampler: Resampler) -> Section:
     paragraphs = [
         "On each data set the encoders are ranked by their mean score: rank 1 is best, "
         "tied encoders share the mean of their ranks, and an encoder with a diverged "
-        "seed is last. Ranks are averaged over the data sets on which all encoders of "
-        "a probe were run on the same folds. In small print are two 95 % intervals: "
-        "over other test clips and seeds, and over other data sets.",
+        "seed is last. Ranks are averaged over the data sets that the note names, on "
+        "which all encoders of a probe were run on the same folds. In small print "
+        "are two 95 % intervals: over other test clips and seeds, and over other data "
+        "sets.",
         _interval_paragraph(grid),
     ]
     if not rankings:
         paragraphs.append("No probe here was run with two encoders on one data set.")
-    tables = [_rank_table(grid, rankings)] if rankings else []
+    datasets = common_items({r.probe: r.datasets for r in rankings}, grid.datasets)
+    averaged = [r.over(datasets) for r in rankings if set(datasets) <= {*r.datasets}]
+    tables = [_rank_table(grid, averaged)] if averaged else []
     between_probes = agreement.between_probes(rankings)
     if rankings and between_probes is None:
         paragraphs.append(
@@ -46,7 +50,7 @@ def section(grid: ResultGrid, resampler: Resampler) -> Section:
         name="ranks",
         title="Which encoder is best under each probe",
         paragraphs=tuple(paragraphs),
-        pictures=(_rank_picture(grid, rankings),) if len(rankings) > 1 else (),
+        pictures=(_rank_picture(grid, averaged),) if len(averaged) > 1 else (),
         tables=tuple(tables),
     )
 
@@ -93,8 +97,11 @@ def _rank_table(grid: ResultGrid, rankings: Sequence[Ranking]) -> Table:
 
     encoders = [e for e in grid.encoders if any(e in r.encoders for r in rankings)]
     probes = [r.probe for r in rankings]
-    counts = ", ".join(f"{r.probe} {len(r.datasets)}" for r in rankings)
-    note = f"Number of data sets, of {len(grid.datasets)} in all: {counts}."
+    note = (
+        f"{scores.over_datasets(rankings[0].datasets, grid.datasets)} A dash: the "
+        "probe was not run with this encoder. Probes that were not run on all of these "
+        "data sets are left out."
+    )
     if not any(p.startswith(scores.BASELINE) for p in probes):
         note += f" {scores.BASELINE} was not run with two encoders."
     return Table(
@@ -115,19 +122,19 @@ def _draw_datasets(r: Ranking) -> np.ndarray:
 
 def _interval_paragraph(grid: ResultGrid) -> str:
     """Explains what was drawn for the first interval, for each data set."""
-    explanations = {
-        "clips": "other recordings (or the sites, speakers or clips that are known "
-        "instead) and other seeds",
-        "seeds": "other seeds only, as no predictions were saved",
-        "": "nothing, as there is one seed and no predictions were saved",
-    }
     kinds: dict[str, list[str]] = {}
     for dataset in grid.datasets:
-        bases = {basis(c) for c in grid.of_dataset(dataset)}
-        kind = min(bases, key=["", "seeds", "clips"].index)
-        kinds.setdefault(kind, []).append(dataset)
-    parts = [f"{explanations[k]} ({', '.join(v)})" for k, v in kinds.items()]
-    return f"The intervals are over draws with replacement of {'; of '.join(parts)}."
+        # What the cell with the least to draw has.
+        bases = [basis(c) for c in grid.of_dataset(dataset)]
+        least = min(bases, key=lambda b: (bool(b.kind), b.has_seeds))
+        text = least.text.replace(", ", " and ") or "nothing"
+        kinds.setdefault(text, []).append(dataset)
+    parts = [f"{text} ({', '.join(v)})" for text, v in kinds.items()]
+    return (
+        f"The first interval is over draws with replacement of {'; of '.join(parts)}. "
+        "Groups are recordings, sites or speakers. Clips cannot be drawn where their "
+        "predictions were not saved."
+    )
 
 
 def _rank_picture(grid: ResultGrid, rankings: Sequence[Ranking]) -> Picture:

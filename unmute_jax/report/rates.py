@@ -9,9 +9,10 @@ import numpy as np
 import scipy.stats
 
 from unmute_jax.report import drawing
+from unmute_jax.report.common import common_items
 from unmute_jax.report.names import slug
 from unmute_jax.report.page import Picture, Section
-from unmute_jax.report.result_grid import ResultCell, ResultGrid
+from unmute_jax.report.result_grid import ResultCell, ResultGrid, searched
 from unmute_jax.report.statistics import (
     FACTORS,
     Sensitivity,
@@ -19,7 +20,8 @@ from unmute_jax.report.statistics import (
     status,
     validation,
 )
-from unmute_jax.report.tables import Field, Table, csv_text, number
+from unmute_jax.report.tables import UNKNOWN, Field, Table, csv_text, number
+from unmute_jax.results.ranges import ranges_of
 
 COLUMNS = (
     *("dataset", "encoder", "probe", "protocol", "learning_rate", "weight_decay"),
@@ -68,6 +70,8 @@ def as_csv(grid: ResultGrid) -> str:
         records = {f.record.protocol: f.record for f in reversed(cell.files)}
         for protocol, r in sorted(records.items()):
             for t in r.search:
+                if "learning_rate" not in t:
+                    continue
                 rate, decay = t["learning_rate"], t.get("weight_decay", r.weight_decay)
                 is_chosen = (rate, decay) == (r.learning_rate, r.weight_decay)
                 lines.append(
@@ -83,7 +87,12 @@ def as_csv(grid: ResultGrid) -> str:
 def of_cell(cell: ResultCell) -> Sensitivity | None:
     """The sensitivity of a cell, averaged over the searches of its folds."""
     folds = {f.record.protocol: f for f in cell.files}.values()
-    searches = [sensitivity(f.record.search, f.histories) for f in folds]
+    searches = [
+        sensitivity(
+            f.record.search, f.histories, ranges_of(f.record).get("learning_rate")
+        )
+        for f in folds
+    ]
     known = [s for s in searches if s is not None]
     if not known:
         return None
@@ -100,11 +109,21 @@ def of_cell(cell: ResultCell) -> Sensitivity | None:
 def _per_probe(
     grid: ResultGrid, measured: Sequence[tuple[ResultCell, Sensitivity]]
 ) -> Table:
+    places = list(dict.fromkeys((c.dataset, c.encoder) for c, _ in measured))
+    places_of = {
+        p: {(c.dataset, c.encoder) for c, _ in measured if c.probe == p}
+        for p in grid.probes
+    }
+    shared = common_items(places_of, places)
     rows = []
     for probe in grid.probes:
-        cells = [s for cell, s in measured if cell.probe == probe]
-        if not cells:
+        if not set(shared) <= places_of[probe]:
             continue
+        cells = [
+            s
+            for c, s in measured
+            if c.probe == probe and (c.dataset, c.encoder) in shared
+        ]
         best = [s.best for s in cells]
         rows.append(
             (
@@ -130,16 +149,18 @@ def _per_probe(
             *("best at the edge", "diverged, %", "stopped, %"),
         ),
         rows=tuple(rows),
-        note="Means over cells (an encoder on a data set); the worst cell is in small "
-        "print. A best rate at the edge of the range that was tried may not be the "
-        "best possible one.",
+        note="Means over the cells (an encoder on a data set) that all of these probes "
+        "have; the worst cell is in small print. n/a: no trial had such a rate. A best "
+        "rate at the edge, in the outermost 5 % of the range that was searched (on a "
+        "logarithmic scale), may not be the best possible one. "
+        f"{searched(grid.cells)}",
     )
 
 
 def _losses(values: list[float]) -> Field:
     known = [v for v in values if np.isfinite(v)]
     if not known:
-        return Field("–")
+        return UNKNOWN
     mean = float(np.mean(known))
     return Field(f"{mean:.2f}", mean, f"worst {max(known):.2f}")
 

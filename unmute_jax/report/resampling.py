@@ -1,10 +1,14 @@
 """Estimates how much scores would vary with other clips and seeds, by the bootstrap.
 
 Where the logits of the test clips were saved, each draw takes as many recordings (or
-sites or speakers: whatever clips were cut from) as there are, with replacement, and
-scores the clips of those recordings. It also draws the seeds with replacement. Cells of
-one test split share the draws, so that differences and ranks of encoders are compared
-on the same clips. Without logits only the seeds are drawn.
+sites or speakers: the groups that clips were cut from) as there are, with replacement,
+and scores the clips of those groups. A test split with fewer than five groups tells
+nothing about other groups: there the clips are drawn. Without logits, folds are drawn
+if there are five. Seeds are drawn besides.
+
+Cells of one test split share the draws of clips, so that differences and ranks of
+encoders are compared on the same clips. Draws of seeds do not depend on the encoder,
+so that two encoders with the same tokens differ in nothing.
 """
 
 from __future__ import annotations
@@ -12,20 +16,90 @@ from __future__ import annotations
 import hashlib
 import io
 import pathlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Num
 
 from unmute_jax.console import progress
 from unmute_jax.io import write_atomically
+from unmute_jax.report import intervals
+from unmute_jax.report.intervals import Estimate
 from unmute_jax.report.result_grid import RecordFile, ResultCell
 from unmute_jax.results.predictions import Predictions, read_predictions
 
 # Increased whenever the same file would give other draws.
-VERSION = 1
+VERSION = 2
+# With fewer groups, or folds, draws of them say next to nothing about others.
+LEAST_UNITS = 5
 # Draws times clips of one pass, few enough to stay in the cache of the processor.
 _BLOCK = 1 << 22
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What is drawn for a cell.
+
+    Attributes:
+        kind: "groups", "clips" or "folds"; empty if only seeds are drawn, or nothing.
+        units: How many there are of them in each test split, or of folds.
+        has_seeds: Whether seeds are drawn, too.
+        has_few_groups: Whether clips are drawn although they come from groups, because
+            a test split has fewer than five of them.
+    """
+
+    kind: str
+    units: tuple[int, ...]
+    has_seeds: bool
+    has_few_groups: bool = False
+
+    @property
+    def text(self) -> str:
+        """What is drawn, in words: "groups, seeds", for example, or nothing."""
+        drawn = [self.kind] if self.kind else []
+        return ", ".join([*drawn, *(["seeds"] if self.has_seeds else [])])
+
+
+def basis(cell: ResultCell) -> Basis:
+    """What is drawn for a cell."""
+    has_seeds, folds = len(cell.seeds) > 1, len(cell.folds)
+    if any(file.predictions is None for file in cell.files):
+        if folds >= LEAST_UNITS:
+            return Basis("folds", (folds,), has_seeds)
+        return Basis("", (), has_seeds)
+    # Each seed is tested on the same clips.
+    first = [file for file in cell.files if file.record.seed == cell.seeds[0]]
+    counts = [file.test_counts for file in first]
+    drawn = [_unit(*c) for c in counts]
+    units = tuple(
+        groups if kind == "groups" else clips
+        for kind, (clips, groups) in zip(drawn, counts, strict=True)
+    )
+    few = any(groups < LEAST_UNITS and groups < clips for clips, groups in counts)
+    kind = "groups" if "groups" in drawn else "clips"
+    return Basis(kind, units, has_seeds, few)
+
+
+def _unit(clips: int, groups: int) -> str:
+    """What is drawn of a test split."""
+    return "groups" if LEAST_UNITS <= groups < clips else "clips"
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """The draws of a cell, in points of 100.
+
+    Attributes:
+        cell: The cell. It is kept with the draws, so that no other can get its id.
+        clips: The mean over seeds and folds in each draw of clips, groups or folds;
+            None if none of them is drawn.
+        seeds: By how much the mean over seeds differs in each draw of seeds.
+    """
+
+    cell: ResultCell
+    clips: Float[np.ndarray, " R"] | None
+    seeds: Float[np.ndarray, " R"]
 
 
 class Resampler:
@@ -39,44 +113,88 @@ class Resampler:
         """Sets the number of draws, and the folder in which scores are cached."""
         self.resamples = resamples
         self._folder = folder
-        self._draws: dict[int, tuple[ResultCell, Float[np.ndarray, " R"]]] = {}
+        self._draws: dict[int, _Drawn] = {}
         self._counts: dict[str, Num[np.ndarray, "R B"]] = {}
 
     def prepare(self, cells: Iterable[ResultCell]) -> None:
         """Draws the scores of all cells, with a progress bar."""
-        cells = list(cells)
-        files = sum(len(cell.files) for cell in cells if basis(cell) == "clips")
+        clips = [cell for cell in cells if basis(cell).kind in ("groups", "clips")]
+        files = sum(len(cell.files) for cell in clips)
         if not files:
             return
         with progress("resampling test clips", files, unit="records") as advance:
-            for cell in cells:
-                if basis(cell) == "clips":
-                    self._drawn(cell, advance)
-                    # Cells are ordered by data set: the draws of others can go.
-                    if len(self._counts) > len(cell.folds):
-                        self._counts.clear()
+            for cell in clips:
+                self._drawn(cell, advance)
+                # Cells are ordered by data set: the draws of others can go.
+                if len(self._counts) > len(cell.folds):
+                    self._counts.clear()
 
     def draws(self, cell: ResultCell) -> Float[np.ndarray, " R"]:
-        """The score of a cell in each draw.
+        """The score of a cell in each draw, with the score of the cell as their mean.
 
-        It is constant if nothing can be drawn, and NaN in draws with a diverged seed.
+        It is constant if nothing can be drawn, and NaN if a seed diverged. Draws of `n`
+        clips or seeds vary less than other clips or seeds would, by `(n - 1) / n`;
+        this is corrected.
         """
-        return self._drawn(cell, lambda n: None)
+        drawn, units = self._drawn(cell, _ignore), basis(cell).units
+        scores = cell.mean + drawn.seeds * _factor([len(cell.seeds)])
+        if drawn.clips is not None:
+            scores = scores + (drawn.clips - drawn.clips.mean()) * _factor(units)
+        return scores
 
-    def _drawn(self, cell: ResultCell, advance: Callable[[int], None]) -> np.ndarray:
+    def score(self, cell: ResultCell) -> Estimate:
+        """The score of a cell with its errors from clips (or folds) and seeds."""
+        return self._estimate(cell.mean, (cell,), (1.0,))
+
+    def difference(self, a: ResultCell, b: ResultCell) -> Estimate:
+        """The score of `a` minus that of `b`, on the same draws of clips.
+
+        Seeds of different probes have nothing in common, so that they are drawn apart.
+        """
+        return self._estimate(a.mean - b.mean, (a, b), (1.0, -1.0))
+
+    def _estimate(
+        self, value: float, cells: Sequence[ResultCell], signs: Sequence[float]
+    ) -> Estimate:
+        seeds = [intervals.of_seeds(cell.scores) for cell in cells]
+        drawn = [self._drawn(cell, _ignore).clips for cell in cells]
+        clips = [x for x in drawn if x is not None]
+        if len(clips) < len(cells):
+            return intervals.joined(value, *seeds)
+        scores = sum(s * x for s, x in zip(signs, clips, strict=True))
+        units = basis(cells[0]).units
+        return intervals.joined(
+            value, intervals.of_draws(value, np.asarray(scores), units), *seeds
+        )
+
+    def _drawn(self, cell: ResultCell, advance: Callable[[int], None]) -> _Drawn:
         if id(cell) not in self._draws:
-            rng = _rng("seeds", cell.dataset, cell.encoder, cell.probe)
-            if basis(cell) == "clips":
-                per_seed = np.stack(
-                    [self._of_seed(cell, seed, advance) for seed in cell.seeds]
+            kind = basis(cell).kind
+            clips = None
+            if kind == "folds":
+                clips = self._of_folds(cell)
+            elif kind:
+                clips = np.mean(
+                    [self._of_seed(cell, seed, advance) for seed in cell.seeds], 0
                 )
-            else:
-                per_seed = np.repeat(cell.scores[:, None], self.resamples, 1)
-            chosen = rng.integers(len(per_seed), size=per_seed.shape)
-            mean = np.take_along_axis(per_seed, chosen, 0).mean(0)
-            # The cell is stored with the draws, so that no other can get its id.
-            self._draws[id(cell)] = cell, mean
-        return self._draws[id(cell)][1]
+            rng = _rng("seeds", cell.dataset, cell.probe)
+            scores = cell.scores
+            chosen = rng.integers(len(scores), size=(len(scores), self.resamples))
+            seeds = scores[chosen].mean(0) - scores.mean()
+            self._draws[id(cell)] = _Drawn(cell, clips, seeds)
+        return self._draws[id(cell)]
+
+    def _of_folds(self, cell: ResultCell) -> np.ndarray:
+        """The mean over folds that are drawn with replacement."""
+        scores = np.asarray(
+            [
+                np.mean([f.record.test for f in cell.files if f.record.protocol == p])
+                for p in cell.folds
+            ]
+        )
+        n = len(scores)
+        rng = _rng("folds", cell.dataset, *cell.folds)
+        return 100 * scores[rng.integers(n, size=(n, self.resamples))].mean(0)
 
     def _of_seed(
         self, cell: ResultCell, seed: int, advance: Callable[[int], None]
@@ -115,20 +233,40 @@ class Resampler:
         text = "\n".join((*saved.ids, *saved.groups))
         key = hashlib.sha256(text.encode()).hexdigest()
         if key not in self._counts:
-            names, index = np.unique(np.asarray(saved.groups), return_inverse=True)
-            n = len(names)
-            drawn = _rng("clips", *names).multinomial(
-                n, np.full(n, 1 / n), size=self.resamples
-            )
-            self._counts[key] = drawn.astype(np.float32)[:, index]
+            clips, groups = len(saved.ids), len(set(saved.groups))
+            names = saved.groups if _unit(clips, groups) == "groups" else saved.ids
+            rng = _rng("clips", *sorted(set(names)))
+            self._counts[key] = draw_counts(names, self.resamples, rng)
         return self._counts[key]
 
 
-def basis(cell: ResultCell) -> str:
-    """What can be drawn: "clips" (which includes seeds), "seeds", or "" for nothing."""
-    if all(file.predictions is not None for file in cell.files):
-        return "clips"
-    return "seeds" if len(cell.seeds) > 1 else ""
+def draw_counts(
+    groups: Sequence[str], resamples: int, rng: np.random.Generator
+) -> Num[np.ndarray, "R B"]:
+    """How often each clip occurs in each draw of as many groups as there are.
+
+    Args:
+        groups: The group of each of the B clips.
+        resamples: The number R of draws.
+        rng: The generator.
+    """
+    names, index = np.unique(np.asarray(groups), return_inverse=True)
+    n = len(names)
+    drawn = rng.multinomial(n, np.full(n, 1 / n), size=resamples)
+    return drawn.astype(np.float32)[:, index]
+
+
+def _factor(units: Sequence[int]) -> float:
+    """By how much a draw of so many things varies too little, as a standard deviation.
+
+    One thing varies not at all.
+    """
+    freedom = sum(n - 1 for n in units)
+    return (sum(units) / freedom) ** 0.5 if freedom else 1.0
+
+
+def _ignore(count: int) -> None:
+    """Stands for a progress bar."""
 
 
 def accuracies(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import pathlib
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +13,10 @@ import numpy as np
 from jaxtyping import Float
 
 from unmute_jax.report import names
+from unmute_jax.report.missing import Missing
+from unmute_jax.report.tables import NOT_RUN, Field
 from unmute_jax.results import predictions
+from unmute_jax.results.ranges import in_words
 from unmute_jax.results.record import KEY, Record, read_search_trial, record_name
 
 
@@ -29,6 +33,33 @@ class RecordFile:
         folder = self.path.parent.parent / "predictions"
         path = predictions.path_of(folder, self.path.name)
         return path if path.exists() else None
+
+    @functools.cached_property
+    def test_counts(self) -> tuple[int, int]:
+        """The numbers of test clips, and of the groups that they were cut from.
+
+        They are those of the saved predictions, which must exist.
+        """
+        assert self.predictions is not None
+        saved = predictions.read_predictions(self.predictions)
+        return len(saved.ids), len(set(saved.groups))
+
+    @functools.cached_property
+    def positives(self) -> dict[str, int]:
+        """The number of test clips of each class; empty if it is not known."""
+        r = self.record
+        if r.positives or self.predictions is None:
+            return r.positives
+        labels = predictions.read_predictions(self.predictions).labels
+        return dict(zip(r.per_class, labels.sum(0, dtype=int).tolist(), strict=True))
+
+    @functools.cached_property
+    def chance(self) -> dict[str, float]:
+        """The share of positives of each class among what is scored, where known."""
+        if self.record.chance or self.predictions is None:
+            return self.record.chance
+        clips, _ = self.test_counts
+        return {name: count / clips for name, count in self.positives.items()}
 
     @functools.cached_property
     def histories(self) -> tuple[dict[int, float | None], ...]:
@@ -125,6 +156,11 @@ class ResultCell:
         return self.diverged_seeds > 0
 
     @property
+    def never_started(self) -> int:
+        """How many trainings never left their start."""
+        return sum(f.record.never_started for f in self.files)
+
+    @property
     def search(self) -> list[dict[str, Any]]:
         """The trials of all folds. Seeds share the trials of their fold."""
         searches = {f.record.protocol: f.record.search for f in self.files}
@@ -144,6 +180,7 @@ class ResultGrid:
             one.
         conflicts: The number of trials that several runs contain with different
             scores. The first run counts.
+        missing: The cells that failed or are unfinished.
     """
 
     cells: tuple[ResultCell, ...]
@@ -152,6 +189,11 @@ class ResultGrid:
     probes: tuple[str, ...]
     trainings: Mapping[str, str] = field(default_factory=dict[str, str])
     conflicts: int = 0
+    missing: tuple[Missing, ...] = ()
+
+    @functools.cached_property
+    def _missing(self) -> dict[tuple[str, str, str], Missing]:
+        return {m.key: m for m in self.missing}
 
     @functools.cached_property
     def _index(self) -> dict[tuple[str, str, str], ResultCell]:
@@ -169,6 +211,11 @@ class ResultGrid:
         """The cell with these names, or None if it was not run."""
         return self._index.get((dataset, encoder, probe))
 
+    def no_score(self, dataset: str, encoder: str, probe: str) -> Field:
+        """What a table shows in place of a cell: "failed", "unfinished" or a dash."""
+        found = self._missing.get((dataset, encoder, probe))
+        return NOT_RUN if found is None else Field(found.state)
+
     def linear_baseline(self, cell: ResultCell) -> ResultCell | None:
         """The linear probe that was trained like `cell`, on the same folds."""
         return self._linear.get(_comparable(cell))
@@ -181,10 +228,23 @@ class ResultGrid:
         """The metric of a data set."""
         return self.of_dataset(dataset)[0].first.metric
 
+    def not_run(self) -> list[tuple[str, str, str]]:
+        """Data set, encoder and probe of the cells that the axes have and no run."""
+        everything = itertools.product(self.datasets, self.encoders, self.probes)
+        return [
+            k for k in everything if k not in self._index and k not in self._missing
+        ]
+
     @property
     def records(self) -> list[Record]:
         """The records of all cells."""
         return [f.record for c in self.cells for f in c.files]
+
+
+def searched(cells: Iterable[ResultCell]) -> str:
+    """Where the searches behind some cells looked, as a sentence for a note."""
+    text = in_words(f.record for cell in cells for f in cell.files)
+    return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
 def _comparable(cell: ResultCell) -> Hashable:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from unmute_jax.report import drawing, paper_numbers
+from unmute_jax.report import drawing, missing, paper_numbers
+from unmute_jax.report.common import common_items
 from unmute_jax.report.names import (
     encoder_title,
     has_published_weights,
@@ -15,12 +16,12 @@ from unmute_jax.report.names import (
 )
 from unmute_jax.report.page import Picture, Section
 from unmute_jax.report.paper_numbers import PaperNumber
-from unmute_jax.report.resampling import Resampler, basis
-from unmute_jax.report.result_grid import ResultCell, ResultGrid
-from unmute_jax.report.statistics import interval
+from unmute_jax.report.resampling import LEAST_UNITS, Resampler, basis
+from unmute_jax.report.result_grid import ResultCell, ResultGrid, searched
 from unmute_jax.report.tables import (
     DIVERGED,
     NOT_RUN,
+    UNKNOWN,
     Field,
     Table,
     between,
@@ -29,13 +30,18 @@ from unmute_jax.report.tables import (
     number,
     signed,
 )
+from unmute_jax.results.ranges import ranges_of
 from unmute_jax.results.record import training_seconds
 
 BASELINE = "stats"
+# Marks of scores that mean less than they seem to.
+FEW_GROUPS, NEVER_STARTED = "†", "‡"
 COLUMNS = (
     *("dataset", "metric", "encoder", "probe", "test_mean", "test_sd", "seeds"),
-    *("diverged_seeds", "low_95", "high_95", "interval_over", "folds"),
+    *("diverged_seeds", "never_started", "low_95", "high_95", "interval_over"),
+    *("few_groups", "test_clips", "test_groups", "folds"),
     *("validation_mean", "prototypes_per_class", "learning_rates"),
+    *("lowest_rate", "highest_rate", "steps"),
     *("weight_decay", "parameters", "seconds", "published_weights", "paper"),
     *("difference", "paper_table", "paper_mark", "paper_source"),
 )
@@ -57,6 +63,7 @@ def paper_score(cell: ResultCell) -> PaperNumber | None:
 def section(grid: ResultGrid, resampler: Resampler) -> Section:
     """Makes a table per data set, and tables of means over data sets."""
     picture = _paper_picture(grid)
+    lost = missing.table(grid.missing, grid.not_run())
     return Section(
         name="scores",
         title="Scores beside those of the paper",
@@ -64,12 +71,17 @@ def section(grid: ResultGrid, resampler: Resampler) -> Section:
             "Test scores in points of 100: the mean over seeds of the mean over folds, "
             "± the standard deviation over seeds. The best probe of each encoder is in "
             "bold. Nothing was selected on the test split. A dash means that the cell "
-            "was not run; 'diverged' means that a seed ended without a finite score, "
-            "which counts as worse than every score.",
-            "In brackets, where the predictions on the test clips were saved: the 95 % "
-            "interval over other test recordings (or the sites, speakers or clips that "
-            "are known instead) and other seeds. Intervals over seeds alone are in "
-            "scores.csv.",
+            "was not run; 'failed' and 'unfinished' cells are listed with the reason "
+            "in the last table; 'diverged' means that a seed ended without a finite "
+            "score, which counts as worse than every score.",
+            "In brackets: the 95 % interval over other test recordings (or sites or "
+            "speakers, whatever clips were cut from; or other clips, where that is not "
+            "known) and other seeds, with the models as they were trained. It leans to "
+            "lower values where classes have few positives, because average precision "
+            "is then too high on average. It needs the saved predictions on the test "
+            "clips, or five folds; intervals over seeds alone are in scores.csv, which "
+            "names what was drawn.",
+            *_marks(grid),
             f"{BASELINE} (mean, maximum and standard deviation of the tokens, followed "
             "by one linear layer) is not a method of the paper, but it is listed in "
             "every table: a probe that does not beat it is not worth training.",
@@ -80,8 +92,27 @@ def section(grid: ResultGrid, resampler: Resampler) -> Section:
             *_mean_tables(grid),
             *(_dataset_table(grid, d, resampler) for d in grid.datasets),
             *_other_scores(grid),
+            *([lost] if lost is not None else []),
         ),
     )
+
+
+def _marks(grid: ResultGrid) -> list[str]:
+    """Explains the marks that the tables have."""
+    marks = []
+    if any(basis(cell).has_few_groups for cell in grid.cells):
+        marks.append(
+            f"{FEW_GROUPS}: the test split has fewer than {LEAST_UNITS} groups "
+            "(recordings, sites or speakers), too few to draw groups. The interval is "
+            "over clips and too narrow where clips of a group resemble each other."
+        )
+    if any(cell.never_started for cell in grid.cells):
+        marks.append(
+            f"{NEVER_STARTED}: some trainings never left their start (the same output "
+            "for all validation clips, or a flat loss at chance). Such a score says "
+            "nothing about the encoder."
+        )
+    return marks
 
 
 def as_csv(grid: ResultGrid, resampler: Resampler) -> str:
@@ -97,15 +128,20 @@ def with_baseline(probes: Sequence[str]) -> list[str]:
 
 def _field(cell: ResultCell, resampler: Resampler, is_best: bool) -> Field:
     """`64.67 ± 0.30`, and below it the interval and the paper's score."""
-    paper, under = paper_score(cell), []
+    paper, under, drawn = paper_score(cell), [], basis(cell)
     if cell.has_diverged:
         text, value = DIVERGED.text, None
         under.append(f"{cell.diverged_seeds} of {counted(len(cell.seeds), 'seed')}")
     else:
         spread = f" ± {cell.sd:.2f}" if len(cell.seeds) > 1 else ""
-        text, value = f"{cell.mean:.2f}{spread}", cell.mean
-        if basis(cell) == "clips":
-            under.append(between(*_interval(cell, resampler), 1))
+        marks = FEW_GROUPS * drawn.has_few_groups
+        marks += NEVER_STARTED * (cell.never_started > 0)
+        text, value = f"{cell.mean:.2f}{spread}{marks}", cell.mean
+        ends = between(*_interval(cell, resampler), 1)
+        if drawn.kind and ends:
+            under.append(ends)
+    if cell.never_started:
+        under.append(f"{cell.never_started} of {len(cell.files)} never started")
     if paper is not None:
         difference = "" if value is None else f", {signed(value - paper.value)}"
         under.append(f"paper {paper.value:.2f}{difference}")
@@ -113,7 +149,7 @@ def _field(cell: ResultCell, resampler: Resampler, is_best: bool) -> Field:
 
 
 def _interval(cell: ResultCell, resampler: Resampler) -> tuple[float, float]:
-    return interval(resampler.draws(cell), cell.mean)
+    return resampler.score(cell).interval(is_score=True)
 
 
 def _best(values: Sequence[float]) -> float:
@@ -132,7 +168,7 @@ def _dataset_table(grid: ResultGrid, dataset: str, resampler: Resampler) -> Tabl
         for encoder in encoders:
             cell = grid.at(dataset, encoder, probe)
             if cell is None:
-                row.append(NOT_RUN)
+                row.append(grid.no_score(dataset, encoder, probe))
                 continue
             is_best = len(cells) > 1 and cell.mean == best[encoder]
             row.append(_field(cell, resampler, is_best))
@@ -162,29 +198,40 @@ def _note(grid: ResultGrid, dataset: str, cells: list[ResultCell]) -> str:
         parts.append(f"no such row in the paper: {', '.join(not_in_paper)}")
     if not any(c.first.probe == BASELINE for c in cells):
         parts.append(f"{BASELINE} was not run")
-    return "; ".join(parts) + "."
+    kinds = {basis(c).text for c in cells if basis(c).kind}
+    if kinds:
+        parts.append(f"intervals over {' or '.join(sorted(kinds))}")
+    return f"{'; '.join(parts)}. {searched(cells)}".strip()
 
 
 def _mean_tables(grid: ResultGrid) -> list[Table]:
-    """For each metric, the means over all data sets with that metric."""
+    """For each metric, the means over the data sets that probes have in common."""
     tables = []
     for metric in dict.fromkeys(map(grid.metric, grid.datasets)):
-        datasets = [d for d in grid.datasets if grid.metric(d) == metric]
-        means = {
-            (e, p): float(np.mean([c.mean for c in cells if c is not None]))
+        mine = [d for d in grid.datasets if grid.metric(d) == metric]
+        cells = {
+            (e, p): found
             for e in grid.encoders
             for p in grid.probes
-            if None not in (cells := [grid.at(d, e, p) for d in datasets])
+            # One data set has no mean, and must not keep others from having one.
+            if len(found := {d: c for d in mine if (c := grid.at(d, e, p))}) > 1
+        }
+        datasets = common_items(cells, mine)
+        means = {
+            key: float(np.mean([found[d].mean for d in datasets]))
+            for key, found in cells.items()
+            if set(datasets) <= found.keys()
         }
         if len(datasets) > 1 and means:
-            tables.append(_mean_table(grid, metric, datasets, means))
+            tables.append(_mean_table(grid, metric, mine, datasets, means))
     return tables
 
 
 def _mean_table(
     grid: ResultGrid,
     metric: str,
-    datasets: list[str],
+    all_datasets: Sequence[str],
+    datasets: Sequence[str],
     means: dict[tuple[str, str], float],
 ) -> Table:
     encoders = [e for e in grid.encoders if any(e == x for x, _ in means)]
@@ -207,9 +254,17 @@ def _mean_table(
         rows=tuple(
             (p, *(field(e, p) for e in encoders)) for p in with_baseline(probes)
         ),
-        note=f"The data sets are {', '.join(datasets)}. A dash means that the probe "
-        "was not run on all of them.",
+        note=f"{over_datasets(datasets, all_datasets)} A dash means that the probe was "
+        f"not run on all of them, or failed. {searched(grid.cells)}".strip(),
     )
+
+
+def over_datasets(chosen: Sequence[str], everything: Sequence[str]) -> str:
+    """Says over which data sets the means of a table are taken."""
+    text = f"Means over {', '.join(chosen)}"
+    if others := [d for d in everything if d not in chosen]:
+        text += f", which most cells have; {', '.join(others)} left out"
+    return f"{text}."
 
 
 def _other_scores(grid: ResultGrid) -> list[Table]:
@@ -232,7 +287,8 @@ def _other_scores(grid: ResultGrid) -> list[Table]:
                 (c.dataset, c.encoder, c.probe, *(field(c, k) for k in kinds))
                 for c in cells
             ),
-            note="Means over seeds and folds. Nothing was selected by these scores.",
+            note="Means over seeds and folds. Nothing was selected by these scores. "
+            f"{UNKNOWN.text}: a training diverged, or the score was not computed.",
         )
     ]
 
@@ -290,7 +346,9 @@ def _paper_picture(grid: ResultGrid) -> Picture | None:
 
 def _csv_line(cell: ResultCell, resampler: Resampler) -> tuple[object, ...]:
     r, paper, drawn = cell.first, paper_score(cell), basis(cell)
-    ends = _interval(cell, resampler) if drawn else (np.nan, np.nan)
+    ends = _interval(cell, resampler) if drawn.text else (np.nan, np.nan)
+    low, high = ranges_of(r).get("learning_rate", (None, None))
+    clips, groups = _test_counts(cell)
     rates = sorted({x for f in cell.files if (x := f.record.learning_rate)})
     seconds = training_seconds(f.record for f in cell.files)
     validation = 100 * float(np.mean([f.record.validation for f in cell.files]))
@@ -305,11 +363,22 @@ def _csv_line(cell: ResultCell, resampler: Resampler) -> tuple[object, ...]:
     return (
         *(cell.dataset, r.metric, cell.encoder, cell.probe, _rounded(cell.mean)),
         *(_rounded(cell.sd), len(cell.seeds), cell.diverged_seeds),
-        *(*map(_rounded, ends), drawn, len(cell.folds), _rounded(validation)),
-        *(cell.prototypes, " ".join(f"{x:g}" for x in rates), r.weight_decay),
+        *(cell.never_started, *map(_rounded, ends), drawn.text),
+        *("yes" if drawn.has_few_groups else "no", clips, groups),
+        *(len(cell.folds), _rounded(validation)),
+        *(cell.prototypes, " ".join(f"{x:g}" for x in rates)),
+        *(low, high, r.steps or None, r.weight_decay),
         *(r.parameters, round(seconds, 2)),
         *("yes" if has_published_weights(r) else "no", *paper_columns),
     )
+
+
+def _test_counts(cell: ResultCell) -> tuple[int | None, int | None]:
+    """The test clips and their groups, over all folds; None if they are not known."""
+    if any(file.predictions is None for file in cell.files):
+        return None, None
+    first = [f.test_counts for f in cell.files if f.record.seed == cell.seeds[0]]
+    return sum(clips for clips, _ in first), sum(groups for _, groups in first)
 
 
 def _rounded(value: float) -> float | None:

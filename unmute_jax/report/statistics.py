@@ -17,6 +17,8 @@ import numpy as np
 import scipy.stats
 from jaxtyping import Bool, Float, Int
 
+from unmute_jax.results.ranges import at_edge
+
 
 def wins(
     means: Float[np.ndarray, "P N"],
@@ -85,22 +87,15 @@ def gap_closed(probe: float, linear: float, fine_tuned: float) -> float:
     return 100 * (probe - linear) / gap if gap > 0 else math.nan
 
 
-def interval(
-    draws: Float[np.ndarray, "R"], centre: float | None = None
-) -> tuple[float, float]:
-    """The central 95 % of resampled values.
+def interval(draws: Float[np.ndarray, "R"]) -> tuple[float, float]:
+    """The central 95 % of resampled ranks or correlations; NaN is left out.
 
-    Args:
-        draws: The values. NaN is left out.
-        centre: The value on all clips. If it is given, the interval is shifted so that
-            its mean is `centre`: average precision is biased in draws that contain
-            some clips twice.
+    Intervals of scores are computed in `intervals.py`.
     """
     known = draws[np.isfinite(draws)]
     if not known.size:
         return math.nan, math.nan
-    shift = 0.0 if centre is None else centre - known.mean()
-    low, high = np.percentile(known, (2.5, 97.5)) + shift
+    low, high = np.percentile(known, (2.5, 97.5))
     return float(low), float(high)
 
 
@@ -112,7 +107,7 @@ class Sensitivity:
         best: The learning rate with the best validation score.
         loss: For each factor, the points of validation score that are lost if the
             rate is wrong by that factor; NaN if no such rate was tried.
-        at_edge: Whether `best` is the lowest or the highest rate that was tried.
+        at_edge: Whether `best` is at the edge of the range that was searched.
         diverged: The share of trials that diverged.
         stopped: The share of trials that were stopped before their last epoch.
         trials: The number of trials.
@@ -137,7 +132,9 @@ History = Mapping[int, float | None]
 
 
 def sensitivity(
-    search: Sequence[Mapping[str, Any]], histories: Sequence[History] = ()
+    search: Sequence[Mapping[str, Any]],
+    histories: Sequence[History] = (),
+    ends: tuple[float, float] | None = None,
 ) -> Sensitivity | None:
     """Measures what is lost if the learning rate is wrong by a factor of 3, and of 10.
 
@@ -152,10 +149,14 @@ def sensitivity(
         search: The trials of one search. Each has a learning_rate, a validation score
             (a share of 1, or None if it diverged), and possibly a status and epochs.
         histories: The histories of the same trials, or nothing if they are unknown.
+        ends: The lowest and the highest rate of the range that was searched. None
+            stands for those that were tried.
 
     Returns:
         None if fewer than two rates were tried, or if all trials diverged.
     """
+    if not all("learning_rate" in t for t in search):
+        return None  # A probe that is fitted chooses among other things.
     rates = np.log([float(t["learning_rate"]) for t in search])
     scores = np.asarray([validation(t) for t in search])
     kinds = [status(t) for t in search]
@@ -181,7 +182,10 @@ def sensitivity(
     return Sensitivity(
         best=float(search[top]["learning_rate"]),
         loss={factor: loss(factor) for factor in FACTORS},
-        at_edge=bool(rates[top] in (rates.min(), rates.max())),
+        at_edge=at_edge(
+            float(search[top]["learning_rate"]),
+            ends or tuple(np.exp([rates.min(), rates.max()]).tolist()),
+        ),
         diverged=kinds.count("diverged") / len(kinds),
         stopped=kinds.count("stopped") / len(kinds),
         trials=len(kinds),

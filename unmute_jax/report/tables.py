@@ -31,6 +31,8 @@ class Field:
 
 
 NOT_RUN = Field("–")
+# Where there is a cell but no such number; a dash would say that it was not run.
+UNKNOWN = Field("n/a")
 DIVERGED = Field("diverged")
 
 
@@ -62,9 +64,9 @@ class Table:
 
 
 def number(value: float | int, digits: int = 2, sign: bool = False) -> Field:
-    """A field with a number, or a dash if the number is not finite."""
+    """A field with a number, or "n/a" if the number is not finite."""
     if not math.isfinite(value):
-        return NOT_RUN
+        return UNKNOWN
     text = signed(value, digits) if sign else f"{value:.{digits}f}"
     return Field(text.replace("-", "−"), float(value))
 
@@ -166,6 +168,8 @@ _LATEX = {
     "τ": r"$\tau$",
     "ρ": r"$\rho$",
     "…": r"\ldots{}",
+    "†": r"$\dagger$",
+    "‡": r"$\ddagger$",
 }
 
 

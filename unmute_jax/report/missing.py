@@ -1,0 +1,130 @@
+"""Finds the cells that a report cannot show: those that failed or are not finished."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from unmute_jax.report import names
+from unmute_jax.report.tables import Table
+
+# A run of a grid lies in `cells/NAME`, and `claims/NAME.json` tells how it ended.
+CLAIMS = "claims"
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A probe of a run without all of its records.
+
+    Attributes:
+        dataset: The name of the data set.
+        encoder: The title of the encoder.
+        probe: The title of the probe.
+        state: "failed" or "unfinished".
+        reason: Why, in one line.
+        is_partial: Whether some of its records exist, such as those of other folds.
+    """
+
+    dataset: str
+    encoder: str
+    probe: str
+    state: str
+    reason: str
+    is_partial: bool = False
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """The place of the cell in a grid of results."""
+        return self.dataset, self.encoder, self.probe
+
+
+def find_missing(folders: Sequence[pathlib.Path]) -> list[Missing]:
+    """Lists the probes of all runs below some folders that failed or have no record."""
+    found = dict[tuple[str, str, str], Missing]()
+    for folder in folders:
+        for path in sorted(folder.rglob("config.json")):
+            if (settings := _settings(path)) is not None:
+                for missing in _of_run(path.parent, settings):
+                    found.setdefault(missing.key, missing)
+    return list(found.values())
+
+
+def table(
+    missing: Iterable[Missing], not_run: Iterable[tuple[str, str, str]]
+) -> Table | None:
+    """Lists cells with the reason why they have no score; None if there are none.
+
+    Args:
+        missing: The cells that failed or are unfinished.
+        not_run: Data set, encoder and probe of those of which there is no trace.
+    """
+    rows = [(m.dataset, m.encoder, m.probe, m.state, m.reason) for m in missing]
+    grouped: dict[tuple[str, str], list[str]] = {}
+    for dataset, encoder, probe in not_run:
+        grouped.setdefault((dataset, encoder), []).append(probe)
+    rows += [
+        (dataset, encoder, ", ".join(probes), "not run", "no run here has it")
+        for (dataset, encoder), probes in grouped.items()
+    ]
+    if not rows:
+        return None
+    return Table(
+        name="missing",
+        title="Cells without a score",
+        columns=("data set", "encoder", "probe", "state", "reason"),
+        rows=tuple(rows),
+        note="Unfinished runs go on with the command that started them.",
+    )
+
+
+def _settings(path: pathlib.Path) -> dict[str, Any] | None:
+    """The settings of a run; None if the file is something else, or being written."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    wanted = ("dataset", "encoder", "weights", "probes", "probe_options")
+    is_run = isinstance(values, dict) and all(key in values for key in wanted)
+    return values if is_run else None
+
+
+def _of_run(run: pathlib.Path, settings: dict[str, Any]) -> list[Missing]:
+    claim = _claim_of(run)
+    failed = claim.get("state") == "failed"
+    done = {json.loads(p.read_text())["probe"] for p in run.glob("results/*.json")}
+    expected = [n.strip() for n in str(settings["probes"]).split(",") if n.strip()]
+    reason = "no record yet"
+    if failed:
+        reason = str(claim.get("message") or "for an unknown reason")
+    elif claim.get("state") == "running":
+        reason = f"running on {claim.get('host')}, or stopped there"
+    untrained = settings["weights"] == "untrained"
+    return [
+        Missing(
+            settings["dataset"],
+            names.title_of(settings["encoder"], untrained=untrained),
+            names.title_of_probe(
+                name,
+                names.changed_options(name, settings["probe_options"]),
+                settings["dataset"],
+            ),
+            "failed" if failed else "unfinished",
+            reason,
+            is_partial=name in done,
+        )
+        for name in expected
+        if failed or name not in done
+    ]
+
+
+def _claim_of(run: pathlib.Path) -> dict[str, Any]:
+    """What the grid of a run says about its cell; empty outside of grids."""
+    path = run.parent.parent / CLAIMS / f"{run.name}.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
