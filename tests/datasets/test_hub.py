@@ -27,7 +27,7 @@ def publish(hub, folder, repository="owner/name", branch="main"):
             hub.files[f"/datasets/{repository}/resolve/{branch}/{name}"] = content
 
 
-def test_a_data_set_of_the_hub_is_downloaded_once(hub, tmp_path, monkeypatch):
+def test_a_data_set_of_the_hub_is_downloaded_once(hub, tmp_path, monkeypatch, caplog):
     splits = {name: two_classes(6, name) for name in ("train", "test", "huge")}
     publish(hub, push(tmp_path / "made", splits))
     dataset = load_dataset("hf:owner/name")
@@ -36,6 +36,7 @@ def test_a_data_set_of_the_hub_is_downloaded_once(hub, tmp_path, monkeypatch):
     # What is not used is not downloaded.
     names = ["README.md", "test-00000-of-00001.parquet", "train-00000-of-00001.parquet"]
     assert sorted(name for name, _ in hub.downloads) == names
+    assert "owner/name: downloading 2 files (3" in caplog.text
     load_dataset("hf:owner/name", folds="3", train_from="train,test")
     assert len(hub.downloads) == 3
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")

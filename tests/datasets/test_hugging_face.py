@@ -87,6 +87,21 @@ def test_tables_without_any_features(tmp_path):
     assert (split.task, split.classes) == ("multi-label", ("a", "b"))
 
 
+def test_tables_may_number_their_classes_differently(tmp_path):
+    from datasets import ClassLabel
+
+    def of(prefix, names):
+        columns = {"audio": sounds(6, prefix), "label": [0, 0, 0, 1, 1, 1]}
+        return hub_dataset(columns, label=ClassLabel(names=names))
+
+    splits = {"train": of("a", ["wren", "gull"]), "test": of("b", ["gull", "crow"])}
+    dataset = load_dataset(f"hf:{push(tmp_path, splits)}")
+    assert dataset.classes == ("wren", "gull", "crow")
+    assert [clip.labels for clip in dataset.source_of("test")] == [(1,)] * 3 + [
+        (2,)
+    ] * 3
+
+
 def test_splits_are_chosen_by_options(tmp_path):
     splits = {name: two_classes(6, name) for name in ("train", "test", "test_5s")}
     place = f"hf:{push(tmp_path, splits)}"

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.hub import running_hub
 from unmute_jax.config import EncoderOptions, Experiment
 from unmute_jax.grid import placeholders
 
@@ -19,6 +20,23 @@ def test_a_data_set_that_would_be_downloaded_has_its_official_size():
     assert part.value.splits == {f"fold{i}": 400 for i in range(1, 6)}
     assert len(part.value.classes) == 50
     assert len(part.value.protocols(0)) == 5
+
+
+@pytest.mark.parametrize(
+    "place",
+    [{"dataset": "hf:owner/name"}, {"dataset": "fsdd", "data_dir": "hf:owner/name"}],
+)
+def test_a_plan_downloads_no_data_set_of_the_hub(place, monkeypatch, tmp_path):
+    with running_hub(monkeypatch, tmp_path / "hub") as hub:
+        for split in ("train", "test"):
+            name = f"data/{split}-00000-of-00001.parquet"
+            hub.files[f"/datasets/owner/name/resolve/main/{name}"] = bytes(1000)
+        part = placeholders.dataset_of(Experiment(**place))
+        assert part.problem == (
+            "hf:owner/name: 2 files (2.0 kB) are downloaded when needed"
+        )
+        assert (part.value is None) == place["dataset"].startswith("hf:")
+        assert not hub.downloads
 
 
 def test_an_unknown_place_has_no_placeholder():

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import pathlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from unmute_jax.console import size_text
 from unmute_jax.datasets.files import Folder
 from unmute_jax.datasets.hub_layout import Layout, layout_of, layout_on_disk
 from unmute_jax.datasets.parquet import SUFFIXES
-from unmute_jax.downloads import HubListing, fetch_from_hub, hub_files
+from unmute_jax.downloads import (
+    HubListing,
+    fetch_from_hub,
+    find_in_hub_cache,
+    hub_files,
+)
 from unmute_jax.errors import InputError
 
 # The hub converts data sets of other formats to parquet files on this branch.
 _CONVERTED = "refs/convert/parquet"
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 _README = "README.md"
+_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,14 +54,32 @@ class Copy:
         Args:
             files: Paths of one or more files.
         """
-        if self.folder:
-            return self.folder
-        roots: list[pathlib.Path] = []
-        for file in files:
-            assert self.listing
-            path = _fetch(self.repository, file, self.listing)
-            roots.append(path.parents[file.count("/")])
-        return roots[0]
+        if self.folder or not self.listing:
+            return self.folder or pathlib.Path()
+        files = list(files)
+        if len(missing := self.missing(files)) > 1:
+            _log.warning("%s: downloading %s", self.name, self.described(missing))
+        paths = [_fetch(self.repository, file, self.listing) for file in files]
+        return paths[0].parents[files[0].count("/")]
+
+    def missing(self, files: Iterable[str]) -> list[str]:
+        """Returns those of some files that have to be downloaded."""
+        if not self.listing:
+            return []
+        at = {"revision": self.listing.commit, "repo_type": "dataset"}
+        return [f for f in files if not find_in_hub_cache(self.repository, f, **at)]
+
+    def tables(self) -> list[str]:
+        """Returns the tables of all splits."""
+        return [name for names in self.layout.splits.values() for name in names]
+
+    def described(self, files: Sequence[str]) -> str:
+        """Returns the number and the size of files, such as "3 files (2.1 GB)"."""
+        if not files:
+            return ""
+        sizes = self.listing.sizes if self.listing else {}
+        total = size_text(sum(sizes[file] for file in files))
+        return f"{len(files)} file{'s' if len(files) > 1 else ''} ({total})"
 
 
 def has_tables(place: pathlib.Path) -> bool:
@@ -68,7 +94,7 @@ def downloaded(place: str) -> pathlib.Path:
         place: "OWNER/NAME" or "OWNER/NAME:CONFIG".
     """
     copy = find_copy(place)
-    return copy.fetch(t for tables in copy.layout.splits.values() for t in tables)
+    return copy.fetch(copy.tables())
 
 
 def find_copy(place: str, revision: str = "", *, prefer: Sequence[str] = ()) -> Copy:

@@ -40,9 +40,28 @@ def dataset_of(settings: Experiment) -> Part:
             problem = f"{info.name} is not in {info.folder}: downloaded when needed"
             return Part(_placeholder(info, settings), f"{problem} ({info.home})")
     try:
+        if problem := _to_download(settings):
+            return Part(_placeholder(info, settings) if info else None, problem)
         return Part(open_dataset(settings))
     except InputError as error:
         return Part(_placeholder(info, settings) if info else None, str(error))
+
+
+def _to_download(settings: Experiment) -> str:
+    """Returns what a data set on Hugging Face would download, if it would."""
+    # Builders import TFDS, which takes half a second.
+    from unmute_jax.datasets.hub import find_copy
+    from unmute_jax.datasets.hugging_face import to_download
+
+    name, amount = settings.dataset, ""
+    if name.startswith("hf:"):
+        options = options_of(settings.dataset_options)
+        amount = to_download(name.removeprefix("hf:"), **options)
+    elif settings.data_dir.startswith("hf:"):
+        name = settings.data_dir
+        copy = find_copy(name.removeprefix("hf:"))
+        amount = copy.described(copy.missing(copy.tables()))
+    return f"{name}: {amount} are downloaded when needed" if amount else ""
 
 
 def encoder_of(settings: Experiment) -> Part:
