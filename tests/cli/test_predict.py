@@ -181,3 +181,14 @@ def test_mistakes_are_one_line_and_help_lists_the_options(run):
     for word in ("predictions.csv", "--overlap [0.5]", "--thresholds", "--workdir"):
         assert word in help_text.stdout
     assert "--config" not in help_text.stdout
+
+
+def test_events_stay_single_windows_or_are_divided(first, run):
+    single = predict(run, f"{run}/in/deep", f"--output={run}/single", "--no-merge")
+    assert single.returncode == 0, single.stderr
+    with open(run / "single" / "predictions.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {float(r["end_s"]) - float(r["start_s"]) for r in rows} == {1.0}
+    refused = predict(run, f"{run}/in/deep", "--longest=0.5")
+    assert refused.returncode == 2
+    assert "an event is at least as long as a window, 1 s" in refused.stderr

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, average_precision_score
+from sklearn.metrics import accuracy_score, average_precision_score, fbeta_score
 
 from unmute_jax.errors import InputError
 from unmute_jax.metrics import (
@@ -95,19 +95,18 @@ def test_mistakes_are_named(metric):
         metric(scores, labels * 0.5)
 
 
-def f1(scores, truth, threshold):
-    positive = scores >= threshold
-    return 2 * (positive & truth).sum() / max(positive.sum() + truth.sum(), 1)
+@pytest.mark.parametrize("beta", [0.5, 1.0, 2.0])
+def test_the_best_thresholds_have_the_best_f_score_of_all(beta):
+    def f_score(scores, truth, threshold):
+        return fbeta_score(truth, scores >= threshold, beta=beta, zero_division=0)
 
-
-def test_the_best_thresholds_have_the_best_f1_of_all():
     rng = np.random.default_rng(0)
     scores = rng.random((60, 4), np.float32).round(2)
     labels = rng.random((60, 4)) < scores**2
     labels[:, 3] = False
-    thresholds = best_thresholds(scores, labels.astype(np.uint8))
+    thresholds = best_thresholds(scores, labels.astype(np.uint8), beta=beta)
     assert np.isnan(thresholds[3])
     for s, y, threshold in zip(scores.T[:3], labels.T[:3], thresholds[:3], strict=True):
-        best = max(f1(s, y, t) for t in np.unique(s))
-        assert f1(s, y, threshold) == best
+        best = max(f_score(s, y, t) for t in np.unique(s))
+        assert f_score(s, y, threshold) == pytest.approx(best, rel=1e-12)
         assert threshold not in s

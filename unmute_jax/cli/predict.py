@@ -12,7 +12,8 @@ trained on. With --output, OUT will contain
     audacity/ raven/     the events as label tracks and as selection tables
     plots/               with --plot: the evidence for each class in its best windows
     windows/             the scores of every window, from which the rest is made
-    thresholds.csv       the score from which on a class counts as detected
+    thresholds.csv       the score from which on a class counts as detected; with
+                         --thresholds=validation its precision and recall there
     against.csv          with --against: precision, recall and F1 of every class
     calibration.png      with --against: scores beside the share that is annotated
     calibration.csv      with --against: the numbers of that picture
@@ -28,6 +29,7 @@ of the windows. Files that cannot be read are named, and the exit code is then 1
 
 from __future__ import annotations
 
+import math
 import pathlib
 import sys
 
@@ -44,9 +46,12 @@ from unmute_jax.inference.recordings.partial_results import pin_settings
 from unmute_jax.inference.recordings.predictor import Predictor
 from unmute_jax.inference.recordings.stream import count_windows, score_recordings
 from unmute_jax.inference.recordings.thresholds import (
+    Chosen,
     check_threshold,
+    notes_on,
     read_thresholds,
     validation_thresholds,
+    write_thresholds,
 )
 from unmute_jax.inference.recordings.windows import (
     RecordingFile,
@@ -68,7 +73,34 @@ THRESHOLDS = flags.DEFINE_string(
     "thresholds",
     None,
     "Thresholds per class: a CSV file with the columns class and threshold, or "
-    "'validation' for those with the best F1 score on the run's validation clips.",
+    "'validation' for those with the best F score on the run's validation clips.",
+)
+BETA = flags.DEFINE_float(
+    "beta",
+    1.0,
+    "The weight of recall against precision in --thresholds=validation: above 1 to "
+    "miss less, below 1 to be wrong less often.",
+    lower_bound=0.01,
+)
+LEAST_POSITIVES = flags.DEFINE_integer(
+    "least_positives",
+    5,
+    "With --thresholds=validation: classes with fewer positive validation clips have "
+    "--threshold.",
+    lower_bound=1,
+)
+LOWEST_THRESHOLD = flags.DEFINE_float(
+    "lowest_threshold", 0.05, "The lowest threshold that --thresholds=validation gives."
+)
+NO_MERGE = flags.DEFINE_bool(
+    "no-merge",
+    False,
+    "List every window with a detection, instead of joining successive ones.",
+)
+LONGEST = flags.DEFINE_float(
+    "longest",
+    None,
+    "The length in seconds of the longest event; longer ones are divided.",
 )
 AGAINST = flags.DEFINE_string(
     "against", None, "A folder or table of annotations to compare with."
@@ -108,11 +140,12 @@ def main(places: list[str]) -> None:
     encoder = open_its_encoder(trained)
     predictor = Predictor(trained, encoder, BATCH_SIZE.value)
     windowing = predictor.windowing(OVERLAP.value)
+    longest = _longest(windowing)
     reference = _reference(recordings, trained, windowing)
-    thresholds = _thresholds(predictor)
+    thresholds, chosen = _thresholds(predictor)
     if folder is not None:
         pin_settings(folder, predictor.identity(windowing))
-        detections.write_thresholds(folder, trained.classes, thresholds)
+        write_thresholds(folder, trained.classes, thresholds, chosen)
 
     windows = folder / "windows" if folder else None
     total, done = count_windows(recordings, windowing, windows)
@@ -122,7 +155,15 @@ def main(places: list[str]) -> None:
             recordings, predictor, windowing, windows, advance
         ):
             if results.error is None:
-                summaries.append(detections.summarise(results, predictor, thresholds))
+                summaries.append(
+                    detections.summarise(
+                        results,
+                        predictor,
+                        thresholds,
+                        merge=not NO_MERGE.value,
+                        longest=longest,
+                    )
+                )
                 scores[results.recording.name] = results.windows
             else:
                 errors.append(results.error)
@@ -130,7 +171,11 @@ def main(places: list[str]) -> None:
     for summary in summaries:
         print(_line(summary))
     for summary in summaries:
-        if note := detections.band_note(summary, windowing.highest_hz):
+        for note in detections.notes_on_sound(summary, windowing.highest_hz):
+            print(f"note: {note}")
+    if chosen is not None:
+        least = LEAST_POSITIVES.value
+        for note in notes_on(chosen, trained.classes, THRESHOLD.value, least):
             print(f"note: {note}")
     if folder is not None:
         detections.write_tables(folder, summaries)
@@ -175,15 +220,37 @@ def _reference(
     )
 
 
-def _thresholds(predictor: Predictor) -> np.ndarray:
+def _thresholds(predictor: Predictor) -> tuple[np.ndarray, Chosen | None]:
     """The thresholds that the options ask for, one per class."""
     default = check_threshold(THRESHOLD.value, "--threshold")
+    lowest = check_threshold(LOWEST_THRESHOLD.value, "--lowest_threshold")
     classes = predictor.trained.classes
     if THRESHOLDS.value == "validation":
-        return validation_thresholds(predictor.trained, predictor.encoder, default)
+        chosen = validation_thresholds(
+            predictor.trained,
+            predictor.encoder,
+            default,
+            beta=BETA.value,
+            least_positives=LEAST_POSITIVES.value,
+            lowest=lowest,
+        )
+        return chosen.thresholds, chosen
     if THRESHOLDS.value:
-        return read_thresholds(THRESHOLDS.value, classes, default)
-    return np.full(len(classes), default, np.float32)
+        return read_thresholds(THRESHOLDS.value, classes, default), None
+    return np.full(len(classes), default, np.float32), None
+
+
+def _longest(windowing: Windowing) -> float:
+    """The length of the longest event, which cannot be shorter than a window."""
+    if LONGEST.value is None:
+        return math.inf
+    window = windowing.seconds(windowing.samples)
+    if LONGEST.value < window:
+        raise InputError(
+            f"--longest={LONGEST.value:g}: an event is at least as long as a window, "
+            f"{window:g} s"
+        )
+    return LONGEST.value
 
 
 def _line(summary: detections.Detections) -> str:

@@ -82,16 +82,25 @@ def top1_accuracy(
 
 
 def best_thresholds(
-    scores: Float[np.ndarray, "B C"], labels: Num[np.ndarray, "B C"]
+    scores: Float[np.ndarray, "B C"],
+    labels: Num[np.ndarray, "B C"],
+    *,
+    beta: float = 1.0,
 ) -> Float[np.ndarray, "C"]:
-    """The threshold of each class with the best F1 score.
+    """The threshold of each class with the best F score.
 
     A threshold lies half way between the lowest score above it and the next lower one;
     on ties, the highest threshold wins. A class without a positive clip, or with a
     score that is not finite, has NaN.
+
+    Args:
+        scores: Scores of the clips, shape `[B, C]`.
+        labels: Labels 0 or 1, shape `[B, C]`.
+        beta: Weight of recall against precision: 1 for F1, above 1 to miss less, below
+            1 to be wrong less often.
     """
     columns = zip(scores.T, labels.T > 0, strict=True)
-    return np.asarray([_best_threshold(s, y) for s, y in columns], np.float32)
+    return np.asarray([_best_threshold(s, y, beta) for s, y in columns], np.float32)
 
 
 def _average_precision(scores: np.ndarray, positive: np.ndarray) -> np.ndarray:
@@ -129,14 +138,16 @@ def _check(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return positive
 
 
-def _best_threshold(scores: np.ndarray, positive: np.ndarray) -> float:
+def _best_threshold(scores: np.ndarray, positive: np.ndarray, beta: float) -> float:
     if not positive.any() or not np.isfinite(scores).all():
         return math.nan
     order = np.argsort(-scores)
     ranked, hits = scores[order], positive[order].cumsum()
-    f1 = 2 * hits / (np.arange(1, len(hits) + 1) + positive.sum())
+    weight = beta**2
+    chosen = np.arange(1, len(hits) + 1)
+    f_score = (1 + weight) * hits / (chosen + weight * positive.sum())
     # A threshold cannot separate equal scores: it lies behind the last of them.
-    f1[:-1][ranked[:-1] == ranked[1:]] = -1
-    last = int(f1.argmax())
+    f_score[:-1][ranked[:-1] == ranked[1:]] = -1
+    last = int(f_score.argmax())
     lower = ranked[last + 1] if last + 1 < len(ranked) else 0.0
     return float((ranked[last] + lower) / 2)

@@ -59,14 +59,12 @@ def test_every_plotted_window_becomes_a_picture(results, tmp_path):
 def test_tables_are_written_for_every_recording(results, tmp_path):
     summary = detections.summarise(results, fake_predictor(), HALF)
     detections.write_tables(tmp_path, [summary])
-    detections.write_thresholds(tmp_path, ("ash", "birch"), np.array([0.5, 0.25]))
     rows = (tmp_path / "predictions.csv").read_text().splitlines()
     assert len(rows) == 1 + len(summary.events) > 1
     raven = (tmp_path / "raven" / "sub" / "noise.wav.txt").read_text().splitlines()
     audacity = tmp_path / "audacity" / "sub" / "noise.wav.txt"
     assert len(raven) == len(rows)
     assert len(audacity.read_text().splitlines()) == 2 * len(summary.events)
-    assert (tmp_path / "thresholds.csv").read_text().splitlines()[1] == "ash,0.5"
 
 
 @pytest.mark.parametrize(
@@ -75,7 +73,15 @@ def test_tables_are_written_for_every_recording(results, tmp_path):
 def test_much_energy_above_the_band_is_noted(results, share, is_noted):
     summary = detections.summarise(results, fake_predictor(), HALF)
     summary = dataclasses.replace(summary, share_above=share)
-    note = detections.band_note(summary, 8000.0)
-    assert (note is not None) == is_noted
-    if note:
-        assert "25 % of its energy lies above 8,000 Hz" in note
+    notes = detections.notes_on_sound(summary, 8000.0)
+    assert len(notes) == is_noted
+    assert all("25 % of its energy lies above 8,000 Hz" in note for note in notes)
+
+
+def test_channels_that_cancel_are_noted(results):
+    summary = detections.summarise(results, fake_predictor(), HALF)
+    summary = dataclasses.replace(summary, share_above=None)
+    assert detections.notes_on_sound(summary, 8000.0) == []
+    summary = dataclasses.replace(summary, channels_cancel=True)
+    (note,) = detections.notes_on_sound(summary, 8000.0)
+    assert "its channels cancel each other out" in note

@@ -17,8 +17,10 @@ def window(start, ash, birch, bands=((0, 0), (1, 2))):
     )
 
 
-def events(windows, thresholds=(0.5, 0.5)):
-    found = find_events(windows, CLASSES, np.asarray(thresholds, np.float32), GEOMETRY)
+def events(windows, thresholds=(0.5, 0.5), **options):
+    found = find_events(
+        windows, CLASSES, np.asarray(thresholds, np.float32), GEOMETRY, **options
+    )
     return [(e.label, e.onset, e.offset, round(e.score, 4)) for e in found]
 
 
@@ -46,3 +48,18 @@ def test_the_band_of_an_event_holds_those_of_its_windows():
     unknown = [window(0, 0.9, 0.1, None)]
     (ash,) = find_events(unknown, CLASSES, np.full(2, 0.5, np.float32), GEOMETRY)
     assert (ash.low_hz, ash.high_hz) == (0.0, 900.0)
+
+
+def test_windows_may_stay_events_of_their_own():
+    windows = [window(0, 0.6, 0.1), window(1, 0.9, 0.1), window(2, 0.7, 0.1)]
+    assert events(windows, merge=False) == [
+        ("ash", 0, 2, 0.6), ("ash", 1, 3, 0.9), ("ash", 2, 4, 0.7)
+    ]  # fmt: skip
+
+
+def test_long_events_are_divided_without_a_gap_and_without_an_overlap():
+    windows = [window(k, 0.9 - 0.1 * k, 0.1) for k in range(4)] + [window(9, 0.8, 0.1)]
+    assert events(windows, longest=3.0) == [
+        ("ash", 0, 3, 0.9), ("ash", 3, 5, 0.7), ("ash", 9, 11, 0.8)
+    ]  # fmt: skip
+    assert events(windows, longest=5.0) == events(windows)

@@ -4,6 +4,7 @@ import librosa
 import numpy as np
 import pytest
 from matplotlib import image
+from matplotlib.figure import Figure
 
 from unmute_jax.encoders import Geometry
 from unmute_jax.inference.recordings.evidence_plot import (
@@ -63,3 +64,21 @@ def test_evidence_is_drawn_in_the_bounds_of_its_cell():
     assert columns.max() < 1.1 * half
     assert columns.min() > 0.2 * coloured.shape[1]
     assert rows.min() > 0.5 * len(coloured)
+
+
+def test_late_times_are_told_apart(monkeypatch):
+    figures = []
+    monkeypatch.setattr(
+        Figure, "savefig", lambda figure, *_, **__: figures.append(figure)
+    )
+    silence = np.zeros(5000, np.float32)
+    window = Window(index=0, start=1902.5, end=1907.5, waveform=silence)
+    evidence_png(
+        window, 1000, {"a": np.ones((10, 1))}, Geometry(0.5, ((0.0, 500.0),)), ""
+    )
+    (figure,) = figures
+    figure.draw_without_rendering()
+    (axis,) = (a for a in figure.axes if a.get_xlabel() == "time (s)")
+    labels = [label.get_text() for label in axis.get_xticklabels()]
+    assert "1904" in labels
+    assert len(set(labels)) == len(labels)

@@ -10,8 +10,11 @@ from unmute_jax.inference.clips_of_run import stores_of
 from unmute_jax.inference.recordings.predictor import scores_of
 from unmute_jax.inference.recordings.thresholds import (
     check_threshold,
+    choose,
+    notes_on,
     read_thresholds,
     validation_thresholds,
+    write_thresholds,
 )
 from unmute_jax.metrics.ranking import best_thresholds
 
@@ -27,6 +30,8 @@ def test_thresholds_are_read_by_class(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("hi\n", "needs the columns class and threshold"),
+        ("", "needs the columns class and threshold"),
         ("class,value\nash,1\n", "needs the columns class and threshold"),
         ("class,threshold\nbrich,1\n", "did you mean 'birch'"),
         ("class,threshold\nash,high\n", "ash: a threshold is a number from 0 to 1"),
@@ -54,5 +59,56 @@ def test_thresholds_are_the_best_on_the_validation_clips(monkeypatch):
         np.asarray(trained.logits(stores[0].read(range(stores[0].n)))), trained.task
     )
     wanted = best_thresholds(scores, stores[0].labels)
-    found = validation_thresholds(trained, encoder, 0.5)
-    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    found = validation_thresholds(trained, encoder, 0.5, least_positives=1, lowest=0.0)
+    np.testing.assert_allclose(found.thresholds, wanted, atol=1e-5)
+    assert found.clips == SIZES["validation"]
+    np.testing.assert_array_equal(found.positives, stores[0].labels.sum(0))
+
+
+def chosen(**changes):
+    """Ten clips: ash has five positives, birch has one, at a tiny score."""
+    scores = np.stack([np.linspace(0.1, 1, 10), np.full(10, 1e-9)], axis=1)
+    scores[3, 1] = 1e-7
+    labels = np.zeros((10, 2), np.uint8)
+    labels[[3, 6, 7, 8, 9], 0] = labels[3, 1] = 1
+    options = {"beta": 1.0, "least_positives": 5, "lowest": 0.05, **changes}
+    return choose(scores, labels, 0.5, **options)
+
+
+def test_a_single_positive_gives_no_threshold():
+    found = chosen()
+    np.testing.assert_allclose(found.thresholds, [0.65, 0.5])
+    assert found.how == ("validation", "default")
+    assert found.positives.tolist() == [5, 1]
+    np.testing.assert_allclose(found.rates.precision, [1.0, np.nan])
+    np.testing.assert_allclose(found.rates.recall, [0.8, 0.0])
+    assert notes_on(found, CLASSES, 0.5, 5) == [
+        "classes with fewer than 5 positive validation clips have the threshold 0.5: "
+        "birch (1)"
+    ]
+    assert notes_on(chosen(least_positives=1), CLASSES, 0.5, 1) == []
+
+
+def test_no_threshold_is_below_the_lowest():
+    found = chosen(least_positives=1)
+    np.testing.assert_allclose(found.thresholds, [0.65, 0.05])
+    assert found.how == ("validation", "lowest")
+
+
+def test_recall_may_weigh_more_than_precision():
+    assert chosen(beta=3.0).thresholds[0] == pytest.approx(0.35)
+    assert chosen(beta=3.0).rates.recall[0] == 1.0
+
+
+def test_thresholds_are_written_with_what_is_known_of_them(tmp_path):
+    found = chosen()
+    write_thresholds(tmp_path, CLASSES, found.thresholds, found)
+    assert (tmp_path / "thresholds.csv").read_text() == (
+        "class,threshold,chosen_by,clips,positives,precision,recall,f1\n"
+        "ash,0.65,validation,10,5,1.0000,0.8000,0.8889\n"
+        "birch,0.5,default,10,1,,0.0000,0.0000\n"
+    )
+    again = read_thresholds(tmp_path / "thresholds.csv", CLASSES, 0.1)
+    np.testing.assert_allclose(again, found.thresholds)
+    write_thresholds(tmp_path, CLASSES, found.thresholds)
+    assert (tmp_path / "thresholds.csv").read_text().splitlines()[1] == "ash,0.65"

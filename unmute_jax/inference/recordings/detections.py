@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import math
 import pathlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,6 +41,7 @@ class Detections:
         seconds: Its length.
         share_above: The share of its energy above the band of the encoder; None if it
             is unknown.
+        channels_cancel: Whether its channels cancel each other out in their average.
         best: Each class with its highest score and the window that has it, in
             descending order of the scores.
         events: The events in the order of their starts.
@@ -51,6 +51,7 @@ class Detections:
     recording: RecordingFile
     seconds: float
     share_above: float | None
+    channels_cancel: bool
     best: tuple[tuple[str, float, WindowScores], ...]
     events: tuple[SoundEvent, ...]
     plotted: tuple[tuple[int, WindowScores], ...]
@@ -60,8 +61,19 @@ def summarise(
     results: PartialResults,
     predictor: Predictor,
     thresholds: Float[np.ndarray, "C"],
+    *,
+    merge: bool = True,
+    longest: float = math.inf,
 ) -> Detections:
-    """Summarises the results of a recording that was scored to its end."""
+    """Summarises the results of a recording that was scored to its end.
+
+    Args:
+        results: The scores of its windows.
+        predictor: What scored them.
+        thresholds: The threshold of each class.
+        merge: Whether successive windows are joined; see `find_events`.
+        longest: The length in seconds of the longest event.
+    """
     assert results.end is not None
     trained, windows = predictor.trained, results.windows
     scores = np.stack([w.scores for w in windows])
@@ -75,23 +87,42 @@ def summarise(
         recording=results.recording,
         seconds=results.end.seconds,
         share_above=results.end.share_above,
+        channels_cancel=results.end.channels_cancel,
         best=tuple(sorted(best, key=lambda x: -x[1])),
         events=tuple(
-            find_events(windows, trained.classes, thresholds, trained.geometry)
+            find_events(
+                windows,
+                trained.classes,
+                thresholds,
+                trained.geometry,
+                merge=merge,
+                longest=longest,
+            )
         ),
         plotted=tuple((i, windows[i]) for i in _windows_to_plot(scores, thresholds)),
     )
 
 
-def band_note(detections: Detections, highest_hz: float) -> str | None:
-    """A note if much of a recording lies above the band of the encoder, else None."""
-    share = detections.share_above
-    if share is None or share < NOTABLE_SHARE:
-        return None
-    return (
-        f"{detections.recording.path}: {100 * share:.0f} % of its energy lies above "
-        f"{highest_hz:,.0f} Hz, which this encoder ignores"
-    )
+def notes_on_sound(detections: Detections, highest_hz: float) -> list[str]:
+    """Returns notes on the sound of a recording that the encoder does not hear.
+
+    Args:
+        detections: What was detected in the recording.
+        highest_hz: The upper end of the encoder's band.
+    """
+    path, share = detections.recording.path, detections.share_above
+    notes: list[str] = []
+    if share is not None and share >= NOTABLE_SHARE:
+        notes.append(
+            f"{path}: {100 * share:.0f} % of its energy lies above {highest_hz:,.0f} "
+            "Hz, which this encoder ignores"
+        )
+    if detections.channels_cancel:
+        notes.append(
+            f"{path}: its channels cancel each other out in their average, which is "
+            "what this encoder hears"
+        )
+    return notes
 
 
 def write_tables(folder: pathlib.Path, detections: Sequence[Detections]) -> None:
@@ -103,17 +134,6 @@ def write_tables(folder: pathlib.Path, detections: Sequence[Detections]) -> None
         for kind, write in formats.items():
             path = fitting(folder / kind / f"{one.recording.name}.txt")
             write_atomically(path, write(one.events))
-
-
-def write_thresholds(
-    folder: pathlib.Path, classes: Sequence[str], thresholds: Float[np.ndarray, "C"]
-) -> None:
-    """Writes `thresholds.csv` in the form that `read_thresholds` reads."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(("class", "threshold"))
-    writer.writerows((c, f"{t:.6g}") for c, t in zip(classes, thresholds, strict=True))
-    write_atomically(folder / "thresholds.csv", out.getvalue())
 
 
 def write_plots(

@@ -88,6 +88,8 @@ def evidence_png(
         xlim=(window.start, window.end),
         xlabel="time (s)",
     )
+    # librosa's formatter has two digits, which are too few in a long recording.
+    axes[-1, 0].xaxis.set_major_formatter(lambda seconds, _: f"{seconds:.10g}")
     figure.supylabel("frequency (Hz, mel scale)", fontsize=10)
     if overlay is not None:
         bar = figure.colorbar(overlay, ax=axes[1:, 0].tolist(), pad=0.01, aspect=30)

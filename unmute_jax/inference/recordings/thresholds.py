@@ -3,21 +3,46 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import os
 import pathlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import jax
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int, Num
 
+from unmute_jax.datasets.names import listed
 from unmute_jax.encoders import Encoder
 from unmute_jax.errors import InputError, unknown_name
 from unmute_jax.inference.clips_of_run import batches_of, stores_of
 from unmute_jax.inference.recordings.predictor import scores_of
+from unmute_jax.io import write_atomically
+from unmute_jax.metrics.decisions import Rates, count_decisions, rates
 from unmute_jax.metrics.ranking import best_thresholds
 from unmute_jax.results.trained import TrainedProbe
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Chosen:
+    """Thresholds that were chosen on validation clips, and what they did there.
+
+    Attributes:
+        thresholds: The threshold of each class.
+        positives: The number of validation clips that have each class.
+        clips: The number of validation clips.
+        how: How each threshold came about: "validation", "lowest" if the chosen one was
+            lower than allowed, or "default" if the class has too few clips.
+        rates: Precision, recall and F1 of each class at its threshold.
+    """
+
+    thresholds: Float[np.ndarray, "C"]
+    positives: Int[np.ndarray, "C"]
+    clips: int
+    how: tuple[str, ...]
+    rates: Rates
 
 
 def read_thresholds(
@@ -36,9 +61,14 @@ def read_thresholds(
     path = pathlib.Path(path)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError) as error:
+            table = csv.DictReader(file)
+            rows, columns = list(table), table.fieldnames or ()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read as thresholds: {error}") from None
+    if not {"class", "threshold"} <= set(columns):
+        raise InputError(f"{path}: needs the columns class and threshold")
     thresholds = np.full(len(classes), default, np.float32)
     for row in rows:
         name, value = row.get("class"), row.get("threshold")
@@ -71,14 +101,27 @@ def check_threshold(value: str | float, where: str) -> float:
 
 
 def validation_thresholds(
-    trained: TrainedProbe, encoder: Encoder, default: float
-) -> Float[np.ndarray, "C"]:
-    """Finds the thresholds with the best F1 score on the run's validation clips.
+    trained: TrainedProbe,
+    encoder: Encoder,
+    default: float,
+    *,
+    beta: float = 1.0,
+    least_positives: int = 5,
+    lowest: float = 0.05,
+) -> Chosen:
+    """Finds the thresholds with the best F score on the run's validation clips.
+
+    Few positive clips say little: a single one with a low score would give a threshold
+    that nearly everything reaches.
 
     Args:
         trained: The trained probe.
         encoder: Its encoder.
-        default: The threshold of classes without a positive validation clip.
+        default: The threshold of classes with too few positive validation clips.
+        beta: The weight of recall against precision in the F score.
+        least_positives: The number of positive clips from which on a class has a
+            threshold of its own.
+        lowest: The lowest threshold that may be chosen.
 
     Raises:
         InputError: The run has no validation clips, or its data set is missing.
@@ -90,5 +133,85 @@ def validation_thresholds(
         for _, rows, inputs in batches_of(trained, stores, "thresholds")
     ]
     scores = scores_of(np.concatenate(logits), trained.task)
-    best = best_thresholds(scores, np.concatenate([s.labels for s in stores]))
-    return np.where(np.isnan(best), np.float32(default), best)
+    labels = np.concatenate([store.labels for store in stores])
+    return choose(
+        scores,
+        labels,
+        default,
+        beta=beta,
+        least_positives=least_positives,
+        lowest=lowest,
+    )
+
+
+def choose(
+    scores: Float[np.ndarray, "B C"],
+    labels: Num[np.ndarray, "B C"],
+    default: float,
+    *,
+    beta: float,
+    least_positives: int,
+    lowest: float,
+) -> Chosen:
+    """Chooses thresholds by scores and labels; see `validation_thresholds`."""
+    positives = (labels > 0).sum(0)
+    best = best_thresholds(scores, labels, beta=beta)
+    is_known = (positives >= least_positives) & ~np.isnan(best)
+    thresholds = np.where(is_known, np.maximum(best, lowest), default)
+    thresholds = thresholds.astype(np.float32)
+    counts = count_decisions(scores >= thresholds, labels > 0)
+    how = [
+        "default" if not known else "validation" if value >= lowest else "lowest"
+        for known, value in zip(is_known, best, strict=True)
+    ]
+    return Chosen(
+        thresholds=thresholds,
+        positives=positives,
+        clips=len(scores),
+        how=tuple(how),
+        rates=rates(counts),
+    )
+
+
+def write_thresholds(
+    folder: pathlib.Path,
+    classes: Sequence[str],
+    thresholds: Float[np.ndarray, "C"],
+    chosen: Chosen | None = None,
+) -> None:
+    """Writes `thresholds.csv` in the form that `read_thresholds` reads.
+
+    Args:
+        folder: The folder to write to.
+        classes: The names of the classes.
+        thresholds: The threshold of each class.
+        chosen: What is known about them, where they were chosen on validation clips.
+    """
+    rows: list[list[str]] = [["class", "threshold"]]
+    rows += [[c, f"{t:.6g}"] for c, t in zip(classes, thresholds, strict=True)]
+    if chosen is not None:
+        rows[0] += ["chosen_by", "clips", "positives", "precision", "recall", "f1"]
+        for c, row in enumerate(rows[1:]):
+            values = (float(of_class[c]) for of_class in chosen.rates)
+            row += [chosen.how[c], str(chosen.clips), str(chosen.positives[c])]
+            row += ["" if math.isnan(value) else f"{value:.4f}" for value in values]
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(rows)
+    write_atomically(folder / "thresholds.csv", out.getvalue())
+
+
+def notes_on(
+    chosen: Chosen, classes: Sequence[str], default: float, least_positives: int
+) -> list[str]:
+    """Returns notes that name the classes without a threshold of their own."""
+    few = [
+        f"{name} ({n})"
+        for name, n, how in zip(classes, chosen.positives, chosen.how, strict=True)
+        if how == "default"
+    ]
+    if not few:
+        return []
+    return [
+        f"classes with fewer than {least_positives} positive validation clips have the "
+        f"threshold {default:g}: {listed(few)}"
+    ]
