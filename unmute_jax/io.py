@@ -20,6 +20,11 @@ CACHE_VARIABLE = "UNMUTE_CACHE"
 TOKENS_VARIABLE = "UNMUTE_TOKENS"
 # Bytes that a file name may have on all usual file systems.
 _LONGEST_NAME = 255
+# Errors of the disk that are recognised in the texts of other libraries.
+_DISK_FAULTS = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES),
+    *(errno.ENOTDIR, errno.EIO, errno.ENAMETOOLONG),
+)
 _log = logging.getLogger(__name__)
 
 
@@ -194,12 +199,11 @@ def disk_fault(error: BaseException) -> OSError | None:
     Args:
         error: Any exception.
     """
-    known = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno is not None:
             return cause
-        for code in known:
+        for code in _DISK_FAULTS:
             if os.strerror(code) in str(cause):
                 return OSError(code, os.strerror(code))
         cause = cause.__cause__
@@ -258,6 +262,9 @@ def describe_fault(fault: OSError) -> str:
     if not isinstance(fault.filename, str):
         return text
     line, path = f"{fault.filename}: {text}", pathlib.Path(fault.filename).absolute()
+    if fault.errno in (errno.EEXIST, errno.ENOTDIR):
+        files = [p for p in (path, *path.parents) if p.is_file()]
+        line = f"{files[0]}: is a file, not a folder" if files else line
     if fault.errno == errno.ENOSPC:
         folder = next(p for p in (path, *path.parents) if p.exists())
         line += f" ({size_text(shutil.disk_usage(folder).free)} are not enough)"

@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from tests.cli.commands import TINY, environment, start
 from unmute_jax.cli.program import COMPILED_BYTES
 
@@ -24,6 +26,25 @@ def test_help_shows_lists_as_they_are_typed(tmp_path):
         text=True,
     )
     assert "--encoders [logmel,eat]\n" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ("import nowhere\n", "{}, line 1: ModuleNotFoundError: No module named"),
+        ("x = 1\ndef get_config(:\n", "{}, line 2: SyntaxError: "),
+        ("def get_config():\n    return 1 / 0\n", "{}, line 2: ZeroDivisionError: "),
+        ("def get_config():\n    return 3\n", "get_config of the config file must "),
+        ("x = 1\n", "module 'config_config' has no attribute 'get_config'"),
+    ],
+)
+def test_a_mistake_in_a_config_file_is_one_line(content, line, tmp_path):
+    path = tmp_path / "config.py"
+    path.write_text(content)
+    done = start("--config", path, "--dry_run", cache=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: " + line.format(path))
+    assert done.stderr.count("\n") == 1
 
 
 def test_none_sets_an_option_back_to_its_default(shared_cache):

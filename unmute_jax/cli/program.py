@@ -8,6 +8,7 @@ import functools
 import re
 import runpy
 import sys
+import traceback
 import warnings
 from collections.abc import Generator, Iterator, Mapping
 from operator import getitem
@@ -21,7 +22,7 @@ from unmute_jax.cli import ending
 from unmute_jax.cli.experiment_files import find_config, shipped_configs
 from unmute_jax.config import Experiment, default_config
 from unmute_jax.distributed import signals
-from unmute_jax.errors import InputError, unknown_name
+from unmute_jax.errors import InputError, one_line, unknown_name
 from unmute_jax.io import cache_dir
 
 # Compiled programs are kept between runs, the least recently used of them deleted
@@ -101,10 +102,18 @@ def experiment_in(config: str) -> Experiment:
         InputError: There is no such config, or one of its values is wrong.
     """
     path = find_config(config)
-    namespace = runpy.run_path(path)
-    if "get_config" not in namespace:
-        raise InputError(f"{path} is not a config file: it does not define get_config")
-    return Experiment.from_dict(namespace["get_config"]().to_dict())
+    try:
+        namespace = runpy.run_path(path)
+        if "get_config" not in namespace:
+            raise InputError(
+                f"{path}: is no config file, it does not define get_config"
+            )
+        values = namespace["get_config"]()
+    except InputError:
+        raise
+    except Exception as error:
+        raise _mistake_in_config(error) from error
+    return Experiment.from_dict(_as_dict(values))
 
 
 def required(flag: flags.FlagHolder[str | None]) -> str:
@@ -154,6 +163,18 @@ def _parse(argv: list[str], about: str, defaults: ConfigDict | None) -> list[str
         raise InputError(message) from error
     except (flags.Error, AttributeError, TypeError, ValueError) as error:
         raise InputError(str(error).splitlines()[0]) from error
+    except Exception as error:
+        raise _mistake_in_config(error) from error
+
+
+def _mistake_in_config(error: Exception) -> InputError:
+    """Says in one line what a config file that is no valid program has raised."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    file, line = last.filename, last.lineno
+    if isinstance(error, SyntaxError) and error.filename:
+        file, line = error.filename, error.lineno
+    reason = one_line(f"{type(error).__name__}: {error}", 200)
+    return InputError(f"{file}, line {line}: {reason}")
 
 
 def _raised_by_config(error: BaseException | None) -> str | None:
@@ -237,7 +258,16 @@ def config_values() -> dict[str, Any]:
         raise InputError(
             f"--config is missing: give a path, or one of the names {names}"
         )
-    return CONFIG.value.to_dict()
+    return _as_dict(CONFIG.value)
+
+
+def _as_dict(config: Any) -> dict[str, Any]:
+    if not isinstance(config, ConfigDict):
+        raise InputError(
+            "get_config of the config file must return a ConfigDict, such as a changed "
+            f"default_config(), not {one_line(repr(config), 100)}"
+        )
+    return config.to_dict()
 
 
 def _wrong_value(message: str, defaults: Mapping[str, Any]) -> str:

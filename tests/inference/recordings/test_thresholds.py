@@ -32,6 +32,8 @@ def test_thresholds_are_read_by_class(tmp_path):
     [
         ("hi\n", "needs the columns class and threshold"),
         ("", "needs the columns class and threshold"),
+        ("hi\n", "needs the columns class and threshold"),
+        ("", "needs the columns class and threshold"),
         ("class,value\nash,1\n", "needs the columns class and threshold"),
         ("class,threshold\nbrich,1\n", "did you mean 'birch'"),
         ("class,threshold\nash,high\n", "ash: a threshold is a number from 0 to 1"),
