@@ -3,6 +3,8 @@
 FFmpeg looks for the next frame where one is damaged, and says nothing.
 """
 
+import functools
+
 import av
 from av.packet import Packet
 
@@ -12,6 +14,8 @@ from unmute_jax.errors import InputError
 
 # Formats without timestamps, whose length FFmpeg only estimates from the bit rate.
 BARE_FORMATS = frozenset({"aac", "ac3", "amr", "dts", "eac3", "loas", "mp3"})
+# First bytes of tags and of padding.
+_NOT_SOUND = b"TI\0"
 # The largest frame of MP3, in bytes: the first one may hold the length, or be cut.
 _LARGEST_FRAME = 1730
 
@@ -30,8 +34,9 @@ class BareFrames:
         """
         self._file, self._name, self._count = file, name, 0
         self._is_mp3, self._is_padded = format == "mp3", False
-        self._parser = av.CodecContext.create(codec, "r")
+        self._codec = codec
         self._promised: int | None = None
+        self._checks_sizes = False
         self._last: Packet | None = None
 
     def sound(self, packet: Packet) -> Packet | None:
@@ -48,20 +53,28 @@ class BareFrames:
             InputError: The bytes in front of the first frame, or of this one, are no
                 sound.
         """
-        if not self._count:
-            self._begin(packet.pos or 0)
         # Zeros may fill up the end of a file, and are damage elsewhere.
         if self._is_padded:
             raise InputError(f"{self._name}: is damaged: zeros between its frames")
-        while size := tag_size(bytes(memoryview(packet)[:10])):
-            packet = Packet(bytes(packet)[size:])
-        self._is_padded = not bytes(packet).strip(b"\0")
-        if self._is_padded:
-            return None
-        self._count, self._last = self._count + 1, packet
-        if self._is_mp3 and self._promised is None:
+        if not self._count:
+            self._begin(packet.pos or 0)
+        if memoryview(packet)[0] in _NOT_SOUND:
+            data = bytes(packet)
+            while size := tag_size(data[:10]):
+                data = data[size:]
+            packet = Packet(data)
+            self._is_padded = not data.strip(b"\0")
+            if self._is_padded:
+                return None
+        self._count += 1
+        self._last = packet
+        if self._checks_sizes:
             self._check_size(packet)
         return packet
+
+    @functools.cached_property
+    def _parser(self) -> av.CodecContext:
+        return av.CodecContext.create(self._codec, "r")
 
     def finish(self) -> None:
         """Checks that no frame is missing.
@@ -88,13 +101,21 @@ class BareFrames:
             start = max(position - _LARGEST_FRAME, 0)
             head = self._file.bytes_at(start, position - start)
             self._promised = _promised_frames(head)
+            self._checks_sizes = self._promised is None
 
     def _check_size(self, packet: Packet) -> None:
         """Checks that a packet is one whole frame and nothing else."""
-        if [one.size for one in self._parser.parse(bytes(packet))] != [packet.size]:
+        found = self._parser.parse(bytes(packet))
+        if [one.size for one in found] != [packet.size]:
             raise InputError(
                 f"{self._name}: is cut short, or damaged, in frame {self._count}"
             )
+
+
+def begins_with_mpeg(file: Section) -> bool:
+    """Whether a file begins with the header of a frame of MP3 or MP2, behind tags."""
+    head = file.bytes_at(size_of_tags(file), 2)
+    return head[:1] == b"\xff" and head[1:] >= b"\xe0" and head[1] & 6 in (2, 4)
 
 
 def _promised_frames(head: bytes) -> int | None:

@@ -22,8 +22,8 @@ class ChannelMix:
         # NumPy's mean along such a short axis takes twenty times as long. The sum of
         # damaged floats may exceed what float32 holds.
         with np.errstate(over="ignore", invalid="ignore"):
-            average = block[:, 0].copy()
-            for channel in range(1, channels):
+            average = block[:, 0] + block[:, 1]
+            for channel in range(2, channels):
                 average += block[:, channel]
             average /= channels
         flat = block.ravel(order="K")

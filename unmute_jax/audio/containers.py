@@ -9,7 +9,6 @@ than it promises, or longer for a reason that nobody can know.
 import re
 import string
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from unmute_jax.audio.ogg import ogg_links
@@ -29,6 +28,7 @@ _ASF = bytes.fromhex("3026b2758e66cf11")
 _EBML, _EBML_SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 # The beginning of a FLAC file, whose first block is STREAMINFO. A file may contain it
 # only at the beginning, and joined files at the beginning of each.
+_SCANNED = 1 << 20
 _FLAC = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
 # The outermost boxes of MP4 and QuickTime files.
 _BOXES = {
@@ -128,22 +128,21 @@ def _without_tags_behind(file: Section) -> Section:
 
 
 def _flac_parts(file: Section) -> list[Part]:
-    starts = [0, *(position for position, _ in _find(file, _FLAC) if position)]
-    ends = [*starts[1:], len(file)]
+    """Divides a FLAC file into the files of which it was joined."""
+    starts, position = [0], 0
+    # Blocks overlap, so that no beginning is overlooked where they meet.
+    while data := file.bytes_at(position, _SCANNED + 7):
+        at = data.rfind(b"fLaC")  # It is faster than `find`.
+        while at >= 0:
+            if at < _SCANNED and position + at and _FLAC.match(data, at):
+                starts.append(position + at)
+            at = data.rfind(b"fLaC", 0, at)
+        position += _SCANNED
+    starts.sort()
     return [
         Part(file=file.section(start, end), for_libsndfile=True)
-        for start, end in zip(starts, ends, strict=True)
+        for start, end in zip(starts, [*starts[1:], len(file)], strict=True)
     ]
-
-
-def _find(file: Section, pattern: re.Pattern[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Yields the positions and bytes of the matches of a pattern of a few bytes."""
-    block, overlap, position = 1 << 20, 15, 0
-    while data := file.bytes_at(position, block + overlap):
-        for match in pattern.finditer(data):
-            if match.start() < block:
-                yield position + match.start(), match[0]
-        position += block
 
 
 def _wav(file: Section, head: bytes, name: str) -> Part:

@@ -4,6 +4,7 @@ PyAV brings FFmpeg along, so that no program has to be installed.
 """
 
 import contextlib
+import io
 import itertools
 from collections.abc import Generator, Iterator
 from typing import cast
@@ -15,10 +16,9 @@ from av.audio.codeccontext import AudioCodecContext
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer
-from av.packet import Packet
 from jaxtyping import Float
 
-from unmute_jax.audio.bare_frames import BARE_FORMATS, BareFrames
+from unmute_jax.audio.bare_frames import BARE_FORMATS, BareFrames, begins_with_mpeg
 from unmute_jax.audio.channels import ChannelMix
 from unmute_jax.audio.section import Section
 from unmute_jax.errors import InputError
@@ -29,8 +29,8 @@ _FORMATS = (
     "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,iff,loas,matroska,mov,"
     "mp3,mpc,mpc8,mpeg,mpegts,nistsphere,ogg,rm,tak,tta,w64,wav,wsd,wv"
 )
-# How many samples, over all channels, are decoded at a time.
-_BLOCK = 1 << 20
+# How many samples, over all channels, are decoded at a time: they fit into caches.
+_BLOCK = 1 << 16
 # First bytes of formats that have any.
 _MAGIC = (
     b"RIFF",
@@ -57,6 +57,8 @@ _MAGIC = (
 _HOLE_SECONDS, _MISSING_SECONDS = 0.05, 0.1
 # Formats whose lengths are exact, so that nothing may be missing.
 _EXACT_FORMATS = {"ape", "dsf", "nistsphere", "tak", "tta", "wv"}
+# The last frame of a FLAC is looked for in that many bytes at its end.
+_END_OF_FLAC = 1 << 16
 # How an encrypted sound track is marked in MP4.
 _ENCRYPTED = {"drms", "enca", "drmi", "aavd"}
 
@@ -94,10 +96,10 @@ class FfmpegDecoder:
             codec.thread_count = 1
             self._end_seconds = 0.0
             self._time_base = float(self._stream.time_base or 0)
-            self._bare = None
+            self._bare, self._frames = None, self._decode()
             if (format := self._container.format.name) in BARE_FORMATS:
                 self._bare = BareFrames(file, name, format=format, codec=codec.name)
-            self._frames = self._decode()
+                self._frames = self._decode_bare(self._bare)
             first = next(self._frames, None)
             if first is None:
                 raise InputError(f"{name}: holds no samples")
@@ -125,20 +127,23 @@ class FfmpegDecoder:
             InputError: The file is damaged, holds less than it states, or changes its
                 sample rate.
         """
-        fifo, kind, decoded, last = av.AudioFifo(), None, 0, 0
+        fifo, kind, decoded, last, rate = av.AudioFifo(), None, 0, 0, self.sample_rate
         for frame in self._frames:
             channels = frame.layout.nb_channels
             new_kind = (frame.format.name, channels)
-            if fifo.samples and (new_kind != kind or fifo.samples * channels >= _BLOCK):
-                yield self.mix.mono(_samples(cast(AudioFrame, fifo.read())))
-            if new_kind != kind:
-                fifo, kind = av.AudioFifo(), new_kind
-            if frame.sample_rate != self.sample_rate:
+            waiting = fifo.samples
+            if new_kind != kind or waiting * channels >= _BLOCK:
+                if waiting:
+                    yield self.mix.mono(_samples(cast(AudioFrame, fifo.read())))
+                if new_kind != kind:
+                    fifo, kind = av.AudioFifo(), new_kind
+            if frame.sample_rate != rate:
                 raise InputError(
-                    f"{self._name}: changes its sample rate from {self.sample_rate} to "
-                    f"{frame.sample_rate} Hz after {decoded / self.sample_rate:.2f} s"
+                    f"{self._name}: changes its sample rate from {rate} to "
+                    f"{frame.sample_rate} Hz after {decoded / rate:.2f} s"
                 )
-            decoded, last = decoded + frame.samples, frame.samples
+            last = frame.samples
+            decoded += last
             frame.pts = None  # The queue would insist on samples without a gap.
             fifo.write(frame)
         self._check_end()
@@ -159,6 +164,8 @@ class FfmpegDecoder:
             av.open(
                 self._file.section(0),
                 "r",
+                # What begins with a frame of MP3 need not be guessed.
+                format="mp3" if begins_with_mpeg(self._file) else None,
                 container_options=options,
                 metadata_errors="ignore",
             ) as container,
@@ -195,7 +202,7 @@ class FfmpegDecoder:
         return "is not audio of a known format"
 
     def _decode(self) -> Iterator[AudioFrame]:
-        """Yields the frames, and checks that they follow each other without a hole."""
+        """Yields the frames of a format with timestamps, and looks for holes."""
         begin = end = None
         seconds = 0.0
         with self._errors():
@@ -203,8 +210,8 @@ class FfmpegDecoder:
                 if packet.pts is not None:
                     last_end = packet.pts + (packet.duration or 0)
                     self._end_seconds = last_end * self._time_base
-                for frame in self._frames_of(packet):
-                    if (start := frame.time) is not None and not self._bare:
+                for frame in self._stream.codec_context.decode(packet):
+                    if (start := frame.time) is not None:
                         if end is not None and start > end + _HOLE_SECONDS:
                             raise self._hole(start - end, end)
                         begin = start if begin is None else begin
@@ -217,11 +224,16 @@ class FfmpegDecoder:
             if missing > _HOLE_SECONDS + 0.001 * seconds:
                 raise self._hole(missing, begin)
 
-    def _frames_of(self, packet: Packet) -> list[AudioFrame]:
-        if packet.size and self._bare is not None:
-            sound = self._bare.sound(packet)
-            return [] if sound is None else self._stream.codec_context.decode(sound)
-        return self._stream.codec_context.decode(packet)
+    def _decode_bare(self, bare: BareFrames) -> Iterator[AudioFrame]:
+        """Yields the frames of a format without timestamps."""
+        # Frames are short, and what is done for each of them takes time.
+        decode, sound = self._stream.codec_context.decode, bare.sound
+        with self._errors():
+            for packet in self._container.demux(self._stream):
+                if not packet.size:
+                    yield from decode(packet)
+                elif (checked := sound(packet)) is not None:
+                    yield from decode(checked)
 
     def _hole(self, seconds: float, after: float) -> InputError:
         return InputError(
@@ -274,31 +286,35 @@ def _is_encrypted(codec: AudioCodecContext) -> bool:
         return False
 
 
-def last_sample(file: Section) -> int | None:
+def last_sample(file: Section, stated: int) -> int | None:
     """Counts the samples of a FLAC file by the number of its last frame.
 
     Args:
         file: The file.
+        stated: The number of samples per channel that its header states.
 
     Returns:
         The number of samples per channel; None if the last frame cannot be found.
     """
-    # FFmpeg cannot seek in a file of one or two frames.
-    for seeks in (True, False):
-        with (
-            contextlib.suppress(av.error.FFmpegError, ValueError, IndexError),
-            av.open(file.section(0), "r", format="flac") as container,
-        ):
-            stream = container.streams.audio[0]
-            if seeks:
-                container.seek(stream.duration or 1 << 62, stream=stream)
-            start = samples = None
-            for packet in container.demux(stream):
-                if packet.size:
-                    start, samples = packet.pts, packet.duration
-            if start is not None and samples is not None:
-                return start + samples
-    return None
+    # The header and the end of a file are a file by themselves. Only if the last frame
+    # is larger, or something is wrong, the whole file is looked at.
+    header = b"fLaC\x80" + file.bytes_at(5, 37)
+    end = file.bytes_at(max(len(file) - _END_OF_FLAC, 42), _END_OF_FLAC)
+    found = _end_of_frames(io.BytesIO(header + end))
+    return found if found == stated else _end_of_frames(file.section(0))
+
+
+def _end_of_frames(file: Section | io.BytesIO) -> int | None:
+    """The number of the sample behind the last frame of a FLAC."""
+    end = None
+    with (
+        contextlib.suppress(av.error.FFmpegError, ValueError, IndexError),
+        av.open(file, "r", format="flac") as container,
+    ):
+        for packet in container.demux(container.streams.audio[0]):
+            if packet.pts is not None and packet.duration:
+                end = packet.pts + packet.duration
+    return end
 
 
 def _samples(frame: AudioFrame) -> Float[np.ndarray, "S C"]:

@@ -86,9 +86,10 @@ def open_with_libsndfile(file: Section, name: str) -> SndfileDecoder | None:
     if sound.frames >= _NO_LENGTH or sound.subtype.startswith("MPEG"):
         sound.close()
         return None
-    if sound.format == "FLAC" and (found := last_sample(file)) != sound.frames:
+    frames = sound.frames
+    if sound.format == "FLAC" and (found := last_sample(file, frames)) != frames:
         # The header of a FLAC may state fewer samples, and libsndfile stops there.
-        reason = f": {sound.frames} samples are promised, {found} are there"
+        reason = f": {frames} samples are promised, {found} are there"
         sound.close()
         raise InputError(
             f"{name}: is damaged, or cut short{'' if found is None else reason}"

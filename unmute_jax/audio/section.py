@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import dataclass
+from typing import Any
 
 
 class Section:
@@ -37,6 +38,16 @@ class Section:
         data = self._file.read(left if size < 0 else min(size, left)) if left else b""
         self._position += len(data)
         return data
+
+    def readinto(self, buffer: Any) -> int:
+        """Reads into `buffer` as much as there is room for, and returns how much."""
+        left = len(self) - self._position
+        if left <= 0:
+            return 0
+        self._file.seek(self._start + self._position)
+        size = self._file.readinto(memoryview(buffer)[:left])
+        self._position += size
+        return size
 
     def bytes_at(self, position: int, size: int) -> bytes:
         """Returns up to `size` bytes from `position` on, and moves nothing."""
