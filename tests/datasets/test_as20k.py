@@ -1,7 +1,8 @@
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tests.datasets.miniatures import by_id, class_names
+from tests.datasets.miniatures import MINIATURES, by_id, class_names, refusal
 from unmute_jax.audio.decode import decode_audio
 from unmute_jax.datasets import as20k, load_dataset
 
@@ -34,6 +35,16 @@ def test_broken_rows_of_the_known_copy_are_left_out(loaded, place_of, monkeypatc
     assert by_id(fewer).keys() == by_id(loaded("as20k")).keys() - broken
     note = "dropped: 2 rows of that copy are broken (the list of Bird-MAE)"
     assert note in fewer.notes
+
+
+def test_a_row_without_labels_is_named(tmp_path):
+    place = MINIATURES["as20k"].make(tmp_path)
+    path = place / "data" / "eval" / "00.parquet"
+    table = pq.read_table(path)
+    labels = pa.array([None, ["/m/0bt9lr"]], table.schema.field("labels").type)
+    pq.write_table(table.set_column(2, "labels", labels), path)
+    told = refusal("as20k", data_dir=place)
+    assert f"{path}, row 0: has no labels" in told
 
 
 def test_segments_are_found_by_their_video(loaded):

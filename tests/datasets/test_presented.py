@@ -53,3 +53,7 @@ def test_columns_and_splits_that_are_not_there_are_told(copy):
 def test_other_places_are_none(tmp_path):
     assert table_copy(tmp_path, "Birds") is None
     assert table_copy(tmp_path / "nowhere", "Birds") is None
+    # A folder with everything is not searched to its bottom.
+    push(tmp_path / "a" / "b" / "c", {"train": two_classes(2)})
+    assert table_copy(tmp_path, "Birds") is None
+    assert table_copy(tmp_path / "a", "Birds").splits == ("train",)

@@ -92,6 +92,9 @@ def test_archives_that_are_not_whole_are_refused(tmp_path):
         path.write_bytes(whole[:end])
         with pytest.raises(InputError, match=rf"t\.tar: {message}"):
             Tars([path])
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\n")
+    with pytest.raises(InputError, match=r"t\.tar: is a Git LFS pointer"):
+        Tars([path])
     path.write_bytes(whole + whole)
     with pytest.raises(InputError, match="tar --concatenate, not with cat"):
         Tars([path])

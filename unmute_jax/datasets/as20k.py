@@ -30,6 +30,7 @@ from unmute_jax.datasets.finding import find_files
 from unmute_jax.datasets.info import DatasetInfo
 from unmute_jax.datasets.presented import TableCopy, table_copy
 from unmute_jax.datasets.tables import read_table
+from unmute_jax.errors import InputError
 
 _ROWS = DatasetInfo(
     name="as20k",
@@ -100,11 +101,13 @@ class AudioSet(FileBuilder):
                     self.drop("rows of that copy are broken (the list of Bird-MAE)")
                     continue
                 where = self.files.where(row["name"])
+                if not row[labels]:
+                    raise InputError(f"{where}: has no {labels}")
                 splits[split].append(
                     FileEntry(
                         id=row["video_id"],
                         file=row["name"],
-                        labels=_labels(self, row[labels] or (), where),
+                        labels=_labels(self, row[labels], where),
                     )
                 )
         return splits

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 import pathlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,6 +26,8 @@ from unmute_jax.errors import InputError
 _CONVERTED = "refs/convert/parquet"
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 _README = "README.md"
+# Folders around tables: "data", or a configuration and a split.
+_DEPTH = 3
 _log = logging.getLogger(__name__)
 
 
@@ -83,8 +86,13 @@ class Copy:
 
 
 def has_tables(place: pathlib.Path) -> bool:
-    """Returns whether a place is a folder with tables in it or below it."""
-    return place.is_dir() and bool(_tables(Folder(place).names()))
+    """Returns whether a folder has tables, no deeper than the layouts of the hub."""
+    for folder, inner, files in os.walk(place):
+        if _tables(files):
+            return True
+        depth = len(pathlib.Path(folder).relative_to(place).parts)
+        inner[:] = [n for n in inner if depth < _DEPTH and not n.startswith(".")]
+    return False
 
 
 def downloaded(place: str) -> pathlib.Path:

@@ -143,7 +143,9 @@ def _parquet(source: str | io.BytesIO, where: str) -> Table:
         for i in range(about.num_columns):
             if about.column(i).path_in_schema == f"{column}.{field}":
                 counts = about.column(i).statistics
-                return counts is None or counts.null_count != 0
+                if counts is None or not counts.has_null_count:
+                    return True
+                return counts.null_count != 0
         return True
 
     return Table(schema, sizes, read, lacks, where)
@@ -193,12 +195,7 @@ def _read_names(fields: Any) -> None:
 def _no_table(
     source: str | io.BytesIO, where: str, kind: str, error: Exception
 ) -> InputError:
-    if isinstance(source, str):
-        with open(source, "rb") as file:
-            start = file.read(40)
-    else:
-        start = source.getvalue()[:40]
-    refuse_lfs_pointer(where, start)
+    refuse_lfs_pointer(where, None if isinstance(source, str) else source.getvalue())
     return InputError(
         f"{where}: is no {kind} file, or its download was cut short "
         f"({one_line(str(error), 100)})"

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from unmute_jax.audio.decode import SUFFIXES
 from unmute_jax.datasets.files import Files, Folder
 from unmute_jax.errors import InputError, one_line
+from unmute_jax.io import refuse_lfs_pointer
 
 # Members that may hold labels, and the most bytes that such a member can have.
 LABEL_SUFFIXES = (".json", ".cls", ".txt")
@@ -100,6 +101,7 @@ class Tars(Files):
         audio: dict[str, str] = {}
         labels: dict[str, dict[str, bytes]] = {}
         try:
+            refuse_lfs_pointer(path)
             with tarfile.open(path, "r:") as tar:
                 for member in tar:
                     self._add(tar, member, archive, audio, labels)
