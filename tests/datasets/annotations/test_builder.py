@@ -260,3 +260,12 @@ def test_what_predict_writes_can_be_read(tmp_path):
         clips = {clip.id: (clip.labels, clip.events) for clip in clips_of(dataset)}
         assert clips["a/0.wav-0.000"] == ((0, 1), expected[0][1])
         assert clips["b/0.wav-5.000"] == expected[1]
+
+
+def test_a_recording_whose_channels_cancel_is_counted_once(sites):
+    path = sites / "east" / "0.wav"
+    x, rate = sf.read(path, dtype="float32")
+    sf.write(path, np.stack([x, -0.9 * x], axis=1), rate, "FLOAT")
+    notes = load_dataset(f"annotations:{sites}").notes
+    (note,) = (note for note in notes if "channels cancel" in note)
+    assert note.endswith(": 1")

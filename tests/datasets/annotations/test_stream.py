@@ -49,13 +49,18 @@ def test_stretches_are_those_of_the_recording(recording):
 
 def test_a_wrong_length_is_found(recording):
     path, x = recording
-    stream = RecordingStream(path)
     with pytest.raises(InputError, match=r"a\.npy: holds 1\.3125 s, which is not what"):
-        stream.read(10_000, 10_501)
-    # A header may leave out the padding of an encoder, but not seconds.
-    RecordingStream(path).finish(len(x) - 2000)
-    with pytest.raises(InputError, match="holds 1.3125 s"):
-        RecordingStream(path).finish(2000)
+        RecordingStream(path).read(9_000, 12_200)
+    with pytest.raises(InputError, match=r"holds 1\.3125 s"):
+        RecordingStream(path).read(10_500, 10_600)
+    with pytest.raises(InputError, match=r"holds 1\.3125 s"):
+        RecordingStream(path).finish(8000)
+
+
+def test_a_header_may_count_the_padding_of_an_encoder_or_not(recording):
+    path, x = recording
+    np.testing.assert_array_equal(RecordingStream(path).read(9000, 12_000), x[9000:])
+    RecordingStream(path).finish(len(x) - 1500)
 
 
 def test_a_fault_behind_the_last_stretch_is_found(recording, monkeypatch):

@@ -77,9 +77,16 @@ class AnnotatedRecordings(ClipBuilder):
     task = "multi-label"
 
     def __init__(
-        self, place: pathlib.Path, root: pathlib.Path, options: Options, *, on_bad: OnBad
+        self,
+        place: pathlib.Path,
+        root: pathlib.Path,
+        options: Options,
+        *,
+        on_bad: OnBad,
     ):
-        self.dataset_name = f"annotations:{place.stem if place.is_file() else place.name}"
+        self.dataset_name = (
+            f"annotations:{place.stem if place.is_file() else place.name}"
+        )
         self.source = f"your own annotated recordings ({self.dataset_name})"
         self._place, self._root, self._options = place, root, options
         self._skips = on_bad == "skip"
@@ -147,6 +154,7 @@ class AnnotatedRecordings(ClipBuilder):
             waveform = stream.read(entry.start, entry.end)
             if entry.is_last:
                 stream.finish(entry.samples)
+                self.count_mix(stream.mix, entry.file)
                 self._stream = None
         except InputError as error:
             self._broken[entry.file] = error

@@ -9,8 +9,13 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Float32
 
+from unmute_jax.audio.channels import ChannelMix
 from unmute_jax.audio.decode import AudioFile
 from unmute_jax.errors import InputError
+
+# Seconds by which a compressed file may be longer or shorter than its header says:
+# encoders add some samples at both ends, and not all headers count them.
+SLACK = 0.2
 
 
 class RecordingStream:
@@ -41,20 +46,28 @@ class RecordingStream:
         self._buffer = np.empty(0, np.float32)
         self.position = 0
 
+    @property
+    def mix(self) -> ChannelMix:
+        """The average of the channels in what was read."""
+        return self._file.mix
+
     def read(self, start: int, end: int) -> Float32[np.ndarray, " S"]:
         """Returns the samples from `start` to before `end`.
 
         Args:
             start: The first sample, not before that of the last call.
-            end: The sample after the last one.
+            end: The sample after the last one. Up to `SLACK` seconds may be missing at
+                the end of the file; then the result is shorter.
 
         Raises:
             InputError: The file has a fault, or ends before `end`.
         """
         self._skip_to(start)
-        while self.position + len(self._buffer) < end:
+        while (there := self.position + len(self._buffer)) < end:
             if (block := next(self._blocks, None)) is None:
-                raise self._wrong_length(self.position + len(self._buffer))
+                if end - there > SLACK * self.sample_rate or not len(self._buffer):
+                    raise self._wrong_length(there)
+                break
             self._buffer = np.concatenate([self._buffer, block])
             self._skip_to(start)
         return self._buffer[start - self.position : end - self.position].copy()
@@ -73,7 +86,7 @@ class RecordingStream:
             length += sum(len(block) for block in self._blocks)
         finally:
             self.close()
-        if length > samples + self.sample_rate:
+        if length > samples + SLACK * self.sample_rate:
             raise self._wrong_length(length)
 
     def close(self) -> None:
