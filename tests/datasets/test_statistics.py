@@ -9,12 +9,15 @@ from unmute_jax.datasets.statistics import Statistics
 RATE = 8000
 
 
-def statistics(*waveforms, rates=(), splits=(), digests=()):
+def statistics(*waveforms, rates=(), splits=(), digests=(), labels=()):
     found = Statistics()
     for i, x in enumerate(waveforms):
         rate = rates[i] if rates else RATE
         clip = Clip(
-            id=str(i), waveform=np.asarray(x, np.float32), sample_rate=rate, labels=()
+            id=str(i),
+            waveform=np.asarray(x, np.float32),
+            sample_rate=rate,
+            labels=labels[i] if labels else (),
         )
         found.add(
             splits[i] if splits else "train", clip, digests[i] if digests else f"{i}"
@@ -44,6 +47,23 @@ def test_rates_are_counted_if_there_are_several():
     found = statistics(*[tone(0.5)] * 3, rates=(48_000, 8000, 48_000))
     note = "sample rates differ: 8,000 Hz (1 clips), 48,000 Hz (2 clips)"
     assert list(found.notes()) == [note]
+
+
+@pytest.mark.parametrize(
+    ("labels", "is_told"),
+    [
+        (((0,), (1,), (2,)), True),
+        (((0,), (1,), (0, 2)), True),
+        (((0,), (0,), (1,)), False),
+        (((), (), ()), False),
+    ],
+)
+def test_rates_that_tell_the_class_are_told(labels, is_told):
+    rates = (8000, 48_000, 8000)
+    found = statistics(*[tone(0.5)] * 3, rates=rates, labels=labels)
+    assert any("learn the rate" in note for note in found.notes()) == is_told
+    found = statistics(*[tone(0.5)] * 3, labels=labels)
+    assert list(found.notes()) == []
 
 
 def square(peak, dtype=np.float32):

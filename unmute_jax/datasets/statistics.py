@@ -35,6 +35,7 @@ class Statistics:
         self.durations: dict[str, collections.Counter[float]] = {}
         self.clip_seconds = 0.0
         self.cancelling = set[str]()
+        self._labels_of_rate = collections.defaultdict[int, set[int]](set)
         self._loud = self._clipped = self._silent = 0
         self._peak = 0.0
         self._split_of_digest: dict[str, str] = {}
@@ -49,6 +50,7 @@ class Statistics:
             digest: SHA-256 of what determines its waveform.
         """
         self.sample_rates[clip.sample_rate] += 1
+        self._labels_of_rate[clip.sample_rate].update(clip.labels)
         seconds = len(clip.waveform) / clip.sample_rate
         of_split = self.durations.setdefault(split, collections.Counter())
         of_split[round(seconds, 3)] += 1
@@ -73,6 +75,14 @@ class Statistics:
             rates = sorted(self.sample_rates.items())
             listed = ", ".join(f"{rate:,} Hz ({n:,} clips)" for rate, n in rates)
             yield f"sample rates differ: {listed}"
+            classes = collections.Counter[int]()
+            for labels in self._labels_of_rate.values():
+                classes.update(labels)
+            if classes and max(classes.values()) == 1:
+                yield (
+                    "no class has clips of two sample rates, so a probe may learn the "
+                    "rate instead of the sound"
+                )
         counts = {
             "silent, or quieter than 16 bits can tell": self._silent,
             "clipped, with runs of samples at full scale": self._clipped,
