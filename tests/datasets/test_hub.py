@@ -42,6 +42,9 @@ def test_a_data_set_of_the_hub_is_downloaded_once(hub, tmp_path, monkeypatch, ca
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     assert load_dataset("hf:owner/name").fingerprints == dataset.fingerprints
     assert "cannot download" in refusal("hf:owner/other")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert load_dataset("hf:owner/name").fingerprints == dataset.fingerprints
+    assert "HF_HUB_OFFLINE is set" in refusal("hf:owner/name", train_from="huge")
 
 
 def test_audio_beside_the_tables_is_downloaded(hub, tmp_path):

@@ -41,7 +41,8 @@ _ROWS = DatasetInfo(
     protocol="eval is the test; a fifth of balanced train validates",
     layout="verified",
     checked="the card of the data set on Hugging Face",
-    files="a folder with data/bal_train/*.parquet and data/eval/*.parquet",
+    files="a folder with data/bal_train/*.parquet and data/eval/*.parquet, or "
+    "hf:agkphysics/AudioSet:balanced",
     licence="labels CC BY 4.0; the audio belongs to those who uploaded it",
     citation="J. F. Gemmeke et al., Audio Set: An Ontology and Human-Labeled Dataset "
     "for Audio Events, ICASSP 2017",

@@ -53,7 +53,7 @@ def info_of(subset: str) -> DatasetInfo:
         checked="the loading script of the data set",
         files=f"a folder with {names[0]}, {names[1]} and the archives "
         f"{subset}_train_shard_*.tar.gz and {subset}_test5s_shard_*.tar.gz, or what "
-        "was in them",
+        "was in them; or tables of Hugging Face (hf:OWNER/NAME, or their folder)",
         licence="CC BY-NC 4.0",
         citation="L. Rauch et al., BirdSet: A Large-Scale Dataset for Audio "
         "Classification in Avian Bioacoustics, ICLR 2025",

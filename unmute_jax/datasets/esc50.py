@@ -60,8 +60,8 @@ _ESC50 = DatasetInfo(
     protocol="fold k tests, k + 1 validates",
     layout="verified",
     checked="the official csv and files",
-    files="the folder that holds meta/esc50.csv and audio/, the folder around it, or "
-    "the official zip",
+    files="the folder that holds meta/esc50.csv and audio/, the folder around it, the "
+    "official zip, or its tables on Hugging Face (hf:ashraq/esc50, or their folder)",
     licence="CC BY-NC 3.0 (non-commercial)",
     citation=CITATION,
     home="https://github.com/karolpiczak/ESC-50",

@@ -30,7 +30,8 @@ INFOS = (
         layout="verified",
         checked="the official ground truth",
         files="a folder with FSD50K.ground_truth, FSD50K.dev_audio and "
-        "FSD50K.eval_audio, as folders or whole zips",
+        "FSD50K.eval_audio, as folders or whole zips, or tables of Hugging Face "
+        "(hf:OWNER/NAME, or their folder)",
         licence="CC0, CC BY, CC BY-NC or CC Sampling+, clip by clip",
         citation="E. Fonseca et al., FSD50K: An Open Dataset of Human-Labeled Sound "
         "Events, IEEE/ACM TASLP 30, 2022",

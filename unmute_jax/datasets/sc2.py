@@ -70,7 +70,8 @@ _TWELVE = dataclasses.replace(
     splits={"train": 85_511, "validation": 10_102, "test": 4_890},
     protocol="official lists and test archive; silence by the rule of TFDS",
     files=f"a folder with {_WORDS_TAR} and {_TEST_TAR}, or with the two folders they "
-    "were unpacked into",
+    "were unpacked into; or their tables on Hugging Face "
+    "(hf:google/speech_commands:v0.02, or their folder)",
     downloads=(_WORDS, _TEST),
 )
 INFOS = (_ALL_WORDS, _TWELVE)
