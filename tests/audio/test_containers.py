@@ -89,11 +89,6 @@ def test_a_file_that_is_cut_short_is_refused(format):
             parts(data[:-cut])
 
 
-def test_joined_files_are_divided():
-    one, two = written("FLAC"), written("FLAC", samples=900)
-    assert [part.file.read() for part in parts(one + two + one)] == [one, two, one]
-
-
 def test_a_wav_that_contradicts_itself_is_refused():
     data = bytearray(written("WAV"))
     data[22] = 3  # Channels.

@@ -11,6 +11,7 @@ import string
 import struct
 from dataclasses import dataclass
 
+from unmute_jax.audio.flac import flac_parts
 from unmute_jax.audio.ogg import ogg_links
 from unmute_jax.audio.section import Part, Section
 from unmute_jax.audio.tags import TAGS, size_of_tags
@@ -26,10 +27,6 @@ _PRINTABLE = frozenset(string.printable[:95].encode())
 _W64_RIFF = b"riff\x2e\x91\xcf\x11"
 _ASF = bytes.fromhex("3026b2758e66cf11")
 _EBML, _EBML_SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
-# The beginning of a FLAC file, whose first block is STREAMINFO. A file may contain it
-# only at the beginning, and joined files at the beginning of each.
-_SCANNED = 1 << 20
-_FLAC = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
 # The outermost boxes of MP4 and QuickTime files.
 _BOXES = {
     *(b"ftyp", b"styp", b"moov", b"mdat", b"moof", b"mfra", b"sidx", b"ssix", b"emsg"),
@@ -75,7 +72,7 @@ def find_parts(file: Section, name: str) -> list[Part]:
     head = file.bytes_at(0, 12)
     match head[:4]:
         case b"fLaC":
-            return _flac_parts(file)
+            return flac_parts(file)
         case b"OggS":
             return ogg_links(file, name)
         case b"RIFF" | b"RIFX" | b"RF64" | b"BW64" if head[8:] == b"WAVE":
@@ -125,24 +122,6 @@ def _without_tags_behind(file: Section) -> Section:
             size, _, flags = struct.unpack("<III", last[-20:-8])
             end -= size + 32 * bool(flags & 0x80000000)
     return file.section(0, end) if end > 0 else file
-
-
-def _flac_parts(file: Section) -> list[Part]:
-    """Divides a FLAC file into the files of which it was joined."""
-    starts, position = [0], 0
-    # Blocks overlap, so that no beginning is overlooked where they meet.
-    while data := file.bytes_at(position, _SCANNED + 7):
-        at = data.rfind(b"fLaC")  # It is faster than `find`.
-        while at >= 0:
-            if at < _SCANNED and position + at and _FLAC.match(data, at):
-                starts.append(position + at)
-            at = data.rfind(b"fLaC", 0, at)
-        position += _SCANNED
-    starts.sort()
-    return [
-        Part(file=file.section(start, end), for_libsndfile=True)
-        for start, end in zip(starts, [*starts[1:], len(file)], strict=True)
-    ]
 
 
 def _wav(file: Section, head: bytes, name: str) -> Part:

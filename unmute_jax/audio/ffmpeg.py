@@ -4,7 +4,6 @@ PyAV brings FFmpeg along, so that no program has to be installed.
 """
 
 import contextlib
-import io
 import itertools
 from collections.abc import Generator, Iterator
 from typing import cast
@@ -57,8 +56,6 @@ _MAGIC = (
 _HOLE_SECONDS, _MISSING_SECONDS = 0.05, 0.1
 # Formats whose lengths are exact, so that nothing may be missing.
 _EXACT_FORMATS = {"ape", "dsf", "nistsphere", "tak", "tta", "wv"}
-# The last frame of a FLAC is looked for in that many bytes at its end.
-_END_OF_FLAC = 1 << 16
 # How an encrypted sound track is marked in MP4.
 _ENCRYPTED = {"drms", "enca", "drmi", "aavd"}
 
@@ -284,37 +281,6 @@ def _is_encrypted(codec: AudioCodecContext) -> bool:
         return codec.codec_tag in _ENCRYPTED
     except UnicodeDecodeError:  # The tag of another container than MP4.
         return False
-
-
-def last_sample(file: Section, stated: int) -> int | None:
-    """Counts the samples of a FLAC file by the number of its last frame.
-
-    Args:
-        file: The file.
-        stated: The number of samples per channel that its header states.
-
-    Returns:
-        The number of samples per channel; None if the last frame cannot be found.
-    """
-    # The header and the end of a file are a file by themselves. Only if the last frame
-    # is larger, or something is wrong, the whole file is looked at.
-    header = b"fLaC\x80" + file.bytes_at(5, 37)
-    end = file.bytes_at(max(len(file) - _END_OF_FLAC, 42), _END_OF_FLAC)
-    found = _end_of_frames(io.BytesIO(header + end))
-    return found if found == stated else _end_of_frames(file.section(0))
-
-
-def _end_of_frames(file: Section | io.BytesIO) -> int | None:
-    """The number of the sample behind the last frame of a FLAC."""
-    end = None
-    with (
-        contextlib.suppress(av.error.FFmpegError, ValueError, IndexError),
-        av.open(file, "r", format="flac") as container,
-    ):
-        for packet in container.demux(container.streams.audio[0]):
-            if packet.pts is not None and packet.duration:
-                end = packet.pts + packet.duration
-    return end
 
 
 def _samples(frame: AudioFrame) -> Float[np.ndarray, "S C"]:

@@ -8,7 +8,7 @@ import soundfile as sf
 from jaxtyping import Float
 
 from unmute_jax.audio.channels import ChannelMix
-from unmute_jax.audio.ffmpeg import last_sample
+from unmute_jax.audio.flac import count_samples
 from unmute_jax.audio.section import Section
 from unmute_jax.errors import InputError
 
@@ -87,7 +87,7 @@ def open_with_libsndfile(file: Section, name: str) -> SndfileDecoder | None:
         sound.close()
         return None
     frames = sound.frames
-    if sound.format == "FLAC" and (found := last_sample(file, frames)) != frames:
+    if sound.format == "FLAC" and (found := count_samples(file, frames)) != frames:
         # The header of a FLAC may state fewer samples, and libsndfile stops there.
         reason = f": {frames} samples are promised, {found} are there"
         sound.close()
