@@ -2,12 +2,13 @@
 
 import importlib
 import pathlib
+import signal
 
 import pytest
 
 import unmute_jax
 from tests.cli.commands import start_forked
-from unmute_jax.cli.main import COMMANDS
+from unmute_jax.cli.main import COMMANDS, main
 
 
 @pytest.fixture(scope="module")
@@ -45,3 +46,25 @@ def test_every_command_is_a_module_and_most_have_a_door_in_experiments():
     assert commands - doors == {"convert", "datasets"}
     assert importlib.util.find_spec("unmute_jax.convert")
     assert importlib.util.find_spec("unmute_jax.datasets.__main__")
+
+
+def test_signals_interrupt_the_command_and_neither_its_import_nor_its_end(monkeypatch):
+    handlers = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+    seen = []
+
+    class Command:
+        def __init__(self):
+            seen.append(signal.getsignal(signal.SIGINT))
+
+        def run(self):
+            seen.append(signal.getsignal(signal.SIGINT))
+
+    monkeypatch.setattr("sys.argv", ["unmute", "train"])
+    monkeypatch.setattr("importlib.import_module", lambda name: Command())
+    try:
+        main()
+        seen.append(signal.getsignal(signal.SIGINT))
+    finally:
+        for signum, handler in handlers.items():
+            signal.signal(signum, handler)
+    assert seen == [signal.SIG_DFL, handlers[signal.SIGINT], signal.SIG_DFL]

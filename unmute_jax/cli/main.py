@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 
 import unmute_jax
@@ -27,8 +28,13 @@ COMMANDS = {
 
 def main() -> None:
     """Runs the command that the first argument names; the rest are its options."""
-    with explained():
-        _main()
+    try:
+        with explained():
+            _main()
+    finally:
+        # Python has little left to do, and would print a traceback where it is stopped.
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(signum, signal.SIG_DFL)
 
 
 def _main() -> None:
@@ -41,7 +47,10 @@ def _main() -> None:
         return
     if name not in COMMANDS:
         raise unknown_name("command", name, COMMANDS)
+    # An exception in the middle of the import of a compiled module may end in a crash.
+    handler = signal.signal(signal.SIGINT, signal.SIG_DFL)
     module = importlib.import_module(f"unmute_jax.cli.{name.replace('-', '_')}")
+    signal.signal(signal.SIGINT, handler)
     sys.argv = [f"unmute {name}", *options]
     module.run()
 
