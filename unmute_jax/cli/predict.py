@@ -21,7 +21,8 @@ trained on. With --output, OUT will contain
 --against takes what `annotations:` data sets take: a folder with selection tables of
 Raven or label tracks of Audacity, or a csv with file, onset, offset and label. A window
 has a class if it contains enough of an event, as in training. Recordings without
-annotations are not compared.
+annotations are not compared. A probe that was trained on time steps detects events in
+time steps instead of windows.
 
 The same command continues a run that was stopped, and other thresholds reuse the scores
 of the windows. Files that cannot be read are named, and the exit code is then 1.
@@ -38,6 +39,7 @@ from absl import flags
 
 from unmute_jax.cli import program
 from unmute_jax.cli.finished_run import open_its_encoder, open_trained
+from unmute_jax.config import Experiment
 from unmute_jax.console import print_table, progress
 from unmute_jax.errors import InputError
 from unmute_jax.inference.explain import check_prototypical
@@ -140,7 +142,7 @@ def main(places: list[str]) -> None:
     encoder = open_its_encoder(trained)
     predictor = Predictor(trained, encoder, BATCH_SIZE.value)
     windowing = predictor.windowing(OVERLAP.value)
-    longest = _longest(windowing)
+    longest = _longest(trained, windowing)
     reference = _reference(recordings, trained, windowing)
     thresholds, chosen = _thresholds(predictor)
     if folder is not None:
@@ -149,7 +151,7 @@ def main(places: list[str]) -> None:
 
     windows = folder / "windows" if folder else None
     total, done = count_windows(recordings, windowing, windows)
-    summaries, errors, scores = [], [], {}
+    summaries, errors = [], []
     with progress("listening", total, unit="windows", done=done) as advance:
         for results in score_recordings(
             recordings, predictor, windowing, windows, advance
@@ -164,7 +166,6 @@ def main(places: list[str]) -> None:
                         longest=longest,
                     )
                 )
-                scores[results.recording.name] = results.windows
             else:
                 errors.append(results.error)
 
@@ -187,17 +188,12 @@ def main(places: list[str]) -> None:
     for error in errors:
         print(f"error: {error}", file=sys.stderr)
     if reference is not None:
-        found = {one.recording.name: one.events for one in summaries}
-        evaluation = against.compare(reference, thresholds, scores, found)
-        print_table(against.as_table(evaluation))
-        for note in reference.notes:
-            print(f"note: {note}")
-        if folder is not None:
-            title = f"{trained.name} on {trained.encoder_description}"
-            against.write_evaluation(folder, evaluation, title)
+        _compare(trained, reference, thresholds, summaries, folder)
     if folder is not None:
         print(f"all files are in {folder}/")
     if errors:
+        left_out = f"{len(errors)} of {len(recordings)} recordings were left out"
+        print(left_out, file=sys.stderr)
         sys.exit(1)
 
 
@@ -220,6 +216,36 @@ def _reference(
     )
 
 
+def _compare(
+    trained: TrainedProbe,
+    reference: against.Reference,
+    thresholds: np.ndarray,
+    summaries: list[detections.Detections],
+    folder: pathlib.Path | None,
+) -> None:
+    """Prints how the detections compare with annotations, and writes the files."""
+    frames = Experiment.from_dict(trained.settings).frames
+    evaluation = against.compare(
+        reference,
+        thresholds,
+        {one.recording.name: one.decided for one in summaries},
+        {one.recording.name: one.events for one in summaries},
+        frames if trained.is_framewise else None,
+    )
+    unit = "time steps" if trained.is_framewise else "windows"
+    print_table(against.as_table(evaluation, unit))
+    if evaluation.event_f1 is not None:
+        print(
+            f"event-based F1 (onsets within {frames.collar:g} s): "
+            f"{100 * evaluation.event_f1:.1f}"
+        )
+    for note in reference.notes:
+        print(f"note: {note}")
+    if folder is not None:
+        title = f"{trained.name} on {trained.encoder_description}"
+        against.write_evaluation(folder, evaluation, title)
+
+
 def _thresholds(predictor: Predictor) -> tuple[np.ndarray, Chosen | None]:
     """The thresholds that the options ask for, one per class."""
     default = check_threshold(THRESHOLD.value, "--threshold")
@@ -240,15 +266,17 @@ def _thresholds(predictor: Predictor) -> tuple[np.ndarray, Chosen | None]:
     return np.full(len(classes), default, np.float32), None
 
 
-def _longest(windowing: Windowing) -> float:
-    """The length of the longest event, which cannot be shorter than a window."""
+def _longest(trained: TrainedProbe, windowing: Windowing) -> float:
+    """The length of the longest event, at least that of a window or a time step."""
     if LONGEST.value is None:
         return math.inf
-    window = windowing.seconds(windowing.samples)
-    if LONGEST.value < window:
+    unit, least = "window", windowing.seconds(windowing.samples)
+    if trained.is_framewise:
+        unit, least = "time step", trained.geometry.seconds_per_step
+    if LONGEST.value < least:
         raise InputError(
-            f"--longest={LONGEST.value:g}: an event is at least as long as a window, "
-            f"{window:g} s"
+            f"--longest={LONGEST.value:g}: an event is at least as long as a {unit}, "
+            f"{least:g} s"
         )
     return LONGEST.value
 

@@ -134,11 +134,20 @@ class TrainedProbe:
         """
         if not self.is_framewise:
             return jnp.asarray(self.probe.apply({"params": params}, inputs))
-        frames = self.probe.apply({"params": params}, inputs, method="frames")
-        mask = jnp.asarray(inputs.mask)
+        frames, mask = self.apply_frames(params, inputs), jnp.asarray(inputs.mask)
         # A clip without any valid step still gets finite logits.
         counts = mask | ~mask.any(1, keepdims=True)
-        return jnp.where(counts[:, :, None], jnp.asarray(frames), -jnp.inf).max(1)
+        return jnp.where(counts[:, :, None], frames, -jnp.inf).max(1)
+
+    def apply_frames(self, params: Any, inputs: Any) -> Float[Array, "B T C"]:
+        """Logits of all time steps, of a probe that was trained on time steps.
+
+        Args:
+            params: The parameters.
+            inputs: What `prepare` returns.
+        """
+        frames = self.probe.apply({"params": params}, inputs, method="frames")
+        return jnp.asarray(frames)
 
     @functools.cached_property
     def _apply(self) -> Any:

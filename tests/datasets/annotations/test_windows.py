@@ -74,6 +74,12 @@ def test_every_event_counts_somewhere_whatever_its_length():
     }
 
 
+def test_an_event_may_be_longer_than_many_short_windows():
+    spans = [(0.1 * k, 0.1 * k + 0.1) for k in range(10)]
+    found = events_of_windows([event(0.26, 0.66)], spans, cut(window=0.1, hop=0.1))
+    assert [k for k, of_window in enumerate(found) if of_window] == [3, 4, 5, 6]
+
+
 def test_overlapping_windows_and_events_are_all_seen():
     spans = [(2.5 * k, 2.5 * k + 5) for k in range(4)]
     found = events_of_windows(

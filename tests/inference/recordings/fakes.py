@@ -58,9 +58,11 @@ def fake_trained(name="protobin", seed=0, **changes):
 
 
 @functools.cache
-def fake_predictor(name="protobin", task="multi-label"):
+def fake_predictor(name="protobin", task="multi-label", labels="clip"):
     """The only predictor of its kind, so that it is compiled once."""
-    return Predictor(fake_trained(name, task=task), fake_encoder(), batch_size=4)
+    chosen = settings(labels=labels).to_dict()
+    trained = fake_trained(name, task=task, settings=chosen)
+    return Predictor(trained, fake_encoder(), batch_size=4)
 
 
 def save(folder, name, seconds, seed=0, rate=2 * RATE):

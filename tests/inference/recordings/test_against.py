@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 
 from tests.inference.recordings.fakes import save
+from unmute_jax.config import Frames
 from unmute_jax.datasets.annotations.events import SoundEvent
 from unmute_jax.errors import InputError
 from unmute_jax.inference.recordings import against
@@ -101,6 +102,19 @@ def test_windows_and_events_are_counted(recordings):
     assert found.calibration.counts.sum() == 18
 
 
+def test_onsets_and_offsets_are_compared_for_time_steps(recordings):
+    reference = reference_of(recordings, ("ash", "B"))
+    scores = {name: windows([0.9, 0.1]) for name in ("a.wav", "b.wav")}
+    half = np.full(2, 0.5, np.float32)
+    near = SoundEvent(onset=0.1, offset=1.1, label="ash")
+    far = SoundEvent(onset=1.5, offset=2.0, label="B")
+    detected = {"a.wav": [near], "b.wav": [far]}
+    found = against.compare(reference, half, scores, detected, Frames())
+    # One of two ashes is right, and B begins too late: the mean of 2/3 and 0.
+    assert found.event_f1 == pytest.approx(1 / 3)
+    assert against.compare(reference, half, scores, detected).event_f1 is None
+
+
 def test_unknown_values_are_empty_in_the_csv_and_a_dash_in_the_table(recordings):
     reference = reference_of(recordings, ("ash", "cedar"))
     scores = {"a.wav": windows([0.9, 0.6], [0.1, 0.1], [0.8, 0.1])}
@@ -112,7 +126,7 @@ def test_unknown_values_are_empty_in_the_csv_and_a_dash_in_the_table(recordings)
     assert (cedar["precision"], cedar["recall"], cedar["f1"]) == ("0", "", "0")
     assert (together["class"], together["threshold"]) == ("all classes", "")
     console = Console(width=120, file=io.StringIO())
-    console.print(against.as_table(found))
+    console.print(against.as_table(found, "windows"))
     assert "0/2" in console.file.getvalue()
     assert " - " in console.file.getvalue()
 

@@ -45,6 +45,24 @@ def test_windows_with_the_highest_detections_are_plotted(results):
     assert [i for i, _ in only] == [scores.max(1).argmax()]
 
 
+def test_a_probe_of_time_steps_detects_events_at_its_steps(tmp_path):
+    one, predictor = save(tmp_path, "noise.wav", 6.0), fake_predictor(labels="frames")
+    (complete,) = score_recordings([one], predictor, WINDOWING)
+    summary = detections.summarise(complete, predictor, HALF)
+    step = predictor.trained.geometry.seconds_per_step
+    ends = [decided.end for decided in summary.decided]
+    assert [decided.start for decided in summary.decided] == [0.0, *ends[:-1]]
+    assert ends[-1] == pytest.approx(6.0)
+    assert min(e.offset - e.onset for e in summary.events) < 0.9
+    by_step = detections.summarise(complete, predictor, HALF, merge=False)
+    lengths = {round((e.offset - e.onset) / step, 3) for e in by_step.events}
+    assert 0.5 <= min(lengths) <= 1 <= max(lengths) <= 1.5
+    # Windows are decided on for other probes.
+    (complete,) = score_recordings([one], fake_predictor(), WINDOWING)
+    summary = detections.summarise(complete, fake_predictor(), HALF)
+    assert summary.decided is complete.windows
+
+
 def test_every_plotted_window_becomes_a_picture(results, tmp_path):
     never = np.ones(3, np.float32)
     summary = detections.summarise(results, fake_predictor(), never)

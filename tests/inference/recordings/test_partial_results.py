@@ -6,8 +6,13 @@ import pytest
 from tests.inference.recordings.fakes import fake_predictor, save
 from tests.inference.recordings.test_stream import WINDOWING, scores_of
 from unmute_jax.errors import InputError
-from unmute_jax.inference.recordings.partial_results import PartialResults, pin_settings
+from unmute_jax.inference.recordings.partial_results import (
+    PartialResults,
+    WindowScores,
+    pin_settings,
+)
 from unmute_jax.inference.recordings.stream import score_recordings
+from unmute_jax.inference.recordings.windows import RecordingFile
 
 
 def test_a_recording_that_changed_is_scored_again(tmp_path):
@@ -41,3 +46,20 @@ def test_a_folder_of_other_predictions_is_left_alone(tmp_path):
     pin_settings(tmp_path, predictor.identity(WINDOWING))
     with pytest.raises(InputError, match=r"hop_seconds: there 0\.5, here 1\.0"):
         pin_settings(tmp_path, predictor.identity(predictor.windowing(0.0)))
+
+
+def test_scores_of_time_steps_are_kept(tmp_path):
+    recording = RecordingFile(path=tmp_path / "a.wav", name="a.wav")
+    path = tmp_path / "a.jsonl"
+    first = PartialResults(recording, path)
+    first.add(
+        WindowScores(
+            start=0.0,
+            end=1.0,
+            scores=np.float32([0.5]),
+            bands=None,
+            steps=np.float32([[0.25], [0.5]]),
+        )
+    )
+    (again,) = PartialResults(recording, path).windows
+    np.testing.assert_array_equal(again.steps, np.float32([[0.25], [0.5]]))

@@ -51,6 +51,22 @@ def test_scores_are_those_of_the_trained_probe_on_clips(name, task):
     assert batch.finite.tolist() == [True] * 3
 
 
+def test_a_probe_of_time_steps_scores_each_step():
+    predictor, windows = fake_predictor(labels="frames"), draw(RATE, RATE)
+    trained = predictor.trained
+    inputs = trained.prepare(tokens_of(windows))
+    logits = np.asarray(jax.jit(trained.apply_frames)(trained.params, inputs))
+    batch = predictor.score(windows)
+    np.testing.assert_allclose(batch.steps, 1 / (1 + np.exp(-logits)), atol=1e-5)
+    # The score of a window is that of its best step.
+    np.testing.assert_allclose(batch.scores, batch.steps.max(1), atol=1e-5)
+    assert fake_predictor().score(windows).steps is None
+    # Results of versions that did not write the steps are not continued.
+    windowing = predictor.windowing(0.5)
+    assert predictor.identity(windowing)["steps"]
+    assert "steps" not in fake_predictor().identity(windowing)
+
+
 def test_probes_of_all_layers_read_all_layers():
     windows = draw(RATE, 500)
     tokens = tokens_of(windows, all_layers=True)

@@ -1,9 +1,11 @@
+import jax
 import numpy as np
 import pytest
 
 from tests.inference.recordings.fakes import fake_trained
 from tests.store.fakes import fake_encoder
-from tests.training.fakes import SIZES, tones
+from tests.training.fakes import SIZES, settings, tones
+from unmute_jax.config import Frames
 from unmute_jax.errors import InputError
 from unmute_jax.inference import clips_of_run
 from unmute_jax.inference.clips_of_run import stores_of
@@ -30,8 +32,6 @@ def test_thresholds_are_read_by_class(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("hi\n", "needs the columns class and threshold"),
-        ("", "needs the columns class and threshold"),
         ("hi\n", "needs the columns class and threshold"),
         ("", "needs the columns class and threshold"),
         ("class,value\nash,1\n", "needs the columns class and threshold"),
@@ -63,8 +63,30 @@ def test_thresholds_are_the_best_on_the_validation_clips(monkeypatch):
     wanted = best_thresholds(scores, stores[0].labels)
     found = validation_thresholds(trained, encoder, 0.5, least_positives=1, lowest=0.0)
     np.testing.assert_allclose(found.thresholds, wanted, atol=1e-5)
-    assert found.clips == SIZES["validation"]
+    assert found.decisions == SIZES["validation"]
     np.testing.assert_array_equal(found.positives, stores[0].labels.sum(0))
+
+
+def test_thresholds_of_a_probe_of_time_steps_are_the_best_on_the_steps(monkeypatch):
+    monkeypatch.setattr(clips_of_run, "open_dataset", lambda settings: tones())
+    chosen = settings(labels="frames", frames=Frames(median_seconds=0.6))
+    trained = fake_trained(settings=chosen.to_dict())
+    found = validation_thresholds(
+        trained, fake_encoder(), 0.5, least_positives=1, lowest=0.0
+    )
+    (store,) = stores_of(trained, fake_encoder(), "validation", print)
+    inputs = trained.prepare(store.read(range(store.n)))
+    logits = np.asarray(jax.jit(trained.apply_frames)(trained.params, inputs))
+    scores = 1 / (1 + np.exp(-logits))
+    assert store.grid[0] == 5
+    padded = np.pad(scores, ((0, 0), (1, 1), (0, 0)), "edge")
+    filtered = np.stack([np.median(padded[:, t : t + 3], 1) for t in range(5)], 1)
+    # Every tone sounds in all of its clip.
+    labels = np.repeat(store.labels[:, None], 5, axis=1)
+    wanted = best_thresholds(filtered.reshape(-1, 3), labels.reshape(-1, 3))
+    np.testing.assert_allclose(found.thresholds, wanted, atol=1e-5)
+    assert found.decisions == 5 * store.n
+    assert found.positives.tolist() == store.labels.sum(0).tolist()
 
 
 def chosen(**changes):
@@ -74,7 +96,7 @@ def chosen(**changes):
     labels = np.zeros((10, 2), np.uint8)
     labels[[3, 6, 7, 8, 9], 0] = labels[3, 1] = 1
     options = {"beta": 1.0, "least_positives": 5, "lowest": 0.05, **changes}
-    return choose(scores, labels, 0.5, **options)
+    return choose(scores, labels, (labels > 0).sum(0), 0.5, **options)
 
 
 def test_a_single_positive_gives_no_threshold():
@@ -106,7 +128,7 @@ def test_thresholds_are_written_with_what_is_known_of_them(tmp_path):
     found = chosen()
     write_thresholds(tmp_path, CLASSES, found.thresholds, found)
     assert (tmp_path / "thresholds.csv").read_text() == (
-        "class,threshold,chosen_by,clips,positives,precision,recall,f1\n"
+        "class,threshold,chosen_by,decisions,positives,precision,recall,f1\n"
         "ash,0.65,validation,10,5,1.0000,0.8000,0.8889\n"
         "birch,0.5,default,10,1,,0.0000,0.0000\n"
     )

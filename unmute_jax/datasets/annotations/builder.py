@@ -286,7 +286,7 @@ def annotated(
         hop: Seconds from the beginning of one window to that of the next; None for the
             length of a window.
         min_overlap: Seconds of an event that a window must contain for its label to
-            count, or half of the event if that is less.
+            count; half of the event or of the window if that is less.
         background: Windows without a label for each labelled one; None for all.
         label_column: Column with the labels; empty for the usual names.
         species_list: Path of a csv with the columns name and class; empty to take the

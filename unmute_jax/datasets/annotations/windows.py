@@ -28,7 +28,7 @@ class Cut:
         window: The length of a window in seconds.
         hop: The seconds from the beginning of one window to that of the next.
         min_overlap: The seconds of an event that a window must contain for its label to
-            count, or half of the event if that is less.
+            count; half of the event or half of the window if that is less.
     """
 
     window: float
@@ -64,14 +64,15 @@ class Cut:
     def counts(self, event: SoundEvent, start: float, end: float) -> bool:
         """Whether the label of an event counts in a window.
 
-        The window contains `min_overlap` seconds of the event, or half of an event that
-        is shorter than twice that. So an event always counts in some window, unless
+        The window contains `min_overlap` seconds of the event, or half of the event, or
+        is filled by it to a half. So an event always counts in some window, unless
         there are gaps between windows. A point counts where it lies.
         """
         if event.onset == event.offset:
             return start <= event.onset < end
         overlap = min(event.offset, end) - max(event.onset, start)
-        least = min(self.min_overlap, (event.offset - event.onset) / 2)
+        shorter = min(event.offset - event.onset, end - start)
+        least = min(self.min_overlap, shorter / 2)
         return overlap > 0 and overlap >= least - ROUNDING
 
 

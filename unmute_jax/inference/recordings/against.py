@@ -4,10 +4,12 @@ A window has a class if it contains enough of an annotated event, by the rule by
 windows get their labels in training (`datasets.annotations.windows.Cut`). So every
 window is right or wrong about every class, and precision, recall and F1 count windows.
 
+If the probe was trained on time steps, these take the place of windows, and a step has
+a class if an event fills half of it.
+
 Events are counted as well: an annotated event is found if a detection of its class
 overlaps with it, and a detection is right if it overlaps with an annotated event of its
-class. Detections consist of whole windows, so their onsets and offsets are not
-compared.
+class. Onsets and offsets are compared only for time steps, because windows are long.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from unmute_jax.audio.decode import AudioFile
+from unmute_jax.config import Frames
 from unmute_jax.datasets.annotations.events import SoundEvent
 from unmute_jax.datasets.annotations.reading import read_annotations
 from unmute_jax.datasets.annotations.species import map_labels, read_species_list
@@ -44,6 +47,8 @@ from unmute_jax.metrics.decisions import (
     overlapping,
     rates,
 )
+from unmute_jax.metrics.events import event_f1, has_sed_eval
+from unmute_jax.metrics.frames import merge_overlaps
 from unmute_jax.metrics.ranking import mean_average_precision
 
 # Seconds of an event that a window must contain, as in training by default.
@@ -83,6 +88,8 @@ class Evaluation:
         events: For each class the numbers of annotated events, of those that were
             found, of detections, and of those that are right.
         calibration: The scores of all windows and classes beside the annotations.
+        event_f1: The F1 of events with right onsets and offsets, if time steps were
+            compared and `sed_eval` is installed; otherwise None.
     """
 
     classes: tuple[str, ...]
@@ -92,6 +99,7 @@ class Evaluation:
     average_precision: Float[np.ndarray, "C"]
     events: Int[np.ndarray, "C 4"]
     calibration: Calibration
+    event_f1: float | None = None
 
 
 def read_reference(
@@ -171,15 +179,17 @@ def compare(
     thresholds: Float[np.ndarray, "C"],
     windows: Mapping[str, Sequence[WindowScores]],
     detected: Mapping[str, Sequence[SoundEvent]],
+    frames: Frames | None = None,
 ) -> Evaluation:
     """Compares detections with annotations.
 
     Args:
         reference: The annotations.
         thresholds: The threshold of each class.
-        windows: The scores of each recording. Recordings without annotations are left
-            out.
+        windows: The scores of each recording in its windows or time steps. Recordings
+            without annotations are left out.
         detected: The detected events of the same recordings.
+        frames: When onsets and offsets are right, to compare them as well.
 
     Raises:
         InputError: None of the recordings is annotated.
@@ -214,6 +224,7 @@ def compare(
         ).per_class,
         events=events,
         calibration=calibration(scores, true),
+        event_f1=_event_f1(reference, names, detected, frames),
     )
 
 
@@ -270,11 +281,16 @@ def as_csv(evaluation: Evaluation) -> str:
     return out.getvalue()
 
 
-def as_table(evaluation: Evaluation) -> Table:
-    """Formats `rows` for the terminal, without classes of which nothing is known."""
+def as_table(evaluation: Evaluation, unit: str) -> Table:
+    """Formats `rows` for the terminal, without classes of which nothing is known.
+
+    Args:
+        evaluation: The comparison.
+        unit: What was compared, "windows" or "time steps".
+    """
     table = Table(
-        title=f"Against the annotations of {evaluation.windows:,} windows",
-        caption="TP, FP and FN are windows; precision, recall, F1 and AP are in %.",
+        title=f"Against the annotations of {evaluation.windows:,} {unit}",
+        caption=f"TP, FP and FN are {unit}; precision, recall, F1 and AP are in %.",
         title_justify="left",
         caption_justify="left",
         box=box.SIMPLE_HEAD,
@@ -318,6 +334,36 @@ def write_evaluation(folder: pathlib.Path, evaluation: Evaluation, title: str) -
         lines.append(f"{bins.edges[i]:g},{bins.edges[i + 1]:g},{n},{shown}\n")
     write_atomically(folder / "calibration.csv", "".join(lines))
     write_atomically(folder / "calibration.png", calibration_png(bins, title))
+
+
+def _event_f1(
+    reference: Reference,
+    names: Sequence[str],
+    detected: Mapping[str, Sequence[SoundEvent]],
+    frames: Frames | None,
+) -> float | None:
+    """The F1 of events with right onsets and offsets, as in training."""
+    if frames is None or not has_sed_eval():
+        return None
+    found, annotated = (
+        [
+            list(
+                merge_overlaps(
+                    (reference.classes.index(e.label), e.onset, e.offset)
+                    for e in of_all[name]
+                )
+            )
+            for name in names
+        ]
+        for of_all in (detected, reference.events)
+    )
+    return event_f1(
+        found,
+        annotated,
+        reference.classes,
+        collar=frames.collar,
+        offset_share=frames.offset_share,
+    )
 
 
 def _seconds(path: pathlib.Path) -> float:

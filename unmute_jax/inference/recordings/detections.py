@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from unmute_jax.config import Experiment
 from unmute_jax.datasets.annotations import audacity, event_table, raven
 from unmute_jax.datasets.annotations.events import SoundEvent
 from unmute_jax.inference.recordings.band import NOTABLE_SHARE
@@ -20,6 +21,7 @@ from unmute_jax.inference.recordings.partial_results import (
     WindowScores,
 )
 from unmute_jax.inference.recordings.predictor import Predictor
+from unmute_jax.inference.recordings.time_steps import steps_of
 from unmute_jax.inference.recordings.windows import (
     RecordingFile,
     Window,
@@ -46,6 +48,8 @@ class Detections:
             descending order of the scores.
         events: The events in the order of their starts.
         plotted: Indices and scores of the windows that are worth a picture.
+        decided: The stretches in which each class is detected or not: the windows, or
+            the time steps if the probe was trained on time steps.
     """
 
     recording: RecordingFile
@@ -55,6 +59,7 @@ class Detections:
     best: tuple[tuple[str, float, WindowScores], ...]
     events: tuple[SoundEvent, ...]
     plotted: tuple[tuple[int, WindowScores], ...]
+    decided: Sequence[WindowScores]
 
 
 def summarise(
@@ -76,6 +81,10 @@ def summarise(
     """
     assert results.end is not None
     trained, windows = predictor.trained, results.windows
+    decided: Sequence[WindowScores] = windows
+    if trained.is_framewise:
+        median = Experiment.from_dict(trained.settings).frames.median_seconds
+        decided = steps_of(windows, trained.geometry.seconds_per_step, median)
     scores = np.stack([w.scores for w in windows])
     best = [
         (name, float(scores[i, c]), windows[i])
@@ -91,7 +100,7 @@ def summarise(
         best=tuple(sorted(best, key=lambda x: -x[1])),
         events=tuple(
             find_events(
-                windows,
+                decided,
                 trained.classes,
                 thresholds,
                 trained.geometry,
@@ -100,6 +109,7 @@ def summarise(
             )
         ),
         plotted=tuple((i, windows[i]) for i in _windows_to_plot(scores, thresholds)),
+        decided=decided,
     )
 
 

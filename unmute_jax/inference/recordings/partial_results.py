@@ -27,12 +27,15 @@ class WindowScores:
         scores: The score of each class, in [0, 1].
         bands: For each class the lowest and the highest frequency patch with the
             evidence; None if the probe cannot locate it.
+        steps: The score of each class in each time step; None if the probe was not
+            trained on time steps.
     """
 
     start: float
     end: float
     scores: Float[np.ndarray, "C"]
     bands: Int[np.ndarray, "C 2"] | None
+    steps: Float[np.ndarray, "T C"] | None = None
 
 
 class PartialResults:
@@ -153,14 +156,17 @@ def _to_line(window: WindowScores) -> dict[str, Any]:
     }
     if window.bands is not None:
         line["bands"] = window.bands.tolist()
+    if window.steps is not None:
+        line["steps"] = [[round(float(s), 4) for s in step] for step in window.steps]
     return line
 
 
 def _from_line(line: dict[str, Any]) -> WindowScores:
-    bands = line.get("bands")
+    bands, steps = line.get("bands"), line.get("steps")
     return WindowScores(
         start=line["start"],
         end=line["end"],
         scores=np.asarray(line["scores"], np.float32),
         bands=None if bands is None else np.asarray(bands, np.int32),
+        steps=None if steps is None else np.asarray(steps, np.float32),
     )

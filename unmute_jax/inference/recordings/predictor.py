@@ -38,11 +38,14 @@ class BatchScores(NamedTuple):
         bands: The first and the last frequency patch with the evidence for each class;
             None if the probe cannot locate it.
         finite: Whether the tokens of each window are finite.
+        steps: The score of each class in each time step, of a probe that was trained on
+            time steps; None for other probes.
     """
 
     scores: Float[np.ndarray, "B C"]
     bands: Int[np.ndarray, "B C 2"] | None
     finite: Bool[np.ndarray, "B"]
+    steps: Float[np.ndarray, "B T C"] | None = None
 
 
 class Predictor:
@@ -95,7 +98,10 @@ class Predictor:
         for path, leaf in jax.tree.leaves_with_path(arrays):
             digest.update(jax.tree_util.keystr(path).encode())
             digest.update(np.asarray(leaf).tobytes())
+        # Older versions did not write the scores of time steps.
+        steps = {"steps": True} if trained.is_framewise else {}
         return {
+            **steps,
             "probe": trained.name,
             "options": as_json(trained.options),
             "parameters": f"sha256:{digest.hexdigest()}",
@@ -108,7 +114,7 @@ class Predictor:
 
     def score(self, windows: Sequence[Window]) -> BatchScores:
         """Scores up to `batch_size` windows, and locates the evidence in frequency."""
-        logits, profile, finite = jax.device_get(
+        logits, profile, finite, frames = jax.device_get(
             self._predict(self._params, *self._tokens(windows))
         )
         b = len(windows)
@@ -116,6 +122,7 @@ class Predictor:
             scores=scores_of(logits[:b], self.trained.task),
             bands=None if profile is None else narrowest_bands(profile[:b]),
             finite=finite[:b],
+            steps=None if frames is None else np.asarray(jax.nn.sigmoid(frames[:b])),
         )
 
     def evidence(self, windows: Sequence[Window]) -> Float[np.ndarray, "B C T F"]:
@@ -135,13 +142,16 @@ class Predictor:
 
     def _predict_shard(
         self, params: Any, tokens: Tokens, inputs: Any
-    ) -> tuple[Array, Array | None, Array]:
-        logits = self.trained.apply(params, inputs)
+    ) -> tuple[Array, Array | None, Array, Array | None]:
+        logits, frames = self.trained.apply(params, inputs), None
+        if self.trained.is_framewise:
+            frames = self.trained.apply_frames(params, inputs)
         profile = None
         if explain.is_prototypical(self.trained.probe):
             maps = self._explain_shard(params, inputs)
             profile = jnp.nansum(jax.nn.relu(maps), axis=2)
-        return logits, profile, jnp.isfinite(tokens.patches).all((1, 2, 3))
+        finite = jnp.isfinite(tokens.patches).all((1, 2, 3))
+        return logits, profile, finite, frames
 
     def _explain_shard(self, params: Any, inputs: Any) -> Array:
         variables = {"params": params}

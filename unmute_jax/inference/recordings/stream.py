@@ -151,6 +151,7 @@ def _score_windows(
             end=window.end,
             scores=batch.scores[i],
             bands=None if batch.bands is None else batch.bands[i],
+            steps=None if batch.steps is None else batch.steps[i],
         )
         if batch.finite[i]
         else None

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int, Num
 
+from unmute_jax.config import Experiment
 from unmute_jax.datasets.names import listed
 from unmute_jax.encoders import Encoder
 from unmute_jax.errors import InputError, unknown_name
@@ -21,8 +22,10 @@ from unmute_jax.inference.clips_of_run import batches_of, stores_of
 from unmute_jax.inference.recordings.predictor import scores_of
 from unmute_jax.io import write_atomically
 from unmute_jax.metrics.decisions import Rates, count_decisions, rates
+from unmute_jax.metrics.frames import frame_labels, median_filter
 from unmute_jax.metrics.ranking import best_thresholds
 from unmute_jax.results.trained import TrainedProbe
+from unmute_jax.store.reader import TokenStore
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,7 +35,8 @@ class Chosen:
     Attributes:
         thresholds: The threshold of each class.
         positives: The number of validation clips that have each class.
-        clips: The number of validation clips.
+        decisions: The number of validation clips, or of their time steps if the probe
+            was trained on time steps.
         how: How each threshold came about: "validation", "lowest" if the chosen one was
             lower than allowed, or "default" if the class has too few clips.
         rates: Precision, recall and F1 of each class at its threshold.
@@ -40,7 +44,7 @@ class Chosen:
 
     thresholds: Float[np.ndarray, "C"]
     positives: Int[np.ndarray, "C"]
-    clips: int
+    decisions: int
     how: tuple[str, ...]
     rates: Rates
 
@@ -111,6 +115,9 @@ def validation_thresholds(
 ) -> Chosen:
     """Finds the thresholds with the best F score on the run's validation clips.
 
+    For a probe that was trained on time steps, they have the best F score over the time
+    steps of these clips, after the median filter of the run.
+
     Few positive clips say little: a single one with a low score would give a threshold
     that nearly everything reaches.
 
@@ -127,16 +134,21 @@ def validation_thresholds(
         InputError: The run has no validation clips, or its data set is missing.
     """
     stores = stores_of(trained, encoder, "validation")
-    apply = jax.jit(trained.apply)
+    apply = jax.jit(trained.apply_frames if trained.is_framewise else trained.apply)
     logits = [
         np.asarray(apply(trained.params, inputs))[: len(rows)]
         for _, rows, inputs in batches_of(trained, stores, "thresholds")
     ]
-    scores = scores_of(np.concatenate(logits), trained.task)
     labels = np.concatenate([store.labels for store in stores])
+    positives = (labels > 0).sum(0)
+    if trained.is_framewise:
+        scores, labels = _of_steps(trained, stores, np.concatenate(logits))
+    else:
+        scores = scores_of(np.concatenate(logits), trained.task)
     return choose(
         scores,
         labels,
+        positives,
         default,
         beta=beta,
         least_positives=least_positives,
@@ -147,14 +159,24 @@ def validation_thresholds(
 def choose(
     scores: Float[np.ndarray, "B C"],
     labels: Num[np.ndarray, "B C"],
+    positives: Int[np.ndarray, "C"],
     default: float,
     *,
     beta: float,
     least_positives: int,
     lowest: float,
 ) -> Chosen:
-    """Chooses thresholds by scores and labels; see `validation_thresholds`."""
-    positives = (labels > 0).sum(0)
+    """Chooses thresholds by scores and labels; see `validation_thresholds`.
+
+    Args:
+        scores: The scores of validation clips or of their time steps.
+        labels: Their labels.
+        positives: The number of validation clips with each class.
+        default: See `validation_thresholds`.
+        beta: See `validation_thresholds`.
+        least_positives: See `validation_thresholds`.
+        lowest: See `validation_thresholds`.
+    """
     best = best_thresholds(scores, labels, beta=beta)
     is_known = (positives >= least_positives) & ~np.isnan(best)
     thresholds = np.where(is_known, np.maximum(best, lowest), default)
@@ -167,10 +189,28 @@ def choose(
     return Chosen(
         thresholds=thresholds,
         positives=positives,
-        clips=len(scores),
+        decisions=len(scores),
         how=tuple(how),
         rates=rates(counts),
     )
+
+
+def _of_steps(
+    trained: TrainedProbe,
+    stores: Sequence[TokenStore],
+    logits: Float[np.ndarray, "n T C"],
+) -> tuple[Float[np.ndarray, "N C"], Num[np.ndarray, "N C"]]:
+    """The scores and the labels of all valid time steps of the validation clips."""
+    frames = Experiment.from_dict(trained.settings).frames
+    labels = np.concatenate([frame_labels(store, frames.rule) for store in stores])
+    masks = np.concatenate([store.mask for store in stores])
+    scores = median_filter(
+        np.asarray(jax.nn.sigmoid(logits)),
+        masks,
+        frames.median_seconds,
+        trained.geometry.seconds_per_step,
+    )
+    return scores[masks], labels[masks]
 
 
 def write_thresholds(
@@ -190,10 +230,10 @@ def write_thresholds(
     rows: list[list[str]] = [["class", "threshold"]]
     rows += [[c, f"{t:.6g}"] for c, t in zip(classes, thresholds, strict=True)]
     if chosen is not None:
-        rows[0] += ["chosen_by", "clips", "positives", "precision", "recall", "f1"]
+        rows[0] += ["chosen_by", "decisions", "positives", "precision", "recall", "f1"]
         for c, row in enumerate(rows[1:]):
             values = (float(of_class[c]) for of_class in chosen.rates)
-            row += [chosen.how[c], str(chosen.clips), str(chosen.positives[c])]
+            row += [chosen.how[c], str(chosen.decisions), str(chosen.positives[c])]
             row += ["" if math.isnan(value) else f"{value:.4f}" for value in values]
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows(rows)
