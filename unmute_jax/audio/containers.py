@@ -260,7 +260,7 @@ def _check_au(file: Section, head: bytes, name: str) -> None:
 def _check_riff(file: Section, name: str) -> None:
     """Checks the size of an AVI file."""
     size = int.from_bytes(file.bytes_at(4, 4), "little")
-    if 8 + size > len(file) and not _is_placeholder(size):
+    if size and 8 + size > len(file) and not _is_placeholder(size):
         raise _cut_short(name, size, len(file) - 8)
 
 

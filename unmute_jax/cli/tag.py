@@ -106,6 +106,8 @@ def main(places: list[str]) -> None:
     for error in errors:
         print(f"error: {error}", file=sys.stderr)
     if errors:
+        left_out = f"{len(errors)} of {len(recordings)} recordings were left out"
+        print(left_out, file=sys.stderr)
         sys.exit(1)
 
 
