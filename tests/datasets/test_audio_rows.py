@@ -44,6 +44,10 @@ def test_rows_are_files(place_of):
         (list(SOUND), pa.list_(pa.uint8())),
         ({"bytes": SOUND}, pa.struct({"bytes": pa.binary()})),
         ({"bytes": SOUND, "path": "gone.wav"}, BOTH),
+        (
+            {"bytes": SOUND, "rate": 8000},
+            pa.struct({"bytes": pa.large_binary(), "rate": pa.int64()}),
+        ),
     ],
 )
 def test_bytes_may_be_stored_in_several_types(tmp_path, value, kind):
@@ -84,7 +88,13 @@ def test_somebody_elses_table_leads_to_no_file_of_this_machine(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "value", [3, [0.5, 0.25], {"array": [0.5], "sampling_rate": 8000}, {"bytes": "a"}]
+    "value",
+    [
+        3,
+        [0.5, 0.25],
+        {"array": [0.5], "path": "a.wav", "sampling_rate": 8000},
+        {"bytes": "a"},
+    ],
 )
 def test_a_column_of_another_type_is_refused(tmp_path, value):
     files = rows(tmp_path, [value])

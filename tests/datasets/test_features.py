@@ -37,16 +37,21 @@ def test_features_that_the_library_writes_are_read(tmp_path):
     )
     made.to_parquet(tmp_path / "t.parquet")
     table = open_table(tmp_path / "t.parquet")
-    # What the table says comes before the README, which knows what it does not say.
-    card = {"label": Feature("label", ("x", "y")), "text": Feature("label", ("a",))}
+    # The README may know what the table does not say.
+    card = {"label": Feature("value"), "text": Feature("label", ("a",))}
     assert features_of(table, card) == {
         "audio": Feature("audio"),
         "label": Feature("label", ("on", "off")),
         "many": Feature("labels", ("on", "off")),
         "large": Feature("labels", ("on", "off")),
         "deep": Feature("value"),
-        "text": Feature("value"),
+        "text": Feature("label", ("a",)),
     }
+    card = {"many": Feature("labels", ("off", "on"))}
+    with pytest.raises(
+        InputError, match=r"column many: its classes are on, off, \.\.\."
+    ):
+        features_of(table, card)
 
 
 def test_features_that_older_versions_wrote_are_read(tmp_path):

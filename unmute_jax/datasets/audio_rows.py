@@ -154,8 +154,11 @@ def holds_audio(kind: Any) -> bool:
 
     if types.is_struct(kind):
         fields = {field.name: str(field.type).removeprefix("large_") for field in kind}
-        known = {"bytes": "binary", "path": "string"}
-        return bool(fields) and fields.items() <= known.items()
+        if fields.get("bytes", "binary") != "binary":
+            return False
+        # Beside samples that are decoded already, a path says where they came from.
+        is_path = fields.get("path") == "string" and "array" not in fields
+        return "bytes" in fields or is_path
     return is_bytes(kind) or str(kind) in ("string", "large_string")
 
 

@@ -39,15 +39,22 @@ def features_of(table: Table, card: Mapping[str, Feature]) -> dict[str, Feature]
     Args:
         table: The table, whose own metadata comes first.
         card: What the README says of columns that the table does not describe.
+
+    Raises:
+        InputError: The two name the classes of a column differently.
     """
-    declared = {
-        name: _of_schema(content, f"{table.where}, column {name}")
-        for name, content in table.features.items()
-    }
-    return {
-        name: declared.get(name) or card.get(name) or Feature("value")
-        for name in table.schema.names
-    }
+    features: dict[str, Feature] = {}
+    for name in table.schema.names:
+        where = f"{table.where}, column {name}"
+        own = _of_schema(table.features.get(name), where)
+        other = card.get(name, Feature("value"))
+        if own.names and other.names and own.names != other.names:
+            raise InputError(
+                f"{where}: its classes are {', '.join(own.names[:3])}, ..., and "
+                f"{', '.join(other.names[:3])}, ... in README.md; they must be the same"
+            )
+        features[name] = own if own.names or other.kind == "value" else other
+    return features
 
 
 def features_of_card(items: Any, where: str) -> dict[str, Feature]:
