@@ -95,11 +95,14 @@ def test_tables_may_number_their_classes_differently(tmp_path):
         return hub_dataset(columns, label=ClassLabel(names=names))
 
     splits = {"train": of("a", ["wren", "gull"]), "test": of("b", ["gull", "crow"])}
-    dataset = load_dataset(f"hf:{push(tmp_path, splits)}")
+    dataset = load_dataset(f"hf:{push(tmp_path / 'a', splits, has_card=False)}")
     assert dataset.classes == ("wren", "gull", "crow")
-    assert [clip.labels for clip in dataset.source_of("test")] == [(1,)] * 3 + [
-        (2,)
-    ] * 3
+    labels = [clip.labels for clip in dataset.source_of("test")]
+    assert labels == [(1,), (1,), (1,), (2,), (2,), (2,)]
+    told = refusal(f"hf:{push(tmp_path / 'b', splits)}")
+    assert (
+        "test-00000-of-00001.parquet, column label: its classes are gull, cro" in told
+    )
 
 
 def test_splits_are_chosen_by_options(tmp_path):
