@@ -93,6 +93,19 @@ def test_what_the_hub_converted_is_used_where_there_are_no_tables(hub, tmp_path)
     assert "partial-train is only a part of the split" in dataset.notes
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "hf:https://huggingface.co/datasets/owner/name",
+        "hf:https://huggingface.co/datasets/owner/name/tree/main/data",
+        "hf:https://huggingface.co/datasets/owner/name/viewer?row=1",
+    ],
+)
+def test_the_address_of_a_page_names_its_data_set(hub, tmp_path, address):
+    publish(hub, push(tmp_path / "made", {"train": two_classes(6)}))
+    assert load_dataset(address).name == "hf:owner/name"
+
+
 def test_the_head_of_a_readme_is_read(tmp_path):
     two_classes(4).to_parquet(tmp_path / "train.parquet")
     readme = tmp_path / "README.md"

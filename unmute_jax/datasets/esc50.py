@@ -278,7 +278,7 @@ def _read_copy(
         if not any(row.fold == fold for row in rows):
             raise InputError(f"{files.where(_CSV)}: fold {fold} has no clips")
     if source is None and isinstance(files, Presented):
-        source = f"ESC-50 copy in tables ({files.where(_CSV).partition(' as ')[0]})"
+        source = f"ESC-50 copy in tables ({files.root.name})"
     if source is None:
         kinds = sorted({pathlib.PurePosixPath(row.filename).suffix for row in rows})
         name = "ESC-10" if targets == ESC10_TARGETS else "ESC-50"

@@ -25,6 +25,10 @@ from unmute_jax.errors import InputError
 # The hub converts data sets of other formats to parquet files on this branch.
 _CONVERTED = "refs/convert/parquet"
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+# The address of a data set's page, as a browser shows it.
+_ADDRESS = re.compile(
+    r"https?://[^/]+/datasets/([\w.-]+/[\w.-]+(?::[^/?#]+)?)(?:[/?#].*)?"
+)
 _README = "README.md"
 # Folders around tables: "data", or a configuration and a split.
 _DEPTH = 3
@@ -125,7 +129,8 @@ def find_copy(place: str, revision: str = "", *, prefer: Sequence[str] = ()) -> 
     folder, _, config = place.rpartition(":")
     if folder and pathlib.Path(folder).expanduser().is_dir():
         return _folder(pathlib.Path(folder).expanduser(), config)
-    repository, _, config = place.partition(":")
+    address = _ADDRESS.fullmatch(place)
+    repository, _, config = (address[1] if address else place).partition(":")
     if not _REPOSITORY.fullmatch(repository) or place.startswith((".", "/", "~")):
         raise InputError(
             f"hf:{place}: there is no such folder, and data sets on the hub are named "

@@ -23,6 +23,9 @@ from unmute_jax.errors import InputError
 class Presented(Files):
     """Rows of tables under the names of files, and files that are made of rows.
 
+    Attributes:
+        root: Folder of the tables.
+
     Args:
         rows: The audio of the rows.
         names: Name of the row of each file.
@@ -33,6 +36,7 @@ class Presented(Files):
         self, rows: AudioRows, names: Mapping[str, str], made: Mapping[str, bytes]
     ):
         self._rows = rows
+        self.root = rows.root
         self._names = dict(names)
         self._made = dict(made)
 
