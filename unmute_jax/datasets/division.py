@@ -86,7 +86,8 @@ def divide(
     if empty := [split for split, clips in rows.items() if not clips]:
         raise InputError(
             f"{where}: {len(ids)} clips leave none for {' and '.join(empty)}; add "
-            "clips or groups, or give every clip its split"
+            "clips or groups, give every clip its split, or make folds with "
+            "dataset_options.folds"
         )
     unit = "group" if any(groups) else "file"
     how = f"{' and '.join(wanted)} made by rule, by {unit}"
