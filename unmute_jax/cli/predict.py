@@ -135,7 +135,8 @@ def main(places: list[str]) -> None:
     folder = pathlib.Path(OUTPUT.value).expanduser() if OUTPUT.value else None
     if PLOT.value and folder is None:
         raise InputError("--plot needs a folder for the pictures: --output FOLDER")
-    recordings = find_recordings(places)
+    annotations = ".txt" if AGAINST.value else ""
+    recordings = find_recordings(places, expected=annotations)
     trained = open_trained()
     if PLOT.value:
         check_prototypical(trained.probe)

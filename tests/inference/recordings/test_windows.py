@@ -108,6 +108,8 @@ def test_folders_are_searched_for_audio(tmp_path):
     assert lines == [
         f"note: {tmp_path}: left out: 1 .txt (notes.txt), 1 hidden file (._a.flac)"
     ]
+    find_recordings([tmp_path], lines.append, expected=".txt")
+    assert lines[1:] == [f"note: {tmp_path}: left out: 1 hidden file (._a.flac)"]
     given = find_recordings([tmp_path / "sub" / "c.ogg", tmp_path / "notes.txt"])
     assert [r.name for r in given] == ["c.ogg", "notes.txt"]
 

@@ -125,7 +125,10 @@ def make_windowing(
 
 
 def find_recordings(
-    places: Sequence[str | os.PathLike[str]], log: Callable[[str], None] = print
+    places: Sequence[str | os.PathLike[str]],
+    log: Callable[[str], None] = print,
+    *,
+    expected: str = "",
 ) -> list[RecordingFile]:
     """Lists the given files, and all recordings in the given folders.
 
@@ -134,6 +137,8 @@ def find_recordings(
     Args:
         places: The files and folders.
         log: A function that is called with a line about what is left out of a folder.
+        expected: The suffix of files that are not recordings but have another use, so
+            that nothing is said about them.
 
     Raises:
         InputError: A folder contains no recording, two files share a name, or a name is
@@ -151,8 +156,8 @@ def find_recordings(
             raise InputError(
                 f"{place}: holds no recordings ({', '.join(SUFFIXES)}); {there}"
             )
-        if listing.left_out:
-            log(f"note: {place}: left out: {describe(listing.left_out)}")
+        if left_out := [x for x in listing.left_out if x.reason != expected]:
+            log(f"note: {place}: left out: {describe(left_out)}")
         recordings += [
             RecordingFile(path=place / name, name=name) for name in listing.audio
         ]
