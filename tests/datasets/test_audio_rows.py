@@ -77,6 +77,17 @@ def test_a_row_may_name_a_file_beside_the_table_or_below_the_root(tmp_path, kind
     assert files.stamp(files.names()) != before
 
 
+def test_rows_name_their_audio(tmp_path):
+    values = [{"bytes": SOUND, "path": "a.wav"}, {"bytes": SOUND, "path": None}, None]
+    assert rows(tmp_path, values, BOTH).file_names("t.parquet") == ["a.wav", "", ""]
+    arrow = pa.table({"audio": pa.array(values, BOTH)})
+    with pa.ipc.new_stream(tmp_path / "t.arrow", arrow.schema) as writer:
+        writer.write_table(arrow)
+    assert AudioRows(tmp_path).file_names("t.arrow") == ["a.wav", "", ""]
+    assert rows(tmp_path, ["a", None]).file_names("t.parquet") == ["a", ""]
+    assert rows(tmp_path, [SOUND]).file_names("t.parquet") == [""]
+
+
 def test_somebody_elses_table_leads_to_no_file_of_this_machine(tmp_path):
     (tmp_path / "secret.wav").write_bytes(b"mine")
     for path in ("../secret.wav", str(tmp_path / "secret.wav")):

@@ -69,9 +69,21 @@ def test_esc50(tmp_path, esc50_rows, name):
     assert dataset.source == "ESC-50 copy in tables (copy)"
 
 
+def test_names_of_files_say_what_columns_do_not(tmp_path, esc50_rows):
+    root, files = esc50_rows
+    made = rows_of({path: {"take": "A"} for path in files})
+    same_data_set("esc50", root, push(tmp_path / "copy", {"train": made}))
+    nameless = made.map(lambda row: {"audio": {**row["audio"], "path": None}})
+    told = refusal("esc50", data_dir=push(tmp_path / "b", {"train": nameless}))
+    assert "its tables have no column filename, only audio, take" in told
+
+
 def test_esc50_without_folds_is_refused(tmp_path, esc50_rows):
     _, files = esc50_rows
-    made = rows_of(files).remove_columns("fold")
+    named = {
+        path: {**about, "filename": path.name[1:]} for path, about in files.items()
+    }
+    made = rows_of(named).remove_columns("fold")
     told = refusal("esc50", data_dir=push(tmp_path, {"train": made}))
     assert "cannot be read as ESC-50: its tables have no column fold, only" in told
     assert f"hf:{tmp_path} reads it as it is" in told
@@ -130,7 +142,8 @@ def identifiers(labels):
 
 
 @pytest.mark.parametrize("form", [",".join, blanks, identifiers])
-def test_fsd50k(tmp_path, form):
+@pytest.mark.parametrize("has_names", [True, False])
+def test_fsd50k(tmp_path, form, has_names):
     from datasets import List, Value
 
     place = fsd50k_place(tmp_path / "published")
@@ -139,6 +152,8 @@ def test_fsd50k(tmp_path, form):
         split: rows_of(files, labels=feature)
         for split, files in fsd50k_rows(place, form).items()
     }
+    if not has_names:
+        splits = {split: made.remove_columns("fname") for split, made in splits.items()}
     copy = push(tmp_path / "copy", splits)
     dataset = same_data_set("fsd50k", place, copy)
     assert any("FSDKaggle" in note for note in dataset.notes)

@@ -60,6 +60,18 @@ class AudioRows(Files):
         for i, row in enumerate(opened.rows(columns)):
             yield {**row, "name": f"{table}/{i}"}
 
+    def file_names(self, table: str) -> list[str]:
+        """Returns the path that each row gives its audio; empty where it gives none."""
+        opened = self.table(table)
+        kind = str(opened.schema.field(self._column).type)
+        if kind in ("string", "large_string"):
+            return [row[self._column] or "" for row in opened.rows([self._column])]
+        if "string" not in kind:
+            return [""] * len(opened)
+        groups = range(len(opened.sizes))
+        paths = (opened.field(i, self._column, "path") for i in groups)
+        return [path or "" for of_group in paths for path in of_group]
+
     def read(self, name: str) -> bytes:
         """See `Files`."""
         table, row = _split(name)

@@ -265,7 +265,7 @@ def esc10_copy(data_dir: str | os.PathLike[str] | None) -> EscCopy:
 
 
 def _find(place: pathlib.Path) -> Files | None:
-    return find_files(place, _CSV) or esc50_copy(place)
+    return find_files(place, _CSV) or esc50_copy(place, CLASSES)
 
 
 def _read_copy(

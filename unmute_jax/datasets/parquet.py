@@ -29,6 +29,7 @@ class Table:
         read: Function from a group and the names of columns to a pyarrow table.
         lacks: Function from a group, a column and the name of a field to whether some
             row lacks the field.
+        field: Function from the same to the values of the field, without the others.
         where: Place of the table, for messages.
     """
 
@@ -38,11 +39,13 @@ class Table:
         sizes: Sequence[int],
         read: Callable[[int, list[str]], Any],
         lacks: Callable[[int, str, str], bool],
+        field: Callable[[int, str, str], list[Any]],
         where: str,
     ):
         self.schema = schema
         self.sizes = tuple(sizes)
         self.lacks = lacks
+        self.field = field
         self.where = where
         self._read = read
 
@@ -148,7 +151,11 @@ def _parquet(source: str | io.BytesIO, where: str) -> Table:
                 return counts.null_count != 0
         return True
 
-    return Table(schema, sizes, read, lacks, where)
+    def field_of(group: int, column: str, field: str) -> list[Any]:
+        values = file.read_row_group(group, columns=[f"{column}.{field}"])[column]
+        return [value and value[field] for value in values.to_pylist()]
+
+    return Table(schema, sizes, read, lacks, field_of, where)
 
 
 def _arrow(where: str) -> Table:
@@ -181,7 +188,11 @@ def _arrow(where: str) -> Table:
         index = values.type.get_field_index(field)
         return index < 0 or values.field(index).null_count != 0
 
-    return Table(schema, [part.num_rows for part in parts], read, lacks, where)
+    def field_of(group: int, column: str, field: str) -> list[Any]:
+        return parts[group][column].field(field).to_pylist()
+
+    sizes = [part.num_rows for part in parts]
+    return Table(schema, sizes, read, lacks, field_of, where)
 
 
 def _read_names(fields: Any) -> None:

@@ -19,6 +19,9 @@ from unmute_jax.datasets.hub import find_copy, has_tables
 from unmute_jax.datasets.parquet import open_table
 from unmute_jax.errors import InputError
 
+# Stands for the paths that rows give their audio, beside its bytes.
+PATH = "path of the audio"
+
 
 class Presented(Files):
     """Rows of tables under the names of files, and files that are made of rows.
@@ -118,6 +121,20 @@ class TableCopy:
             f"{', '.join(sorted(self._columns))}"
         )
 
+    def name_column(self, *names: str) -> str:
+        """Returns the column with the names of the published files.
+
+        Args:
+            *names: Names of such a column.
+
+        Returns:
+            The first of them that is there, or `PATH` if the rows name their audio.
+        """
+        table = next(iter(self._copy.layout.splits.values()))[0]
+        if not self._columns.intersection(names) and all(self.files.file_names(table)):
+            return PATH
+        return self.column(*names)
+
     def has(self, column: str) -> bool:
         """Returns whether a column is there."""
         return column in self._columns
@@ -136,15 +153,18 @@ class TableCopy:
 
         Args:
             split: Name of the split.
-            columns: Columns to read. The name of the file is added as `name`.
+            columns: Columns to read, or `PATH`. The name of the row is added as `name`.
         """
         found: list[dict[str, Any]] = []
         for table in self._copy.layout.splits[split]:
             opened = self.files.table(table)
-            opened.check(columns)
+            real = [column for column in columns if column != PATH]
+            opened.check(real)
             features = features_of(opened, self._copy.layout.features)
-            for row in self.files.rows(table, columns):
-                for column in columns:
+            paths = self.files.file_names(table) if PATH in columns else []
+            for i, row in enumerate(self.files.rows(table, real)):
+                row |= {PATH: paths[i]} if paths else {}
+                for column in real:
                     names = features[column].names
                     row[column] = _named(row[column], names, self.files, row["name"])
                 found.append(row)

@@ -12,6 +12,7 @@ import functools
 import importlib.resources
 import io
 import pathlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,8 @@ from unmute_jax.errors import InputError, one_line
 
 _VALIDATION = ("validation", "valid", "val", "dev")
 _TEST = ("test", "eval", "evaluation")
+_ESC50_COLUMNS = ("filename", "fold", "target", "category")
+_ESC50_NAME = re.compile(r"([1-5])-\d+-[A-Z]-(\d+)\.wav")
 _WORDS_OF_TEST = ("_silence_", "_unknown_")
 # What BirdSet says about its training recordings.
 _FOCAL_COLUMNS = (
@@ -35,16 +38,48 @@ _FOCAL_COLUMNS = (
 # ESC-50
 
 
-def esc50_copy(place: pathlib.Path) -> Presented | None:
-    """Returns ESC-50 as `meta/esc50.csv` and `audio/`; the copy may have any splits."""
+def esc50_copy(place: pathlib.Path, classes: Sequence[str]) -> Presented | None:
+    """Returns ESC-50 as `meta/esc50.csv` and `audio/`; the copy may have any splits.
+
+    Columns that are missing are read from the names of the files.
+
+    Args:
+        place: The folder.
+        classes: Names of the classes.
+    """
     copy = table_copy(place, "ESC-50")
     if copy is None:
         return None
-    columns = [copy.column(c) for c in ("filename", "fold", "target", "category")]
+    name = copy.name_column("filename")
+    there = [column for column in _ESC50_COLUMNS[1:] if copy.has(column)]
+    columns = [name, *there]
     rows = [row for split in copy.splits for row in copy.rows(split, columns)]
-    table = _csv(columns, ([row[column] for column in columns] for row in rows))
-    names = {f"audio/{row['filename']}": row["name"] for row in rows}
+    lines = [_esc50_line(copy, row, name, there, classes) for row in rows]
+    names = {
+        f"audio/{line[0]}": row["name"] for line, row in zip(lines, rows, strict=True)
+    }
+    table = _csv(_ESC50_COLUMNS, lines)
     return Presented(copy.files, names, {"meta/esc50.csv": table})
+
+
+def _esc50_line(
+    copy: TableCopy,
+    row: Mapping[str, Any],
+    name: str,
+    there: Sequence[str],
+    classes: Sequence[str],
+) -> list[Any]:
+    file = pathlib.PurePosixPath(str(row[name])).name
+    values: dict[str, Any] = {"filename": file}
+    if match := _ESC50_NAME.fullmatch(file):
+        fold, target = match.groups()
+        category = dict(enumerate(classes)).get(int(target), "")
+        values |= {"fold": fold, "target": target, "category": category}
+    values |= {column: row[column] for column in there}
+    for column in _ESC50_COLUMNS[1:]:
+        if column not in values:
+            copy.column(column)
+    return [values[column] for column in _ESC50_COLUMNS]
 
 
 # FSD50K
@@ -67,7 +102,7 @@ def fsd50k_copy(place: pathlib.Path) -> Presented | None:
     copy = table_copy(place, "FSD50K")
     if copy is None:
         return None
-    name = copy.column("fname", "filename", "file_name", "file", "id")
+    name = copy.name_column("fname", "filename", "file", "id")
     label = copy.column("labels", "label", "classes", "mids")
     test = copy.split(*_TEST)
     parts = _parts_of_dev(copy)
@@ -202,7 +237,7 @@ def birdset_copy(
             f"it has the {len(declared)} classes {', '.join(declared[:3])}, ..., not "
             f"the {len(classes)} of {subset}"
         )
-    path = copy.column("filepath", "file", "path")
+    path = copy.name_column("filepath", "file", "path")
     copy.column("ebird_code")
     names: dict[str, str] = {}
     made: dict[str, bytes] = {}
