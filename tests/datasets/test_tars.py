@@ -121,6 +121,8 @@ def test_patterns_name_archives(tmp_path, monkeypatch):
         names("t-{00..03}.tar")
     with pytest.raises(InputError, match="stands for too many archives"):
         names("t-{0..999999999999}.tar")
+    with pytest.raises(InputError, match="are read from a disk; download them first"):
+        names("https://zenodo.org/records/1/files/t-{00..01}.tar")
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="empty: has no tar archives"):
         names("empty")

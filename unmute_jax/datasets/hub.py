@@ -30,6 +30,7 @@ _ADDRESS = re.compile(
     r"https?://[^/]+/datasets/([\w.-]+/[\w.-]+(?::[^/?#]+)?)(?:[/?#].*)?"
 )
 _README = "README.md"
+_ON_DISK = "after a download (hf download), folder:PATH or wds:PATH"
 # Folders around tables: "data", or a configuration and a split.
 _DEPTH = 3
 _log = logging.getLogger(__name__)
@@ -162,10 +163,10 @@ def _repository(repository: str, config: str, revision: str) -> Copy:
         try:
             listing = hub_files(repository, revision=_CONVERTED)
         except InputError:
-            _check_tables(there, repository, "folder: or wds:")
+            _check_tables(there, repository, _ON_DISK)
             raise
     names = list(listing.sizes)
-    _check_tables(names, repository, "folder: or wds:")
+    _check_tables(names, repository, _ON_DISK)
     card = _card(_fetch(repository, _README, listing)) if _README in names else {}
     layout = layout_of(names, card, config, repository)
     return Copy(
@@ -198,8 +199,8 @@ def _check_tables(names: Sequence[str], where: str, else_read: str) -> None:
     kinds = {pathlib.PurePosixPath(name).suffix for name in names} - {"", ".md"}
     raise InputError(
         f"{where}: has no parquet or Arrow files, only "
-        f"{', '.join(sorted(kinds)) or 'nothing'}; folders of audio and tar archives "
-        f"are read with {else_read}, once they are on this machine"
+        f"{', '.join(sorted(kinds)) or 'nothing'}; {else_read} reads folders of audio "
+        "and tar archives"
     )
 
 

@@ -95,9 +95,11 @@ class RowLabels:
         if any(declared) or not all(isinstance(value, list) for value in values):
             return False
         lengths = {len(value) for value in values}
-        numbers_ = [x for value in values for x in value]
-        is_zero_or_one = all(_is_number(x) and x in (0, 1) for x in numbers_)
-        return len(lengths) == 1 and min(lengths) > 1 and is_zero_or_one
+        return (
+            len(lengths) == 1
+            and min(lengths) > 1
+            and all(_is_number(x) and x in (0, 1) for value in values for x in value)
+        )
 
     def _of_row(self, value: Any, declared: Sequence[str]) -> tuple[str, ...]:
         if value is None:

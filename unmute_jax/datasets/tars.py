@@ -186,6 +186,10 @@ def find_tars(pattern: str) -> list[pathlib.Path]:
     Raises:
         InputError: The pattern names no archive, or one that is not there.
     """
+    if "://" in pattern or pattern.startswith("pipe:"):
+        raise InputError(
+            f"{pattern}: archives are read from a disk; download them first"
+        )
     found: dict[pathlib.Path, None] = {}
     for part in _expanded(os.path.expanduser(pattern)):
         path = pathlib.Path(part)
