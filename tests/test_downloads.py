@@ -1,7 +1,9 @@
 """Downloads from a local server that answers as Hugging Face does."""
 
+import concurrent.futures
 import hashlib
 import stat
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,9 +18,26 @@ FILE = "/owner/name/resolve/main/weights.bin"
 
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     with running_hub(monkeypatch, tmp_path / "hub") as hub:
         hub.files[FILE] = CONTENT
         yield hub
+
+
+@pytest.fixture
+def pauses(monkeypatch):
+    """The pauses between two attempts, which take no time here."""
+    made = []
+    monkeypatch.setattr("time.sleep", made.append)
+    return made
+
+
+def refusal(*arguments, **options):
+    """What the user reads, behind the address."""
+    with pytest.raises(InputError) as caught:
+        downloads.fetch_from_hub(*arguments, **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value).partition(": ")[2]
 
 
 def test_a_file_of_the_hub_is_downloaded_once(hub, caplog):
@@ -30,7 +49,9 @@ def test_a_file_of_the_hub_is_downloaded_once(hub, caplog):
     assert caplog.messages == [f"downloading {hub.url}{FILE} (102.4 kB)"]
 
 
-def test_a_broken_download_from_the_hub_goes_on_where_it_stopped(hub, monkeypatch):
+def test_a_broken_download_from_the_hub_goes_on_where_it_stopped(
+    hub, pauses, monkeypatch
+):
     monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 10_000)
     hub.breaks_after = 50_000
     path = downloads.fetch_from_hub("owner/name", "weights.bin")
@@ -64,9 +85,106 @@ def test_the_hub_can_be_switched_off(hub, monkeypatch):
         downloads.fetch_from_hub("owner/name", "weights.bin")
 
 
-def test_a_file_that_the_hub_does_not_have_is_named(hub):
-    with pytest.raises(InputError, match=r"main/other\.bin: the server answers 404"):
-        downloads.fetch_from_hub("owner/name", "other.bin")
+def test_what_the_hub_does_not_have_is_named(hub):
+    file = refusal("owner/name", "other.bin")
+    assert file == "the repository has no such file"
+    revision = refusal("owner/name", "weights.bin", revision="v3")
+    assert revision == "the repository has no such branch, tag or commit"
+    repository = refusal("owner/other", "weights.bin")
+    assert repository.startswith("there is no such repository, or it is private: set ")
+
+
+def test_repositories_with_conditions_open_with_a_token(hub, monkeypatch):
+    hub.refused["owner/name"] = 401, "GatedRepo"
+    assert refusal("owner/name", "weights.bin") == (
+        "ask for access on the page of the repository, then set HF_TOKEN, or run `hf "
+        "auth login`"
+    )
+    hub.refused["owner/name"] = 401, "RepoNotFound"
+    assert "it is private: set HF_TOKEN" in refusal("owner/name", "weights.bin")
+    hub.refused["owner/name"] = 403, ""
+    assert "your token does not give access" in refusal("owner/name", "weights.bin")
+    monkeypatch.setenv("HF_TOKEN", "hf_wrong")
+    assert "your token is not valid; set HF" in refusal("owner/name", "weights.bin")
+    monkeypatch.setenv("HF_TOKEN", "hf_right")
+    hub.tokens.add("hf_right")
+    hub.lifetime = 1
+    path = downloads.fetch_from_hub("owner/name", "weights.bin")
+    assert path.read_bytes() == CONTENT
+    assert not hub.strangers
+
+
+def test_signed_addresses_are_followed_and_renewed(hub, pauses, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 10_000)
+    # After the cut, the address has expired.
+    hub.lifetime, hub.breaks_after = 1, 50_000
+    path = downloads.fetch_from_hub("owner/name", "weights.bin")
+    assert path.read_bytes() == CONTENT
+    assert [wanted for _, wanted in hub.downloads] == [None, None]
+    assert pauses
+
+
+def test_a_busy_hub_is_asked_again_when_it_says(hub, pauses, caplog):
+    hub.failures = [(429, {"Retry-After": "3"}), (503, {}), None, None, (502, {})]
+    path = downloads.fetch_from_hub("owner/name", "weights.bin")
+    assert path.read_bytes() == CONTENT
+    assert pauses == [3, 2, 1]
+    message = "the server answers 429 Too Many Requests; trying again in 3 s"
+    assert message in caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("failure", "advice"),
+    [
+        ((429, {"Retry-After": "900"}), "with a token it allows more (set HF_TOKEN"),
+        ((503, {}), "503 Service Unavailable: try again later"),
+    ],
+)
+def test_a_hub_that_stays_busy_is_named(hub, pauses, failure, advice):
+    hub.failures = [failure] * 10
+    assert advice in refusal("owner/name", "weights.bin")
+    assert max(pauses, default=0) < 60
+
+
+def test_a_file_of_another_size_is_not_kept(hub):
+    hub.cut = 10
+    assert refusal("owner/name", "weights.bin") == (
+        "it arrived with another size; try again"
+    )
+    hub.cut = 0
+    assert downloads.fetch_from_hub("owner/name", "weights.bin").exists()
+
+
+def test_a_file_that_does_not_fit_is_not_begun(hub, monkeypatch):
+    with monkeypatch.context() as full:
+        free = SimpleNamespace(free=50_000)
+        full.setattr("shutil.disk_usage", lambda folder: free)
+        with pytest.raises(
+            InputError, match=r"need 102\.4 kB but \S+ has 50\.0 kB free"
+        ):
+            downloads.fetch_from_hub("owner/name", "weights.bin")
+    assert not hub.downloads
+    assert downloads.fetch_from_hub("owner/name", "weights.bin").exists()
+
+
+def test_a_full_disk_is_named(hub, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("huggingface_hub.file_download.http_get", full)
+    assert refusal("owner/name", "weights.bin") == "No space left on device"
+
+
+def test_several_may_want_one_file_at_once(hub, tmp_path):
+    def fetch(_):
+        hub_file = downloads.fetch_from_hub("owner/name", "weights.bin")
+        web_file = downloads.download(hub.url + FILE, tmp_path / "web")
+        return hub_file.read_bytes(), web_file.read_bytes()
+
+    with concurrent.futures.ThreadPoolExecutor(4) as threads:
+        assert set(threads.map(fetch, range(4))) == {(CONTENT, CONTENT)}
+    web = [wanted for name, wanted in hub.downloads]
+    assert len(web) == 2
 
 
 def test_a_damaged_file_of_the_hub_is_not_kept(hub):
@@ -104,11 +222,46 @@ def test_a_web_file_that_cannot_be_had_is_named_in_one_line(hub, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_a_web_file_that_breaks_off_is_not_kept(hub, tmp_path):
+def test_a_web_file_that_breaks_off_goes_on_where_it_stopped(
+    hub, tmp_path, pauses, monkeypatch
+):
+    monkeypatch.setattr(downloads, "_CHUNK", 10_000)
+    hub.breaks_after = 50_000
+    path = downloads.download(hub.url + FILE, tmp_path)
+    assert path.read_bytes() == CONTENT
+    assert [wanted for _, wanted in hub.downloads] == [None, "bytes=50000-"]
+    assert pauses == [1]
+
+
+def test_a_web_file_that_changes_in_between_is_sent_again(hub, tmp_path, monkeypatch):
+    monkeypatch.setattr(downloads, "_CHUNK", 10_000)
+    hub.breaks_after = 50_000
+    change = {FILE: CONTENT[::-1]}
+    monkeypatch.setattr("time.sleep", lambda seconds: hub.files.update(change))
+    path = downloads.download(hub.url + FILE, tmp_path)
+    assert path.read_bytes() == CONTENT[::-1]
+
+
+def test_a_busy_web_server_is_asked_again_when_it_says(hub, tmp_path, pauses):
+    hub.failures = [(429, {"Retry-After": "3"}), (503, {})]
+    path = downloads.download(hub.url + FILE, tmp_path)
+    assert path.read_bytes() == CONTENT
+    assert pauses == [3, 2]
+    hub.failures = [(503, {})] * 10
+    with pytest.raises(InputError, match="answers 503 Service Unavailable"):
+        downloads.download(hub.url + FILE, tmp_path, name="again.bin")
+
+
+def test_a_web_file_that_always_breaks_off_is_not_kept(hub, tmp_path, monkeypatch):
+    def break_again(seconds):
+        hub.breaks_after = 0
+
+    monkeypatch.setattr("time.sleep", break_again)
     hub.breaks_after = 1000
     with pytest.raises(InputError, match="cannot download"):
-        downloads.download(hub.url + FILE, tmp_path)
-    assert not list(tmp_path.iterdir())
+        downloads.download(hub.url + FILE, tmp_path / "web")
+    assert len(hub.downloads) == 4
+    assert not list((tmp_path / "web").iterdir())
 
 
 def test_a_page_instead_of_an_archive_is_not_kept(hub, tmp_path):
@@ -119,7 +272,6 @@ def test_a_page_instead_of_an_archive_is_not_kept(hub, tmp_path):
 
 
 def test_a_data_set_is_listed_and_read_at_one_commit(hub, monkeypatch, tmp_path):
-    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     hub.files["/datasets/owner/name/resolve/main/data/train.parquet"] = CONTENT
     hub.files["/datasets/owner/name/resolve/main/README.md"] = b"# A data set"
     listing = downloads.hub_files("owner/name")
@@ -132,6 +284,19 @@ def test_a_data_set_is_listed_and_read_at_one_commit(hub, monkeypatch, tmp_path)
     assert downloads.hub_files("owner/name") == listing
     with pytest.raises(InputError, match="datasets/owner/other: HF_HUB_OFFLINE is set"):
         downloads.hub_files("owner/other")
+
+
+def test_a_list_of_before_serves_while_the_hub_is_down(
+    hub, pauses, caplog, monkeypatch
+):
+    hub.files["/datasets/owner/name/resolve/main/README.md"] = b"# A data set"
+    listing = downloads.hub_files("owner/name")
+    hub.failures = [(503, {})] * 10
+    assert downloads.hub_files("owner/name") == listing
+    assert "the list of files is the one of before" in caplog.text
+    hub.failures = []
+    with pytest.raises(InputError, match="no such branch, tag or commit"):
+        downloads.hub_files("owner/name", revision="v3")
 
 
 def test_an_unknown_data_set_is_named(hub):

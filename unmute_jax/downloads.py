@@ -10,19 +10,35 @@ import logging
 import os
 import pathlib
 import re
-import sys
+import time
 import urllib.parse
 import zipfile
-from collections.abc import Generator, Mapping
-from typing import Any
+from collections.abc import Callable, Generator, Mapping
+from typing import Any, BinaryIO, TypeVar
 
 from unmute_jax.console import size_text
 from unmute_jax.errors import InputError, one_line
-from unmute_jax.io import cache_dir, readable_as_folder, write_atomically
+from unmute_jax.io import (
+    cache_dir,
+    check_room,
+    describe_fault,
+    disk_fault,
+    fitting,
+    locked,
+    readable_as_folder,
+    write_atomically,
+)
 
 # Seconds that a server may be silent.
 _TIMEOUT = 10.0
+# Attempts in all, and the longest pause that a server may ask for, in seconds.
+_ATTEMPTS, _LONGEST_PAUSE = 4, 60.0
+# Bytes that are written at once.
+_CHUNK = 1 << 20
+# Answers of servers that have too much to do, or are being restarted.
+_BUSY = (429, 500, 502, 503, 504)
 _log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 def find_in_hub_cache(
@@ -63,7 +79,7 @@ def fetch_from_hub(
     """
     import huggingface_hub
 
-    endpoint = os.environ.get("HF_ENDPOINT")
+    endpoint = _endpoint()
     if cached := find_in_hub_cache(repo, file, revision=revision, repo_type=repo_type):
         return cached
     url = huggingface_hub.hf_hub_url(
@@ -72,10 +88,15 @@ def fetch_from_hub(
     with _explained(url):
         # `hf_hub_download` tries for half a minute before it reports that the server
         # cannot be reached; this request tries once.
-        about = huggingface_hub.get_hf_file_metadata(url, endpoint=endpoint)
+        about = _patiently(
+            lambda: huggingface_hub.get_hf_file_metadata(url, endpoint=endpoint)
+        )
+        check_room(huggingface_hub.constants.HF_HUB_CACHE, about.size or 0, url)
         _announce(url, about.size)
-        downloaded = huggingface_hub.hf_hub_download(
-            repo, file, revision=revision, repo_type=repo_type, endpoint=endpoint
+        downloaded = _patiently(
+            lambda: huggingface_hub.hf_hub_download(
+                repo, file, revision=revision, repo_type=repo_type, endpoint=endpoint
+            )
         )
     path = pathlib.Path(downloaded)
     with path.open("rb") as content:
@@ -117,21 +138,23 @@ def hub_files(repo: str, *, revision: str | None = None) -> HubListing:
     import huggingface_hub
     from huggingface_hub.hf_api import RepoFile
 
-    endpoint = os.environ.get("HF_ENDPOINT")
     name = urllib.parse.quote(f"{repo}@{revision or 'main'}", safe="@")
-    kept = cache_dir("datasets") / "listings" / f"{name}.json"
-    api = huggingface_hub.HfApi(endpoint=endpoint)
+    kept = fitting(cache_dir("datasets") / "listings" / f"{name}.json")
+    api = huggingface_hub.HfApi(endpoint=_endpoint())
     try:
         with _explained(f"{api.endpoint}/datasets/{repo}"):
-            info = api.dataset_info(repo, revision=revision, timeout=_TIMEOUT)
+            info = _patiently(
+                lambda: api.dataset_info(repo, revision=revision, timeout=_TIMEOUT)
+            )
             commit = str(info.sha)
             tree = api.list_repo_tree(
                 repo, recursive=True, revision=commit, repo_type="dataset"
             )
             sizes = {f.path: f.size for f in tree if isinstance(f, RepoFile)}
-    except _Unreachable:
+    except _Unreachable as error:
         if not kept.exists():
             raise
+        _log.warning("%s; the list of files is the one of before", error)
         return HubListing(**json.loads(kept.read_text()))
     write_atomically(kept, json.dumps({"commit": commit, "sizes": sizes}))
     return HubListing(commit, sizes)
@@ -141,6 +164,39 @@ class _Unreachable(InputError):
     """A server that cannot be reached, or must not be."""
 
 
+def _endpoint() -> str:
+    """Returns the address of the hub, or of the mirror that HF_ENDPOINT names."""
+    import huggingface_hub
+
+    return os.environ.get("HF_ENDPOINT") or huggingface_hub.constants.ENDPOINT
+
+
+def _pause(seconds: float, answer: str) -> None:
+    _log.warning("the server answers %s; trying again in %g s", answer, seconds)
+    time.sleep(seconds)
+
+
+def _patiently(request: Callable[[], T]) -> T:
+    """Repeats a request to the hub while a server is busy or an address has expired."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    for attempt in range(1, _ATTEMPTS):
+        try:
+            return request()
+        except HfHubHTTPError as error:
+            response, pause = error.response, float(attempt)
+            with contextlib.suppress(ValueError):
+                pause = float(response.headers.get("Retry-After", pause))
+            # The signed address of a storage server may have expired.
+            is_hub = str(response.url).startswith(_endpoint())
+            has_expired = response.status_code == 403 and not is_hub
+            is_busy = response.status_code in _BUSY and pause <= _LONGEST_PAUSE
+            if not has_expired and not is_busy:
+                raise
+            _pause(pause, f"{response.status_code} {response.reason_phrase}")
+    return request()
+
+
 @contextlib.contextmanager
 def _explained(what: str) -> Generator[None]:
     """Turns every error of the hub into one line that says what helps."""
@@ -148,31 +204,56 @@ def _explained(what: str) -> Generator[None]:
         HfHubHTTPError,
         HFValidationError,
         HTTPError,  # pyright: ignore[reportPrivateImportUsage]
+        LocalEntryNotFoundError,
     )
 
     try:
         yield
     except HFValidationError as error:
-        raise InputError(f"{one_line(str(error))}") from error
-    except (OSError, HTTPError) as error:
-        kind = InputError if isinstance(error, HfHubHTTPError) else _Unreachable
-        raise kind(f"cannot download {what}: {_hub_reason(error)}") from error
+        raise InputError(one_line(str(error))) from error
+    # hf_xet, which downloads large files where it is installed, raises `RuntimeError`.
+    except (OSError, HTTPError, RuntimeError) as error:
+        cause: BaseException = error
+        if isinstance(error, LocalEntryNotFoundError) and error.__cause__:
+            cause = error.__cause__
+        kind = _Unreachable
+        if (
+            isinstance(error, HfHubHTTPError)
+            and error.response.status_code not in _BUSY
+        ):
+            kind = InputError
+        raise kind(f"cannot download {what}: {_hub_reason(cause)}") from error
 
 
-def _hub_reason(error: Exception) -> str:
+def _hub_reason(error: BaseException) -> str:
     """Says in one line why the hub gave no file, and what helps."""
     from huggingface_hub import errors
 
+    log_in = "set HF_TOKEN, or run `hf auth login`"
     if isinstance(error, errors.OfflineModeIsEnabled):
         return "HF_HUB_OFFLINE is set, and the file is not in the cache"
+    if isinstance(error, errors.GatedRepoError):
+        return f"ask for access on the page of the repository, then {log_in}"
     if isinstance(error, errors.RepositoryNotFoundError):
-        return (
-            "there is no such repository, or it is not open to all (`hf auth login` "
-            "or HF_TOKEN identifies you)"
-        )
+        return f"there is no such repository, or it is private: {log_in}"
+    if isinstance(error, errors.RevisionNotFoundError):
+        return "the repository has no such branch, tag or commit"
+    if isinstance(error, errors.EntryNotFoundError):
+        return "the repository has no such file"
     if isinstance(error, errors.HfHubHTTPError):
         response = error.response
-        return f"the server answers {response.status_code} {response.reason_phrase}"
+        status = f"the server answers {response.status_code} {response.reason_phrase}"
+        if response.status_code == 401:
+            return f"{status}: your token is not valid; {log_in} again"
+        if response.status_code == 403:
+            return f"{status}: your token does not give access"
+        if response.status_code == 429:
+            return f"{status}: try again later; with a token it allows more ({log_in})"
+        return f"{status}: try again later" if response.status_code in _BUSY else status
+    if fault := disk_fault(error):
+        return describe_fault(fault)
+    if "Consistency check failed" in str(error):
+        return "it arrived with another size; try again"
     return f"{one_line(str(error))} (check the network connection)"
 
 
@@ -203,25 +284,79 @@ def download(
     path = folder / (name or url.rpartition("/")[2])
     if path.exists():
         return path
-    _announce(url, None)
+    get: Any = _get  # Pooch declares the parameters under other names.
     # It would print what `_announce` prints.
     pooch.get_logger().setLevel(logging.WARNING)
-    # Pooch declares the parameters of its downloaders under other names.
-    client: Any = pooch.HTTPDownloader(
-        progressbar=sys.stderr.isatty(), chunk_size=1 << 20, timeout=_TIMEOUT
-    )
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        pooch.retrieve(url, checksum, path.name, folder, downloader=client)
-        readable_as_folder(path)
+        digest = hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:16]
+        with locked(cache_dir("locks") / digest):
+            if path.exists():
+                return path
+            _announce(url, None)
+            # Pooch checks the sum of a temporary file and renames it.
+            pooch.retrieve(url, checksum, path.name, folder, downloader=get)
+            readable_as_folder(path)
     except (OSError, ValueError) as error:
-        if (response := getattr(error, "response", None)) is not None:
-            response.close()  # Pooch leaves the connection open.
         raise InputError(f"cannot download {url}: {_web_reason(error)}") from error
     if path.suffix == ".zip" and not zipfile.is_zipfile(path):
         path.unlink()
         raise InputError(f"cannot download {url}: what arrived is no zip archive")
     return path
+
+
+def _get(url: str, output_file: str, pooch: Any) -> None:
+    """Downloads a file; a download that breaks off goes on where it stopped."""
+    import requests
+    import tqdm
+
+    failures, headers = 0, {"Accept-Encoding": "identity"}
+    with (
+        requests.Session() as session,
+        open(output_file, "wb") as out,
+        tqdm.tqdm(unit="B", unit_scale=True, disable=None) as bar,
+    ):
+        while True:
+            start = out.tell()
+            try:
+                _append(session, url, headers, out, bar)
+                return
+            except requests.RequestException as error:
+                failures = 1 if out.tell() > start else failures + 1
+                pause, answer = float(failures), "no more"
+                if error.response is not None:
+                    status = error.response.status_code
+                    with contextlib.suppress(ValueError):
+                        pause = float(error.response.headers.get("Retry-After", pause))
+                    if status not in _BUSY or pause > _LONGEST_PAUSE:
+                        raise
+                    answer = f"{status} {error.response.reason}"
+                elif not start and isinstance(error, requests.ConnectionError):
+                    raise  # The server cannot be reached.
+                if failures == _ATTEMPTS:
+                    raise
+                _pause(pause, answer)
+
+
+def _append(
+    session: Any, url: str, headers: dict[str, str], out: BinaryIO, bar: Any
+) -> None:
+    """Appends the rest of a file, or all of it where the server knows no ranges."""
+    if start := out.tell():
+        headers["Range"] = f"bytes={start}-"
+    with session.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as answer:
+        answer.raise_for_status()
+        if answer.status_code != 206:
+            start = 0
+            out.seek(0)
+            out.truncate()
+        if tag := answer.headers.get("ETag"):
+            # If the file has changed in between, all of it is sent again.
+            headers["If-Range"] = tag
+        bar.total = start + int(answer.headers.get("Content-Length", 0))
+        bar.update(start - bar.n)
+        for chunk in answer.iter_content(_CHUNK):
+            out.write(chunk)
+            bar.update(len(chunk))
 
 
 def _web_reason(error: Exception) -> str:
@@ -234,8 +369,9 @@ def _web_reason(error: Exception) -> str:
         )
     if isinstance(error, requests.RequestException):
         return f"{one_line(str(error), 200)} (check the network connection)"
-    # A checksum that differs, or a full disk.
-    return one_line(str(error))
+    if fault := disk_fault(error):
+        return describe_fault(fault)
+    return one_line(str(error))  # A checksum that differs.
 
 
 def _announce(url: str, size: int | None) -> None:

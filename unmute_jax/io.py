@@ -38,7 +38,7 @@ def cache_dir(kind: str) -> pathlib.Path:
     it is `unmute_jax` in `XDG_CACHE_HOME`, or in `~/.cache`.
 
     Args:
-        kind: "datasets", "tokens", "weights", "cells" or "compiled".
+        kind: "datasets", "tokens", "weights", "cells", "compiled" or "locks".
 
     Raises:
         InputError: `UNMUTE_CACHE` holds a URL or the name of a file.
