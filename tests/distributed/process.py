@@ -13,6 +13,7 @@ import subprocess
 import sys
 
 import jax
+import pytest
 
 from unmute_jax import distributed
 from unmute_jax.distributed import collectives, launch, signals
@@ -74,6 +75,10 @@ def train(workdir, *signalled):
     print("done", *(record.test for record in records))
 
 
+def refuse():
+    raise InputError(f"refused by {jax.process_index()}")
+
+
 def agree():
     index = jax.process_index()
     assert distributed.processes_here() == jax.process_count() == 2
@@ -81,6 +86,8 @@ def agree():
     for size in (1, 5000):
         value = distributed.broadcast_from_writer(lambda n=size: [index] * n)
         assert value == [0] * size
+    with pytest.raises(InputError, match="refused by 0"):
+        distributed.broadcast_from_writer(refuse)
     assert distributed.global_min(2**40 + index) == 2**40
     assert distributed.global_max(15, 16, index, 3 - index) == (1, 3)
     assert distributed.global_max(16, 17, index, 3 - index) == (0, 0)

@@ -97,11 +97,11 @@ def test_changed_code_under_the_same_version_is_logged(tmp_path, monkeypatch):
     )
     monkeypatch.chdir(tmp_path)
     _, lines = embedded(tmp_path, load_encoder("mine:Mine"))
-    assert not any("note" in line for line in lines)
+    assert not any("has changed" in line for line in lines)
     with open("mine.py", "a") as file:
         file.write("# and a comment\n")
     _, lines = embedded(tmp_path, load_encoder("mine:Mine"))
-    assert "the code of mine:Mine has changed" in lines[0]
+    assert "the code of mine:Mine has changed since, but clip 'clip 0'" in lines[0]
     assert "read from" in lines[1]
 
 

@@ -1,15 +1,22 @@
+import dataclasses
+import json
 import re
 
 import jax
 import numpy as np
 import pytest
 
+from tests.store.fakes import FakeEncoder, fake_encoder
 from tests.training.fakes import make_setup, settings, store
 from unmute_jax import distributed
 from unmute_jax.config import Experiment, Sweep
+from unmute_jax.encoders import ExportedTokens
+from unmute_jax.errors import InputError
 from unmute_jax.training import plan
 from unmute_jax.training.data import ProbeData
+from unmute_jax.training.run import run_experiment
 from unmute_jax.training.search.halving import rung_epochs
+from unmute_jax.training.workdir import Workdir
 
 
 def test_a_search_costs_what_its_stopped_trials_ran_and_its_repeats():
@@ -83,6 +90,62 @@ def test_the_plan_of_rates_counts_them_and_the_seeds(monkeypatch, tmp_path):
     assert measured == [(2, "clips")]
     # The better rate has one seed already; both are trained again.
     assert "16 steps of 16 clips 5 times, 2 trials at once: about 80 s" in text
+
+
+class Unhashed(FakeEncoder):
+    """An encoder that may change under the same key."""
+
+    is_hashed = False
+
+
+def unhashed(seed, **changes):
+    """The setup of an experiment with such an encoder, whose weights have a seed."""
+    facts = vars(fake_encoder(seed, weights="its own", code="abc"))
+    fields = {f.name: facts[f.name] for f in dataclasses.fields(FakeEncoder)}
+    made = make_setup(settings(probes="knn", **changes))
+    return dataclasses.replace(made, encoder=Unhashed(**fields))
+
+
+def test_the_plan_says_what_was_checked_and_refuses_stale_tokens(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNMUTE_CACHE", str(tmp_path))
+    monkeypatch.setattr(plan, "encoder_rate", lambda *arguments: 50.0)
+    made = unhashed(0)
+    before = plan.describe(made, tmp_path / "run", explain=True)
+    assert "there are no tokens of fake/tones train by fake+ under" in before
+    key = "in the key of its tokens: the stated version, options, and weights (its own)"
+    assert key in before
+    workdir = Workdir(tmp_path / "run", made.settings)
+    (record,) = run_experiment(made, workdir, log=lambda line: None)
+    wanted = dict.fromkeys(("train", "validation", "test"), "computed by this run")
+    assert record.token_checks == wanted
+    after = plan.describe(made, tmp_path / "run")
+    assert after.count("was embedded again and agrees (up to") == 3
+    assert key not in after
+    with pytest.raises(InputError, match="fake/tones train are not those that fake"):
+        plan.describe(unhashed(1), tmp_path / "run")
+    again = Workdir(tmp_path / "again", made.settings)
+    (record,) = run_experiment(made, again, log=lambda line: None)
+    assert set(record.token_checks) == wanted.keys()
+    assert all("embedded again and agrees" in x for x in record.token_checks.values())
+
+
+def test_the_plan_refuses_exported_tokens_of_other_clips(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNMUTE_CACHE", str(tmp_path / "cache"))
+    made = make_setup(settings(probes="knn"))
+    facts = {"name": "x", "seconds_per_step": 0.2, "frequency_edges_hz": [[0, 400]]}
+    (tmp_path / "tokens.json").write_text(json.dumps(facts))
+    ids = [f"other {i}" for i in range(93)]
+    np.savez(tmp_path / "1.npz", patches=np.ones((93, 5, 1, 6), np.float32), ids=ids)
+    exported = ExportedTokens.open(tmp_path)
+    with pytest.raises(InputError, match="no tokens of 50 of the 50 clips of fake/ton"):
+        plan.describe(dataclasses.replace(made, encoder=exported), tmp_path / "run")
+    ids = [i for s in made.splits for i in made.dataset.ids(s)]
+    np.savez(tmp_path / "1.npz", patches=np.ones((93, 5, 1, 6), np.float32), ids=ids)
+    exported = ExportedTokens.open(tmp_path)
+    made = dataclasses.replace(made, encoder=exported)
+    text = plan.describe(made, tmp_path / "run", explain=True)
+    assert "in the key of its tokens: the content of all exported files" in text
+    assert "50 clips, 0 MB, to be made" in text
 
 
 def test_a_sweep_is_measured_on_this_machine(tmp_path):

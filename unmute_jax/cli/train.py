@@ -34,7 +34,8 @@ DRY_RUN = flags.DEFINE_bool(
 EXPLAIN = flags.DEFINE_bool(
     "explain",
     False,
-    "Print which field of the key differs where cached tokens cannot be used.",
+    "Print which field of the key differs where cached tokens cannot be used; with "
+    "--dry_run also what says that the others are up to date.",
 )
 
 
@@ -43,7 +44,7 @@ def main(settings: Experiment) -> None:
     folder = program.WORKDIR.value or settings.default_workdir()
     setup = writer_first(lambda: prepare(settings))
     if DRY_RUN.value:
-        print(plan.describe(setup, folder))
+        print(plan.describe(setup, folder, explain=EXPLAIN.value))
         return
     workdir = Workdir(folder, settings)
     records = run_experiment(setup, workdir, explain=EXPLAIN.value)

@@ -97,17 +97,28 @@ def broadcast_from_writer(decide: Callable[[], T]) -> T:
     Args:
         decide: Function without arguments, called in the writer only. Its value must
             be picklable.
+
+    Raises:
+        InputError: `decide` raised it; all processes raise it with the same message.
     """
     if is_alone():
         return decide()
-    content = pickle.dumps(decide()) if is_writer() else b""
+    content = b""
+    if is_writer():
+        try:
+            content = pickle.dumps((decide(), None))
+        except InputError as error:
+            content = pickle.dumps((None, str(error)))
     wait_for_all("decision")
     size = int(multihost_utils.broadcast_one_to_all(np.int32(len(content))))
     # Few different sizes, as each is a program to compile.
     padded = np.zeros(1 << max(10, (size - 1).bit_length()), np.uint8)
     padded[: len(content)] = np.frombuffer(content, np.uint8)
     received = np.asarray(multihost_utils.broadcast_one_to_all(padded), np.uint8)
-    return pickle.loads(received[:size].tobytes())
+    value, problem = pickle.loads(received[:size].tobytes())
+    if problem is not None:
+        raise InputError(problem)
+    return value
 
 
 def assert_same_on_all(what: str, value: Any) -> None:

@@ -41,12 +41,16 @@ class TokenSource(abc.ABC):
     """A source of tokens: an encoder, or tokens that another program has exported.
 
     Attributes:
+        is_hashed: Whether `identity` covers everything that changes the tokens. Where
+            it does not, one clip is embedded again whenever cached tokens are reused.
         name: The name in the registry, or what stands for it.
         description: A description of the weights for people.
         licence: The licence of the weights.
         code: A digest of the encoder's code where that code is not part of this
             package; empty otherwise.
     """
+
+    is_hashed: ClassVar[bool] = True
 
     name: str
     description: str

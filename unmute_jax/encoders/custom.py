@@ -30,6 +30,10 @@ of `patches`, `cls` `[B, D]` and `mask` `[B, T]` (true for real time steps), or 
 `Tokens`. A weights file (`--config.weights`) and all options that are set reach the
 class as keyword arguments. `python -m experiments.check_encoder my_module:MyEncoder`
 checks whether results that are computed with the encoder can be trusted.
+
+Name, version, options and the content of the weights file are the key of cached tokens.
+Other files that the class reads, and code that it imports, cannot be part of it: so one
+clip is embedded again whenever cached tokens are reused (see `store.recheck`).
 """
 
 from __future__ import annotations
@@ -56,6 +60,7 @@ from jaxtyping import Float, Int
 
 from unmute_jax import distributed
 from unmute_jax.encoders.base import Encoder, Geometry, Params
+from unmute_jax.encoders.custom_code import code_digest
 from unmute_jax.encoders.token_arrays import as_tokens, check_edges
 from unmute_jax.errors import InputError, unknown_name
 from unmute_jax.ops.arrays import Arr
@@ -88,7 +93,7 @@ def load(name: str, **options: Any) -> CustomEncoder:
         name=name,
         description=getattr(model, "description", f"{name}, version {version}"),
         licence=getattr(model, "licence", "not said"),
-        code=_digest_of_code(name),
+        code=code_digest(name.partition(":")[0]),
         weights=weights,
         params=model.params if _takes_params(model) else {},
         model=model,
@@ -107,6 +112,7 @@ class CustomEncoder(Encoder):
     """
 
     version: ClassVar[int] = 1
+    is_hashed: ClassVar[bool] = False
 
     model: Any = dataclasses.field(repr=False)
     settings: dict[str, Any]
@@ -370,11 +376,3 @@ def _plain_options(name: str, options: dict[str, Any]) -> dict[str, Any]:
             f"options of {name} are part of the key of its tokens and must be numbers "
             f"and strings: {error}"
         ) from None
-
-
-def _digest_of_code(name: str) -> str:
-    """Sixteen characters that change with the source file of the class."""
-    file = sys.modules[name.partition(":")[0]].__file__
-    if file is None:
-        return ""
-    return hashlib.sha256(pathlib.Path(file).read_bytes()).hexdigest()[:16]

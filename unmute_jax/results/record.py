@@ -18,7 +18,7 @@ from unmute_jax.io import write_atomically
 # The fields that identify a record; its file is named by their hash.
 KEY = ("experiment", "dataset", "encoder", "probe", "protocol", "seed")
 # The fields that differ between two runs of the same experiment.
-MEASURED = ("seconds",)
+MEASURED = ("seconds", "token_checks")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +65,8 @@ class Record:
             would have, which is the share of its positives; empty in older records.
         never_started: Whether the training never left its start: the score is that of
             chance.
+        token_checks: By split, how it was checked that a custom encoder gives the
+            tokens that were read; empty where the key of the tokens says it.
     """
 
     experiment: str
@@ -97,6 +99,7 @@ class Record:
     positives: dict[str, int] = field(default_factory=dict)
     chance: dict[str, float] = field(default_factory=dict)
     never_started: bool = False
+    token_checks: dict[str, str] = field(default_factory=dict)
 
     def file_name(self) -> str:
         """The name of its file, `<hash of the key>.json`."""

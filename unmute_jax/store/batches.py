@@ -129,6 +129,27 @@ def input_lengths(
     return dict(sorted(lengths.items()))
 
 
+def prepare_clip(
+    encoder: Encoder, clip: Clip, position: int, lengths: InputLengths
+) -> PreparedClip:
+    """Resamples a clip and fits it to the input of an encoder.
+
+    Args:
+        encoder: The encoder.
+        clip: The clip.
+        position: Index of the clip in its split.
+        lengths: Lengths of inputs, as returned by `input_lengths`.
+    """
+    waveform = resample(clip.waveform, clip.sample_rate, encoder.sample_rate)
+    step = round(encoder.geometry.seconds_per_step * encoder.sample_rate)
+    needed = len(waveform) + step
+    clip_input = ClipInput(next((n for n in lengths if n >= needed), max(lengths)))
+    events = clip_input.events_of(clip.events, len(waveform), encoder.sample_rate)
+    # Many prepared clips wait for their batch, and each may last for hours.
+    clip = replace(clip, events=events, waveform=NO_SAMPLES)
+    return PreparedClip(position, clip, *clip_input.of_clip(waveform))
+
+
 def block_size(batch_size: int, lengths: InputLengths) -> int:
     """Returns the number of consecutive clips in a block. No batch spans two blocks."""
     return batch_size if len(lengths) == 1 else max(batch_size, CLIPS_PER_BLOCK)
@@ -171,21 +192,12 @@ def waveform_batches(
     """
     source, num_clips = dataset.source_of(split), dataset.splits[split]
     size = block_size(batch_size, lengths)
-    step = round(encoder.geometry.seconds_per_step * encoder.sample_rate)
 
     def clips_of(block: int) -> range:
         return range(block * size, min((block + 1) * size, num_clips))
 
     def prepare(index: int) -> PreparedClip:
-        clip = source[index]
-        waveform = resample(clip.waveform, clip.sample_rate, encoder.sample_rate)
-        needed = len(waveform) + step
-        fitting = next((n for n in lengths if n >= needed), max(lengths))
-        clip_input = ClipInput(fitting)
-        events = clip_input.events_of(clip.events, len(waveform), encoder.sample_rate)
-        # Many prepared clips wait for their batch, and each may last for hours.
-        clip = replace(clip, events=events, waveform=NO_SAMPLES)
-        return PreparedClip(index, clip, *clip_input.of_clip(waveform))
+        return prepare_clip(encoder, source[index], index, lengths)
 
     def collate(prepared: Sequence[PreparedClip]) -> WaveformBatch:
         indices, clips, waveforms, real_lengths = zip(*prepared, strict=True)

@@ -51,6 +51,7 @@ from unmute_jax.store.maintenance import explain_miss
 from unmute_jax.store.manifest import check_same_store, manifest_for, read_manifest
 from unmute_jax.store.prefetch import map_ahead
 from unmute_jax.store.reader import TokenStore
+from unmute_jax.store.recheck import recheck
 from unmute_jax.store.shards import ShardAssembler, finite_rows, shuffled_blocks
 from unmute_jax.store.writer import TokenWriter, to_store_arrays
 from unmute_jax.tokens import Tokens
@@ -84,6 +85,9 @@ def embed(
     started together or not, if they see the same `root`: they share the work, and each
     returns when all of it is done.
 
+    Before stored tokens of a custom encoder are reused, one clip is embedded again and
+    compared (see `recheck`).
+
     Args:
         encoder: Frozen encoder, whose parameters are replicated over the devices; or
             tokens that other code exported, which are imported.
@@ -104,18 +108,25 @@ def embed(
 
     Raises:
         InputError: If the encoder does not return all layers, the disk is too small, a
-            clip gives non-finite tokens, or the store on disk is damaged.
+            clip gives non-finite tokens, the store on disk is damaged, or a custom
+            encoder no longer gives the tokens in it.
     """
     root = path_or_url(token_root() if root is None else root)
     manifest = manifest_for(
         encoder, dataset, split, dtype, layers=layers, lengths=lengths
     )
     path = store_path(root, manifest["key"])
-    if distributed.broadcast_from_writer(
-        lambda: _is_complete(path, manifest, explain, log)
-    ):
+
+    def look() -> _Found:
+        return _look(encoder, dataset, split, path, manifest, lengths, explain, log)
+
+    found = distributed.broadcast_from_writer(look)
+    if found.checked:
+        log(f"tokens of {dataset.name} {split}: {found.checked}")
+    if found.is_complete:
         log(f"tokens of {dataset.name} {split}: read from {path}")
-        return distributed.retry_until_visible(lambda: TokenStore.open(path))
+        store = distributed.retry_until_visible(lambda: TokenStore.open(path))
+        return replace(store, checked=found.checked)
     needed = check_disk_space(path, Layout.from_manifest(manifest))
     log(
         f"tokens of {dataset.name} {split} by {encoder.name}: "
@@ -137,36 +148,50 @@ def embed(
     if distributed.is_writer():
         distributed.retry_until_visible(writer.finish)
     distributed.wait_for_all(f"manifest of {path}")
-    return distributed.retry_until_visible(lambda: TokenStore.open(path))
+    store = distributed.retry_until_visible(lambda: TokenStore.open(path))
+    computed = "" if encoder.is_hashed else "computed by this run"
+    return replace(store, checked=found.checked or computed)
 
 
-def _is_complete(
+class _Found(NamedTuple):
+    """What a pass finds on disk. All processes act on what the writer finds.
+
+    Attributes:
+        is_complete: Whether the store is complete.
+        checked: How its tokens were checked, see `recheck`.
+    """
+
+    is_complete: bool
+    checked: str = ""
+
+
+def _look(
+    encoder: Source,
+    dataset: Dataset,
+    split: str,
     path: PathOrUrl,
     manifest: dict[str, Any],
+    lengths: int,
     explain: bool,
     log: Callable[[str], None],
-) -> bool:
-    """Whether the store is complete; if it is not, the reason is logged."""
+) -> _Found:
+    """Looks whether a store is there and usable; if it is not, the reason is logged."""
     try:
         existing = read_manifest(path)
         if existing is None:
             if explain:
                 for line in explain_miss(parent_folder(path), manifest["key"]):
                     log(line)
-            return False
+            return _Found(is_complete=False)
         check_same_store(path, existing, manifest)
-        if existing["encoder"].get("code") != manifest["encoder"]["code"]:
-            name = manifest["key"]["encoder"]["name"]
-            log(
-                f"note: the code of {name} has changed since these tokens were made; "
-                "if it gives other tokens now, raise its `version`"
-            )
+        # Before the next line: what is left of a damaged store is reused, too.
+        checked = recheck(encoder, dataset, split, path, existing, lengths=lengths)
         if existing["complete"]:
             TokenStore.open(path)  # Raises if a part of it is missing.
-        return existing["complete"]
+        return _Found(existing["complete"], checked)
     except DamagedStoreError as error:
         log(str(error))
-        return False
+        return _Found(is_complete=False)
 
 
 # The pass: missing shards, batches of their clips, tokens, whole shards, files

@@ -29,7 +29,7 @@ def estimate_store(
     Returns:
         `bytes` that the whole store takes on disk, the number of `clips`, whether the
         finished store `exists`, how many clips a resumed pass would find done
-        (`resumable`), and the `path` of the store.
+        (`resumable`), and the `path` and the `key` of the store.
     """
     root = path_or_url(token_root() if root is None else root)
     manifest = manifest_for(
@@ -43,6 +43,7 @@ def estimate_store(
         "exists": existing is not None and existing["complete"] and not unusable,
         "resumable": layout.clips - layout.count_clips(unusable),
         "path": path,
+        "key": manifest["key"],
     }
 
 

@@ -53,10 +53,13 @@ class TokenStore:
     Attributes:
         path: Folder or URL of the store.
         manifest: Content of `manifest.json`.
+        checked: How it was checked that the encoder still gives these tokens; empty
+            where their key says it.
     """
 
     path: PathOrUrl
     manifest: dict[str, Any]
+    checked: str = ""
 
     @classmethod
     def open(cls, path: str | pathlib.Path) -> TokenStore:
@@ -150,6 +153,10 @@ class TokenStore:
     def pooled(self, rows: slice) -> dict[str, Float[np.ndarray, "B D"]]:
         """Reads `mean` and `cls` of some clips, and nothing else of their summary."""
         return self._fetch("mean", "cls", rows=rows)
+
+    def tokens_of(self, rows: slice) -> Tokens:
+        """Reads the tokens of some clips and nothing of others, finished or not."""
+        return Tokens(**self._fetch(*self.layout.existing(TOKEN_ARRAYS), rows=rows))
 
     def load(self, *, layers: bool = False) -> Tokens:
         """Reads all tokens into memory; `nbytes` tells how much that takes."""

@@ -16,10 +16,14 @@ from jaxtyping import Int
 
 from unmute_jax import distributed
 from unmute_jax.config import Experiment
-from unmute_jax.encoders import Encoder
+from unmute_jax.encoders import Encoder, ExportedTokens
 from unmute_jax.probes import Probe
 from unmute_jax.store.batches import default_batch_size
 from unmute_jax.store.estimate import estimate_store
+from unmute_jax.store.files import parent_folder
+from unmute_jax.store.maintenance import explain_miss
+from unmute_jax.store.manifest import read_manifest
+from unmute_jax.store.recheck import recheck, what_the_key_holds
 from unmute_jax.tokens import Summary, Tokens
 from unmute_jax.training import loop
 from unmute_jax.training.data import ProbeData, what_is_read
@@ -32,7 +36,9 @@ from unmute_jax.training.sharding import Sharding
 from unmute_jax.training.workdir import Workdir
 
 
-def describe(setup: Setup, workdir: str | os.PathLike[str]) -> str:
+def describe(
+    setup: Setup, workdir: str | os.PathLike[str], *, explain: bool = False
+) -> str:
     """Describes data, tokens, training, reuse and time, one line each.
 
     One batch of the encoder and one step of each probe are run on zeros to measure
@@ -41,9 +47,13 @@ def describe(setup: Setup, workdir: str | os.PathLike[str]) -> str:
     Args:
         setup: The opened experiment.
         workdir: The folder of the run, which need not exist.
+        explain: Whether to add why tokens can be reused, or why not.
+
+    Raises:
+        InputError: The run would be refused because of its tokens.
     """
     mesh = distributed.make_mesh(setup.settings.devices or None)
-    lines = [*_data(setup), *_tokens(setup, mesh)]
+    lines = [*_data(setup), *_tokens(setup, mesh, explain)]
     lines += _training(setup, workdir, mesh)
     return "\n".join(lines)
 
@@ -64,13 +74,17 @@ def _data(setup: Setup) -> list[str]:
     return lines
 
 
-def _tokens(setup: Setup, mesh: Mesh) -> list[str]:
+def _tokens(setup: Setup, mesh: Mesh, explain: bool) -> list[str]:
     settings, encoder = setup.settings, setup.encoder
     t, f = encoder.grid(setup.dataset.clip_seconds)
     lines = [
         f"encoder   {encoder.description}: {t} x {f} tokens of {encoder.num_features}, "
         f"stored as {settings.tokens.dtype}"
     ]
+    if explain:
+        lines.append(
+            f"          in the key of its tokens: {what_the_key_holds(encoder)}"
+        )
     missing = 0
     for split in setup.splits:
         found = estimate_store(
@@ -89,12 +103,41 @@ def _tokens(setup: Setup, mesh: Mesh) -> list[str]:
         )
         size = f"{found['bytes'] / 1e6:,.0f} MB"
         lines.append(f"tokens    {split}: {found['clips']} clips, {size}, {state}")
+        lines += [f"          {line}" for line in _reuse(setup, split, found, explain)]
     if missing and isinstance(encoder, Encoder):
         rate = encoder_rate(setup, encoder, mesh)
         lines.append(
             f"          about {missing / rate:.0f} s to make them ({rate:.3g} clips/s)"
         )
     return lines
+
+
+def _reuse(setup: Setup, split: str, found: dict[str, Any], explain: bool) -> list[str]:
+    """Says what shows that the tokens of a split are up to date, or why there are none.
+
+    Args:
+        setup: The opened experiment.
+        split: One of its splits.
+        found: Result of `estimate_store`.
+        explain: Whether to say why no cached tokens can be used.
+
+    Raises:
+        InputError: There are cached tokens that cannot be reused, or exported tokens
+            lack clips.
+    """
+    encoder, dataset, path = setup.encoder, setup.dataset, found["path"]
+    if isinstance(encoder, ExportedTokens) and not found["exists"]:
+        encoder.check_clips(dataset.ids(split), f"{dataset.name} {split}")
+
+    def look() -> list[str]:
+        manifest = read_manifest(path)
+        if manifest is None:
+            return explain_miss(parent_folder(path), found["key"]) if explain else []
+        lengths = setup.settings.tokens.lengths
+        checked = recheck(encoder, dataset, split, path, manifest, lengths=lengths)
+        return [checked] if checked else []
+
+    return distributed.broadcast_from_writer(look)
 
 
 def encoder_rate(setup: Setup, encoder: Encoder, mesh: Mesh) -> float:

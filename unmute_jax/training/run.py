@@ -229,6 +229,7 @@ def _record(
         chosen=runs.chosen,
         steps=runs.steps,
         never_started=runs.never_started[k],
+        token_checks={s: x.checked for s, x in run.data.stores.items() if x.checked},
         **of_test,
     )
 
@@ -308,8 +309,8 @@ def _notes_on_search(name: str, runs: FinalRuns) -> list[str]:
         best, (low, high) = runs.best.learning_rate, ends
         if at_edge(best, ends):
             notes.append(
-                f"{name}: the best learning rate ({best:g}) is at the edge of the range "
-                f"{low:g} to {high:g}: a better one may lie beyond"
+                f"{name}: the best learning rate ({best:g}) is at the edge of the "
+                f"range {low:g} to {high:g}: a better one may lie beyond"
             )
     if len(runs.search) > 1 and runs.chosen:
         text = ", ".join(f"{k}={v:g}" for k, v in runs.chosen.items())
