@@ -94,6 +94,12 @@ def test_one_of_several_configurations_is_named():
         assert "did you mean 'b'?" in refused(*names, card=about, config="bb")
     assert layout(*names, card=card(a, {**b, "default": True})).config == "b"
     assert "has no configurations, 'x' was given" in refused("t.parquet", config="x")
+    # Only one of them was downloaded.
+    assert layout(names[1], card=card(a, b)).config == "b"
+    assert (
+        "names files for split train of configuration a, and none of them"
+        in refused(names[1], card=card(a, b), config="a")
+    )
 
 
 def test_the_readme_declares_class_names():
@@ -126,7 +132,7 @@ def test_the_readme_declares_class_names():
 BAD_CARDS = {
     "no file": (
         card({"data_files": "x/*.parquet"}),
-        r"README\.md names x/\*\.parquet for split train, and there is no such",
+        r"README\.md names files for split train of configuration default, and none",
     ),
     "no path": (card({"data_files": [{"split": "train"}]}), "data_files without paths"),
     "a number": (card({"data_files": 3}), "data_files without paths"),

@@ -26,6 +26,9 @@ def test_a_folder_with_declared_columns_needs_no_option(tmp_path):
         waveform, rate = decode_audio(sound["bytes"], "")
         assert (clip.waveform == waveform).all()
         assert (clip.sample_rate, clip.labels) == (rate, (row,))
+    splits["train"].to_parquet(tmp_path / "one.parquet")
+    one = load_dataset(f"hf:{tmp_path}/one.parquet")
+    assert (one.name, sum(one.splits.values())) == ("hf:one", 6)
     # The same rows, saved in the other format.
     splits["train"].save_to_disk(tmp_path / "disk")
     saved = load_dataset(f"hf:{tmp_path}/disk")

@@ -114,8 +114,8 @@ def find_copy(place: str, revision: str = "", *, prefer: Sequence[str] = ()) -> 
     """Finds a folder of tables, or the tables of a data set on the hub.
 
     Args:
-        place: Path of the folder or "OWNER/NAME" of the hub, with ":CONFIG" at its end
-            if it has several configurations.
+        place: Path of the folder, or of one table, or "OWNER/NAME" of the hub, with
+            ":CONFIG" at its end if it has several configurations.
         revision: Branch, tag or commit on the hub; by default "main", or the hub's own
             conversion to parquet files.
         prefer: Names of configurations of which the first one that is there is read,
@@ -127,6 +127,10 @@ def find_copy(place: str, revision: str = "", *, prefer: Sequence[str] = ()) -> 
     path = pathlib.Path(place).expanduser()
     if path.is_dir():
         return _folder(path, "", prefer)
+    if path.is_file() and path.suffix in SUFFIXES:
+        tables = Layout("", {"train": (path.name,)}, {})
+        folder = path.absolute().parent
+        return Copy(name=path.stem, folder=folder, layout=tables, licence="")
     folder, _, config = place.rpartition(":")
     if folder and pathlib.Path(folder).expanduser().is_dir():
         return _folder(pathlib.Path(folder).expanduser(), config)

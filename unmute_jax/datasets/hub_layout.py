@@ -234,20 +234,39 @@ def _of_card(
     where: str,
 ) -> tuple[str, dict[str, tuple[str, ...]]]:
     default = [name for name, c in configs.items() if c.get("default")]
-    chosen = _choose_config(list(configs), [*prefer, *default], config, where)
-    files = configs[chosen]["data_files"]
-    folder = configs[chosen].get("data_dir")
-    prefix = f"{str(folder).strip('/')}/" if folder else ""
+    # Whoever downloads one configuration has the README of all of them.
+    there = [
+        name
+        for name, about in configs.items()
+        if any(t for _, found in _tables_of(about, tables, where) for t in found)
+    ]
+    chosen = _choose_config(
+        there if there and not config else list(configs),
+        [*prefer, *default],
+        config,
+        where,
+    )
     splits: dict[str, tuple[str, ...]] = {}
-    for split, patterns in _patterns(files, f"{where}, config {chosen}"):
-        found = [t for p in patterns for t in _matching(prefix + p, tables)]
+    for split, found in _tables_of(configs[chosen], tables, where):
         if not found:
             raise InputError(
-                f"{where}: README.md names {', '.join(patterns)} for split {split}, "
-                f"and there is no such {' or '.join(SUFFIXES)} file"
+                f"{where}: README.md names files for split {split} of configuration "
+                f"{chosen}, and none of them is a {' or '.join(SUFFIXES)} file here"
             )
         splits[split] = tuple(dict.fromkeys(found))
     return chosen, splits
+
+
+def _tables_of(
+    about: Mapping[str, Any], tables: Sequence[str], where: str
+) -> list[tuple[str, list[str]]]:
+    """Returns the tables of each split of a configuration."""
+    folder = about.get("data_dir")
+    prefix = f"{str(folder).strip('/')}/" if folder else ""
+    return [
+        (split, [t for p in patterns for t in _matching(prefix + p, tables)])
+        for split, patterns in _patterns(about["data_files"], where)
+    ]
 
 
 def _patterns(files: Any, where: str) -> list[tuple[str, list[str]]]:
