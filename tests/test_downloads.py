@@ -3,6 +3,7 @@
 import concurrent.futures
 import hashlib
 import stat
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -167,24 +168,37 @@ def test_a_file_that_does_not_fit_is_not_begun(hub, monkeypatch):
     assert downloads.fetch_from_hub("owner/name", "weights.bin").exists()
 
 
-def test_a_full_disk_is_named(hub, monkeypatch):
-    def full(*_, **__):
-        raise OSError(28, "No space left on device")
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(28, "No space left on device"), "No space left on device"),
+        # As hf_xet raises it.
+        (RuntimeError("Data processing error: reset"), "error: reset (check the net"),
+    ],
+)
+def test_an_error_while_a_file_is_written_is_one_line(hub, monkeypatch, error, line):
+    def fail(*_, **__):
+        raise error
 
-    monkeypatch.setattr("huggingface_hub.file_download.http_get", full)
-    assert refusal("owner/name", "weights.bin") == "No space left on device"
+    monkeypatch.setattr("huggingface_hub.file_download.http_get", fail)
+    assert line in refusal("owner/name", "weights.bin")
 
 
 def test_several_may_want_one_file_at_once(hub, tmp_path):
-    def fetch(_):
-        hub_file = downloads.fetch_from_hub("owner/name", "weights.bin")
-        web_file = downloads.download(hub.url + FILE, tmp_path / "web")
-        return hub_file.read_bytes(), web_file.read_bytes()
+    together = threading.Barrier(4)
+
+    def from_hub(_):
+        together.wait()
+        return downloads.fetch_from_hub("owner/name", "weights.bin").read_bytes()
+
+    def from_web(_):
+        together.wait()
+        return downloads.download(hub.url + FILE, tmp_path / "web").read_bytes()
 
     with concurrent.futures.ThreadPoolExecutor(4) as threads:
-        assert set(threads.map(fetch, range(4))) == {(CONTENT, CONTENT)}
-    web = [wanted for name, wanted in hub.downloads]
-    assert len(web) == 2
+        for fetch in (from_hub, from_web):
+            assert set(threads.map(fetch, range(4))) == {CONTENT}
+    assert len(hub.downloads) == 2
 
 
 def test_a_damaged_file_of_the_hub_is_not_kept(hub):
