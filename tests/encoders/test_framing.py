@@ -3,6 +3,7 @@
 import functools
 import json
 
+import jax
 import numpy as np
 import pytest
 
@@ -52,7 +53,13 @@ def clips():
 
 @pytest.fixture(scope="module")
 def tokens(encoder, clips):
-    return encoder(clips, LENGTHS)
+    return jax.device_get(encoder(clips, LENGTHS))
+
+
+def both(encoder, clips):
+    """Tokens of all clips, and those of the second one alone."""
+    together, alone = encoder(clips, LENGTHS), encoder(clips[1:2, : LENGTHS[1]])
+    return jax.device_get((together, alone))
 
 
 def seconds(samples):
@@ -82,6 +89,7 @@ def test_batched_equals_single(encoder, clips, tokens):
         lengths = np.where(np.arange(3) == 0, LENGTHS[i], 0).astype(np.int32)
         rows = np.roll(clips, -i, axis=0)
         single = encoder._apply(encoder.params, rows, lengths, all_layers=False)
+        single = jax.device_get(single)
         close(single.patches[0], tokens.patches[i])
         close(single.cls[0], tokens.cls[i])
         np.testing.assert_array_equal(single.mask[0], tokens.mask[i])
@@ -103,7 +111,7 @@ def test_masks_hold_the_real_time_steps(policy, encoder, tokens):
 
 def test_a_clip_alone_has_its_own_windows(name, clips):
     encoder = masking(name, "window")
-    together, alone = encoder(clips, LENGTHS), encoder(clips[1:2, : LENGTHS[1]])
+    together, alone = both(encoder, clips)
     t = alone.patches.shape[1]
     assert (t, alone.patches.shape[2]) == encoder.grid(seconds(LENGTHS[1]))
     assert t < together.patches.shape[1]
@@ -149,7 +157,7 @@ def test_windows_without_a_clip_stay_finite_where_padding_is_not_attended_to(
     encoder = tiny(
         name, length_policy="window", target_frames=TARGET, attention_mask=True
     )
-    together, alone = encoder(clips, LENGTHS), encoder(clips[1:2, : LENGTHS[1]])
+    together, alone = both(encoder, clips)
     t = alone.patches.shape[1]
     assert np.isfinite(together.patches).all()
     assert not np.asarray(together.mask)[1, t:].any()
