@@ -15,7 +15,8 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = f"{os.environ['UNMUTE_CACHE']}/compiled"
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     # Most of the time is compiling. The programs of XLA are those of users; only the
-    # machine code is less optimised, and made without MLIR and without threads.
+    # machine code is less optimised, and made without MLIR and without threads. XLA
+    # knows these flags in the version of `constraints.txt`; those of the caller win.
     os.environ["XLA_FLAGS"] = " ".join(
         [
             "--xla_backend_optimization_level=0",
