@@ -4,6 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.datasets.layouts import encoded
+from unmute_jax.audio.decode import decode_audio
 from unmute_jax.datasets.audio_rows import AudioRows, holds_audio, is_bytes
 from unmute_jax.errors import InputError
 
@@ -77,6 +78,24 @@ def test_a_row_may_name_a_file_beside_the_table_or_below_the_root(tmp_path, kind
     assert files.stamp(files.names()) != before
 
 
+@pytest.mark.parametrize("kind", [pa.float32(), pa.float64()])
+def test_samples_that_are_decoded_already(tmp_path, kind):
+    struct = pa.struct({
+        "array": pa.list_(kind), "path": pa.string(), "sampling_rate": pa.int64()
+    })  # fmt: skip
+    samples = np.linspace(-1.5, 1.5, 99, dtype=np.float32)
+    values = [{"array": samples, "path": "x.wav", "sampling_rate": 22_050}, None]
+    values += [{"array": None, "path": "x.wav", "sampling_rate": 8000}]
+    files = rows(tmp_path, values, struct)
+    waveform, rate = decode_audio(files.read("t.parquet/0"), "row 0")
+    np.testing.assert_array_equal(waveform, samples)
+    assert rate == 22_050
+    for row in (1, 2):
+        with pytest.raises(InputError, match=f"row {row}: column audio is empty"):
+            files.read(f"t.parquet/{row}")
+    assert not files.missing(files.names())
+
+
 def test_rows_name_their_audio(tmp_path):
     values = [{"bytes": SOUND, "path": "a.wav"}, {"bytes": SOUND, "path": None}, None]
     assert rows(tmp_path, values, BOTH).file_names("t.parquet") == ["a.wav", "", ""]
@@ -103,7 +122,8 @@ def test_somebody_elses_table_leads_to_no_file_of_this_machine(tmp_path):
     [
         3,
         [0.5, 0.25],
-        {"array": [0.5], "path": "a.wav", "sampling_rate": 8000},
+        {"array": [1], "path": "a.wav", "sampling_rate": 8000},
+        {"array": [0.5], "path": "a.wav"},
         {"bytes": "a"},
     ],
 )

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import io
 import os
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
+
+import numpy as np
 
 from unmute_jax.datasets.files import Files, Folder
 from unmute_jax.datasets.parquet import SUFFIXES, Table, open_table
@@ -18,7 +21,8 @@ class AudioRows(Files):
     """The audio of some tables; each row is a file called `TABLE/ROW`.
 
     A row holds the bytes of an audio file, or the path of one that lies beside the
-    table or below the root, as `datasets` writes both. Whole groups of rows are read,
+    table or below the root, as `datasets` writes both; or samples and their rate, as
+    programs store them that have decoded the audio. Whole groups of rows are read,
     and only the last group is kept, so rows are best read in order.
 
     Args:
@@ -118,8 +122,9 @@ class AudioRows(Files):
     def _find_paths(self, table: str) -> dict[int, str]:
         """Returns the path of each row that holds no bytes but names a file."""
         opened = self.table(table)
-        kind = str(opened.schema.field(self._column).type)
-        if "string" not in kind:
+        audio = opened.schema.field(self._column).type
+        kind = str(audio)
+        if "string" not in kind or _has_samples(audio):
             return {}
         found: dict[int, str] = {}
         first = 0
@@ -166,6 +171,8 @@ def holds_audio(kind: Any) -> bool:
 
     if types.is_struct(kind):
         fields = {field.name: str(field.type).removeprefix("large_") for field in kind}
+        if _has_samples(kind):
+            return True
         if fields.get("bytes", "binary") != "binary":
             return False
         # Beside samples that are decoded already, a path says where they came from.
@@ -179,6 +186,31 @@ def is_bytes(kind: Any) -> bool:
     return str(kind) in ("binary", "large_binary") or _is_list_of_bytes(kind)
 
 
+def _has_samples(kind: Any) -> bool:
+    """Returns whether a column holds decoded samples and their rate, as `datasets`."""
+    import pyarrow.types as types
+
+    fields = {f.name: f.type for f in kind} if types.is_struct(kind) else {}
+    array, rate = fields.get("array"), fields.get("sampling_rate")
+    if array is None or rate is None or not types.is_integer(rate):
+        return False
+    is_list = types.is_list(array) or types.is_large_list(array)
+    return is_list and types.is_floating(array.value_type)
+
+
+def _encoded(value: Any) -> bytes | None:
+    """Returns decoded samples as a WAV file of floats; None if there are none."""
+    import scipy.io.wavfile
+
+    samples, rate = value["array"].values, value["sampling_rate"].as_py()
+    if samples is None or not rate:
+        return None
+    x = samples.to_numpy(zero_copy_only=False)
+    file = io.BytesIO()
+    scipy.io.wavfile.write(file, rate, x.astype(np.float32))
+    return file.getvalue()
+
+
 def _is_list_of_bytes(kind: Any) -> bool:
     return str(kind).startswith("list<") and str(kind.value_type) == "uint8"
 
@@ -189,6 +221,8 @@ def _content(value: Any) -> tuple[bytes | None, str | None]:
         # As a Python list, a second of audio would take a megabyte.
         numbers = value.values
         return (None if numbers is None else numbers.to_numpy().tobytes()), None
+    if _has_samples(value.type):
+        return _encoded(value), None
     content = value.as_py()
     if isinstance(content, dict):
         return content.get("bytes"), content.get("path")
