@@ -80,7 +80,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return self._store(path.removeprefix("/signed"))
         if refusal := self._refusal(path):
             return refusal[0]
-        if path.startswith("/api/"):
+        if path.startswith(("/api/datasets/", "/api/models/")):
             return self._list(path)
         if path not in hub.files:
             return self._refuse(404, {"X-Error-Code": self._missing(path)})

@@ -2,7 +2,11 @@
 
 import concurrent.futures
 import hashlib
+import os
+import pathlib
 import stat
+import subprocess
+import sys
 import threading
 from types import SimpleNamespace
 
@@ -58,6 +62,35 @@ def test_a_broken_download_from_the_hub_goes_on_where_it_stopped(
     path = downloads.fetch_from_hub("owner/name", "weights.bin")
     assert path.read_bytes() == CONTENT
     assert [wanted for _, wanted in hub.downloads][1:] == ["bytes=50000-"]
+
+
+def test_a_process_of_its_own_reads_the_environment(hub, tmp_path):
+    # The library reads its variables when it is imported, here only once.
+    program = (
+        "import sys\n"
+        "from unmute_jax import downloads\n"
+        "print(downloads.fetch_from_hub('owner/name', 'weights.bin'))\n"
+        "try:\n"
+        "    downloads.fetch_from_hub('owner/name', 'other.bin')\n"
+        "except ValueError as error:\n"
+        "    print(error)\n"
+    )
+    home = {**os.environ, "HF_HOME": str(tmp_path / "home")}
+    home.pop("HF_HUB_CACHE", None)
+    hub.lifetime = 1
+    for offline, other in (("0", "has no such file"), ("1", "HF_HUB_OFFLINE is set")):
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env={**home, "HF_HUB_OFFLINE": offline},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        path, message = done.stdout.splitlines()
+        assert path.startswith(str(tmp_path / "home" / "hub"))
+        assert pathlib.Path(path).read_bytes() == CONTENT
+        assert other in message
+    assert len(hub.downloads) == 1
 
 
 def test_revisions_and_data_sets_have_files_of_their_own(hub):

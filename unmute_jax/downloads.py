@@ -78,6 +78,7 @@ def fetch_from_hub(
         InputError: The file cannot be downloaded, or arrived damaged.
     """
     import huggingface_hub
+    from huggingface_hub import constants
 
     endpoint = _endpoint()
     if cached := find_in_hub_cache(repo, file, revision=revision, repo_type=repo_type):
@@ -91,7 +92,7 @@ def fetch_from_hub(
         about = _patiently(
             lambda: huggingface_hub.get_hf_file_metadata(url, endpoint=endpoint)
         )
-        check_room(huggingface_hub.constants.HF_HUB_CACHE, about.size or 0, url)
+        check_room(constants.HF_HUB_CACHE, about.size or 0, f"the bytes of {url}")
         _announce(url, about.size)
         downloaded = _patiently(
             lambda: huggingface_hub.hf_hub_download(
@@ -166,9 +167,9 @@ class _Unreachable(InputError):
 
 def _endpoint() -> str:
     """Returns the address of the hub, or of the mirror that HF_ENDPOINT names."""
-    import huggingface_hub
+    from huggingface_hub import constants
 
-    return os.environ.get("HF_ENDPOINT") or huggingface_hub.constants.ENDPOINT
+    return os.environ.get("HF_ENDPOINT") or constants.ENDPOINT
 
 
 def _pause(seconds: float, answer: str) -> None:
