@@ -141,6 +141,13 @@ def test_recordings_without_annotations_are_refused_unless_an_option_says_more(s
     assert "without annotations, taken as background: 1 of 8 recordings" in taken.notes
 
 
+def test_a_folder_without_any_annotation_is_refused(tmp_path):
+    record(tmp_path / "a.wav", 0)
+    (tmp_path / "events.csv").write_text("file,onset,offset,label\na.wav,1,2,wren\n")
+    message = refusal(f"annotations:{tmp_path}")
+    assert "such as a.txt; a table of events is named itself" in message
+
+
 def test_milliseconds_are_refused_by_file_event_and_length(sites):
     table = sites / "west" / "1.selections.txt"
     table.write_text(f"{HEADER}7\tSpectrogram 1\t1500\t2500\trobin\n")

@@ -66,6 +66,15 @@ def test_the_label_column_is_found(header, row, found):
     assert label == found
 
 
+def test_a_path_may_name_the_recording():
+    # As BirdNET writes its selection tables of many recordings.
+    text = (
+        f"{HEADER}\tCommon Name\tBegin Path\tFile Offset (s)\n"
+        "1\tSpectrogram 1\t1\t63\t66\t0\trobin\tC:\\birds\\b.wav\t3\n"
+    )
+    assert read(text) == ([("C:\\birds\\b.wav", 3, 6, "robin")], "Common Name")
+
+
 def test_the_label_column_can_be_named():
     text = f"{HEADER}\tSpecies\tNotes\n1\tSpectrogram 1\t1\t0\t1\t0\trobin\tfar\n"
     assert read(text, "Notes")[0] == [("", 0, 1, "far")]

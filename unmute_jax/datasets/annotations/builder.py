@@ -224,6 +224,12 @@ class AnnotatedRecordings(ClipBuilder):
         if not without:
             return
         some = f"{len(without)} of {len(recordings)} recordings"
+        if not found.events:
+            raise InputError(
+                f"{self._place}: there are no selection tables or label tracks named "
+                f"like its recordings, such as {pathlib.PurePath(without[0]).stem}.txt; "
+                "a table of events is named itself: annotations:FOLDER/TABLE.csv"
+            )
         if self._options.unannotated == "fail":
             raise InputError(
                 f"{self._place}: {some} have no annotations, the first is {without[0]}; "

@@ -2,8 +2,9 @@
 
 Raven writes one row for each view in which a selection is seen ("Waveform 1",
 "Spectrogram 1"). If several recordings are open as one sequence, Begin Time counts from
-the beginning of the first; the columns Begin File and File Offset then say where in
-which recording a selection begins. If End File is another recording, the selection
+the beginning of the first; the columns Begin File (or Begin Path, in tables of other
+programs) and File Offset then say where in which recording a selection begins. If End
+File is another recording, the selection
 lasts to the end of the first of the two, and its rest in the second is lost.
 """
 
@@ -20,7 +21,8 @@ from unmute_jax.datasets.tables import Line, parse_table
 from unmute_jax.errors import InputError
 
 BEGIN, END = "Begin Time (s)", "End Time (s)"
-FILE, END_FILE, FILE_OFFSET = "Begin File", "End File", "File Offset (s)"
+FILE, PATH, END_FILE = "Begin File", "Begin Path", "End File"
+FILE_OFFSET = "File Offset (s)"
 WRITTEN = (
     "Selection",
     "View",
@@ -71,7 +73,7 @@ def read(text: str, where: str, label_column: str = "") -> tuple[list[SoundEvent
     views: dict[tuple[str, ...], str] = {}
     events: list[SoundEvent] = []
     for line in lines:
-        about = ("Selection", BEGIN, END, FILE, FILE_OFFSET, column)
+        about = ("Selection", BEGIN, END, FILE, PATH, FILE_OFFSET, column)
         selection = tuple(line.get(name) for name in about)
         if views.setdefault(selection, line.get("View")) == line.get("View"):
             events.append(_event(line, column))
@@ -105,11 +107,11 @@ def write(events: Sequence[SoundEvent]) -> str:
 
 def _check_sequence(lines: Sequence[Line], where: str) -> None:
     """Refuses times that count from the beginning of another recording."""
-    files = {line.get(FILE) for line in lines}
+    files = {_file(line) for line in lines}
     if len(files) > 1 and not all(line.get(FILE_OFFSET) for line in lines):
         raise InputError(
-            f"{where}: names {len(files)} recordings as {FILE} but not the onset in "
-            f"each; export the column {FILE_OFFSET!r} too"
+            f"{where}: names {len(files)} recordings but not the onset in each; export "
+            f"the column {FILE_OFFSET!r} too"
         )
 
 
@@ -124,10 +126,14 @@ def _event(line: Line, column: str) -> SoundEvent:
             onset=onset,
             offset=offset,
             label=line[column],
-            file=line.get(FILE),
+            file=_file(line),
             where=line.where,
         )
     )
+
+
+def _file(line: Line) -> str:
+    return line.get(FILE) or line.get(PATH)
 
 
 def _unquoted(field: str) -> str:
