@@ -111,7 +111,7 @@ class DatasetOptions:
     # next. None: the length of a window.
     hop: float | None = None
     # Annotated recordings: seconds of an event that a window must contain for its label
-    # to count, or half of the event if that is less. None: 0.25.
+    # to count; half of the event or of the window if that is less. None: 0.25.
     min_overlap: float | None = None
     # Annotated recordings: number of windows without any label that are used for each
     # labelled window; 0 leaves all of them out. None: all are used.
