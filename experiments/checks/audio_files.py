@@ -10,11 +10,12 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 import av
 import numpy as np
 import soundfile as sf
+from av.audio.stream import AudioStream
 
 Signal = np.ndarray
 Writer = Callable[[np.ndarray, int], bytes]
@@ -105,7 +106,10 @@ def with_ffmpeg(x: Signal, rate: int, how: FfmpegEncoding) -> bytes:
         ) as output:
             pictures = output.add_stream("mpeg4", rate=10) if how.has_pictures else None
             streams = [
-                output.add_stream(how.codec, rate, options=how.codec_options)
+                cast(
+                    AudioStream,
+                    output.add_stream(how.codec, rate, options=how.codec_options),
+                )
                 for _ in range(how.tracks)
             ]
             for stream in streams:

@@ -83,9 +83,17 @@ class Trial:
 class Worker:
     """A process that reads files, and is replaced when it ends or takes too long."""
 
-    def __init__(self, kind: str, seconds: float, megabytes: int):
-        """Starts no process before the first file."""
-        self._arguments, self._seconds = (kind, megabytes), seconds
+    def __init__(
+        self, check: Callable[[pathlib.Path, str], str], seconds: float, megabytes: int
+    ):
+        """Starts no process before the first file.
+
+        Args:
+            check: The function of a `Kind`.
+            seconds: The time limit for one file.
+            megabytes: The memory limit for one file.
+        """
+        self._arguments, self._seconds = (check, megabytes), seconds
         self._process: Any = None
 
     def run(self, path: pathlib.Path, kind: str) -> tuple[str, float, str]:
@@ -119,7 +127,9 @@ class Worker:
             self._process = None
 
 
-def _work(connection: Connection, kind: str, megabytes: int) -> None:
+def _work(
+    connection: Connection, check: Callable[[pathlib.Path, str], str], megabytes: int
+) -> None:
     """Reads the files whose paths arrive, in a process of its own."""
     # What a decoder prints must not reach the terminal: it is a failure.
     with tempfile.TemporaryFile() as printed:
@@ -135,7 +145,7 @@ def _work(connection: Connection, kind: str, megabytes: int) -> None:
                 return
             before = _peak_from_now_on()
             try:
-                outcome, reason = KINDS[kind].check(path, name), ""
+                outcome, reason = check(path, name), ""
             except Exception as error:
                 outcome, reason = "failed", f"{type(error).__name__}: {error}"
             if os.fstat(printed.fileno()).st_size:
@@ -178,7 +188,8 @@ def try_files(
         megabytes: The memory limit for one file.
         output: A folder for the files that failed.
     """
-    worker, trials = Worker(kind, seconds, megabytes), list[Trial]()
+    worker = Worker(KINDS[kind].check, seconds, megabytes)
+    trials = list[Trial]()
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "file"
         for index in range(count):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import pathlib
+from collections.abc import Callable
 
 import numpy as np
 
@@ -12,16 +13,12 @@ from experiments.checks.mutations import mutate
 from unmute_jax.audio.decode import AudioFile, read_audio
 from unmute_jax.errors import InputError
 
+Read = tuple[np.ndarray, int]
+
 
 @functools.cache
 def _files() -> tuple[bytes, ...]:
     return tuple(form.encode() for form in FORMATS)
-
-
-@functools.cache
-def _samples(chosen: int) -> int:
-    form = FORMATS[chosen]
-    return len(form.signal())
 
 
 def make(rng: np.random.Generator) -> tuple[str, str, bytes]:
@@ -63,7 +60,7 @@ def check(path: pathlib.Path, kind: str) -> str:
     return "fewer samples" if shorter else "all samples"
 
 
-def _outcome(read, path: pathlib.Path):
+def _outcome(read: Callable[[pathlib.Path], Read], path: pathlib.Path) -> Read | str:
     try:
         return read(path)
     except InputError as error:
@@ -73,10 +70,10 @@ def _outcome(read, path: pathlib.Path):
         return message
 
 
-def _read(path: pathlib.Path) -> tuple[np.ndarray, int]:
+def _read(path: pathlib.Path) -> Read:
     return read_audio(path)
 
 
-def _stream(path: pathlib.Path) -> tuple[np.ndarray, int]:
+def _stream(path: pathlib.Path) -> Read:
     with AudioFile(path) as file:
         return np.concatenate(list(file.blocks())), file.sample_rate

@@ -102,6 +102,6 @@ def mutate(
     name = str(rng.choice([*MUTATIONS, SPLICED]))
     if name != SPLICED:
         return name, MUTATIONS[name](data, rng)
-    other = files[rng.integers(len(files))]
-    start, end = rng.integers(len(data)), rng.integers(len(other))
+    other = files[int(rng.integers(len(files)))]
+    start, end = int(rng.integers(len(data))), int(rng.integers(len(other)))
     return name, data[:start] + other[end:]

@@ -3,12 +3,14 @@
 import contextlib
 import io
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
 import soundfile as sf
 
 from experiments.checks import audio_files
+from experiments.checks.refused_files import REFUSED
 from unmute_jax.audio import ffmpeg, libsndfile
 from unmute_jax.audio.decode import AudioFile, decode_audio, read_audio
 from unmute_jax.audio.resample import resample
@@ -79,6 +81,12 @@ def test_every_format_gives_the_signal_that_was_written(form, save, monkeypatch)
     assert min(form.more, 0) <= more <= max(form.more, 0)
     decoded = x[form.delay :][: len(signal)]
     assert audio_files.snr(signal[: len(decoded)], decoded) >= form.snr
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_read_in_full_is_refused(name, save, capfd):
+    refusal(save(REFUSED[name]()))
+    assert capfd.readouterr() == ("", "")
 
 
 def test_samples_of_sixteen_bits_are_exact(save):
@@ -220,3 +228,16 @@ def test_damaged_bytes_never_raise_another_error(capfd):
             with contextlib.suppress(InputError):
                 decode_audio(bytes(data), kind)
     assert capfd.readouterr() == ("", "")
+
+
+def test_memory_does_not_grow_with_the_length(save):
+    path = save(encoded("flac", np.zeros(120 * RATE, np.float32)))
+    tracemalloc.start()
+    try:
+        with AudioFile(path) as file:
+            samples = sum(len(block) for block in file.blocks())
+            _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert samples == 120 * RATE
+    assert peak < 2 * samples  # Bytes: less than half of the waveform.

@@ -97,3 +97,9 @@ def test_work_is_shared_out_over_devices_and_processes(tmp_path):
         gradients = 4 * 8 * row["parameters"]
         low, high = {"trials": (0, 0), "batch": (1.0, 1.01)}[row["mode"]]
         assert low * gradients <= row["moved_bytes"] <= high * gradients
+
+
+def test_decoding_is_timed_beside_soundfile():
+    printed = run("decode")
+    for row in ("FLAC, mono", "FLAC, stereo", "MP3, mono", "MP3, stereo"):
+        assert f"| {row} |" in printed

@@ -232,8 +232,8 @@ def _is_placeholder(size: int) -> bool:
 
 def _cut_short(name: str, promised: int, found: int) -> InputError:
     return InputError(
-        f"{name}: is cut short: {promised} bytes of samples are promised, "
-        f"{max(found, 0)} are there"
+        f"{name}: is cut short: {promised} bytes are promised, {max(found, 0)} are "
+        "there"
     )
 
 

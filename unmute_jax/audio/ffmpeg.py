@@ -124,31 +124,40 @@ class FfmpegDecoder:
             InputError: The file is damaged, holds less than it states, or changes its
                 sample rate.
         """
-        fifo, kind, decoded, last, rate = av.AudioFifo(), None, 0, 0, self.sample_rate
+        fifo, channels, decoded, last = av.AudioFifo(), 0, 0, 0
         for frame in self._frames:
-            channels = frame.layout.nb_channels
-            new_kind = (frame.format.name, channels)
             waiting = fifo.samples
-            if new_kind != kind or waiting * channels >= _BLOCK:
+            if waiting * channels >= _BLOCK:
+                yield self._mono(fifo)
+            frame.pts = None  # The queue would insist on samples without a gap.
+            try:
+                # It does not look at the number of channels.
+                if frame.layout.nb_channels != channels:
+                    raise ValueError
+                fifo.write(frame)
+            except ValueError:
+                # Another sample format or number of channels is a matter of the codec.
+                if frame.sample_rate != (rate := self.sample_rate):
+                    raise InputError(
+                        f"{self._name}: changes its sample rate from {rate} to "
+                        f"{frame.sample_rate} Hz after {decoded / rate:.2f} s"
+                    ) from None
                 if waiting:
-                    yield self.mix.mono(_samples(cast(AudioFrame, fifo.read())))
-                if new_kind != kind:
-                    fifo, kind = av.AudioFifo(), new_kind
-            if frame.sample_rate != rate:
-                raise InputError(
-                    f"{self._name}: changes its sample rate from {rate} to "
-                    f"{frame.sample_rate} Hz after {decoded / rate:.2f} s"
-                )
+                    yield self._mono(fifo)
+                fifo, channels = av.AudioFifo(), frame.layout.nb_channels
+                fifo.write(frame)
             last = frame.samples
             decoded += last
-            frame.pts = None  # The queue would insist on samples without a gap.
-            fifo.write(frame)
         self._check_end()
         # An encoder fills up its last frame, and MP4 states where the sound ends.
         excess = decoded - self._stated_samples(decoded)
         left = fifo.samples - (excess if 0 < excess < last else 0)
         if left:
-            yield self.mix.mono(_samples(cast(AudioFrame, fifo.read(left))))
+            yield self._mono(fifo, left)
+
+    def _mono(self, fifo: av.AudioFifo, samples: int = 0) -> Float[np.ndarray, "_"]:
+        """Takes so many samples, or all, from a queue, and averages the channels."""
+        return self.mix.mono(_samples(cast(AudioFrame, fifo.read(samples))))
 
     @contextlib.contextmanager
     def _open(self) -> Generator[tuple[InputContainer, AudioStream]]:
@@ -223,13 +232,12 @@ class FfmpegDecoder:
 
     def _decode_bare(self, bare: BareFrames) -> Iterator[AudioFrame]:
         """Yields the frames of a format without timestamps."""
-        # Frames are short, and what is done for each of them takes time.
+        # Frames are short, so that what is done for each of them takes time.
         decode, sound = self._stream.codec_context.decode, bare.sound
         with self._errors():
             for packet in self._container.demux(self._stream):
-                if not packet.size:
-                    yield from decode(packet)
-                elif (checked := sound(packet)) is not None:
+                checked = sound(packet) if packet.size else packet
+                if checked is not None:
                     yield from decode(checked)
 
     def _hole(self, seconds: float, after: float) -> InputError:
