@@ -1,7 +1,10 @@
+import json
+
 import numpy as np
 import pytest
 import soundfile as sf
 
+from unmute_jax.datasets import load_dataset
 from unmute_jax.grid import estimate
 from unmute_jax.grid.cells import Grid, default_grid
 
@@ -111,3 +114,64 @@ def test_a_cell_that_would_fail_is_named_and_the_others_counted():
     assert "urban linear: 2,570 parameters, 14.0 trainings of 1,410 steps" in text
     assert "urban knn: nothing to train, 1 x (logmel)" in text
     assert "of one device to go" in text
+
+
+def test_an_encoder_outside_of_jax_is_measured_even_where_a_rate_is_given(monkeypatch):
+    measured = []
+
+    def encoder_rate(made, encoder, mesh):
+        measured.append(made.dataset.name)
+        return 50.0
+
+    monkeypatch.setattr(estimate.plan, "encoder_rate", encoder_rate)
+    encoders = "tests.encoders.custom_encoders:Spectral,logmel"
+    chosen = cells(encoders=encoders, datasets="urban,sc2", probes="linear")
+    found = estimate.estimate(chosen, rate=1e9)
+    assert not found.failures
+    # Once, and scaled by the length of the clips: ten seconds, and one.
+    assert measured == ["urban"]
+    urban, sc2 = found.tokens[:2]
+    assert urban.cost == pytest.approx(urban.missing / 50)
+    assert sc2.cost == pytest.approx(sc2.missing / 500)
+    assert found.basis.endswith("per second; encoders outside of JAX as measured here")
+    alone = estimate.estimate(chosen[2:], rate=1e9)
+    assert alone.basis.endswith("multiply-adds per second")
+
+
+def test_the_rate_of_an_encoder_outside_of_jax_can_be_measured():
+    encoders = "tests.encoders.custom_encoders:Spectral"
+    found = estimate.estimate(cells(encoders=encoders, datasets="sc2", probes="knn"))
+    assert not found.failures
+    assert 0 < found.tokens[0].cost < 1e6
+
+
+def test_data_sets_share_the_name_of_exported_tokens(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNMUTE_CACHE", str(tmp_path / "cache"))
+    names, places = ("ants", "bees", "crows"), []
+    for name in names:
+        for i in range(6):
+            path = tmp_path / "own" / name / "ab"[i % 2] / f"{name} {i}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            sf.write(path, np.random.default_rng(i).uniform(-0.1, 0.1, 800), 8000)
+        places.append(f"folder:{tmp_path / 'own' / name}")
+        folder = tmp_path / "tokens" / name
+        folder.mkdir(parents=True)
+        facts = {"name": "x", "seconds_per_step": 1, "frequency_edges_hz": [[0, 400]]}
+        (folder / "tokens.json").write_text(json.dumps(facts))
+        # Those of the last data set are of others.
+        whose = "ants" if name == "crows" else name
+        data = load_dataset(f"folder:{tmp_path / 'own' / whose}")
+        ids = [i for s in data.splits for i in data.ids(s)]
+        patches = np.ones((len(ids), 1, 1, 4), np.float32)
+        np.savez(folder / "all.npz", patches=patches, ids=ids)
+    chosen = cells(
+        encoders=f"tokens:{tmp_path / 'tokens'}/{{dataset}}",
+        datasets=",".join(places),
+        probes="knn",
+    )
+    assert {c.encoder for c in chosen} == {f"tokens:{tmp_path}/tokens/{{dataset}}"}
+    found = estimate.estimate(chosen)
+    assert [t.dataset for t in found.tokens] == places[:2]
+    (failure,) = found.failures
+    assert "has no tokens of" in failure
+    assert "crows" in failure

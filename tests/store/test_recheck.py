@@ -1,5 +1,6 @@
 """Tokens of an encoder whose checkpoint is not in their key do not go stale."""
 
+import dataclasses
 import shutil
 
 import jax.numpy as jnp
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.encoders import custom_encoders
-from tests.store.fakes import fake_dataset, fake_encoder
+from tests.store.fakes import FakeSource, fake_dataset, fake_encoder
 from unmute_jax import load_encoder
 from unmute_jax.errors import InputError
 from unmute_jax.store import recheck
@@ -73,6 +74,21 @@ def test_a_resumed_pass_does_not_mix_two_checkpoints(tmp_path, checkpoint):
     again, lines, _ = embedded(tmp_path, dataset=dataset)
     assert any("is damaged" in line for line in lines)
     np.testing.assert_array_equal(again.load().patches, whole.patches)
+
+
+def test_silent_clips_are_passed_over(tmp_path, checkpoint, monkeypatch):
+    original = FakeSource.__getitem__
+
+    def quiet(self, i):
+        clip = original(self, i)
+        return dataclasses.replace(clip, waveform=clip.waveform * (i >= silent))
+
+    monkeypatch.setattr(FakeSource, "__getitem__", quiet)
+    for silent, name in ((2, "clip 2"), (5, "clip 0")):
+        root = tmp_path / str(silent)
+        embedded(root)
+        store, *_ = embedded(root)
+        assert store.checked.startswith(f"clip {name!r} was")
 
 
 def test_changed_code_is_named(tmp_path, checkpoint, monkeypatch):

@@ -7,6 +7,7 @@ import functools
 import importlib
 import inspect
 import os
+import pathlib
 from types import ModuleType
 from typing import Any
 
@@ -25,6 +26,7 @@ __all__ = [
     "ExportedTokens",
     "Geometry",
     "Source",
+    "for_dataset",
     "list_encoders",
     "load_encoder",
     "load_source",
@@ -154,6 +156,25 @@ def load_source(name: str, source: str | None = None, **options: Any) -> Source:
     if given:
         raise InputError(f"{name} has no options, {given[0]!r} was given")
     return ExportedTokens.open(name.removeprefix(TOKENS))
+
+
+def for_dataset(name: str, dataset: str) -> str:
+    """Fills the place of exported tokens in, where it depends on the data set.
+
+    Args:
+        name: The name of an encoder. In `tokens:FOLDER/{dataset}` the placeholder is
+            replaced; any other name is returned as it is.
+        dataset: The name of the data set as it is given to `load_dataset`. Of a place,
+            such as `folder:/data/birds` or `csv:/data/birds.csv`, the last part without
+            the suffix of a table is used ("birds").
+    """
+    if not name.startswith(TOKENS):
+        return name
+    kind, colon, place = dataset.partition(":")
+    if colon:
+        path = pathlib.PurePath(place)
+        dataset = path.stem if kind == "csv" else path.name
+    return name.replace("{dataset}", dataset)
 
 
 def with_weights(name: str) -> EncoderModule:

@@ -13,6 +13,9 @@ or not, each with some of the clips:
                      cls [n, D] and mask [n, T] of bool, both optional
     *.safetensors    the same arrays; the ids as metadata {"ids": "[...]"}, a JSON list
 
+In `tokens:/path/{dataset}` the placeholder stands for the name of the data set, so that
+the data sets of a grid can share the name of the encoder.
+
 `dataset.source_of(split)` yields clips with `id` and `waveform`. Labels come from the
 data set. The order of the clips does not matter, and additional clips are ignored.
 """

@@ -6,6 +6,9 @@ An `@` after a name adds a detail:
     datasets    esc50,fsd50k@/data/FSD50K                           where its files are
     probes      linear,protobin@prototypes_per_class=5              its options
 
+Exported tokens of several data sets share a name, such as `tokens:exported/{dataset}`,
+in which the placeholder stands for the name of each data set.
+
 All other settings are those of an experiment. They are the same in all cells, except
 for those that `for_datasets` changes for a data set.
 """
@@ -25,7 +28,7 @@ from ml_collections import ConfigDict
 
 from unmute_jax.config import Experiment, default_config
 from unmute_jax.datasets import list_datasets
-from unmute_jax.encoders import list_encoders
+from unmute_jax.encoders import for_dataset, list_encoders
 from unmute_jax.errors import InputError, unknown_name
 from unmute_jax.probes import Probe, make_probe, probe_options
 
@@ -143,6 +146,7 @@ class Grid:
     def _cell(self, encoder: str, dataset: str, probe: str) -> Cell:
         model, weights = _split(encoder)
         data, place = _split(dataset)
+        model = for_dataset(model, data)
         name, *options = probe.split("@")
         values = _merged(self.shared, self.for_datasets.get(data, {}))
         given = values.get("probe_options", {}) | _options(name, options)

@@ -21,6 +21,7 @@ from unmute_jax import distributed
 from unmute_jax.console import progress
 from unmute_jax.datasets import Dataset
 from unmute_jax.encoders import Encoder, ExportedTokens, Source
+from unmute_jax.encoders.custom import HostEncoder
 from unmute_jax.errors import InputError
 from unmute_jax.grid import placeholders
 from unmute_jax.grid.cells import Cell
@@ -112,16 +113,16 @@ def estimate(cells: Sequence[Cell], *, rate: float | None = None) -> Estimate:
         rate: Multiply-adds per second of the device to run on; None measures this one.
     """
     clock = _Clock(rate)
-    result = Estimate([], [], [], [], clock.basis)
+    result = Estimate([], [], [], [], "")
     datasets: dict[tuple[str, Any], placeholders.Part] = {}
-    encoder, opened = placeholders.Part(None), ""
+    encoder, opened = placeholders.Part(None), ("", "")
     with progress("estimate", len(cells), unit="cells") as advance:
         for pair in dict.fromkeys(cell.pair for cell in cells):
             mine = [cell for cell in cells if cell.pair == pair]
             settings = mine[0].settings
             # One encoder at a time is in memory.
-            if pair[0] != opened:
-                encoder, opened = placeholders.encoder_of(settings), pair[0]
+            if (wanted := (settings.encoder, settings.weights)) != opened:
+                encoder, opened = placeholders.encoder_of(settings), wanted
             key = pair[1], settings.dataset_options
             if key not in datasets:
                 datasets[key] = placeholders.dataset_of(settings)
@@ -129,7 +130,7 @@ def estimate(cells: Sequence[Cell], *, rate: float | None = None) -> Estimate:
             new = [p for p in problems if p and p not in result.problems]
             result.problems.extend(new)
             _add(result, mine, datasets[key].value, encoder.value, clock, advance)
-    return result
+    return dataclasses.replace(result, basis=clock.basis)
 
 
 def _add(
@@ -147,9 +148,14 @@ def _add(
         advance(len(cells))
         return
     setups: list[Setup] = []
+    problem = "" if dataset.source == placeholders.NOT_READ else None
     for cell in cells:
         try:
             setup = placeholders.make_setup(cell.settings, dataset, encoder)
+            if problem is None:
+                problem = plan.missing_clips(setup)
+            if problem:
+                raise InputError(problem)
             result.trainings.append(_training(cell, setup, clock))
             setups.append(setup)
         except InputError as error:
@@ -296,14 +302,20 @@ class _Clock:
 
     def __init__(self, rate: float | None):
         self._rate = rate
-        # Seconds per multiply-add, by encoder and by probe.
+        # Seconds per multiply-add, by encoder and by probe; per sample for encoders
+        # outside of JAX.
         self._measured: dict[str, float] = {}
+        self._is_outside = False
 
     @property
     def basis(self) -> str:
         """Where durations come from, for people."""
         if self._rate:
-            return f"at {self._rate / 1e9:,.0f} billion multiply-adds per second"
+            here = "; encoders outside of JAX as measured here"
+            return (
+                f"at {self._rate / 1e9:,.0f} billion multiply-adds per second"
+                + here * self._is_outside
+            )
         device = jax.devices()[0].device_kind
         return (
             f"measured on {len(jax.devices())} x {device}: each encoder, and one trial "
@@ -313,19 +325,24 @@ class _Clock:
     def of_clip(self, setup: Setup, encoder: Encoder) -> float:
         """Returns the seconds that the encoder needs for one clip."""
         samples = encoder.input_samples(setup.dataset.clip_seconds)
-        count = count_multiply_adds(
-            encoder.apply,
-            encoder.params,
-            jax.ShapeDtypeStruct((1, samples), np.float32),
-            jax.ShapeDtypeStruct((1,), np.int32),
-        )
 
         def measure() -> float:
             mesh = distributed.make_mesh(setup.settings.devices or None)
             return 1 / plan.encoder_rate(setup, encoder, mesh)
 
         # Each encoder has its own rate: that of `logmel` says nothing about networks.
-        return self._seconds(f"encoder {setup.settings.encoder}", count, measure)
+        what = f"encoder {setup.settings.encoder}"
+        if isinstance(encoder, HostEncoder):
+            self._is_outside = True
+            # Its multiply-adds are unknown. It is scaled by the length of the input.
+            return self._measure(what, samples, measure)
+        count = count_multiply_adds(
+            encoder.apply,
+            encoder.params,
+            jax.ShapeDtypeStruct((1, samples), np.float32),
+            jax.ShapeDtypeStruct((1,), np.int32),
+        )
+        return self._seconds(what, count, measure)
 
     def of_example(self, setup: Setup, probe: Probe) -> float:
         """Returns the seconds of a training step of one trial, divided by its clips."""
@@ -345,6 +362,9 @@ class _Clock:
     def _seconds(self, what: str, count: int, measure: Callable[[], float]) -> float:
         if self._rate:
             return count / self._rate
+        return self._measure(what, count, measure)
+
+    def _measure(self, what: str, count: int, measure: Callable[[], float]) -> float:
         if what not in self._measured:
             self._measured[what] = measure() / max(count, 1)
         return count * self._measured[what]

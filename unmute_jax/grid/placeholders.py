@@ -17,6 +17,8 @@ from unmute_jax.weights.published import needs_download
 # clips, from the paper, where no official one is known.
 _SECONDS = {"esc50": 5.0, "esc10": 5.0, "sc2": 1.0, "sc2/twelve": 1.0}
 _CLIPS = {"desed": 20_000}
+# Source of the placeholder of a data set.
+NOT_READ = "not read"
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,7 @@ def _placeholder(info: DatasetInfo, settings: Experiment) -> Dataset:
     )
     return Dataset(
         name=info.name,
-        source="not read",
+        source=NOT_READ,
         task=info.task,
         classes=tuple(map(str, range(info.classes))),
         sample_rates={},
@@ -144,7 +146,7 @@ def _placeholder(info: DatasetInfo, settings: Experiment) -> Dataset:
         citation=info.citation,
         notes=(),
         splits=splits,
-        fingerprints=dict.fromkeys(splits, "not read"),
+        fingerprints=dict.fromkeys(splits, NOT_READ),
         folder=info.folder,
         all_protocols=tuple(protocols) or (official,),
     )

@@ -8,6 +8,7 @@ and compared with what is stored. Encoders of this package need no such check.
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, NamedTuple
 
 import jax
@@ -16,7 +17,13 @@ import numpy as np
 from unmute_jax.datasets import Dataset
 from unmute_jax.encoders import Encoder, Source
 from unmute_jax.errors import InputError
-from unmute_jax.store.batches import default_batch_size, input_lengths, prepare_clip
+from unmute_jax.store.batches import (
+    InputLengths,
+    PreparedClip,
+    default_batch_size,
+    input_lengths,
+    prepare_clip,
+)
 from unmute_jax.store.files import PathOrUrl
 from unmute_jax.store.layout import Layout, unusable_shards
 from unmute_jax.store.reader import TokenStore
@@ -66,7 +73,8 @@ def recheck(
 ) -> str:
     """Embeds a clip of a store again if the encoder's key does not cover everything.
 
-    The clip is the first one whose tokens are in the store, which may be unfinished.
+    The clip is the first audible one whose tokens are in the store, which may be
+    unfinished: silence tells little about the weights.
 
     Args:
         encoder: The encoder that is to have made the tokens.
@@ -89,10 +97,9 @@ def recheck(
     shard = next((k for k in layout.shards if k not in unusable), None)
     if shard is None:
         return ""
-    row = layout.rows(shard).start
     grids = input_lengths(encoder, dataset.clip_seconds, lengths)
-    prepared = prepare_clip(encoder, dataset.source_of(split)[row], row, grids)
-    name = prepared.clip.id
+    prepared = _first_audible(encoder, dataset, split, layout.rows(shard), grids)
+    name, row = prepared.clip.id, prepared.position
 
     def encode(copies: int) -> Tokens:
         waveforms = np.repeat(prepared.waveform[None], copies, axis=0)
@@ -164,6 +171,20 @@ def what_the_key_holds(encoder: Source) -> str:
         f"the stated version, options, and weights ({encoder.weights}); not what the "
         f"class reads or imports by itself (code {encoder.code or 'unknown'})"
     )
+
+
+def _first_audible(
+    encoder: Encoder, dataset: Dataset, split: str, rows: slice, grids: InputLengths
+) -> PreparedClip:
+    """Returns the first of some clips that is not silent, or the first if all are."""
+    source = dataset.source_of(split)
+    clips = (
+        prepare_clip(encoder, source[row], row, grids)
+        for row in range(rows.start, rows.stop)
+    )
+    first = next(clips)
+    loud = (clip for clip in itertools.chain([first], clips) if clip.waveform.any())
+    return next(loud, first)
 
 
 def _reason(encoder: Source, manifest: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ from jaxtyping import Int
 from unmute_jax import distributed
 from unmute_jax.config import Experiment
 from unmute_jax.encoders import Encoder, ExportedTokens
+from unmute_jax.errors import InputError
 from unmute_jax.probes import Probe
 from unmute_jax.store.batches import default_batch_size
 from unmute_jax.store.estimate import estimate_store
@@ -41,8 +42,8 @@ def describe(
 ) -> str:
     """Describes data, tokens, training, reuse and time, one line each.
 
-    One batch of the encoder and one step of each probe are run on zeros to measure
-    them, and nothing is written. Times are those of this machine at this moment.
+    One batch of the encoder and one step of each probe are run to measure them, and
+    nothing is written. Times are those of this machine at this moment.
 
     Args:
         setup: The opened experiment.
@@ -53,6 +54,8 @@ def describe(
         InputError: The run would be refused because of its tokens.
     """
     mesh = distributed.make_mesh(setup.settings.devices or None)
+    if problem := missing_clips(setup):
+        raise InputError(problem)
     lines = [*_data(setup), *_tokens(setup, mesh, explain)]
     lines += _training(setup, workdir, mesh)
     return "\n".join(lines)
@@ -87,14 +90,7 @@ def _tokens(setup: Setup, mesh: Mesh, explain: bool) -> list[str]:
         )
     missing = 0
     for split in setup.splits:
-        found = estimate_store(
-            encoder,
-            setup.dataset,
-            split,
-            dtype=settings.tokens.dtype,
-            layers=setup.reads_layers,
-            lengths=settings.tokens.lengths,
-        )
+        found = _estimate(setup, split)
         missing += 0 if found["exists"] else found["clips"] - found["resumable"]
         state = (
             "will be reused"
@@ -122,12 +118,9 @@ def _reuse(setup: Setup, split: str, found: dict[str, Any], explain: bool) -> li
         explain: Whether to say why no cached tokens can be used.
 
     Raises:
-        InputError: There are cached tokens that cannot be reused, or exported tokens
-            lack clips.
+        InputError: There are cached tokens that cannot be reused.
     """
     encoder, dataset, path = setup.encoder, setup.dataset, found["path"]
-    if isinstance(encoder, ExportedTokens) and not found["exists"]:
-        encoder.check_clips(dataset.ids(split), f"{dataset.name} {split}")
 
     def look() -> list[str]:
         manifest = read_manifest(path)
@@ -140,8 +133,38 @@ def _reuse(setup: Setup, split: str, found: dict[str, Any], explain: bool) -> li
     return distributed.broadcast_from_writer(look)
 
 
+def missing_clips(setup: Setup) -> str:
+    """Returns which clips exported tokens lack that are still to be imported.
+
+    The text is empty where nothing is missing, or where an encoder makes the tokens.
+    """
+    encoder, dataset = setup.encoder, setup.dataset
+    if not isinstance(encoder, ExportedTokens):
+        return ""
+    for split in setup.splits:
+        if _estimate(setup, split)["exists"]:
+            continue
+        try:
+            encoder.check_clips(dataset.ids(split), f"{dataset.name} {split}")
+        except InputError as error:
+            return str(error)
+    return ""
+
+
+def _estimate(setup: Setup, split: str) -> dict[str, Any]:
+    """What the tokens of a split take, and what of them exists."""
+    return estimate_store(
+        setup.encoder,
+        setup.dataset,
+        split,
+        dtype=setup.settings.tokens.dtype,
+        layers=setup.reads_layers,
+        lengths=setup.settings.tokens.lengths,
+    )
+
+
 def encoder_rate(setup: Setup, encoder: Encoder, mesh: Mesh) -> float:
-    """Measures how many clips of the longest length per second are encoded, on zeros.
+    """Measures how many clips of the longest length per second are encoded.
 
     Args:
         setup: The opened experiment.
@@ -152,9 +175,11 @@ def encoder_rate(setup: Setup, encoder: Encoder, mesh: Mesh) -> float:
     mesh = distributed.local_mesh(mesh)
     width = -(-size // mesh.size) * mesh.size
     samples = encoder.input_samples(setup.dataset.clip_seconds)
-    zeros = np.zeros((width, samples), np.float32), np.full(width, samples, np.int32)
+    # Not silence: encoders that divide by a standard deviation would warn.
+    noise = np.random.default_rng(0).standard_normal((width, samples), np.float32) / 100
+    lengths = np.full(width, samples, np.int32)
     encode = encoder.on(mesh)
-    return width / _seconds(lambda: encode(*zeros))
+    return width / _seconds(lambda: encode(noise, lengths))
 
 
 def _training(setup: Setup, workdir: str | os.PathLike[str], mesh: Mesh) -> list[str]:

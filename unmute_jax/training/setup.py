@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from unmute_jax import probes
 from unmute_jax.config import Experiment, options_of
 from unmute_jax.datasets import Dataset, Protocol, load_dataset
-from unmute_jax.encoders import Source, load_source
+from unmute_jax.encoders import Source, for_dataset, load_source
 from unmute_jax.errors import InputError
 from unmute_jax.store.clip_lengths import length_notes
 from unmute_jax.store.key import as_json
@@ -147,7 +147,7 @@ def open_source(settings: Experiment, weights: str | None = None) -> Source:
     weights = weights or settings.weights
     untrained = weights == "untrained"
     return load_source(
-        settings.encoder,
+        for_dataset(settings.encoder, settings.dataset),
         None if untrained else weights or None,
         weights="untrained" if untrained else None,
         **options_of(settings.encoder_options),
