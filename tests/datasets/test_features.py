@@ -1,3 +1,5 @@
+import json
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -70,6 +72,18 @@ def test_features_that_older_versions_wrote_are_read(tmp_path):
         "one": Feature("labels", ("a", "b")),
         "two": Feature("labels", ("a", "b")),
         "three": Feature("label"),
+    }
+
+
+def test_features_may_be_of_any_depth(tmp_path):
+    deep = {"names": ["a", "b"], "_type": "ClassLabel"}
+    for _ in range(200):
+        deep = {"feature": deep, "_type": "List"}
+    text = json.dumps({"info": {"features": {"a": deep}}})
+    table = pa.table({"a": [[0]]}).replace_schema_metadata({"huggingface": text})
+    pq.write_table(table, tmp_path / "t.parquet")
+    assert features_of(open_table(tmp_path / "t.parquet"), {}) == {
+        "a": Feature("value")
     }
 
 

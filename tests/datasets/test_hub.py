@@ -117,7 +117,7 @@ def test_the_head_of_a_readme_is_read(tmp_path):
     for text in ("", "# Birds\n", "---\n"):
         readme.write_text(text)
         assert find_copy(str(tmp_path)).licence == ""
-    for head in ("a: [b", "- a\n- b"):
+    for head in ("a: [b", "- a\n- b", "a: " + "[" * 9999):
         readme.write_text(f"---\n{head}\n---\n")
         with pytest.raises(
             InputError, match=r"README\.md: its head is no YAML mapping"

@@ -196,9 +196,15 @@ def test_what_save_to_disk_writes(tmp_path):
     (tmp_path / "both" / "dev" / table).unlink()
     with pytest.raises(InputError, match=r"dev/data-00000-of-00001\.arrow is missing"):
         layout_on_disk(tmp_path / "both")
-    (tmp_path / "one" / "state.json").write_text(json.dumps([]))
-    with pytest.raises(InputError, match=r"state\.json: is missing or damaged"):
-        layout_on_disk(tmp_path / "one")
+    for state in (
+        [],
+        {"_data_files": "x"},
+        {"_data_files": [3]},
+        {"_data_files": [{}]},
+    ):
+        (tmp_path / "one" / "state.json").write_text(json.dumps(state))
+        with pytest.raises(InputError, match=r"state\.json: is missing or damaged"):
+            layout_on_disk(tmp_path / "one")
     assert layout_on_disk(tmp_path) is None
 
 

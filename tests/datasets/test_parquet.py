@@ -54,7 +54,8 @@ def test_groups_know_whether_they_lack_bytes(tmp_path, name):
 
 
 def test_features_of_other_programs_are_not_taken_for_those_of_datasets(tmp_path):
-    for text in (b"{", b"[]", b'{"info": 3}', b'{"info": {"features": [1]}}'):
+    deep = b'{"info": {"features": ' + b"[" * 99_999
+    for text in (b"{", b"[]", b'{"info": 3}', b'{"info": {"features": [1]}}', deep):
         table = pa.table({"a": np.arange(2)}).replace_schema_metadata(
             {b"huggingface": text}
         )

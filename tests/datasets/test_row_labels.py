@@ -51,6 +51,8 @@ def test_kinds_of_labels(values, declared, found, classes):
         ([[0], [-2]], NAMES, "row 1: its label is -2, of classes 0 to 2"),
         ([0, -2], (), "row 1: its label is -2, not 0 or more"),
         ([0, 0.5], (), "row 1: its label is 0.5, neither the name nor the number"),
+        ([0, 10**400], (), "row 1: its label is 1000"),
+        ([0, float("inf")], NAMES, "row 1: its label is inf, neither"),
         ([0, float("nan")], (), "row 1: its label is nan, neither"),
         ([["a", " "]], (), "row 0: has an empty label"),
         ([{"a": 1}], (), "row 0: its label is {'a': 1}, neither"),

@@ -126,9 +126,11 @@ def _all(table: Table) -> str:
 # The form in tables
 
 
-def _of_schema(content: Any, where: str) -> Feature:
+def _of_schema(content: Any, where: str, depth: int = 0) -> Feature:
+    if depth > 9:
+        return Feature("value")  # No column of labels is so deep.
     if isinstance(content, list) and len(content) == 1:
-        return _list_of(_of_schema(content[0], where))
+        return _list_of(_of_schema(content[0], where, depth + 1))
     if not isinstance(content, Mapping):
         return Feature("value")
     kind = content.get("_type")
@@ -137,7 +139,7 @@ def _of_schema(content: Any, where: str) -> Feature:
     if kind == "ClassLabel":
         return Feature("label", _names(content.get("names"), where))
     if kind in ("Sequence", "List", "LargeList"):
-        return _list_of(_of_schema(content.get("feature"), where))
+        return _list_of(_of_schema(content.get("feature"), where, depth + 1))
     return Feature("value")
 
 
@@ -149,23 +151,25 @@ def _list_of(feature: Feature) -> Feature:
 # The form in a README
 
 
-def _of_card(item: Any, where: str) -> Feature:
+def _of_card(item: Any, where: str, depth: int = 0) -> Feature:
+    if depth > 9:
+        return Feature("value")
     if isinstance(item, list) and len(item) == 1:
-        return _of_card(item[0], where)
+        return _of_card(item[0], where, depth + 1)
     if item == "audio":
         return Feature("audio")
     if not isinstance(item, Mapping):
         return Feature("value")
     for key in ("sequence", "list"):
         if key in item:
-            return _list_of(_of_card(item[key], where))
+            return _list_of(_of_card(item[key], where, depth + 1))
     if "class_label" in item:
         labels = item["class_label"]
         names = labels.get("names") if isinstance(labels, Mapping) else None
         return Feature("label", _names(names, where))
     if "audio" in item:
         return Feature("audio")
-    return _of_card(item["dtype"], where) if "dtype" in item else Feature("value")
+    return _of_card(item.get("dtype"), where, depth + 1)
 
 
 def _names(names: Any, where: str) -> tuple[str, ...]:

@@ -214,7 +214,7 @@ def _card(path: pathlib.Path) -> dict[str, Any]:
 
     try:
         card = metadata_load(path)
-    except (yaml.YAMLError, ValueError, OSError):
+    except (yaml.YAMLError, ValueError, OSError, RecursionError):
         raise InputError(f"{path}: its head is no YAML mapping") from None
     return card if isinstance(card, dict) else {}
 

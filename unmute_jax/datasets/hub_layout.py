@@ -95,8 +95,12 @@ def layout_on_disk(root: pathlib.Path) -> Layout | None:
         return None
     tables: dict[str, tuple[str, ...]] = {}
     for split, folder in folders.items():
-        files = _json(root / folder / "state.json", "_data_files")
-        tables[split] = tuple(f"{folder}{file['filename']}" for file in files)
+        state = root / folder / "state.json"
+        try:
+            names = [str(file["filename"]) for file in _json(state, "_data_files")]
+        except (TypeError, KeyError):
+            raise InputError(f"{state}: is missing or damaged") from None
+        tables[split] = tuple(f"{folder}{name}" for name in names)
         if missing := Folder(root).missing(tables[split]):
             raise InputError(f"{root}: {missing[0]} is missing")
     return Layout("", tables, {})
@@ -326,8 +330,12 @@ def _choose_config(
     )
 
 
-def _json(path: pathlib.Path, key: str) -> Any:
+def _json(path: pathlib.Path, key: str) -> list[Any]:
+    """Returns a list in a file that `datasets` has written."""
     try:
-        return json.loads(path.read_text("utf-8"))[key]
-    except (OSError, ValueError, KeyError, TypeError):
+        value = json.loads(path.read_text("utf-8"))[key]
+        if isinstance(value, list):
+            return value
+        raise ValueError(key)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise InputError(f"{path}: is missing or damaged") from None

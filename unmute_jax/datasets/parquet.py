@@ -58,7 +58,7 @@ class Table:
         text = (self.schema.metadata or {}).get(b"huggingface", b"{}")
         try:
             features = json.loads(text)["info"]["features"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             return {}
         return features if isinstance(features, dict) else {}
 

@@ -8,11 +8,10 @@ Which of these it is follows from all rows together.
 from __future__ import annotations
 
 import collections
-import numbers
-import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from unmute_jax.datasets.names import normal_name
 from unmute_jax.errors import InputError, one_line
 
 # As in tables of one's own files.
@@ -120,7 +119,7 @@ class RowLabels:
 
     def _name(self, value: Any, declared: Sequence[str]) -> str:
         if isinstance(value, str):
-            name = unicodedata.normalize("NFC", value.strip())
+            name = normal_name(value)
             if not name:
                 raise InputError("has an empty label")
             return name
@@ -182,7 +181,8 @@ def _check_types(values: Sequence[Any], where: Callable[[int], str]) -> None:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, numbers.Real) and abs(float(value)) < 2**53
+    # Larger numbers are no labels, and may not even be floats.
+    return isinstance(value, int | float) and -(2**53) < value < 2**53
 
 
 def _order(name: str) -> tuple[int, str]:
