@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -113,3 +114,11 @@ def test_a_terminal_without_unicode_shows_every_character(monkeypatch):
     with explained():
         print("Müll 3 ± 1 → 犬 \udcff")
     assert out.buffer.getvalue() == b"M\\xfcll 3 +- 1 -> \\u72ac \\udcff\n"
+
+
+def test_other_threads_do_not_repeat_an_error_that_is_reported(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "__unraisablehook__", lambda x: print(x.exc_value))
+    with explained():
+        for text in ("Event loop is closed", "another fault"):
+            sys.unraisablehook(SimpleNamespace(exc_value=RuntimeError(text)))
+    assert capsys.readouterr().out == "another fault\n"

@@ -20,6 +20,7 @@ import os
 import sys
 import traceback
 from collections.abc import Generator
+from typing import Any
 
 from unmute_jax.errors import InputError, one_line
 from unmute_jax.io import describe_fault, disk_fault
@@ -36,6 +37,7 @@ def explained() -> Generator[None]:
     missing accelerator, too little memory. Other exceptions pass through.
     """
     _write_any_character()
+    before, sys.unraisablehook = sys.unraisablehook, _report
     try:
         yield
         print(end="", flush=True)
@@ -49,6 +51,18 @@ def explained() -> Generator[None]:
             raise
         _say(f"error: {problem}")
         _leave(2)
+    finally:
+        sys.unraisablehook = before
+
+
+def _report(unraisable: Any) -> None:
+    """Prints an exception that nobody can handle.
+
+    When orbax fails to write a checkpoint, each thread of tensorstore that still waits
+    for it complains of a closed loop, besides the error that is reported.
+    """
+    if str(unraisable.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(unraisable)
 
 
 def _problem(error: Exception) -> str | None:

@@ -17,6 +17,7 @@ from unmute_jax.errors import InputError, one_line
 from unmute_jax.grid.cells import Cell
 from unmute_jax.grid.claims import CellStatus, Claim, ClaimLost, Claims
 from unmute_jax.grid.folders import open_folder
+from unmute_jax.io import describe_fault, disk_fault
 from unmute_jax.store.files import PathOrUrl
 from unmute_jax.training.run import embed_all, run_experiment
 from unmute_jax.training.setup import Setup, open_dataset, open_source, prepare
@@ -117,7 +118,9 @@ def _attempt(
                 problem = one_line(str(error))
                 claim.end("failed", problem)
             except Exception as error:  # Such as a device without enough memory.
-                problem = one_line(f"{type(error).__name__}: {error}")
+                fault = disk_fault(error)
+                told = f"{type(error).__name__}: {error}"
+                problem = one_line(describe_fault(fault) if fault else told)
                 claim.end("failed", problem, traceback.format_exc())
             return problem
     except ClaimLost:
