@@ -116,9 +116,38 @@ def test_folds_are_drawn_if_there_are_five_and_no_predictions(tmp_path):
     assert resampling.basis(cell(4)) == Basis("", (), has_seeds=False)
     five = cell(5)
     assert resampling.basis(five) == Basis("folds", (5,), has_seeds=False)
-    estimate = resampling.Resampler(4000, tmp_path / "drawn").score(five)
+    sampler = resampling.Resampler(4000, tmp_path / "drawn")
     expected = np.var([40, 42, 44, 46, 48], ddof=1) / 5
-    assert estimate.variance == pytest.approx(expected, rel=0.1)
+    assert sampler.score(five).variance == pytest.approx(expected)
+    assert sampler.draws(five).var() == pytest.approx(expected, rel=0.1)
+
+
+def test_blocks_leave_out_whole_groups_each_once():
+    groups = [f"site {i % 7}" for i in range(30)]
+    counts = resampling.block_counts(groups, np.random.default_rng(0))
+    assert counts.shape == (7, 30)
+    left_out = [{groups[i] for i in np.flatnonzero(row == 0)} for row in counts]
+    assert sorted(name for names in left_out for name in names) == sorted(set(groups))
+    many = [f"clip {i}" for i in range(120)]
+    counts = resampling.block_counts(many, np.random.default_rng(0))
+    # At most 50 blocks: 40 of three clips.
+    assert counts.shape == (40, 120)
+    assert set((counts == 0).sum(1)) == {3}
+    assert (counts == 0).sum(0).tolist() == [1] * 120
+
+
+def test_differences_are_known_better_than_scores_on_the_same_clips(tmp_path):
+    beats, eat = run_with(tmp_path / "run", seeds=2)
+    sampler = resampling.Resampler(5, tmp_path / "drawn")
+    gain = sampler.difference(eat, beats)
+    assert gain.value == pytest.approx(eat.mean - beats.mean)
+    # Apart, the variances of the clips would add.
+    apart = sum(sampler.score(cell).parts[0][0] for cell in (eat, beats))
+    assert gain.parts[0][0] < 0.9 * apart
+    # One part from clips, and one from the seeds of each probe.
+    assert [freedom for _, freedom in gain.parts] == [29, 1, 1]
+    same = sampler.difference(eat, eat)
+    assert (same.value, same.parts[0][0]) == (0, 0)
 
 
 def test_without_predictions_seeds_are_drawn(tmp_path):

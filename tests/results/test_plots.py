@@ -47,19 +47,50 @@ def test_curves_of_a_sweep_are_those_of_the_final_runs(tmp_path):
     assert is_png(path)
 
 
-@pytest.mark.parametrize("lost", [0, 1])
-def test_bars_leave_out_a_training_that_diverged(lost, tmp_path, monkeypatch):
-    nothing = dict.fromkeys(record().per_class)
-    records = [record(seed=0), record(seed=1), record(probe="protobin")]
-    records[lost] = record(seed=lost, per_class=nothing)
-    drawn = []
+@pytest.fixture
+def drawn(monkeypatch):
+    """All figures that are saved."""
+    found = []
 
     class Noting(plots.Figure):
         def savefig(self, *args, **options):
-            drawn.append(self)
+            found.append(self)
             super().savefig(*args, **options)
 
     monkeypatch.setattr(plots, "Figure", Noting)
+    return found
+
+
+def test_bars_show_positives_and_chance(tmp_path, drawn):
+    known = {
+        "positives": {"ash": 4, "birch": 20, "cedar": 0},
+        "chance": {"ash": 0.1, "birch": 0.5, "cedar": 0.0},
+    }
+    plots.per_class_bars(tmp_path / "bars.png", [record(**known)], NAMES)
+    (axis,) = drawn[0].axes
+    assert [t.get_text() for t in axis.get_yticklabels()] == ["birch (20)", "ash (4*)"]
+    assert "*: fewer than 5, mostly chance" in axis.get_xlabel()
+    (ticks,) = axis.collections
+    assert [float(s[0][0]) for s in ticks.get_segments()] == pytest.approx([50, 10])
+
+
+def test_positives_of_several_folds_add_and_chance_is_their_mean():
+    folds = [
+        record(
+            protocol=f"fold {k}", seed=s, positives={"ash": k}, chance={"ash": k / 4}
+        )
+        for k in (1, 2)
+        for s in (0, 1)
+    ]
+    assert plots.positives(folds) == {"ash": 3}
+    assert plots.chance_levels(folds) == {"ash": 3 / 8}
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_bars_leave_out_a_training_that_diverged(lost, tmp_path, drawn):
+    nothing = dict.fromkeys(record().per_class)
+    records = [record(seed=0), record(seed=1), record(probe="protobin")]
+    records[lost] = record(seed=lost, per_class=nothing)
     path = tmp_path / "bars.png"
     plots.per_class_bars(path, records, NAMES)
     assert is_png(path)

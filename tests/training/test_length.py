@@ -27,4 +27,4 @@ def test_few_steps_are_named_with_what_helps():
     assert "only 60 optimiser steps (144 clips, batches of 128, 30 epochs)" in text
     assert "--config.steps=" in text
     assert few_steps(settings, 1200) == ""
-    assert few_steps(Experiment(steps=200), 144) == ""
+    assert few_steps(Experiment(steps=300), 144) == ""

@@ -27,7 +27,7 @@ OUTPUT = flags.DEFINE_string("output", None, "The folder to write to.")
 RESAMPLES = flags.DEFINE_integer(
     "resamples",
     500,
-    "The number of times that test clips and seeds are resampled for the intervals.",
+    "The number of draws of test clips and seeds, for the intervals of ranks.",
 )
 
 

@@ -42,7 +42,7 @@ def write_report(
         output: The folder to write to. It will contain `report.html`, `report.md`,
             `report.tex`, `tables/*.csv` and `plots/*.png`, and `resampled/`, a cache
             that makes the next report of the same records faster.
-        resamples: The number of draws of test clips and seeds for intervals.
+        resamples: The number of draws of test clips and seeds for intervals of ranks.
 
     Returns:
         A sentence that counts what the report covers.

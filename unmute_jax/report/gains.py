@@ -85,7 +85,7 @@ def gains_section(grid: ResultGrid, resampler: Resampler) -> Section:
         paragraphs=(
             "Points of the test score above the linear probe that was trained in the "
             "same way on the same tokens, as the mean over the data sets that the note "
-            "names. In small print is the 95 % interval over draws of clips (the same "
+            "names. In small print is the 95 % interval over other clips (the same "
             "ones for both probes) and seeds. Points of mAP and of accuracy count "
             f"alike. {NEVER_STARTED}: trainings that never left their start, of this "
             "probe or of the linear one.",

@@ -1,15 +1,16 @@
-"""95 % intervals of scores from draws of test clips and from the scores of seeds.
+"""95 % intervals of scores, by the jackknife over test clips and from scores of seeds.
 
-Percentiles of bootstrap draws are too narrow here: with 10 recordings or with 5 seeds
-they hold the true score in 80 to 90 of 100 experiments. Three corrections bring this to
-92 to 96 (`experiments/checks/coverage.py` counts):
+The score is computed again without each of up to 50 blocks of clips (or of groups of
+clips). How these scores vary tells how much the score would vary with other clips, and
+how they lie beside the whole score tells by how much it is too high on average, as
+average precision of few positives is (Quenouille 1956, Tukey 1958). Seeds add a
+variance of their own. The interval takes the quantile of Student's t with
+Satterthwaite's degrees of freedom, and is computed for the log-odds of a score, which
+lies between 0 and 100.
 
-* The variances of clips and of seeds are estimated apart, each without the bias of the
-  bootstrap, `n / (n - 1)`, and the interval takes the quantile of Student's t with
-  Satterthwaite's degrees of freedom.
-* Average precision of few positives is too high on average. The draws tell by how much,
-  and the interval is moved down by that.
-* Scores lie between 0 and 100, so that their interval is computed for the log-odds.
+`experiments/checks/coverage.py` counts how often such an interval holds the true score.
+Plain percentiles of the bootstrap are too narrow with few groups or seeds, and they
+move to the wrong side of the bias.
 """
 
 from __future__ import annotations
@@ -67,22 +68,20 @@ class Estimate:
         return low, high
 
 
-def of_draws(
-    value: float, draws: Float[np.ndarray, " R"], units: Sequence[int]
-) -> Estimate:
-    """The estimate from draws of clips, groups or folds.
+def of_blocks(value: float, left_out: Float[np.ndarray, " J"]) -> Estimate:
+    """The estimate from scores that were computed without a part of the clips.
 
     Args:
         value: The value on all test clips.
-        draws: The value in each draw. NaN is left out.
-        units: The number of things that were drawn, for each fold.
+        left_out: The value without each of J blocks of equal size.
     """
-    known = draws[np.isfinite(draws)]
-    count, freedom = sum(units), sum(n - 1 for n in units)
-    if len(known) < 2 or freedom < 1:
+    j = len(left_out)
+    if j < 2:
         return Estimate(value, 0.0, ())
-    variance = float(known.var(ddof=1)) * count / freedom
-    return Estimate(value, float(known.mean()) - value, ((variance, freedom),))
+    variance = (j - 1) * float(left_out.var())
+    return Estimate(
+        value, (j - 1) * (float(left_out.mean()) - value), ((variance, j - 1),)
+    )
 
 
 def of_seeds(scores: Float[np.ndarray, " S"]) -> Estimate:
@@ -93,13 +92,16 @@ def of_seeds(scores: Float[np.ndarray, " S"]) -> Estimate:
     return Estimate(value, 0.0, ((float(scores.var(ddof=1)) / count, count - 1),))
 
 
-def joined(value: float, *estimates: Estimate) -> Estimate:
-    """The estimate of a value with several sources of error that are independent."""
-    return Estimate(
-        value,
-        sum(e.bias for e in estimates),
-        tuple(part for e in estimates for part in e.parts),
-    )
+def combined(clips: Estimate, *seeds: np.ndarray) -> Estimate:
+    """The estimate of a value whose errors from clips and seeds are independent.
+
+    Args:
+        clips: The estimate from clips alone, of the mean over seeds.
+        *seeds: The scores of the seeds, shape `[S]`. A difference of two probes has
+            those of both.
+    """
+    parts = tuple(part for scores in seeds for part in of_seeds(scores).parts)
+    return Estimate(clips.value, clips.bias, (*clips.parts, *parts))
 
 
 def mean(estimates: Sequence[Estimate]) -> Estimate:

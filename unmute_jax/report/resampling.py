@@ -1,14 +1,17 @@
-"""Estimates how much scores would vary with other clips and seeds, by the bootstrap.
+"""Estimates how much scores would vary with other clips and seeds.
 
-Where the logits of the test clips were saved, each draw takes as many recordings (or
-sites or speakers: the groups that clips were cut from) as there are, with replacement,
-and scores the clips of those groups. A test split with fewer than five groups tells
-nothing about other groups: there the clips are drawn. Without logits, folds are drawn
-if there are five. Seeds are drawn besides.
+Where the logits of the test clips were saved, clips are left out or drawn by groups:
+the recordings, sites or speakers that they were cut from. A test split with fewer than
+five groups tells nothing about other groups: there they are left out or drawn one by
+one. Without logits, folds stand for clips if there are five.
 
-Cells of one test split share the draws of clips, so that differences and ranks of
-encoders are compared on the same clips. Draws of seeds do not depend on the encoder,
-so that two encoders with the same tokens differ in nothing.
+Intervals of scores and gains come from the jackknife, which leaves out blocks of clips
+(`intervals.py`). Those of ranks and correlations come from the bootstrap, which draws
+as many clips as there are, with replacement, and seeds.
+
+Cells of one test split share blocks and draws, so that differences and ranks of
+encoders are compared on the same clips. Draws of seeds do not depend on the encoder, so
+that two encoders with the same tokens differ in nothing.
 """
 
 from __future__ import annotations
@@ -31,6 +34,8 @@ from unmute_jax.results.predictions import Predictions, read_predictions
 
 # Increased whenever the same file would give other draws.
 VERSION = 2
+# Into how many blocks the clips or groups of a test split are divided at most.
+BLOCKS = 50
 # With fewer groups, or folds, draws of them say next to nothing about others.
 LEAST_UNITS = 5
 # Draws times clips of one pass, few enough to stay in the cache of the processor.
@@ -39,14 +44,14 @@ _BLOCK = 1 << 22
 
 @dataclass(frozen=True)
 class Basis:
-    """What is drawn for a cell.
+    """What is resampled (left out or drawn) for a cell.
 
     Attributes:
         kind: "groups", "clips" or "folds"; empty if only seeds are drawn, or nothing.
         units: How many there are of them in each test split, or of folds.
-        has_seeds: Whether seeds are drawn, too.
-        has_few_groups: Whether clips are drawn although they come from groups, because
-            a test split has fewer than five of them.
+        has_seeds: Whether there are several seeds.
+        has_few_groups: Whether clips are resampled although they come from groups,
+            because a test split has fewer than five of them.
     """
 
     kind: str
@@ -56,13 +61,13 @@ class Basis:
 
     @property
     def text(self) -> str:
-        """What is drawn, in words: "groups, seeds", for example, or nothing."""
+        """What is resampled, in words, such as "groups, seeds"; or nothing."""
         drawn = [self.kind] if self.kind else []
         return ", ".join([*drawn, *(["seeds"] if self.has_seeds else [])])
 
 
 def basis(cell: ResultCell) -> Basis:
-    """What is drawn for a cell."""
+    """What is resampled for a cell."""
     has_seeds, folds = len(cell.seeds) > 1, len(cell.folds)
     if any(file.predictions is None for file in cell.files):
         if folds >= LEAST_UNITS:
@@ -82,28 +87,31 @@ def basis(cell: ResultCell) -> Basis:
 
 
 def _unit(clips: int, groups: int) -> str:
-    """What is drawn of a test split."""
+    """What is resampled of a test split."""
     return "groups" if LEAST_UNITS <= groups < clips else "clips"
 
 
 @dataclass(frozen=True)
-class _Drawn:
-    """The draws of a cell, in points of 100.
+class _Resampled:
+    """The scores of a cell under resampling, in points of 100.
 
     Attributes:
-        cell: The cell. It is kept with the draws, so that no other can get its id.
-        clips: The mean over seeds and folds in each draw of clips, groups or folds;
+        cell: The cell. It is kept here, so that no other can get its id.
+        draws: The mean over seeds and folds in each draw of clips, groups or folds;
             None if none of them is drawn.
         seeds: By how much the mean over seeds differs in each draw of seeds.
+        folds: For each fold the mean over seeds: on all clips, and without each block.
+            Where folds are resampled, one entry with the means without each fold.
     """
 
     cell: ResultCell
-    clips: Float[np.ndarray, " R"] | None
+    draws: Float[np.ndarray, " R"] | None
     seeds: Float[np.ndarray, " R"]
+    folds: tuple[tuple[float, Float[np.ndarray, " J"]], ...]
 
 
 class Resampler:
-    """Draws the scores of cells, in points of 100.
+    """Computes the scores of cells on parts and draws of their clips.
 
     Attributes:
         resamples: The number R of draws.
@@ -113,18 +121,18 @@ class Resampler:
         """Sets the number of draws, and the folder in which scores are cached."""
         self.resamples = resamples
         self._folder = folder
-        self._draws: dict[int, _Drawn] = {}
-        self._counts: dict[str, Num[np.ndarray, "R B"]] = {}
+        self._cells: dict[int, _Resampled] = {}
+        self._counts: dict[str, Num[np.ndarray, "_ B"]] = {}
 
     def prepare(self, cells: Iterable[ResultCell]) -> None:
-        """Draws the scores of all cells, with a progress bar."""
+        """Resamples all cells, with a progress bar."""
         clips = [cell for cell in cells if basis(cell).kind in ("groups", "clips")]
         files = sum(len(cell.files) for cell in clips)
         if not files:
             return
         with progress("resampling test clips", files, unit="records") as advance:
             for cell in clips:
-                self._drawn(cell, advance)
+                self._resampled(cell, advance)
                 # Cells are ordered by data set: the draws of others can go.
                 if len(self._counts) > len(cell.folds):
                     self._counts.clear()
@@ -136,81 +144,97 @@ class Resampler:
         clips or seeds vary less than other clips or seeds would, by `(n - 1) / n`;
         this is corrected.
         """
-        drawn, units = self._drawn(cell, _ignore), basis(cell).units
-        scores = cell.mean + drawn.seeds * _factor([len(cell.seeds)])
-        if drawn.clips is not None:
-            scores = scores + (drawn.clips - drawn.clips.mean()) * _factor(units)
+        found, units = self._resampled(cell, _ignore), basis(cell).units
+        scores = cell.mean + found.seeds * _factor([len(cell.seeds)])
+        if found.draws is not None:
+            scores = scores + (found.draws - found.draws.mean()) * _factor(units)
         return scores
 
     def score(self, cell: ResultCell) -> Estimate:
         """The score of a cell with its errors from clips (or folds) and seeds."""
-        return self._estimate(cell.mean, (cell,), (1.0,))
+        found = self._resampled(cell, _ignore)
+        return self._estimate(cell.mean, found.folds, cell.scores)
 
     def difference(self, a: ResultCell, b: ResultCell) -> Estimate:
-        """The score of `a` minus that of `b`, on the same draws of clips.
+        """The score of `a` minus that of `b`, which has the same folds.
 
-        Seeds of different probes have nothing in common, so that they are drawn apart.
+        The same clips are left out for both. Seeds of different probes have nothing in
+        common.
         """
-        return self._estimate(a.mean - b.mean, (a, b), (1.0, -1.0))
+        first, second = (self._resampled(cell, _ignore).folds for cell in (a, b))
+        folds = []
+        if len(first) == len(second):
+            folds = [
+                (x - y, xs - ys)
+                for (x, xs), (y, ys) in zip(first, second, strict=True)
+                if len(xs) == len(ys)
+            ]
+        return self._estimate(a.mean - b.mean, folds, a.scores, b.scores)
 
     def _estimate(
-        self, value: float, cells: Sequence[ResultCell], signs: Sequence[float]
+        self,
+        value: float,
+        folds: Sequence[tuple[float, np.ndarray]],
+        *seeds: np.ndarray,
     ) -> Estimate:
-        seeds = [intervals.of_seeds(cell.scores) for cell in cells]
-        drawn = [self._drawn(cell, _ignore).clips for cell in cells]
-        clips = [x for x in drawn if x is not None]
-        if len(clips) < len(cells):
-            return intervals.joined(value, *seeds)
-        scores = sum(s * x for s, x in zip(signs, clips, strict=True))
-        units = basis(cells[0]).units
-        return intervals.joined(
-            value, intervals.of_draws(value, np.asarray(scores), units), *seeds
-        )
+        clips = Estimate(value, 0.0, ())
+        if folds:
+            parts = intervals.mean([intervals.of_blocks(*fold) for fold in folds])
+            clips = Estimate(value, parts.bias, parts.parts)
+        return intervals.combined(clips, *seeds)
 
-    def _drawn(self, cell: ResultCell, advance: Callable[[int], None]) -> _Drawn:
-        if id(cell) not in self._draws:
-            kind = basis(cell).kind
-            clips = None
+    def _resampled(
+        self, cell: ResultCell, advance: Callable[[int], None]
+    ) -> _Resampled:
+        if id(cell) not in self._cells:
+            kind, draws, folds = basis(cell).kind, None, []
             if kind == "folds":
-                clips = self._of_folds(cell)
+                draws, folds = self._of_folds(cell)
             elif kind:
-                clips = np.mean(
-                    [self._of_seed(cell, seed, advance) for seed in cell.seeds], 0
-                )
+                found = [self._of_fold(cell, p, advance) for p in cell.folds]
+                draws = np.mean([drawn for _, drawn, _ in found], 0)
+                folds = [(value, left_out) for value, _, left_out in found]
             rng = _rng("seeds", cell.dataset, cell.probe)
             scores = cell.scores
             chosen = rng.integers(len(scores), size=(len(scores), self.resamples))
             seeds = scores[chosen].mean(0) - scores.mean()
-            self._draws[id(cell)] = _Drawn(cell, clips, seeds)
-        return self._draws[id(cell)]
+            self._cells[id(cell)] = _Resampled(cell, draws, seeds, tuple(folds))
+        return self._cells[id(cell)]
 
-    def _of_folds(self, cell: ResultCell) -> np.ndarray:
-        """The mean over folds that are drawn with replacement."""
-        scores = np.asarray(
-            [
-                np.mean([f.record.test for f in cell.files if f.record.protocol == p])
-                for p in cell.folds
-            ]
-        )
+    def _of_folds(
+        self, cell: ResultCell
+    ) -> tuple[np.ndarray, list[tuple[float, np.ndarray]]]:
+        """Draws of folds, and the mean over all of them and without each."""
+        tests = {f: [] for f in cell.folds}
+        for file in cell.files:
+            tests[file.record.protocol].append(100 * file.record.test)
+        scores = np.asarray([np.mean(tests[fold]) for fold in cell.folds])
         n = len(scores)
         rng = _rng("folds", cell.dataset, *cell.folds)
-        return 100 * scores[rng.integers(n, size=(n, self.resamples))].mean(0)
+        draws = scores[rng.integers(n, size=(n, self.resamples))].mean(0)
+        without = (scores.sum() - scores) / (n - 1)
+        return draws, [(float(scores.mean()), without)]
 
-    def _of_seed(
-        self, cell: ResultCell, seed: int, advance: Callable[[int], None]
-    ) -> np.ndarray:
-        """The mean over folds in each draw."""
-        folds = []
-        for file in cell.files:
-            if file.record.seed == seed:
-                folds.append(self._of_record(file))
-                advance(1)
-        return 100 * np.mean(folds, 0)
+    def _of_fold(
+        self, cell: ResultCell, protocol: str, advance: Callable[[int], None]
+    ) -> tuple[float, np.ndarray, np.ndarray]:
+        """The mean over seeds on all test clips of a fold, in draws, without blocks."""
+        files = [f for f in cell.files if f.record.protocol == protocol]
+        found = []
+        for file in files:
+            found.append(self._of_record(file))
+            advance(1)
+        means = 100 * np.mean(found, 0)
+        value = 100 * float(np.mean([f.record.test for f in files]))
+        return value, means[: self.resamples], means[self.resamples :]
 
     def _of_record(self, file: RecordFile) -> np.ndarray:
+        """The score in each draw, followed by that without each block."""
         if not np.isfinite(file.record.test):
             # The logits of a diverged training order the clips at random.
-            return np.full(self.resamples, np.nan)
+            clips, groups = file.test_counts
+            units = groups if _unit(clips, groups) == "groups" else clips
+            return np.full(self.resamples + _blocks(units), np.nan)
         assert file.predictions is not None
         content = file.predictions.read_bytes()
         metric = file.record.metric
@@ -228,15 +252,16 @@ class Resampler:
         write_atomically(path, buffer.getvalue())
         return scores
 
-    def _counts_of(self, saved: Predictions) -> Num[np.ndarray, "R B"]:
-        """How often each clip occurs in each draw."""
+    def _counts_of(self, saved: Predictions) -> Num[np.ndarray, "_ B"]:
+        """How often each clip occurs in each draw, and without each block."""
         text = "\n".join((*saved.ids, *saved.groups))
         key = hashlib.sha256(text.encode()).hexdigest()
         if key not in self._counts:
             clips, groups = len(saved.ids), len(set(saved.groups))
             names = saved.groups if _unit(clips, groups) == "groups" else saved.ids
             rng = _rng("clips", *sorted(set(names)))
-            self._counts[key] = draw_counts(names, self.resamples, rng)
+            drawn = draw_counts(names, self.resamples, rng)
+            self._counts[key] = np.concatenate([drawn, block_counts(names, rng)])
         return self._counts[key]
 
 
@@ -254,6 +279,33 @@ def draw_counts(
     n = len(names)
     drawn = rng.multinomial(n, np.full(n, 1 / n), size=resamples)
     return drawn.astype(np.float32)[:, index]
+
+
+def block_counts(
+    groups: Sequence[str], rng: np.random.Generator
+) -> Num[np.ndarray, "J B"]:
+    """One for each clip, but zero for the clips of the block that is left out.
+
+    Args:
+        groups: The group of each of the B clips. Blocks have whole groups, drawn at
+            random; J is the number of groups, but at most `BLOCKS`, and such that
+            blocks are equally large as far as possible.
+        rng: The generator.
+    """
+    names, index = np.unique(np.asarray(groups), return_inverse=True)
+    n, blocks = len(names), _blocks(len(names))
+    counts = np.ones((blocks, n), np.float32)
+    for row, block in zip(
+        counts, np.array_split(rng.permutation(n), blocks), strict=True
+    ):
+        row[block] = 0
+    return counts[:, index]
+
+
+def _blocks(n: int) -> int:
+    """The number of blocks of so many groups, equally large as far as possible."""
+    size = -(-n // BLOCKS)
+    return -(-n // size)
 
 
 def _factor(units: Sequence[int]) -> float:

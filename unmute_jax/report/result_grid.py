@@ -229,8 +229,17 @@ class ResultGrid:
         return self.of_dataset(dataset)[0].first.metric
 
     def not_run(self) -> list[tuple[str, str, str]]:
-        """Data set, encoder and probe of the cells that the axes have and no run."""
-        everything = itertools.product(self.datasets, self.encoders, self.probes)
+        """Data set, encoder and probe of the cells that the axes have and no run.
+
+        Probes that were trained in an uncommon way are left out: nobody expects them
+        everywhere.
+        """
+        common = [
+            p
+            for p in self.probes
+            if any(c.probe == p and not c.training for c in self.cells)
+        ]
+        everything = itertools.product(self.datasets, self.encoders, common)
         return [
             k for k in everything if k not in self._index and k not in self._missing
         ]

@@ -198,9 +198,11 @@ def _note(grid: ResultGrid, dataset: str, cells: list[ResultCell]) -> str:
         parts.append(f"no such row in the paper: {', '.join(not_in_paper)}")
     if not any(c.first.probe == BASELINE for c in cells):
         parts.append(f"{BASELINE} was not run")
-    kinds = {basis(c).text for c in cells if basis(c).kind}
-    if kinds:
-        parts.append(f"intervals over {' or '.join(sorted(kinds))}")
+    found = [basis(c) for c in cells if basis(c).kind]
+    if found:
+        kinds = " or ".join(sorted({b.kind for b in found}))
+        seeds = " and seeds" * any(b.has_seeds for b in found)
+        parts.append(f"intervals over {kinds}{seeds}")
     return f"{'; '.join(parts)}. {searched(cells)}".strip()
 
 

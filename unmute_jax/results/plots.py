@@ -106,13 +106,12 @@ def per_class_bars(
         )  # fmt: skip
     counts = positives(records)
     axis.set_yticks(y, [_label(names[i], counts.get(names[i])) for i in order])
+    legend = "\nin brackets: positive test clips" if counts else ""
     if any(counts.get(name, FEW_POSITIVES) < FEW_POSITIVES for name in names):
-        axis.text(
-            1.0, -0.02, f"* fewer than {FEW_POSITIVES} positive test clips: mostly "
-            "chance", transform=axis.transAxes, ha="right", va="top", fontsize=7,
-        )  # fmt: skip
+        legend += f"; *: fewer than {FEW_POSITIVES}, mostly chance"
     axis.invert_yaxis()
-    axis.set(xlabel="average precision on the test split (%)", xlim=(0, 100))
+    label = f"average precision on the test split (%){legend}"
+    axis.set(xlabel=label, xlim=(0, 100))
     axis.set_axisbelow(True)
     axis.grid(axis="x", alpha=0.3)
     figure.legend(

@@ -9,7 +9,7 @@ from unmute_jax.training.batches import steps_per_epoch
 
 # Below this number of optimiser steps a run says that they are few. The smallest
 # training set of the paper, three folds of ESC-50, has 300 in 30 epochs of batch 128.
-FEW_STEPS = 200
+FEW_STEPS = 300
 # The number that is proposed then.
 ENOUGH_STEPS = 1000
 
