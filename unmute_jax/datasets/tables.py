@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from unmute_jax.datasets.files import Files
-from unmute_jax.errors import InputError
+from unmute_jax.errors import InputError, one_line
 from unmute_jax.io import refuse_lfs_pointer
 
 
@@ -181,7 +181,7 @@ def parse_table(
             if not any(fields) or (has_comments and fields[0].startswith("#")):
                 continue
             if not header:
-                header = fields
+                header = [one_line(field) for field in fields]
                 if twice := [f for f in header if f and header.count(f) > 1]:
                     raise InputError(f"{where}: has two columns {twice[0]}")
                 continue

@@ -30,6 +30,12 @@ def test_labels_points_and_frequency_lines_are_read():
     ]
 
 
+def test_a_decimal_comma_is_understood():
+    text = "0,450000\t0,900000\twren\n"
+    assert audacity.is_label_track(text)
+    assert read(text) == [(0.45, 0.9, "wren")]
+
+
 def test_an_empty_track_has_no_events():
     assert audacity.is_label_track("\n")
     assert read("\n") == []

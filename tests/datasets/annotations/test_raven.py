@@ -89,6 +89,11 @@ def test_cells_that_are_missing_at_the_end_of_a_row_are_empty():
     assert read(text)[0] == [("", 0, 1, "robin"), ("", 3, 4, "")]
 
 
+def test_a_decimal_comma_is_understood():
+    text = f"{HEADER}\tSpecies\n1\tSpectrogram 1\t1\t0,25\t1,5\t0\trobin\n"
+    assert read(text)[0] == [("", 0.25, 1.5, "robin")]
+
+
 def test_a_table_without_rows_has_no_events():
     assert read(f"{HEADER}\tSpecies\n") == ([], "")
 
@@ -97,7 +102,6 @@ def test_a_table_without_rows_has_no_events():
     ("row", "message"),
     [
         ("1\tS\t1\tsoon\t2\t0\twren", r"line 2: Begin Time \(s\) is 'soon', not secon"),
-        ("1\tS\t1\t1,5\t2\t0\twren", r"line 2: Begin Time \(s\) is '1,5', not seconds"),
         ("1\tS\t1\t2\t1\t0\twren", "line 2: an event cannot last from 2 to 1 s"),
         ("1\tS\t1\t-1\t1\t0\twren", "line 2: an event cannot last from -1 to 1 s"),
         ("1\tS\t1\t1\t2\t0\twren\t1", "line 2: has more or fewer fields"),

@@ -45,7 +45,8 @@ def read(text: str, where: str) -> list[SoundEvent]:
             continue
         place = f"{where}, line {number}"
         onset, offset, *rest = [*line.split("\t", 2), ""][:3]
-        times = Line({"onset": onset, "offset": offset}, place)
+        # Old versions wrote the comma of the user's language.
+        times = Line({"onset": onset, "offset": offset}, place, True)
         if not rest:
             raise InputError(f"{place}: is not a label: onset, offset, text")
         event = SoundEvent(
@@ -82,7 +83,7 @@ def _band(event: SoundEvent) -> str:
 
 def _is_number(text: str) -> bool:
     try:
-        float(text)
+        float(text.replace(",", "."))
     except ValueError:
         return False
     return True

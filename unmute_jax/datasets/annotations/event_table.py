@@ -50,8 +50,7 @@ def read(text: str, where: str, label_column: str = "") -> list[Row]:
     """Reads a table of events.
 
     Args:
-        text: The content of the table. The delimiter is the most frequent comma,
-            semicolon or tab of its first line.
+        text: The content of the table, with commas, semicolons or tabs.
         where: The name of the table, for messages.
         label_column: The column with the labels; empty for the usual names.
 
@@ -59,8 +58,7 @@ def read(text: str, where: str, label_column: str = "") -> list[Row]:
         InputError: A column is missing, a time is no number, a line has a part of an
             event only, or a split has an unknown name.
     """
-    header = text.partition("\n")[0]
-    lines = parse_table(text, where, (), delimiter=max(",;\t", key=header.count))
+    lines = parse_table(text, where, (), delimiter=None)
     if not lines:
         raise InputError(f"{where}: names no recording")
     file, onset, offset = (

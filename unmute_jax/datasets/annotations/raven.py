@@ -11,6 +11,7 @@ lasts to the end of the first of the two, and its rest in the second is lost.
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import math
 from collections.abc import Sequence
@@ -63,7 +64,10 @@ def read(text: str, where: str, label_column: str = "") -> tuple[list[SoundEvent
         text, where, (BEGIN, END), delimiter="\t", has_quotes=False, fills_up=True
     )
     lines = [
-        Line({k: _unquoted(v) for k, v in x.values.items()}, x.where) for x in lines
+        dataclasses.replace(
+            line, values={name: _unquoted(field) for name, field in line.values.items()}
+        )
+        for line in lines
     ]
     if not lines:
         return [], ""

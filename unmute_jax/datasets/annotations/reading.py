@@ -13,7 +13,7 @@ from unmute_jax.datasets.annotations.events import SoundEvent
 from unmute_jax.datasets.annotations.matching import Matcher
 from unmute_jax.datasets.files import Folder
 from unmute_jax.datasets.tables import read_text
-from unmute_jax.errors import InputError
+from unmute_jax.errors import InputError, one_line
 
 # Suffix of the files that may be selection tables or label tracks.
 SUFFIX = ".txt"
@@ -70,7 +70,7 @@ def _read_table(
     for row in event_table.read(text, str(place), label_column):
         name = matcher.named(row.file, place.parent, row.where)
         if name is None:
-            found.lost.append(f"{row.where}: there is no recording {row.file}")
+            found.lost.append(f"{row.where}: there is no recording {one_line(row.file)}")
             continue
         events = found.events.setdefault(name, [])
         if row.event is not None:
@@ -79,7 +79,7 @@ def _read_table(
             value: str = getattr(row, kind)
             if value and column.setdefault(name, value) != value:
                 raise InputError(
-                    f"{row.where}: {row.file} has the {kind} {value!r}, but "
+                    f"{row.where}: {name} has the {kind} {value!r}, but "
                     f"{column[name]!r} in an earlier line"
                 )
     return found
@@ -157,9 +157,8 @@ class _FolderReader:
             if named:
                 name = self._matcher.named(named, path.parent, str(path))
             if name is None:
-                self.found.lost.append(
-                    f"{path}: there is no recording {named or 'with this name'}"
-                )
+                what = one_line(named) or "with this name"
+                self.found.lost.append(f"{path}: there is no recording {what}")
                 continue
             self.found.events.setdefault(name, []).extend(of_file)
             self._sources[name][path] = kind
