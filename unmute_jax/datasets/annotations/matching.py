@@ -33,6 +33,7 @@ class Matcher:
             self._by_file[path[-1]].append(path)
             self._by_stem[path[-1].rpartition(".")[0]].append(path)
         self._folders = {path[:-1] for path in self._name_of}
+        self._most_of_any: dict[_Parts, int] = {}
 
     def named(self, file: str, folder: pathlib.Path, where: str) -> str | None:
         """Finds the recording that an annotation names.
@@ -94,7 +95,10 @@ class Matcher:
         """
         if not paths:
             return None
-        least = given or max(_agreement(other, folder) for other in self._folders)
+        least = given or self._most_of_any.get(folder)
+        if least is None:
+            least = max(_agreement(other, folder) for other in self._folders)
+            self._most_of_any[folder] = least
         agreeing = [_agreement(path[:-1], folder) for path in paths]
         if (most := max(agreeing)) < least:
             return None
