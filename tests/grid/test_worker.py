@@ -11,6 +11,7 @@ from unmute_jax.errors import InputError
 from unmute_jax.grid import folders, status, worker
 from unmute_jax.grid.cells import Grid, default_grid
 from unmute_jax.grid.claims import Claims
+from unmute_jax.report.missing import find_missing
 from unmute_jax.training.run import loop, run_experiment
 
 
@@ -105,6 +106,10 @@ def test_a_failed_cell_is_reported_and_retried_by_the_next_process(tmp_path):
     assert "sslam: no weights" in report
     assert "RuntimeError: RESOURCE_EXHAUSTED: out of memory more" in report
     assert "1 done, 0 running, 3 failed" in report
+    # A report finds them, with the reason.
+    lost = [(m.encoder, m.probe, m.state, m.reason) for m in find_missing([tmp_path])]
+    assert ("SSLAM", "protobin", "failed", "sslam: no weights") in lost
+    assert ("log-mel", "linear", "failed") in [x[:3] for x in lost]
     entries = Claims(tmp_path).look(c.folder for c in chosen)
     assert "Traceback" in entries[chosen[2].folder].details
     # Another process, in which nothing is wrong any more.

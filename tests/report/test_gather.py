@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tests.report.made_up import grid_records, record, write
+from tests.report.made_up import grid_of, grid_records, record, write
 from unmute_jax.errors import InputError
 from unmute_jax.report.gather import find_records, make_grid
 
@@ -136,3 +136,16 @@ def test_a_training_with_many_differences_has_a_short_name(tmp_path):
     grid = write_and_read(tmp_path, record(probe="mhca"), record(probe="linear"), other)
     assert grid.probes == ("linear", "mhca", "mhca [training B]")
     assert grid.trainings == {"training B": "epochs=90, loss.name=cross_entropy"}
+
+
+def test_ranges_that_an_older_record_does_not_name_are_the_papers():
+    def of(experiment, **sweep):
+        made = record(experiment=experiment)
+        settings = {**made.settings, "search": "sweep", "sweep": sweep}
+        return dataclasses.replace(made, settings=settings)
+
+    older, same, other = of("a"), of("b", ranges="paper"), of("c", ranges="common")
+    assert len(grid_of([older, same]).cells) == 1
+    assert {c.training for c in grid_of([older, same, other]).cells} == {
+        "", "sweep.ranges=common"
+    }  # fmt: skip

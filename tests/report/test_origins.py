@@ -1,5 +1,8 @@
+import dataclasses
+
 from tests.report.made_up import grid_of, record, rows
 from unmute_jax.report import origins
+from unmute_jax.report.missing import Missing
 
 
 def tables(*records):
@@ -37,3 +40,13 @@ def test_the_summary_counts_everything():
     assert origins.summary(grid) == (
         "2 records, 1 cell, 1 data set, 1 encoder, 1 probe, 2 seeds"
     )
+    lost = [
+        Missing("urban", "EAT", probe, state, "why")
+        for probe, state in (
+            ("ep", "failed"),
+            ("mhca", "failed"),
+            ("cae", "unfinished"),
+        )
+    ]
+    grid = dataclasses.replace(grid, missing=tuple(lost))
+    assert origins.summary(grid).endswith("; 2 cells failed; 1 cell unfinished")

@@ -1,8 +1,10 @@
+import dataclasses
 import json
 
 import pytest
 
 from tests.training.fakes import settings
+from unmute_jax.config import Sweep
 from unmute_jax.errors import InputError
 from unmute_jax.training.step import Trial
 from unmute_jax.training.workdir import Workdir
@@ -16,6 +18,25 @@ def test_a_folder_takes_one_configuration_wherever_it_runs(tmp_path):
     with pytest.raises(InputError, match=r"config\.epochs: there 4, here 5"):
         Workdir(tmp_path, settings(epochs=5))
     Workdir(tmp_path, settings(devices=1))
+
+
+def test_a_run_of_an_older_version_goes_on_with_what_it_did(tmp_path):
+    paper = settings(search="sweep", sweep=Sweep(ranges="paper"))
+    Workdir(tmp_path, paper)
+    # Older versions had none of these settings.
+    path = tmp_path / "config.json"
+    written = json.loads(path.read_text())
+    del written["steps"]
+    for name in ("ranges", "neighbours", "temperatures"):
+        del written["sweep"][name]
+    path.write_text(json.dumps(written))
+    Workdir(tmp_path, paper)
+    with pytest.raises(
+        InputError, match=r"config\.sweep\.ranges: there 'paper', here 'common'"
+    ):
+        Workdir(tmp_path, settings(search="sweep"))
+    with pytest.raises(InputError, match=r"config\.steps: there 0, here 500"):
+        Workdir(tmp_path, dataclasses.replace(paper, steps=500))
 
 
 def test_a_damaged_configuration_is_named(tmp_path):

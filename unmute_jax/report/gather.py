@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
+from unmute_jax.config import what_counts
 from unmute_jax.errors import InputError
 from unmute_jax.report import names
 from unmute_jax.report.missing import Missing
@@ -164,7 +165,8 @@ def _training_differences(files: Sequence[RecordFile]) -> list[str]:
 
     Only settings count for which some probe was trained with two values on the same
     tokens; otherwise these two trainings would fall into one cell. A setting that is
-    absent from a record, because an older version wrote it, is no difference.
+    absent from a record, because an older version wrote it, is no difference, unless it
+    is known what that version did.
     """
     settings = [_training_settings(file.record) for file in files]
     groups: dict[Hashable, list[dict[str, str]]] = {}
@@ -193,7 +195,7 @@ def _short_names(trainings: Sequence[str]) -> dict[str, str]:
 def _training_settings(record: Record) -> dict[str, str]:
     return {
         key: str(value)
-        for key, value in flatten(record.settings).items()
+        for key, value in flatten(what_counts(record.settings)).items()
         if key not in _NOT_TRAINING and key.split(".")[0] not in _NOT_TRAINING
     }
 

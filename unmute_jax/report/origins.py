@@ -224,4 +224,8 @@ def summary(grid: ResultGrid) -> str:
         "probe": len(grid.probes),
         "seed": len({r.seed for r in grid.records}),
     }
-    return ", ".join(counted(n, noun) for noun, n in counts.items())
+    text = ", ".join(counted(n, noun) for noun, n in counts.items())
+    for state in ("failed", "unfinished"):
+        if lost := sum(m.state == state for m in grid.missing):
+            text += f"; {counted(lost, 'cell')} {state}"
+    return text
