@@ -72,7 +72,7 @@ class Folder(Files):
     def read(self, name: str) -> bytes:
         """See `Files`."""
         try:
-            return self._path(name).read_bytes()
+            return self.path(name).read_bytes()
         except FileNotFoundError:
             raise InputError(f"{self.where(name)}: there is no such file") from None
         except OSError as error:
@@ -86,7 +86,7 @@ class Folder(Files):
 
     def missing(self, names: Iterable[str]) -> list[str]:
         """See `Files`."""
-        return [name for name in names if not self._path(name).is_file()]
+        return [name for name in names if not self.path(name).is_file()]
 
     def stamp(self, names: Iterable[str]) -> str:
         """Returns a hash of sizes and times of modification.
@@ -97,7 +97,7 @@ class Folder(Files):
         stamp = hashlib.sha256()
         for name in names:
             try:
-                stat = self._path(name).stat()
+                stat = self.path(name).stat()
                 stamp.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
             except OSError:
                 stamp.update(f"{name}\0missing\n".encode())
@@ -112,7 +112,7 @@ class Folder(Files):
             names += [(path / file).as_posix() for file in files if not is_hidden(file)]
         return sorted(names)
 
-    def _path(self, name: str) -> pathlib.Path:
+    def path(self, name: str) -> pathlib.Path:
         """Returns the path of a file, which may not exist."""
         path = self._root / name
         if name.isascii() or path.exists():

@@ -180,6 +180,17 @@ def test_a_table_names_recordings_sites_and_splits(tmp_path):
     assert f"{table}, line 5: there is no recording in/9.wav" in message
 
 
+def test_accents_of_names_may_be_written_in_two_ways(tmp_path):
+    for i in range(4):
+        record(tmp_path / f"mo\u0308we{i}.wav", i)
+    table = tmp_path / "events.csv"
+    lines = [f"m\u00f6we{i}.wav,1,2,M\u00f6we\n" for i in range(4)]
+    table.write_text("file,onset,offset,label\n" + "".join(lines))
+    dataset = load_dataset(f"annotations:{table}", folds="groups")
+    assert dataset.classes == ("M\u00f6we",)
+    assert len(clips_of(dataset)) == 12
+
+
 def test_the_recordings_of_a_table_may_be_elsewhere(tmp_path):
     for name in ("a/0.wav", "b/0.wav", "c/0.wav", "d/0.wav", "e/0.wav"):
         record(tmp_path / "audio" / name, 0)

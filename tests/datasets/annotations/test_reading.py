@@ -48,6 +48,14 @@ def test_tables_and_tracks_of_a_folder_are_read(folder):
     assert found.notes == ["text files that are no annotations: 1, such as notes.txt"]
 
 
+def test_folders_are_followed_as_those_of_recordings_are(folder):
+    place, recordings = folder({"elsewhere/a.txt": RAVEN + ROBIN}, "root/site/a.wav")
+    (place / "root").mkdir()
+    (place / "root" / "site").symlink_to(place / "elsewhere")
+    found = read_annotations(place / "root", recordings)
+    assert labels(found) == {"root/site/a.wav": ["robin"]}
+
+
 def test_one_table_may_annotate_several_recordings(folder):
     header = RAVEN.replace("Species", "Begin File\tFile Offset (s)\tSpecies")
     text = f"{header}1\t1\t2\ta.wav\t1\trobin\n2\t61\t62\tb.wav\t1\twren\n"

@@ -33,7 +33,9 @@ def test_a_list_maps_names_and_may_leave_some_out(tmp_path):
 
 def test_names_that_are_not_listed_are_refused_or_counted():
     found = events("EURO", "x", "", "y", "x")
-    with pytest.raises(InputError, match=r"line 3: the label 'x' is not in the species"):
+    with pytest.raises(
+        InputError, match=r"line 3: the label 'x' is not in the species"
+    ):
         map_labels(found, {"EURO": "robin"}, "fail")
     mapped, notes = map_labels(found, {"EURO": "robin"}, "skip")
     assert labels(mapped) == ["robin"]
@@ -50,5 +52,7 @@ def test_without_a_list_labels_are_classes_but_none_may_be_empty():
 def test_a_name_with_two_classes_is_refused(tmp_path):
     path = tmp_path / "species.csv"
     path.write_text("name,class\nEURO,robin\nEURO,wren\n")
-    with pytest.raises(InputError, match="line 3: 'EURO' has the class 'wren' here and"):
+    with pytest.raises(
+        InputError, match="line 3: 'EURO' has the class 'wren' here and"
+    ):
         read_species_list(str(path))

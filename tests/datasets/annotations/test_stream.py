@@ -41,7 +41,13 @@ def test_stretches_are_those_of_the_recording(recording):
     stream = RecordingStream(path)
     assert stream.digest == hashlib.sha256(path.read_bytes()).hexdigest()
     # Overlapping ones, gaps, the same one again, and the end.
-    for start, end in [(0, 1500), (700, 2200), (700, 2200), (5100, 5200), (9000, 10500)]:
+    for start, end in [
+        (0, 1500),
+        (700, 2200),
+        (700, 2200),
+        (5100, 5200),
+        (9000, 10500),
+    ]:
         np.testing.assert_array_equal(stream.read(start, end), x[start:end])
         assert len(stream._buffer) < 2500
     stream.finish(len(x))

@@ -93,14 +93,14 @@ class AnnotatedRecordings(ClipBuilder):
         self._stream: RecordingStream | None = None
         self._broken: dict[str, InputError] = {}
         self._notes: list[str] = []
+        self._files = Folder(root)
         annotations = self._annotations()
         events = self._with_classes(annotations)
         self.classes = tuple(sorted({e.label for es in events.values() for e in es}))
         if not self.classes:
             raise InputError(f"{place}: its annotations contain no event")
-        self._files = Folder(root)
         windows, notes = plan_windows(
-            root, events, options.cut, options.background, skips=self._skips
+            self._files, events, options.cut, options.background, skips=self._skips
         )
         self._notes += notes
         names = sorted({entry.file for entry in windows})
@@ -173,7 +173,7 @@ class AnnotatedRecordings(ClipBuilder):
         return clip, f"{stream.digest} from {entry.start} to {entry.end}"
 
     def _stream_of(self, entry: WindowEntry) -> RecordingStream:
-        path, stream = self._root / entry.file, self._stream
+        path, stream = self._files.path(entry.file), self._stream
         if stream is None or stream.path != path or stream.position > entry.start:
             self._close_stream()
             self._stream = stream = RecordingStream(path)
@@ -188,7 +188,7 @@ class AnnotatedRecordings(ClipBuilder):
 
     def _annotations(self) -> Annotations:
         """Finds the recordings, and reads the annotations of each."""
-        recordings = {name: self._root / name for name in self._candidates()}
+        recordings = {name: self._files.path(name) for name in self._candidates()}
         found = read_annotations(self._place, recordings, self._options.label_column)
         self._notes += found.notes
         if found.lost and not self._skips:
@@ -211,7 +211,7 @@ class AnnotatedRecordings(ClipBuilder):
             text = read_text(Folder(self._root), self._place.name)
             rows = event_table.read(text, str(self._place), self._options.label_column)
             named = {os.path.normpath(row.file.replace("\\", "/")) for row in rows}
-            return {name for name in named if (self._root / name).is_file()}
+            return named.difference(self._files.missing(sorted(named)))
         audio = list_audio(self._root).audio
         if not audio:
             raise InputError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import pathlib
 from collections.abc import Mapping, Sequence
 
 from unmute_jax.audio.decode import AudioFile
@@ -14,6 +13,7 @@ from unmute_jax.datasets.annotations.windows import (
     fewer_background,
     within,
 )
+from unmute_jax.datasets.files import Folder
 from unmute_jax.errors import InputError
 
 
@@ -42,7 +42,7 @@ class WindowEntry:
 
 
 def plan_windows(
-    root: pathlib.Path,
+    files: Folder,
     events: Mapping[str, Sequence[SoundEvent]],
     cut: Cut,
     background: float | None,
@@ -52,7 +52,7 @@ def plan_windows(
     """Plans the windows of all recordings.
 
     Args:
-        root: The folder of the recordings.
+        files: The recordings.
         events: The events of each recording, by its path from the root.
         cut: How recordings are cut.
         background: The number of windows without a label for each labelled one; None
@@ -70,7 +70,7 @@ def plan_windows(
     lost = 0
     for name in sorted(events):
         try:
-            with AudioFile(root / name) as file:
+            with AudioFile(files.path(name)) as file:
                 rate, samples = file.sample_rate, round(file.seconds * file.sample_rate)
         except InputError as error:
             if not skips:

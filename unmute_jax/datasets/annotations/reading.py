@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from unmute_jax.audio.listing import list_audio
 from unmute_jax.datasets.annotations import audacity, event_table, raven
 from unmute_jax.datasets.annotations.events import SoundEvent
 from unmute_jax.datasets.annotations.matching import Matcher
@@ -70,7 +71,9 @@ def _read_table(
     for row in event_table.read(text, str(place), label_column):
         name = matcher.named(row.file, place.parent, row.where)
         if name is None:
-            found.lost.append(f"{row.where}: there is no recording {one_line(row.file)}")
+            found.lost.append(
+                f"{row.where}: there is no recording {one_line(row.file)}"
+            )
             continue
         events = found.events.setdefault(name, [])
         if row.event is not None:
@@ -101,9 +104,9 @@ class _FolderReader:
         # The files that annotate each recording, with their formats.
         self._sources = collections.defaultdict[str, dict[pathlib.Path, str]](dict)
         others: list[pathlib.Path] = []
-        for file in Folder(place).names():
-            path = place / file
-            if path.suffix.lower() == SUFFIX and not self._read(path):
+        for file in list_audio(place).left_out:
+            path = place / file.name
+            if file.reason == SUFFIX and not self._read(path):
                 others.append(path)
         self._check_sources()
         if lasting := sum(
