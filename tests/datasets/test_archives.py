@@ -69,3 +69,27 @@ def test_a_tar_that_is_cut_short_is_named_and_leaves_nothing(tmp_path, own_cache
     archive.write_bytes(archive.read_bytes()[:20_000])
     assert "not a whole tar archive" in refusal("sc2", data_dir=archive)
     assert list((own_cache / "datasets" / "unpacked").iterdir()) == []
+
+
+def test_on_a_full_disk_the_place_is_named_and_nothing_is_left(
+    archive, own_cache, monkeypatch
+):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(archives, "_extract", full)
+        with pytest.raises(InputError) as caught:
+            archives.unpack(archive)
+    unpacked = own_cache / "datasets" / "unpacked"
+    message = str(caught.value)
+    assert message.startswith(f"{archive}: cannot be unpacked: {unpacked}/")
+    assert "No space left on device (" in message
+    assert "UNMUTE_CACHE names another folder" in message
+    assert list(unpacked.iterdir()) == []
+    assert archives.unpack(archive).exists()
+
+
+def test_an_archive_with_a_long_name_is_unpacked(archive, tmp_path):
+    long = archive.rename(tmp_path / f"{240 * 'x'}.tar.gz")
+    assert (archives.unpack(long) / "inner" / "a.txt").exists()

@@ -11,7 +11,7 @@ import zlib
 
 from unmute_jax.console import progress
 from unmute_jax.errors import InputError
-from unmute_jax.io import cache_dir, refuse_lfs_pointer
+from unmute_jax.io import cache_dir, describe_fault, fitting, refuse_lfs_pointer
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2")
 
@@ -36,7 +36,7 @@ def unpack(archive: pathlib.Path) -> pathlib.Path:
     stat = archive.stat()
     text = f"{archive.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}"
     key = hashlib.sha256(text.encode()).hexdigest()[:12]
-    target = cache_dir("datasets") / "unpacked" / f"{archive.name}-{key}"
+    target = fitting(cache_dir("datasets") / "unpacked" / f"{archive.name}-{key}")
     if target.exists():
         return target
     temporary: pathlib.Path | None = None
@@ -44,7 +44,7 @@ def unpack(archive: pathlib.Path) -> pathlib.Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = pathlib.Path(
             tempfile.mkdtemp(
-                dir=target.parent, prefix=f"{target.name}.", suffix=".part"
+                dir=target.parent, prefix=f"{target.name[:60]}.", suffix=".part"
             )
         )
         # Others may not look into a temporary folder, but into this one they may.
@@ -60,7 +60,8 @@ def unpack(archive: pathlib.Path) -> pathlib.Path:
     except OSError as error:
         # Another process may have finished first; its result is the same.
         if not target.exists():
-            reason = error.strerror or str(error)
+            error.filename = error.filename or str(target)
+            reason = describe_fault(error)
             raise InputError(f"{archive}: cannot be unpacked: {reason}") from None
     finally:
         if temporary:
