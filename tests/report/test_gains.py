@@ -54,6 +54,23 @@ def test_every_gain_is_over_the_same_data_sets():
     assert found == {"EAT": ("+20.00", "+30.00"), "BEATs": ("+10.00", "+40.00")}
 
 
+def test_a_gain_that_lacks_a_data_set_is_a_dash():
+    kinds = [
+        (d, p, e)
+        for d in ("urban", "desed")
+        for p in ("linear", "mhca", "simpool")
+        for e in ("eat", "beats")
+        if (d, p, e) != ("desed", "simpool", "beats")
+    ]
+    made = [record(dataset=d, probe=p, encoder=e) for d, p, e in kinds]
+    table = named(gains.gains_section(grid_of(made), resampler()), "gains")
+    assert table.note.startswith("Means over desed, urban. A dash: not run on all")
+    found = {
+        r["encoder"].text: (r["mhca"].text, r["simpool"].text) for r in rows(table)
+    }
+    assert found == {"EAT": ("+0.00", "+0.00"), "BEATs": ("+0.00", "–")}
+
+
 def test_encoders_with_equal_tokens_have_equal_gains(tmp_path):
     rng = np.random.default_rng(0)
     labels = (rng.random((40, 3)) < 0.4).astype(np.uint8)

@@ -137,6 +137,32 @@ def test_single_label_tasks_report_accuracy(tmp_path):
     assert all(round(r.test * 22, 6) == int(round(r.test * 22, 6)) for r in records)
 
 
+def test_trainings_that_never_start_are_named(tmp_path, monkeypatch):
+    def all_the_same(logits, task):
+        return np.arange(logits.shape[1]) < 1
+
+    monkeypatch.setattr(loop, "same_for_all", all_the_same)
+    made = make_setup(settings(probes="linear", epochs=1, seeds=3))
+    records, _ = run(tmp_path, made)
+    # The first of two rates, and the first of the two seeds that are repeated.
+    assert [t.get("never_started", False) for t in records[0].search] == [True, False]
+    best = records[0].search[0]["learning_rate"] == records[0].learning_rate
+    assert [r.never_started for r in records] == [best, True, False]
+    stuck = f"linear: {1 + best} of 3 seeds and 1 of 2 trials of the search never left"
+    assert any(note.startswith(stuck) for note in records[0].notes)
+    assert any("only 4 optimiser steps" in note for note in records[0].notes)
+    assert records[0].steps == 4
+
+
+def test_the_test_split_is_counted(finished):
+    records, _ = finished
+    for record in records:
+        assert set(record.positives) == set(record.chance) == set(record.per_class)
+        for name, count in record.positives.items():
+            assert record.chance[name] == pytest.approx(count / 22)
+    assert records[0].ranges == {"learning_rate": (0.01, 0.1)}
+
+
 def test_probes_of_all_layers_are_trained_on_stores_that_have_them(tmp_path):
     chosen = settings(probes="cgp,protobin", epochs=1, seeds=1)
     # Of another name, because other tests make stores of the tones as well.

@@ -198,6 +198,15 @@ def test_a_search_in_which_all_trials_diverge_says_so(tmp_path, monkeypatch, nar
         make_study(tmp_path, sweep=ONE_ROUND).run()
 
 
+def test_a_trial_whose_loss_stays_at_chance_never_started(
+    tmp_path, monkeypatch, narrow
+):
+    monkeypatch.setattr(loop, "train", fake_train(lambda trial, epoch: 0.5))
+    trials = make_study(tmp_path, sweep=ONE_ROUND).run()
+    # Those that are stopped at the first rung have one evaluation, which tells nothing.
+    assert [t.never_started for t in trials] == [t.status == "finished" for t in trials]
+
+
 def test_halvings_can_be_left_out(tmp_path, monkeypatch, narrow):
     monkeypatch.setattr(loop, "train", fake_train(lambda trial, epoch: 0.5))
     whole = dataclasses.replace(ONE_ROUND, halvings=0)
