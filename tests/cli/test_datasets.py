@@ -45,6 +45,13 @@ def test_options_of_a_data_set_are_given_by_name(tmp_path, capsys):
     assert "unknown label_column of" in capsys.readouterr().err
 
 
+def test_unknown_options_are_one_line(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["--lst"])
+    line = "error: unrecognized arguments: --lst; --help describes the options\n"
+    assert capsys.readouterr().err == line
+
+
 def test_the_module_runs_the_command(capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["datasets", "--list"])
     runpy.run_module("unmute_jax.datasets", run_name="__main__")

@@ -19,11 +19,11 @@ import argparse
 import pathlib
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
-from unmute_jax.cli.ending import explained
+from unmute_jax.cli.ending import Parser, explained
 from unmute_jax.encoders import list_encoders, load_encoder, with_weights
 from unmute_jax.encoders.base import Encoder
 from unmute_jax.encoders.conversion import EncoderModule, convert
@@ -42,16 +42,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         _run(_parser().parse_args(argv))
 
 
-class _Parser(argparse.ArgumentParser):
-    """Prints what is wrong as one line."""
-
-    def error(self, message: str) -> NoReturn:
-        print(f"error: {message}; --help describes the options", file=sys.stderr)
-        sys.exit(2)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="unmute convert",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -14,7 +14,7 @@ import ast
 from collections.abc import Collection
 from typing import Any
 
-from unmute_jax.cli.ending import explained
+from unmute_jax.cli.ending import Parser, explained
 from unmute_jax.datasets import Dataset, dataset_infos, load_dataset
 from unmute_jax.datasets.info import as_table
 from unmute_jax.datasets.names import listed
@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _run(arguments: list[str] | None) -> None:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description="Lists the data sets, or prepares one and describes it."
     )
     parser.add_argument(

@@ -13,6 +13,7 @@ A traceback, with exit code 1, is a fault of this library.
 
 from __future__ import annotations
 
+import argparse
 import codecs
 import contextlib
 import io
@@ -20,13 +21,21 @@ import os
 import sys
 import traceback
 from collections.abc import Generator
-from typing import Any
+from typing import Any, NoReturn
 
 from unmute_jax.errors import InputError, one_line
 from unmute_jax.io import describe_fault, disk_fault
 
 # Characters of our own texts, for terminals that know ASCII only.
 _PLAIN = {"±": "+-", "→": "->", "–": "-", "…": "...", "·": "-", "×": "x"}
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser of arguments that says in one line what is wrong with them."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises `InputError` with the message."""
+        raise InputError(f"{message}; --help describes the options")
 
 
 @contextlib.contextmanager
