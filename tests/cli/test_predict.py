@@ -8,6 +8,7 @@ import soundfile as sf
 
 from tests.cli.commands import start, start_forked
 from unmute_jax.config import Experiment
+from unmute_jax.datasets.annotations.reading import read_annotations
 from unmute_jax.encoders import load_encoder
 from unmute_jax.probes import make_probe
 from unmute_jax.results.trained import TrainedProbe, save_trained
@@ -109,6 +110,20 @@ def test_everything_that_was_promised_is_in_the_folder(first, run):
         names = [str(p.relative_to(out / kind)) for p in (out / kind).rglob("*.txt")]
         assert sorted(names) == ["deep/both.flac.txt", "hiss.wav.txt"]
     assert len(list((out / "plots").rglob("*.png"))) == 7 + 1
+
+
+def test_what_is_written_can_be_read_as_annotations(first, run):
+    recordings = {n: run / "in" / n for n in ("deep/both.flac", "hiss.wav")}
+    csv_events, raven_events, audacity_events = (
+        {
+            name: {(e.label, round(e.onset, 3), round(e.offset, 3)) for e in events}
+            for name, events in read_annotations(place, recordings).events.items()
+        }
+        for place in (run / "out" / n for n in ("predictions.csv", "raven", "audacity"))
+    )
+    assert csv_events == raven_events == audacity_events
+    assert csv_events["hiss.wav"] == {("hiss", 0.0, 1.0)}
+    assert len(csv_events["deep/both.flac"]) >= 2
 
 
 def test_other_thresholds_reuse_the_scores_and_bad_files_are_named(first, run):
