@@ -9,7 +9,6 @@ unmute datasets 'wds:/data/fsd50k_*.tar'
 
 from __future__ import annotations
 
-import argparse
 import ast
 from collections.abc import Collection
 from typing import Any
