@@ -78,7 +78,6 @@ def fetch_from_hub(
         InputError: The file cannot be downloaded, or arrived damaged.
     """
     import huggingface_hub
-    from huggingface_hub import constants
 
     endpoint = _endpoint()
     if cached := find_in_hub_cache(repo, file, revision=revision, repo_type=repo_type):
@@ -92,7 +91,7 @@ def fetch_from_hub(
         about = _patiently(
             lambda: huggingface_hub.get_hf_file_metadata(url, endpoint=endpoint)
         )
-        check_room(constants.HF_HUB_CACHE, about.size or 0, f"the bytes of {url}")
+        check_hub_room(about.size or 0, f"the bytes of {url}")
         _announce(url, about.size)
         downloaded = _patiently(
             lambda: huggingface_hub.hf_hub_download(
@@ -108,6 +107,21 @@ def fetch_from_hub(
         path.unlink(missing_ok=True)
         raise InputError(f"cannot download {url}: it arrived damaged; try again")
     return path
+
+
+def check_hub_room(needed: int, what: str) -> None:
+    """Makes sure that the cache of Hugging Face has room for a download.
+
+    Args:
+        needed: Number of bytes.
+        what: Name of what needs the room, in the plural.
+
+    Raises:
+        InputError: The disk has less room.
+    """
+    from huggingface_hub import constants
+
+    check_room(constants.HF_HUB_CACHE, needed, what)
 
 
 @dataclasses.dataclass(frozen=True)

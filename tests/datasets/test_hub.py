@@ -1,5 +1,8 @@
 """Finds data sets in folders and on a server that answers as the hub does."""
 
+import re
+from types import SimpleNamespace
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -45,6 +48,15 @@ def test_a_data_set_of_the_hub_is_downloaded_once(hub, tmp_path, monkeypatch, ca
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     assert load_dataset("hf:owner/name").fingerprints == dataset.fingerprints
     assert "HF_HUB_OFFLINE is set" in refusal("hf:owner/name", train_from="huge")
+
+
+def test_a_data_set_that_does_not_fit_is_not_begun(hub, tmp_path, monkeypatch):
+    splits = {name: two_classes(6, name) for name in ("train", "test")}
+    publish(hub, push(tmp_path / "made", splits))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=25_000))
+    line = r"the 2 files of owner/name need \d+\.\d kB but \S+ has 25\.0 kB free"
+    assert re.search(line, refusal("hf:owner/name"))
+    assert [name for name, _ in hub.downloads] == ["README.md"]
 
 
 def test_audio_beside_the_tables_is_downloaded(hub, tmp_path):

@@ -16,6 +16,7 @@ from unmute_jax.datasets.hub_layout import Layout, layout_of, layout_on_disk
 from unmute_jax.datasets.parquet import SUFFIXES
 from unmute_jax.downloads import (
     HubListing,
+    check_hub_room,
     fetch_from_hub,
     find_in_hub_cache,
     hub_files,
@@ -66,6 +67,8 @@ class Copy:
             return self.folder or pathlib.Path()
         files = list(files)
         if len(missing := self.missing(files)) > 1:
+            needed = sum(self.listing.sizes[file] for file in missing)
+            check_hub_room(needed, f"the {len(missing)} files of {self.name}")
             _log.warning("%s: downloading %s", self.name, self.described(missing))
         paths = [_fetch(self.repository, file, self.listing) for file in files]
         return paths[0].parents[files[0].count("/")]
