@@ -55,18 +55,32 @@ def test_a_size_that_is_too_small_is_refused(format, kind, layout):
 def test_tags_and_padding_may_follow_the_samples(behind):
     (part,) = parts(written("WAV") + behind)
     assert part.for_libsndfile
-    assert not part.to_the_end
+    assert part.samples_at is None
 
 
 @pytest.mark.parametrize("size", [0, 0xFFFFFFFF, 0x7FFFF000])
 def test_a_size_that_was_not_known_means_all_that_follows(size):
     (part,) = parts(with_size(written("WAV"), b"data", size))
-    assert part.to_the_end
+    assert part.samples_at == 44
 
 
 def test_no_samples_are_not_all_that_follows():
     (part,) = parts(written("WAV", samples=0) + b"LIST\x04\0\0\0INFO")
-    assert not part.to_the_end
+    assert part.samples_at is None
+
+
+def test_a_size_between_two_and_four_gigabytes_may_be_right(tmp_path):
+    size = 0x90000000
+    header = with_size(written("WAV", samples=0), b"data", size)
+    path = tmp_path / "long.wav"
+    with path.open("wb") as file:
+        file.write(header)
+        file.truncate(len(header) + size)
+        file.seek(0, 2)
+        file.write(b"LIST\x04\0\0\0INFO")
+    with path.open("rb") as file:
+        (part,) = find_parts(Section(file, 0, path.stat().st_size), "x")
+    assert part.samples_at is None
 
 
 def test_a_size_that_wrapped_at_four_gigabytes_means_all_that_follows(tmp_path):
@@ -77,7 +91,17 @@ def test_a_size_that_wrapped_at_four_gigabytes_means_all_that_follows(tmp_path):
         file.truncate(len(header) + 1000 + (1 << 32))  # A hole on the disk.
     with path.open("rb") as file:
         (part,) = find_parts(Section(file, 0, path.stat().st_size), "x")
-    assert part.to_the_end
+    assert part.samples_at == 44
+
+
+def test_a_pipe_may_write_more_than_the_largest_size(tmp_path):
+    path = tmp_path / "long.wav"
+    with path.open("wb") as file:
+        file.write(with_size(written("WAV", samples=0), b"data", 0xFFFFFFFF))
+        file.truncate((1 << 32) + 10_000)
+    with path.open("rb") as file:
+        (part,) = find_parts(Section(file, 0, path.stat().st_size), "x")
+    assert part.samples_at == 44
 
 
 @pytest.mark.parametrize("format", ["WAV", "WAVEX", "RF64", "AIFF", "CAF", "AU", "W64"])

@@ -18,9 +18,9 @@ from unmute_jax.audio.tags import TAGS, size_of_tags
 from unmute_jax.errors import InputError
 from unmute_jax.io import refuse_lfs_pointer
 
-# A writer that does not know the length in advance stores a placeholder near 2^31, 2^32
-# or 2^63.
-_PLACEHOLDERS = (0x7FFF0000, 1 << 32), (0x7FFF0000_00000000, 1 << 64)
+# A writer that does not know the length in advance stores 2^31, 2^32, 2^63 or 2^64, or
+# what is just below.
+_PLACEHOLDERS = tuple(1 << bits for bits in (31, 32, 63, 64))
 # Some recorders fill up the last block of the disk with zeros.
 _PADDING = 4096
 _PRINTABLE = frozenset(string.printable[:95].encode())
@@ -81,7 +81,8 @@ def find_parts(file: Section, name: str) -> list[Part]:
             _check_riff(file, name)
         case b"riff" if file.bytes_at(0, 8) == _W64_RIFF:
             # libsndfile ignores the size of the samples in this format.
-            return [Part(file=file, to_the_end=_check_chunks(file, _W64, name))]
+            samples = _check_chunks(file, _W64, name)
+            return [Part(file=file, for_libsndfile=bool(samples), samples_at=samples)]
         case b"FORM" if head[8:] in (b"AIFF", b"AIFC"):
             _check_chunks(file, _AIFF, name)
             return [Part(file=file, for_libsndfile=True)]
@@ -131,16 +132,11 @@ def _wav(file: Section, head: bytes, name: str) -> Part:
         ds64 = file.bytes_at(12, 36)
         if ds64[:4] == b"ds64" and len(ds64) == 36:
             stated = int.from_bytes(ds64[16:24], "little")
-    to_the_end = _check_chunks(file, chunks, name, stated)
+    samples = _check_chunks(file, chunks, name, stated)
     _check_sample_size(file, chunks.header[0], name)
-    # libsndfile reads no samples where the size is 0, at most 4 GB of others, and
-    # prints messages when it opens MP3.
+    # libsndfile prints messages when it opens MP3.
     is_mp3 = re.search(rb"fmt ....\x55\0", file.bytes_at(12, 4096), re.DOTALL)
-    return Part(
-        file=file,
-        for_libsndfile=not (to_the_end or is_mp3),
-        to_the_end=to_the_end,
-    )
+    return Part(file=file, for_libsndfile=not is_mp3, samples_at=samples)
 
 
 def _check_sample_size(file: Section, order: str, name: str) -> None:
@@ -161,7 +157,7 @@ def _check_sample_size(file: Section, order: str, name: str) -> None:
 
 def _check_chunks(
     file: Section, chunks: _Chunks, name: str, stated: int | None = None
-) -> bool:
+) -> int | None:
     """Checks that the samples are there, and that only tags follow.
 
     Args:
@@ -171,7 +167,8 @@ def _check_chunks(
         stated: The size of the samples if the header is stated elsewhere.
 
     Returns:
-        Whether the size of the samples is not known, so that they last to the end.
+        Where the samples begin, if their size is not known so that they last to the
+        end; None if it is known.
     """
     position, header = chunks.first, struct.calcsize(chunks.header)
     while len(head := file.bytes_at(position, header)) == header:
@@ -179,29 +176,32 @@ def _check_chunks(
         body = position + header
         if kind == chunks.data and stated is not None and size == 0xFFFFFFFF:
             size = stated
-        if _is_placeholder(size):
-            return True
         size = max(size - header, 0) if chunks.whole else size
+        is_too_long = body + size > len(file)
+        if is_too_long and _is_placeholder(size):
+            return body
         if kind == chunks.data or not chunks.data:
-            if body + size > len(file):
+            if is_too_long:
                 raise _cut_short(name, size, len(file) - body)
             if chunks.data:
-                return _check_rest(file, body + size, size, chunks, name)
+                is_known = _is_all(file, body + size, size, chunks, name)
+                return None if is_known else body
         position = body + size
         position += -position % chunks.alignment
     if chunks.data:
         raise InputError(f"{name}: is cut short: it ends in front of its samples")
-    return False
+    return None
 
 
-def _check_rest(file: Section, end: int, size: int, chunks: _Chunks, name: str) -> bool:
-    """Checks that only tags follow the samples, or that the size is not known."""
+def _is_all(file: Section, end: int, size: int, chunks: _Chunks, name: str) -> bool:
+    """Whether only tags follow the samples; False if their size is not known."""
     if _are_tags(file, end, chunks):
-        return False
+        return True
     rest = len(file) - end
     # A size that was never written, or that was too large for its 32 bits.
-    if not size or ("I" in chunks.header and rest % (1 << 32) == 0):
-        return True
+    has_wrapped = "I" in chunks.header and rest % (1 << 32) == 0
+    if not size or _is_placeholder(size) or has_wrapped:
+        return False
     raise _too_small(name, size, rest)
 
 
@@ -227,7 +227,7 @@ def _are_tags(file: Section, position: int, chunks: _Chunks) -> bool:
 
 
 def _is_placeholder(size: int) -> bool:
-    return any(low <= size < high for low, high in _PLACEHOLDERS)
+    return any(high - (1 << 16) <= size <= high for high in _PLACEHOLDERS)
 
 
 def _cut_short(name: str, promised: int, found: int) -> InputError:

@@ -176,9 +176,10 @@ class _Recording:
         """Opens a part, and checks its sample rate."""
         name, decoder = self._name, None
         if part.for_libsndfile:
-            decoder = open_with_libsndfile(part.file, name)
+            decoder = open_with_libsndfile(part, name)
         if decoder is None:
-            decoder = FfmpegDecoder(part.file, name, to_the_end=part.to_the_end)
+            to_the_end = part.samples_at is not None
+            decoder = FfmpegDecoder(part.file, name, to_the_end=to_the_end)
         decoder.mix = self._mix
         rate = decoder.sample_rate
         if not MIN_RATE <= rate <= MAX_RATE:

@@ -1,7 +1,8 @@
 """Decodes formats that state their length with libsndfile."""
 
+import contextlib
 from collections.abc import Iterator
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import soundfile as sf
@@ -9,13 +10,17 @@ from jaxtyping import Float
 
 from unmute_jax.audio.channels import ChannelMix
 from unmute_jax.audio.flac import count_samples
-from unmute_jax.audio.section import Section
+from unmute_jax.audio.section import Part, Section
 from unmute_jax.errors import InputError
 
 # How many samples, over all channels, are decoded at a time.
 _BLOCK = 1 << 20
 # libsndfile reports such a length for a file that states none.
 _NO_LENGTH = 1 << 62
+# Samples that can be read without a header.
+_UNCOMPRESSED = {
+    *("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"),
+}
 
 
 class SndfileDecoder:
@@ -65,11 +70,11 @@ class SndfileDecoder:
             ) from None
 
 
-def open_with_libsndfile(file: Section, name: str) -> SndfileDecoder | None:
-    """Opens a file.
+def open_with_libsndfile(part: Part, name: str) -> SndfileDecoder | None:
+    """Opens a part of a file.
 
     Args:
-        file: The file.
+        part: The part.
         name: The name of the file in error messages.
 
     Returns:
@@ -78,20 +83,43 @@ def open_with_libsndfile(file: Section, name: str) -> SndfileDecoder | None:
     Raises:
         InputError: The file is FLAC and states a wrong number of samples.
     """
-    try:
-        sound = sf.SoundFile(cast(BinaryIO, file.section(0)))
-    except sf.LibsndfileError:
-        return None
-    # libsndfile only estimates the length of MP3, also inside WAV.
-    if sound.frames >= _NO_LENGTH or sound.subtype.startswith("MPEG"):
-        sound.close()
-        return None
-    frames = sound.frames
-    if sound.format == "FLAC" and (found := count_samples(file, frames)) != frames:
-        # The header of a FLAC may state fewer samples, and libsndfile stops there.
-        reason = f": {frames} samples are promised, {found} are there"
-        sound.close()
-        raise InputError(
-            f"{name}: is damaged, or cut short{'' if found is None else reason}"
-        )
-    return SndfileDecoder(sound, name)
+    with contextlib.ExitStack() as opened:
+        try:
+            sound = opened.enter_context(_opened(part.file))
+            if part.samples_at is not None:
+                if sound.subtype not in _UNCOMPRESSED:
+                    return None
+                sound = opened.enter_context(_opened_without_header(part, sound))
+        except sf.LibsndfileError:
+            return None
+        # libsndfile only estimates the length of MP3, also inside WAV.
+        frames = sound.frames
+        if frames >= _NO_LENGTH or sound.subtype.startswith("MPEG"):
+            return None
+        if sound.format == "FLAC":
+            # The header may state fewer samples than there are: libsndfile stops there.
+            found = count_samples(part.file, frames)
+            if found != frames:
+                reason = f": {frames} samples are promised, {found} are there"
+                raise InputError(
+                    f"{name}: is damaged, or cut short{'' if found is None else reason}"
+                )
+        opened.pop_all()
+        return SndfileDecoder(sound, name)
+
+
+def _opened(file: Section, **options: Any) -> sf.SoundFile:
+    # Each decoder has a position of its own in the file.
+    return sf.SoundFile(cast(BinaryIO, file.section(0)), **options)
+
+
+def _opened_without_header(part: Part, sound: sf.SoundFile) -> sf.SoundFile:
+    """Opens the samples that last to the end of a file, whatever size it states."""
+    return _opened(
+        part.file.section(part.samples_at or 0),
+        format="RAW",
+        subtype=sound.subtype,
+        samplerate=sound.samplerate,
+        channels=sound.channels,
+        endian="BIG" if part.file.bytes_at(0, 4) == b"RIFX" else "LITTLE",
+    )

@@ -68,9 +68,10 @@ class Part:
     Attributes:
         file: The bytes.
         for_libsndfile: Whether libsndfile is tried before FFmpeg.
-        to_the_end: Whether samples follow up to the end, whatever size is stated.
+        samples_at: Where samples begin that last to the end, whatever size is stated;
+            None if the size is right.
     """
 
     file: Section
     for_libsndfile: bool = False
-    to_the_end: bool = False
+    samples_at: int | None = None
