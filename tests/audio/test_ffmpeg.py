@@ -2,6 +2,7 @@
 
 import io
 
+import av
 import numpy as np
 import pytest
 
@@ -66,3 +67,46 @@ def test_playlists_open_no_other_file(tmp_path):
 def test_a_change_of_the_sample_rate_is_refused():
     data = written("adts", "aac") + written("adts", "aac", rate=8000)
     assert "changes its sample rate from 16000 to 8000 Hz after 0.5" in refusal(data)
+
+
+def test_another_number_of_channels_is_no_fault():
+    mono = written("adts", "aac")
+    how = FfmpegEncoding(container="adts", codec="aac")
+    stereo = with_ffmpeg(tone()[:4000].repeat(2, axis=1), RATE, how)
+    x = decoded(mono + stereo + mono)
+    assert len(x) == 2 * len(decoded(mono)) + len(decoded(stereo))
+    # The delay of the encoder is 1024 samples.
+    second = x[len(decoded(mono)) + 1024 :][:4000]
+    assert snr(tone()[:4000, 0], second) > 10
+
+
+def without(data, is_left_out):
+    """Copies a Matroska file without some of its packets."""
+    file = io.BytesIO()
+    with (
+        av.open(io.BytesIO(data)) as source,
+        av.open(file, "w", format="matroska") as output,
+    ):
+        stream = output.add_stream_from_template(source.streams.audio[0])
+        for i, packet in enumerate(source.demux(audio=0)):
+            if packet.size and not is_left_out(i):
+                packet.stream = stream
+                output.mux(packet)
+    return file.getvalue()
+
+
+def test_holes_are_refused():
+    data = written("matroska", "libopus", rate=48_000)
+    assert len(decoded(without(data, lambda i: False))) == 8000
+    # Each packet has 20 ms.
+    message = refusal(without(data, lambda i: 2 <= i < 6))
+    assert "0.08 s of sound are missing after 0.0" in message
+    assert "s of sound are missing" in refusal(without(data, lambda i: i in (1, 3, 5)))
+
+
+def test_an_end_before_the_stated_one_is_refused():
+    data = written("matroska", "libopus", rate=48_000)
+    # Without the size of the segment, only the length in seconds is left.
+    at = data.index(b"\x18\x53\x80\x67") + 4
+    cut = data[:at] + b"\x01" + b"\xff" * 7 + data[at + 8 : len(data) // 3]
+    assert "s are promised" in refusal(cut)

@@ -6,16 +6,18 @@ import pathlib
 from experiments.checks.audio_files import FORMATS
 from experiments.checks.formats import measure
 from experiments.checks.refused_files import REFUSED
+from unmute_jax.audio.decode import SUFFIXES
 
 PAGE = pathlib.Path(__file__).parents[3] / "docs" / "formats.md"
 
 
 def test_the_page_lists_what_is_tested():
-    rows = [line.split(" | ")[0] for line in PAGE.read_text().splitlines()]
-    assert [f"| {form.name}" for form in FORMATS] == [
-        r for r in rows if r in {f"| {form.name}" for form in FORMATS}
-    ]
+    text = PAGE.read_text()
+    rows = [line.split(" | ")[0] for line in text.splitlines()]
+    names = [f"| {form.name}" for form in FORMATS]
+    assert [row for row in rows if row in names] == names
     assert {f"| {name}" for name in REFUSED} <= set(rows)
+    assert all(f"`{suffix}`" in text for suffix in SUFFIXES)
 
 
 def test_a_format_that_is_read_wrongly_is_seen(tmp_path):
