@@ -96,6 +96,16 @@ def test_a_closed_pipe_ends_quietly(capsys, monkeypatch):
     assert not capsys.readouterr().err
 
 
+def test_a_command_needs_no_output(monkeypatch):
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    with explained():
+        print("a table")
+        assert not sys.stderr.isatty()
+    sys.stdout.close()
+    sys.stderr.close()
+
+
 def test_a_full_disk_below_the_output_is_one_line(capsys, monkeypatch):
     def command():
         with explained():

@@ -45,7 +45,7 @@ def explained() -> Generator[None]:
     Foreseen are errors of the input (`InputError`) and of the machine: a full disk, a
     missing accelerator, too little memory. Other exceptions pass through.
     """
-    _write_any_character()
+    _prepare_output()
     before, sys.unraisablehook = sys.unraisablehook, _report
     try:
         yield
@@ -100,8 +100,8 @@ def _missing_device(error: Exception) -> str | None:
     )
 
 
-def _write_any_character() -> None:
-    """Lets terminals without Unicode show something for every character."""
+def _prepare_output() -> None:
+    """Lets every text be written, to any terminal and also where there is none."""
 
     def replace(error: UnicodeError) -> tuple[str | bytes, int]:
         assert isinstance(error, UnicodeEncodeError)
@@ -111,8 +111,11 @@ def _write_any_character() -> None:
         return codecs.backslashreplace_errors(error)
 
     codecs.register_error("plain", replace)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # As some schedulers start programs.
+            setattr(sys, name, open(os.devnull, "w"))
+        elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="plain")
 
 
