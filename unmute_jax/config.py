@@ -32,6 +32,7 @@ WHERE = ("devices", "data_dir")
 # their names.
 ADDED_LATER: dict[str, Any] = {
     "steps": 0,
+    "probe_options.initialisation": None,
     "loss.differentiate_weights": None,
     "dataset_options.folds": None,
     "dataset_options.group_pattern": None,
@@ -263,6 +264,9 @@ class ProbeOptions:
     non_negative: bool | None = None
     # proto: whether the token map is first enlarged to twice its size. None: no.
     upsample: bool | None = None
+    # proto: where the training begins, "uniform" as in the reference, or "normal".
+    # None: "uniform".
+    initialisation: str | None = None
     # proto: weight of the penalty on prototypes of one class that resemble each other.
     # head2toe: weight of the group lasso. None: 1 for proto, 1e-4 for head2toe.
     penalty_weight: float | None = None

@@ -92,6 +92,21 @@ def test_initial_values_are_those_of_the_reference(key):
     np.testing.assert_array_equal(case["class_identity"], owners)
 
 
+def test_small_initial_values_give_small_logits(key):
+    x = draw_small()
+    largest = {}
+    for name in ("uniform", "normal"):
+        probe = make_probe("proto", num_classes=3, initialisation=name)
+        variables = jax.jit(probe.init)(key, x)
+        params = variables["params"]
+        largest[name] = float(np.abs(jax.jit(probe.apply)(variables, x)).max())
+    assert largest["normal"] < 0.5 < 2 <= largest["uniform"]
+    assert np.std(params["prototypes"]) == pytest.approx(0.02, rel=0.1)
+    assert np.abs(params["kernel"]).max() < 0.05
+    assert (np.asarray(params["kernel"]) < 0).any()
+    np.testing.assert_array_equal(params["bias"], 0)
+
+
 @pytest.mark.parametrize("options", [{"focal": True}, {"upsample": True}])
 def test_a_short_clip_is_a_short_map(key, options):
     x = draw_small()

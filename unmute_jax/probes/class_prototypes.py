@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from unmute_jax.ops import max_product, top_products
-from unmute_jax.probes.base import Probe, as_tokens, einsum
+from unmute_jax.probes.base import Initialiser, Probe, as_tokens, einsum
 from unmute_jax.probes.prototypes import (
     ClassifierKind,
     as_sequence,
@@ -27,6 +27,18 @@ EPS = 1e-4
 EXTRA = 2 * EPS**2 + EPS
 # The constant by which the reference divides its similarities.
 SHRINK = 1.01
+
+
+Initialisation = Literal["uniform", "normal"]
+# Initial prototypes, weights and bias.
+INITIAL: dict[str, tuple[Initialiser, Initialiser, float]] = {
+    "uniform": (nn.initializers.uniform(1.0), nn.initializers.ones, -2.0),
+    "normal": (
+        nn.initializers.normal(0.02),
+        nn.initializers.truncated_normal(0.02),
+        0.0,
+    ),
+}
 
 
 class Proto(Probe):
@@ -54,6 +66,13 @@ class Proto(Probe):
         non_negative: Whether negative weights of the classifier count as 0.
         penalty_weight: The weight in the loss of the penalty on prototypes of a class
             that are not orthogonal.
+        initialisation: "uniform", as in the reference: prototypes from U(0, 1), weights
+            of 1 and biases of -2. All J similarities of a class then add up to a large
+            logit, at which the asymmetric loss may have no gradient. "normal":
+            prototypes from N(0, 0.02^2), weights from the same distribution, cut at two
+            standard deviations, and biases of 0. Another group's code for the paper's
+            probe begins so (second-hand), with a dense classifier of any sign and
+            without a penalty.
     """
 
     input_kind: ClassVar = "tokens"
@@ -65,11 +84,13 @@ class Proto(Probe):
     classifier: ClassifierKind = "block"
     non_negative: bool = True
     penalty_weight: float = 1.0
+    initialisation: Initialisation = "uniform"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_positive("prototypes_per_class", "top_k")
         self.check_choice("classifier", ClassifierKind)
+        self.check_choice("initialisation", Initialisation)
         self.check_not_negative("penalty_weight")
 
     @nn.compact
@@ -82,11 +103,12 @@ class Proto(Probe):
             tokens = upsampled(tokens)
         c, j = self.num_classes, self.prototypes_per_class
         shape = (c * j, tokens.cls.shape[-1])
-        vectors = self.param("prototypes", nn.initializers.uniform(1.0), shape)
+        of_prototypes, of_kernel, bias = INITIAL[self.initialisation]
+        vectors = self.param("prototypes", of_prototypes, shape)
         block = self.classifier == "block"
         size = (c, j) if block else (c * j, c)
-        kernel = self.param("kernel", nn.initializers.ones, size)
-        bias = self.param("bias", nn.initializers.constant(-2.0), (c,))
+        kernel = self.param("kernel", of_kernel, size)
+        bias = self.param("bias", nn.initializers.constant(bias), (c,))
         if self.non_negative:
             kernel = jax.nn.relu(kernel)
         scores = activations(tokens, vectors, self.top_k if self.training else 1)
