@@ -303,7 +303,8 @@ def _notes_on_search(name: str, runs: FinalRuns) -> list[str]:
             f"{len(runs.search)} trials of the search never left their start (the same "
             "output for all validation clips, or a flat loss at chance): the score "
             "says nothing about the encoder; config.loss.name=bce, "
-            "config.standardise=True or other options of the probe may help"
+            "config.standardise=True or options of the probe may help (for proto: "
+            "config.probe_options.initialisation=normal)"
         )
     if runs.best is not None and (ends := runs.ranges.get("learning_rate")):
         best, (low, high) = runs.best.learning_rate, ends
