@@ -3,6 +3,8 @@
 Each of those under "Encoders with a mistake" makes exactly one.
 """
 
+import itertools
+
 import numpy as np
 
 RATE, HOP, BANDS, BINS = 1000, 100, 2, 8
@@ -76,6 +78,52 @@ class Checkpoint(Spectral):
         super().__init__(gain=np.float32(np.loadtxt("checkpoint.txt")))
 
 
+class Placed:
+    """Magnitudes in any number of bands at steps of 50 ms, in a given disorder."""
+
+    sample_rate, version, jittable = 4000, 1, False
+
+    def __init__(self, bands=4, disorder="none", stated=0.05, hop=200):
+        self.bands, self.disorder, self.hop = bands, disorder, hop
+        self.seconds_per_step = stated
+        edges = np.linspace(0, 2000, bands + 1).tolist()
+        self.frequency_edges_hz = list(itertools.pairwise(edges))
+
+    def __call__(self, waveform, lengths):
+        b, samples = waveform.shape
+        frames = waveform[:, : samples // self.hop * self.hop].reshape(b, -1, self.hop)
+        bins = np.abs(np.fft.rfft(frames, n=200))[..., :100]
+        x = bins.reshape(*bins.shape[:2], self.bands, -1)
+        # The same number of features for any number of bands.
+        x = np.log(1e-3 + x[..., :: x.shape[-1] // 5][..., :5]).astype(np.float32)
+        return self.disordered(x)
+
+    def disordered(self, x):
+        b, t, f, d = x.shape
+        rng = np.random.default_rng(0)
+        match self.disorder:
+            case "frequency flipped":
+                return x[:, :, ::-1]
+            case "time flipped":
+                return x[:, ::-1]
+            case "both flipped":
+                return x[:, ::-1, ::-1]
+            case "frequency first":
+                return x.swapaxes(1, 2).reshape(x.shape)
+            case "read as frequency first":
+                return x.reshape(b, f, t, d).swapaxes(1, 2)
+            case "swapped":
+                return x.swapaxes(1, 2)
+            case "shuffled":
+                return x[:, :, rng.permutation(f)]
+            case "one step late":
+                return np.pad(x[:, :-1], [(0, 0), (1, 0), (0, 0), (0, 0)])
+            case "mixed":
+                kernel = rng.standard_normal((t * f * d, t * f * d), np.float32)
+                return (x.reshape(b, -1) @ kernel).reshape(x.shape)
+        return x
+
+
 # Encoders with a mistake
 
 
@@ -135,6 +183,16 @@ class OneLength(Spectral):
 
 class WrongStep(Spectral):
     seconds_per_step = 0.05
+
+
+class BandsDescend(Spectral):
+    def __call__(self, waveform, lengths):
+        return self.spectra(waveform)[:, :, ::-1]
+
+
+class Reversed(Spectral):
+    def __call__(self, waveform, lengths):
+        return self.spectra(waveform)[:, ::-1]
 
 
 class WrongBands(Spectral):

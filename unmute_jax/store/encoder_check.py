@@ -13,7 +13,6 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -22,30 +21,24 @@ from jaxtyping import Float, Int
 from unmute_jax.encoders import Encoder
 from unmute_jax.errors import InputError
 from unmute_jax.store.layout import CLIPS_PER_SHARD, Layout
+from unmute_jax.store.token_places import (
+    BACKGROUND,
+    FAIL,
+    LOUD,
+    NOTE,
+    PASS,
+    Finding,
+    Listener,
+    check_geometry,
+    check_places,
+)
 from unmute_jax.tokens import Tokens
 
-PASS, FAIL, NOTE = "PASS", "FAIL", "NOTE"
 # Limits of differences, in standard deviations of the tokens: rounding of float32, and
 # rounding of half precision and of token stores in bfloat16.
 ROUNDING, HALF_PRECISION = 1e-4, 2e-2
-# Amplitudes of the clips.
-NOISE, LOUD, QUIET = 0.1, 0.5, 1e-3
-# Positions of test sounds, as shares of the clip and of the frequency patches.
-POSITIONS = np.array([0.2, 0.5, 0.8])
-
-
-class Finding(NamedTuple):
-    """The result of one check.
-
-    Attributes:
-        verdict: PASS, FAIL or NOTE.
-        check: Name of the check.
-        value: Description for the user.
-    """
-
-    verdict: str
-    check: str
-    value: str
+# Amplitudes of the noise.
+NOISE, QUIET = 0.1, 1e-3
 
 
 def check_encoder(
@@ -79,7 +72,9 @@ def check_encoder(
     shape = " x ".join(map(str, trial.tokens.patches.shape[1:]))
     yield Finding(PASS, "tokens", f"{shape} per clip of {clip_seconds:g} s")
     yield _identity(trial)
-    yield from _geometry(trial)
+    steps, samples = trial.tokens.patches.shape[1], trial.waveform.shape[1]
+    geometry = list(check_geometry(encoder, clip_seconds, steps, samples))
+    yield from geometry
     # Comparing tokens is pointless if they are not finite or not deterministic.
     for check in (_finite, _deterministic):
         yield (finding := check(trial))
@@ -89,7 +84,9 @@ def check_encoder(
         yield _batched(trial)
         yield _loaded_again(trial, load)
         yield from _padding(trial)
-        yield from _positions(trial)
+        # Where sounds are seen is judged by the geometry, as far as that is right.
+        is_right = {f.check: f.verdict != FAIL for f in geometry}
+        yield from check_places(trial.listener, **is_right)
     yield from _costs(trial, seconds)
 
 
@@ -123,6 +120,12 @@ class _Trial:
                 f"{encoder.name} gives tokens of shape {shape} but states {expected}"
             )
         return cls(encoder, clip_seconds, waveform, lengths, tokens)
+
+    @property
+    def listener(self) -> Listener:
+        """The encoder and a clip of noise, to which sounds can be added."""
+        noise = BACKGROUND / NOISE * self.waveform[0]
+        return Listener(self.encoder, self.encode, noise, int(self.lengths[0]))
 
     def encode(self, waveform: np.ndarray, lengths: np.ndarray) -> Tokens:
         """The tokens of some clips, on the host."""
@@ -277,82 +280,6 @@ def _silence(
         return Finding(PASS, check, "silence behind a clip does not change its tokens")
     text = f"changes its patches by up to {difference:.2g} standard deviations"
     return Finding(NOTE, check, f"silence behind a clip {text}")
-
-
-def _geometry(trial: _Trial) -> Iterator[Finding]:
-    encoder, t = trial.encoder, trial.tokens.patches.shape[1]
-    step = encoder.geometry.seconds_per_step
-    seconds = trial.waveform.shape[1] / encoder.sample_rate
-    text = f"{t} steps of {step:g} s cover {t * step:.4g} s of {seconds:.4g} s"
-    if abs(t * step - seconds) <= 2 * step:
-        yield Finding(PASS, "time", text)
-    else:
-        right = f"seconds_per_step of {seconds / t:.4g} would fit"
-        yield Finding(FAIL, "time", f"{text}: {right}")
-    edges, highest = encoder.geometry.frequency_edges_hz, encoder.sample_rate / 2
-    text = f"{len(edges)} bands, {edges[0][0]:.4g} to {edges[-1][1]:.4g} Hz"
-    if sorted(edges) == list(edges) and all(0 <= a < b <= highest for a, b in edges):
-        yield Finding(PASS, "frequency", text)
-    else:
-        yield Finding(
-            FAIL, "frequency", f"{text}: must ascend and end at {highest:g} Hz or below"
-        )
-
-
-def _positions(trial: _Trial) -> Iterator[Finding]:
-    """Whether a sound changes the tokens at its time and frequency most."""
-    geometry, (_, t, f, _) = trial.encoder.geometry, trial.tokens.patches.shape
-    seconds = np.arange(trial.waveform.shape[1]) / trial.encoder.sample_rate
-    end = trial.lengths[0] / trial.encoder.sample_rate
-    if t >= 4:
-        sent, width = end * POSITIONS, max(geometry.seconds_per_step, 0.05 * end)
-        noise = np.random.default_rng(1).standard_normal(len(seconds))
-        bursts = [noise * (np.abs(seconds - at) < width / 2) for at in sent]
-        steps = _changes(trial, bursts).mean(2).argmax(1)
-        seen = (steps + 0.5) * geometry.seconds_per_step
-        is_near = np.abs(seen - sent).max() <= 2 * width
-        yield _position("place in time", "bursts", "s", sent, seen, bool(is_near))
-    if f >= 4:
-        bands = np.round((f - 1) * POSITIONS).astype(int)
-        centres = np.mean(geometry.frequency_edges_hz, axis=1)
-        tones = [np.sin(2 * np.pi * hz * seconds) for hz in centres[bands]]
-        changed = _changes(trial, tones).mean(1).argmax(1)
-        yield _position(
-            "place in frequency",
-            "tones",
-            "Hz",
-            centres[bands],
-            centres[changed],
-            bool(np.abs(changed - bands).max() <= 1),
-        )
-
-
-def _changes(
-    trial: _Trial, sounds: list[Float[np.ndarray, "S"]]
-) -> Float[np.ndarray, "3 T F"]:
-    """How much each of three sounds changes each token of a clip of quiet noise."""
-    noise = QUIET / NOISE * trial.waveform[:1]
-    is_clip = np.arange(noise.shape[1]) < trial.lengths[0]
-    clips = np.concatenate([noise, noise + LOUD * np.stack(sounds) * is_clip])
-    lengths = np.repeat(trial.lengths[:1], len(clips))
-    patches = trial.encode(clips.astype(np.float32), lengths).patches
-    return np.linalg.norm(patches[1:] - patches[:1], axis=-1)
-
-
-def _position(
-    check: str,
-    sounds: str,
-    unit: str,
-    sent: np.ndarray,
-    seen: np.ndarray,
-    is_near: bool,
-) -> Finding:
-    """The finding for sounds at the positions `sent`, whose tokens change at `seen`."""
-    at, most = (", ".join(f"{x:.3g}" for x in xs) for xs in (sent, seen))
-    text = f"{sounds} at {at} {unit} change the tokens most at {most} {unit}"
-    if is_near:
-        return Finding(PASS, check, text)
-    return Finding(NOTE, check, f"{text}: are patches in the order [time, frequency]?")
 
 
 def _costs(trial: _Trial, load_seconds: float) -> Iterator[Finding]:
