@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+from experiments.checks.audio_files import FfmpegEncoding, make_signal, with_ffmpeg
 from unmute_jax.audio.containers import find_parts
 from unmute_jax.audio.section import Section
 from unmute_jax.errors import InputError
@@ -118,6 +119,25 @@ def test_a_wav_that_contradicts_itself_is_refused():
     data[22] = 3  # Channels.
     with pytest.raises(InputError, match="3 channels of 16 bits do not take 2 bytes"):
         parts(bytes(data))
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"container": "ipod", "codec": "aac", "options": {"movflags": "faststart"}},
+        {"container": "webm", "codec": "libopus"},
+        {"container": "asf", "codec": "wmav2", "bit_rate": 128_000},
+        {"container": "avi", "codec": "libmp3lame"},
+    ],
+    ids=lambda how: how["container"],
+)
+def test_a_film_that_is_cut_short_is_refused(how):
+    data = with_ffmpeg(make_signal(48_000), 48_000, FfmpegEncoding(**how))
+    (part,) = parts(data)
+    assert not part.for_libsndfile
+    for cut in (1, 500, len(data) // 2):
+        with pytest.raises(InputError, match="bytes are promised"):
+            parts(data[:-cut])
 
 
 def test_a_tag_in_front_of_another_format_is_left_out():

@@ -58,10 +58,11 @@ def test_an_encrypted_track_is_refused():
     assert refusal(data) == "x: is encrypted, and cannot be read"
 
 
-def test_playlists_open_no_other_file(tmp_path):
+def test_playlists_open_no_other_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "a.mp3").write_bytes(written("mp3", "libmp3lame"))
-    list_of_files = f"ffconcat version 1.0\nfile '{tmp_path / 'a.mp3'}'\n"
-    assert refusal(list_of_files.encode()) == "x: is not audio of a known format"
+    message = refusal(b"ffconcat version 1.0\nfile a.mp3\n")
+    assert message == "x: is not audio of a known format"
 
 
 def test_a_change_of_the_sample_rate_is_refused():
@@ -72,12 +73,12 @@ def test_a_change_of_the_sample_rate_is_refused():
 def test_another_number_of_channels_is_no_fault():
     mono = written("adts", "aac")
     how = FfmpegEncoding(container="adts", codec="aac")
-    stereo = with_ffmpeg(tone()[:4000].repeat(2, axis=1), RATE, how)
+    stereo = with_ffmpeg(tone()[:4000] * np.float32([1, 0]), RATE, how)
     x = decoded(mono + stereo + mono)
     assert len(x) == 2 * len(decoded(mono)) + len(decoded(stereo))
     # The delay of the encoder is 1024 samples.
     second = x[len(decoded(mono)) + 1024 :][:4000]
-    assert snr(tone()[:4000, 0], second) > 10
+    assert snr(tone()[:4000, 0] / 2, second) > 10
 
 
 def without(data, is_left_out):
@@ -100,7 +101,7 @@ def test_holes_are_refused():
     assert len(decoded(without(data, lambda i: False))) == 8000
     # Each packet has 20 ms.
     message = refusal(without(data, lambda i: 2 <= i < 6))
-    assert "0.08 s of sound are missing after 0.0" in message
+    assert message == "x: 0.08 s of sound are missing after 0.03 s"
     assert "s of sound are missing" in refusal(without(data, lambda i: i in (1, 3, 5)))
 
 
