@@ -13,6 +13,7 @@ from unmute_jax.grid.cells import Grid, default_grid
 from unmute_jax.grid.claims import Claims
 from unmute_jax.report.missing import find_missing
 from unmute_jax.training.run import loop, run_experiment
+from unmute_jax.training.setup import open_source
 
 
 @pytest.fixture(autouse=True)
@@ -134,6 +135,21 @@ def test_a_missing_data_set_is_looked_for_once(tmp_path, monkeypatch):
     assert len(work(chosen, tmp_path)) == 3
     assert len(tried) == 1
     assert "no urban" in lines(chosen, tmp_path)[2]
+
+
+def test_exported_tokens_of_one_data_set_may_be_missing(tmp_path, monkeypatch):
+    tried = []
+
+    def prepare(settings):
+        tried.append(settings.encoder)
+        raise InputError("nothing here")
+
+    monkeypatch.setattr(worker, "prepare", prepare)
+    monkeypatch.setattr(worker, "open_source", open_source)
+    encoders = f"tokens:{tmp_path}/{{dataset}}"
+    chosen = cells(encoders=encoders, datasets="urban,esc50", probes="linear,mhca")
+    assert len(work(chosen, tmp_path / "grid")) == 4
+    assert tried == [f"tokens:{tmp_path}/urban", f"tokens:{tmp_path}/esc50"]
 
 
 def test_two_workers_share_a_grid_and_each_cell_is_run_once(tmp_path):

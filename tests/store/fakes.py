@@ -142,7 +142,18 @@ class FakeEncoder(SpectrogramEncoder):
         )
 
 
-def fake_encoder(seed=0, **changes):
+class UnhashedEncoder(FakeEncoder):
+    """An encoder that may change under the same key."""
+
+    is_hashed = False
+
+
+def unhashed_encoder(seed):
+    """An encoder whose weights have a seed that its key does not know."""
+    return fake_encoder(seed, made=UnhashedEncoder, weights="its own", code="abc")
+
+
+def fake_encoder(seed=0, made=FakeEncoder, **changes):
     kernel = np.random.default_rng(seed).standard_normal((RATE // T // F, D))
     facts = {
         "name": "fake+",
@@ -154,7 +165,7 @@ def fake_encoder(seed=0, **changes):
         "network": None,
         "mask_padding": True,
     }
-    return FakeEncoder(**{**facts, **changes})
+    return made(**{**facts, **changes})
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from tests.store.fakes import FakeEncoder, fake_encoder
+from tests.store.fakes import unhashed_encoder
 from tests.training.fakes import make_setup, settings, store
 from unmute_jax import distributed
 from unmute_jax.config import Experiment, Sweep
@@ -92,18 +92,10 @@ def test_the_plan_of_rates_counts_them_and_the_seeds(monkeypatch, tmp_path):
     assert "16 steps of 16 clips 5 times, 2 trials at once: about 80 s" in text
 
 
-class Unhashed(FakeEncoder):
-    """An encoder that may change under the same key."""
-
-    is_hashed = False
-
-
-def unhashed(seed, **changes):
-    """The setup of an experiment with such an encoder, whose weights have a seed."""
-    facts = vars(fake_encoder(seed, weights="its own", code="abc"))
-    fields = {f.name: facts[f.name] for f in dataclasses.fields(FakeEncoder)}
-    made = make_setup(settings(probes="knn", **changes))
-    return dataclasses.replace(made, encoder=Unhashed(**fields))
+def unhashed(seed):
+    """The setup of an experiment with an encoder whose key does not say everything."""
+    made = make_setup(settings(probes="knn"))
+    return dataclasses.replace(made, encoder=unhashed_encoder(seed))
 
 
 def test_the_plan_says_what_was_checked_and_refuses_stale_tokens(tmp_path, monkeypatch):

@@ -178,7 +178,8 @@ class Opener:
             InputError: Its data set or encoder is missing, now or at an earlier cell.
         """
         parts = {
-            ("encoder", cell.encoder): open_source,
+            # Its place may depend on the data set.
+            ("encoder", f"{cell.encoder} {cell.settings.encoder}"): open_source,
             ("dataset", cell.dataset): open_dataset,
         }
         for part in parts:
