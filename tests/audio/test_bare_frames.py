@@ -9,9 +9,14 @@ from experiments.checks.audio_files import (
     make_signal,
     with_ffmpeg,
 )
-from unmute_jax.audio.decode import decode_audio
+from unmute_jax.audio.decode import AudioFile, decode_audio
 from unmute_jax.errors import InputError
 
+VARIABLE = FfmpegEncoding(
+    container="mp3",
+    codec="libmp3lame",
+    codec_options={"flags": "+qscale", "global_quality": "472"},
+)
 NO_TAG = {"write_xing": "0", "id3v2_version": "0"}
 # A tag as MP3Gain writes it, with its footer.
 APE_HEAD = b"APETAGEX\xd0\7\0\0%c\0\0\0\1\0\0\0\0\0\0%c" + bytes(8)
@@ -38,6 +43,18 @@ def refusal(data):
 def test_joined_files_are_read_whole(between):
     data = mp3(**NO_TAG)
     assert samples(data + between + data) == 2 * samples(data)
+
+
+def test_the_length_of_joined_files_is_counted(tmp_path):
+    # The bit rates of the two files differ, so that it cannot be estimated.
+    quiet = with_ffmpeg(0.001 * make_signal(44_100), 44_100, VARIABLE)
+    data = quiet + with_ffmpeg(make_signal(44_100), 44_100, VARIABLE)
+    (tmp_path / "joined.mp3").write_bytes(data)
+    with AudioFile(tmp_path / "joined.mp3") as file:
+        assert file.seconds == pytest.approx(samples(data) / 44_100, abs=0.03)
+    (tmp_path / "one.mp3").write_bytes(quiet)
+    with AudioFile(tmp_path / "one.mp3") as file:
+        assert file.seconds == 0.4
 
 
 @pytest.mark.parametrize("behind", [APE_TAG, ID3V1_TAG, APE_TAG + ID3V1_TAG])

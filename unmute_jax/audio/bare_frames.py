@@ -21,7 +21,12 @@ _LARGEST_FRAME = 1730
 
 
 class BareFrames:
-    """Looks at the frames of a file in their order, before they are decoded."""
+    """Looks at the frames of a file in their order, before they are decoded.
+
+    Attributes:
+        promised: The number of frames that a tag of MP3 states, which is known after
+            the first frame; None if there is none.
+    """
 
     def __init__(self, file: Section, name: str, *, format: str, codec: str):
         """Looks at no frame yet.
@@ -35,7 +40,7 @@ class BareFrames:
         self._file, self._name, self._count = file, name, 0
         self._is_mp3, self._is_padded = format == "mp3", False
         self._codec = codec
-        self._promised: int | None = None
+        self.promised: int | None = None
         self._checks_sizes = False
         self._last: Packet | None = None
 
@@ -82,12 +87,12 @@ class BareFrames:
         Raises:
             InputError: Frames that a tag promises are missing, or the last is cut.
         """
-        if self._promised is not None and self._count < self._promised:
+        if self.promised is not None and self._count < self.promised:
             raise InputError(
-                f"{self._name}: is cut short: {self._promised} frames are promised, "
+                f"{self._name}: is cut short: {self.promised} frames are promised, "
                 f"{self._count} are there"
             )
-        if self._is_mp3 and self._promised is not None and self._last is not None:
+        if self._is_mp3 and self.promised is not None and self._last is not None:
             self._check_size(self._last)
 
     def _begin(self, position: int) -> None:
@@ -100,8 +105,8 @@ class BareFrames:
         if self._is_mp3:
             start = max(position - _LARGEST_FRAME, 0)
             head = self._file.bytes_at(start, position - start)
-            self._promised = _promised_frames(head)
-            self._checks_sizes = self._promised is None
+            self.promised = _promised_frames(head)
+            self._checks_sizes = self.promised is None
 
     def _check_size(self, packet: Packet) -> None:
         """Checks that a packet is one whole frame and nothing else."""

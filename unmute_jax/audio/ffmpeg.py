@@ -107,11 +107,16 @@ class FfmpegDecoder:
     @property
     def seconds(self) -> float:
         """The length in seconds."""
-        if (stated := self._stated_seconds()) is not None:
+        stated = self._stated_seconds()
+        if stated is not None and self._bare is None:
             return stated
         with self._open() as (container, stream), self._errors():
-            packets = container.demux(stream)
-            return sum(p.duration or 0 for p in packets) * self._time_base
+            packets = [p.duration or 0 for p in container.demux(stream) if p.size]
+        # The tag of an MP3 says what an encoder has added, but only of the first of
+        # several files that were joined.
+        if stated is not None and self._bare and self._bare.promised == len(packets):
+            return stated
+        return sum(packets) * self._time_base
 
     def close(self) -> None:
         """Closes the decoder, but not the file."""
