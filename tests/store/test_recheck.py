@@ -55,7 +55,7 @@ def test_another_checkpoint_under_the_same_key_is_refused(tmp_path, checkpoint, 
     text = str(caught.value)
     assert "\n" not in text
     for part in ("fake/noise train", "a file that it loads", "'clip 0' was embedded",
-                 "standard deviations at most", "raise its `version`, or delete",
+                 " standard deviations (", "raise its `version`, or delete",
                  str(store.path)):  # fmt: skip
         assert part in text
     shutil.rmtree(store.path)

@@ -53,8 +53,8 @@ class Difference(NamedTuple):
 
     def __str__(self) -> str:
         return (
-            f"{self.largest:.2g} standard deviations at most, {self.typical:.2g} in "
-            "the root mean square"
+            f"up to {self.largest:.2g} standard deviations ({self.typical:.2g} in the "
+            "root mean square)"
         )
 
 
@@ -199,4 +199,5 @@ def _agreement(
     changed = ""
     if manifest["encoder"].get("code") != encoder.code:
         changed = f"the code of {encoder.name} has changed since, but "
-    return f"{changed}clip {clip!r} was embedded again and agrees (up to {found})"
+    apart = f", {found} apart" if found.largest else ""
+    return f"{changed}clip {clip!r} was embedded again and agrees{apart}"
