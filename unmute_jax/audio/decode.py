@@ -8,6 +8,7 @@ libsndfile decodes uncompressed formats, FLAC and Ogg; FFmpeg decodes the others
 """
 
 import contextlib
+import functools
 import io
 import math
 import os
@@ -95,8 +96,6 @@ class AudioFile:
 
     Attributes:
         sample_rate: Sample rate in Hz.
-        seconds: Length according to the header. Where a format states none, as MP3
-            without a tag and AAC do, the packets are counted.
         mix: The average of the channels in the blocks that were read.
     """
 
@@ -109,9 +108,18 @@ class AudioFile:
             # A fault that shows in the header is reported before anything is decoded.
             self.mix = ChannelMix()
             self._recording = _Recording(file, size, str(path), self.mix)
-            self.seconds: float = self._recording.seconds()
+            self._recording.open()
             self._resources = stack.pop_all()
         self.sample_rate: int = self._recording.sample_rate
+
+    @functools.cached_property
+    def seconds(self) -> float:
+        """The length in seconds according to the header.
+
+        Where a format states none, as MP3 without a tag and AAC do, the packets are
+        counted, for which the file is read once.
+        """
+        return self._recording.seconds()
 
     def __enter__(self) -> "AudioFile":
         return self
@@ -146,6 +154,11 @@ class _Recording:
         self._name, self._mix = name, mix
         self._parts = find_parts(Section(file, 0, size), name)
         self.sample_rate = 0
+
+    def open(self) -> None:
+        """Opens all parts once, to find the sample rate and faults in headers."""
+        for part in self._parts:
+            self._open(part).close()
 
     def seconds(self) -> float:
         """Returns the length of all parts in seconds."""

@@ -41,11 +41,15 @@ class Section:
 
     def readinto(self, buffer: Any) -> int:
         """Reads into `buffer` as much as there is room for, and returns how much."""
-        left = len(self) - self._position
+        # libsndfile calls this for every few kilobytes.
+        position = self._start + self._position
+        left = self._end - position
         if left <= 0:
             return 0
-        self._file.seek(self._start + self._position)
-        size = self._file.readinto(memoryview(buffer)[:left])
+        self._file.seek(position)
+        size = self._file.readinto(
+            buffer if len(buffer) <= left else memoryview(buffer)[:left]
+        )
         self._position += size
         return size
 
