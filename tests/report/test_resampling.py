@@ -147,7 +147,7 @@ def test_differences_are_known_better_than_scores_on_the_same_clips(tmp_path):
     # One part from clips, and one from the seeds of each probe.
     assert [freedom for _, freedom in gain.parts] == [29, 1, 1]
     same = sampler.difference(eat, eat)
-    assert (same.value, same.parts[0][0]) == (0, 0)
+    assert (same.value, same.variance) == (0, 0)
 
 
 def test_without_predictions_seeds_are_drawn(tmp_path):

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from unmute_jax.io import write_atomically
 from unmute_jax.report import (
     classes,
+    comparisons,
     costs,
     gains,
     origins,
@@ -17,6 +18,7 @@ from unmute_jax.report import (
     scores,
     win_matrix,
 )
+from unmute_jax.report.comparisons import Comparison
 from unmute_jax.report.gather import find_records, make_grid
 from unmute_jax.report.missing import find_missing
 from unmute_jax.report.page import Section, html_page
@@ -55,16 +57,26 @@ def write_report(
     grid = make_grid(find_records(folders), find_missing(folders))
     resampler = Resampler(resamples, out / "resampled")
     resampler.prepare(grid.cells)
-    _write(out, grid, resampler, _make_sections(grid, resampler))
+    compared = comparisons.compare(grid, resampler)
+    tables = {
+        "scores": scores.as_csv(grid, resampler),
+        "comparisons": comparisons.as_csv(compared),
+        "trials": rates.as_csv(grid),
+        "per_class": classes.as_csv(grid),
+    }
+    _write(out, grid, tables, _make_sections(grid, resampler, compared))
     return origins.summary(grid)
 
 
-def _make_sections(grid: ResultGrid, resampler: Resampler) -> list[Section]:
+def _make_sections(
+    grid: ResultGrid, resampler: Resampler, compared: Sequence[Comparison]
+) -> list[Section]:
     """Makes all sections, starting with what most readers look for."""
     return [
         scores.section(grid, resampler),
         gains.gains_section(grid, resampler),
-        win_matrix.section(grid),
+        win_matrix.section(grid, compared),
+        comparisons.section(grid, compared),
         rankings.section(grid, resampler),
         rates.section(grid),
         gains.gap_section(grid),
@@ -78,19 +90,14 @@ def _make_sections(grid: ResultGrid, resampler: Resampler) -> list[Section]:
 def _write(
     out: pathlib.Path,
     grid: ResultGrid,
-    resampler: Resampler,
+    tables: dict[str, str],
     sections: Sequence[Section],
 ) -> None:
     summary = f"{origins.summary(grid)}."
-    tables = {
-        "scores": scores.as_csv(grid, resampler),
-        "trials": rates.as_csv(grid),
-        "per_class": classes.as_csv(grid),
-    }
     for section in sections:
         for picture in section.pictures:
             write_atomically(out / "plots" / f"{picture.name}.png", picture.png)
-        tables |= {table.name: as_csv(table) for table in section.tables}
+        tables = tables | {table.name: as_csv(table) for table in section.tables}
     for name, text in tables.items():
         write_atomically(out / "tables" / f"{name}.csv", text)
     write_atomically(out / "report.md", _markdown(sections, summary))

@@ -159,8 +159,11 @@ class Resampler:
         """The score of `a` minus that of `b`, which has the same folds.
 
         The same clips are left out for both. Seeds of different probes have nothing in
-        common.
+        common; but where both cells have the same predictions, their difference is zero
+        whatever is drawn.
         """
+        if a.has_predictions_of(b):
+            return Estimate(a.mean - b.mean, 0.0, ())
         first, second = (self._resampled(cell, _ignore).folds for cell in (a, b))
         folds = []
         if len(first) == len(second):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import itertools
 import pathlib
 from collections.abc import Hashable, Iterable, Mapping
@@ -35,14 +36,31 @@ class RecordFile:
         return path if path.exists() else None
 
     @functools.cached_property
+    def _test_split(self) -> tuple[int, int, str, str]:
+        """Numbers of clips and groups, and digests of the clips and their logits."""
+        assert self.predictions is not None
+        saved = predictions.read_predictions(self.predictions)
+        clips = [f"{i}\n{g}" for i, g in zip(saved.ids, saved.groups, strict=True)]
+        contents = "\n".join(clips).encode() + saved.labels.tobytes()
+        digests = (contents, contents + saved.logits.tobytes())
+        first, second = (hashlib.sha256(x).hexdigest() for x in digests)
+        return len(clips), len(set(saved.groups)), first, second
+
+    @property
     def test_counts(self) -> tuple[int, int]:
         """The numbers of test clips, and of the groups that they were cut from.
 
         They are those of the saved predictions, which must exist.
         """
-        assert self.predictions is not None
-        saved = predictions.read_predictions(self.predictions)
-        return len(saved.ids), len(set(saved.groups))
+        return self._test_split[:2]
+
+    @property
+    def test_digests(self) -> tuple[str, str] | None:
+        """Digests of the test clips with their labels, and of these with the logits.
+
+        None if the predictions were not saved.
+        """
+        return None if self.predictions is None else self._test_split[2:]
 
     @functools.cached_property
     def positives(self) -> dict[str, int]:
@@ -159,6 +177,23 @@ class ResultCell:
     def never_started(self) -> int:
         """How many trainings never left their start."""
         return sum(f.record.never_started for f in self.files)
+
+    def has_clips_of(self, other: ResultCell) -> bool:
+        """Whether both were tested on the same folds and, as far as known, clips."""
+        if self.folds != other.folds:
+            return False
+        clips = {f.record.protocol: f.test_digests for f in self.files}
+        others = {f.record.protocol: f.test_digests for f in other.files}
+        both = ((clips[fold], others[fold]) for fold in self.folds)
+        return all(a is None or b is None or a[0] == b[0] for a, b in both)
+
+    def has_predictions_of(self, other: ResultCell) -> bool:
+        """Whether both have the same predictions for each seed and fold."""
+        own, others = (
+            {(f.record.seed, f.record.protocol): f.test_digests for f in cell.files}
+            for cell in (self, other)
+        )
+        return own == others and None not in own.values()
 
     @property
     def search(self) -> list[dict[str, Any]]:
