@@ -52,7 +52,7 @@ def measure(form: AudioFormat, path: pathlib.Path) -> tuple[str, bool]:
 
     Args:
         form: The format.
-        path: Where the file is written.
+        path: The file to write.
 
     Returns:
         The row of the table, and whether the format was read as it should be.

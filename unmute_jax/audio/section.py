@@ -72,7 +72,7 @@ class Part:
     Attributes:
         file: The bytes.
         for_libsndfile: Whether libsndfile is tried before FFmpeg.
-        samples_at: Where samples begin that last to the end, whatever size is stated;
+        samples_at: Position of samples that last to the end, whatever size is stated;
             None if the size is right.
     """
 

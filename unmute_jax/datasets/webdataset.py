@@ -196,7 +196,7 @@ class _Labels:
     """Finds the labels of samples, at the same place in all of them.
 
     Attributes:
-        described: Where the labels are, for the description of the data set.
+        described: Place of the labels, for the description of the data set.
     """
 
     def __init__(self, files: Tars, label_column: str, group_column: str):

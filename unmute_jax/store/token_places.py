@@ -286,7 +286,7 @@ def _misplaced(
     Args:
         check: Name of the check.
         text: What was found.
-        seen: Where the sounds are seen.
+        seen: Places at which the sounds are seen.
         agreement: The correlation of these places with those of the sounds.
         reverse: What is said where they are in reverse.
         clear: The contrast from which any other order is a fault.
