@@ -38,7 +38,8 @@ def cache_dir(kind: str) -> pathlib.Path:
     it is `unmute_jax` in `XDG_CACHE_HOME`, or in `~/.cache`.
 
     Args:
-        kind: "datasets", "tokens", "weights", "cells", "compiled" or "locks".
+        kind: "datasets", "tokens", "weights", "cells", "compiled", "resampled" or
+            "locks".
 
     Raises:
         InputError: `UNMUTE_CACHE` holds a URL or the name of a file.

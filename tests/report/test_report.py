@@ -2,9 +2,17 @@
 
 import re
 
+import numpy as np
 import pytest
 
-from tests.report.made_up import CLASSES, grid_records, read_csv, record, write
+from tests.report.made_up import (
+    CLASSES,
+    grid_records,
+    read_csv,
+    record,
+    write,
+    write_predictions,
+)
 from tests.report.page_reader import Page
 from unmute_jax.errors import InputError
 from unmute_jax.report import write_report
@@ -33,6 +41,7 @@ def test_everything_is_written(full):
     for picture in (full / "plots").iterdir():
         assert picture.read_bytes().startswith(b"\x89PNG")
     assert len(read_csv(full / "tables" / "scores.csv")) == CELLS
+    assert len(read_csv(full / "tables" / "records.csv")) == CELLS * 2
     assert len(read_csv(full / "tables" / "trials.csv")) == CELLS * TRIALS
     assert len(read_csv(full / "tables" / "per_class.csv")) == CELLS * len(CLASSES)
 
@@ -87,3 +96,15 @@ def test_a_damaged_file_of_predictions_is_named(tmp_path):
     (tmp_path / "predictions" / name).write_bytes(b"nothing")
     with pytest.raises(InputError, match="not a file of predictions"):
         write_report([tmp_path], tmp_path / "out", resamples=5)
+
+
+def test_resampled_scores_are_cached_outside_the_report(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNMUTE_CACHE", str(tmp_path / "cache"))
+    made = record()
+    labels = np.eye(6, dtype=np.uint8).repeat(2, 0)
+    write(tmp_path / "run", [made])
+    write_predictions(tmp_path / "run", made, labels.astype(np.float32), labels)
+    write_report([tmp_path / "run"], tmp_path / "out", resamples=5)
+    assert len(list((tmp_path / "cache" / "resampled").iterdir())) == 1
+    assert not list((tmp_path / "out").rglob("*.npy"))
+    assert not (tmp_path / "out" / "resampled").exists()

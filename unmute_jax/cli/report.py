@@ -8,9 +8,12 @@ incomplete. OUT will contain
 
     report.html   the whole report as one self-contained page
     report.md     the report as Markdown; report.tex has its tables for LaTeX (booktabs)
-    tables/       every table as CSV; scores.csv, trials.csv and per_class.csv in full
+    tables/       every table as CSV, and in full: scores.csv (a row per cell),
+                  records.csv (a row per record), comparisons.csv, trials.csv and
+                  per_class.csv
     plots/        the pictures
-    resampled/    the resampled scores, so that the next report of these runs is quick
+
+Scores of resampled clips are cached, so that the next report of the same runs is quick.
 """
 
 from __future__ import annotations

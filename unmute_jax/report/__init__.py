@@ -6,7 +6,7 @@ import os
 import pathlib
 from collections.abc import Sequence
 
-from unmute_jax.io import write_atomically
+from unmute_jax.io import cache_dir, write_atomically
 from unmute_jax.report import (
     classes,
     comparisons,
@@ -15,6 +15,7 @@ from unmute_jax.report import (
     origins,
     rankings,
     rates,
+    records,
     scores,
     win_matrix,
 )
@@ -42,8 +43,7 @@ def write_report(
     Args:
         runs: Folders of runs, or folders that contain them at any depth.
         output: The folder to write to. It will contain `report.html`, `report.md`,
-            `report.tex`, `tables/*.csv` and `plots/*.png`, and `resampled/`, a cache
-            that makes the next report of the same records faster.
+            `report.tex`, `tables/*.csv` and `plots/*.png`.
         resamples: The number of draws of test clips and seeds for intervals of ranks.
 
     Returns:
@@ -55,12 +55,13 @@ def write_report(
     out = pathlib.Path(output).expanduser()
     folders = [pathlib.Path(r).expanduser() for r in runs]
     grid = make_grid(find_records(folders), find_missing(folders))
-    resampler = Resampler(resamples, out / "resampled")
+    resampler = Resampler(resamples, cache_dir("resampled"))
     resampler.prepare(grid.cells)
     compared = comparisons.compare(grid, resampler)
     tables = {
         "scores": scores.as_csv(grid, resampler),
         "comparisons": comparisons.as_csv(compared),
+        "records": records.as_csv(grid),
         "trials": rates.as_csv(grid),
         "per_class": classes.as_csv(grid),
     }

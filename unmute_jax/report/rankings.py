@@ -153,10 +153,11 @@ def _rank_picture(grid: ResultGrid, rankings: Sequence[Ranking]) -> Picture:
                 y.append(r.mean[j])
                 low.append(max(0.0, y[-1] - ends[0]))
                 high.append(max(0.0, ends[1] - y[-1]))
-        bar = axis.errorbar(
-            x, y, yerr=[low, high], ms=5, lw=1, elinewidth=0.8, **drawing.style(k)
+        # Probes have no order, so that nothing lies between them.
+        look = drawing.style(k) | {"linestyle": "none"}
+        handles.append(
+            axis.errorbar(x, y, yerr=[low, high], ms=5, elinewidth=0.8, **look)
         )
-        handles.append(bar)
     axis.invert_yaxis()
     axis.yaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set(ylabel="mean rank (1 is best)")
