@@ -235,8 +235,12 @@ class ProbeOptions:
     kernel_size: int | None = None
     # conv: "mean" or "max" over the positions. None: "mean".
     pooling: str | None = None
-    # linpre: which reading of the paper is meant, "token_max" or "bands". None:
-    # "token_max".
+    # Which reading of the paper is meant. linpre: "token_max" or "bands" (None:
+    # "token_max"). simpool: "projected", or "unprojected", where only LayerNorm and
+    # classifier have parameters (None: "projected"). proto: "per_class", or "shared",
+    # where prototypes belong to no class, which sets classifier, non_negative,
+    # initialisation and penalty_weight (None: "per_class"). "unprojected" and "shared"
+    # are second-hand: they follow other people's code as it was described to us.
     reading: str | None = None
     # mhca, esimpool and other poolers with heads: number of heads. None: 12.
     num_heads: int | None = None

@@ -82,6 +82,7 @@ def test_a_data_set_has_settings_of_its_own_and_a_probe_has_options_everywhere()
         ({"probes": "protobim"}, "did you mean 'protobin'"),
         ({"probes": "linear@num_heads=2"}, "option of probe 'linear'"),
         ({"probes": "mhca@8"}, "mhca@OPTION=VALUE"),
+        ({"probes": "proto@reading=shared@classifier=block"}, "has classifier='dense'"),
         ({"probes": "mhca@num_heads=x"}, r"num_heads='x': must be of type int"),
         ({"for_datasets": {"as2k": {}}}, "did you mean 'as20k'"),
         ({"encoders": "logmel,eta@untrained"}, "unknown encoder 'eta'.*'eat'"),

@@ -122,6 +122,43 @@ def check_case(
     return changed
 
 
+def check_equation(probe, equation, params, tokens):
+    """Compares the logits and gradients of `probe` with an equation in NumPy.
+
+    Args:
+        probe: The probe.
+        equation: Function from parameters and tokens `[B, N, D]` in float64 to logits.
+            The gradient of the sum of their squares is taken by central differences.
+        params: The parameters.
+        tokens: The tokens `[B, T, F, D]`, without masked steps.
+    """
+    shape = (len(tokens), -1, tokens.shape[-1])
+    values, tree = jax.tree.flatten((params, tokens))
+    values = [np.array(v, np.float32).astype(np.float64) for v in values]
+
+    def logits():
+        params, patches = jax.tree.unflatten(tree, values)
+        return equation(params, patches.reshape(shape))
+
+    expected, step, gradients = logits(), 1e-6, []
+    for value in values:
+        gradient = np.empty_like(value)
+        for i in np.ndindex(value.shape):
+            before, sides = value[i], []
+            for value[i] in (before + step, before - step):
+                sides.append(np.square(logits()).sum())
+            value[i] = before
+            gradient[i] = (sides[0] - sides[1]) / (2 * step)
+        gradients.append(gradient)
+    params, patches = jax.tree.unflatten(tree, values)
+    wanted, of_tokens = jax.tree.unflatten(tree, gradients)
+    channels = np.moveaxis(patches, -1, 1).astype(np.float32)
+    case = {"out": expected, "in.tokens": channels}
+    case["gin.tokens"] = np.moveaxis(of_tokens, -1, 1)
+    kinds = {"w": params, "g": wanted}
+    check_case(probe, case, lambda _, kind: kinds[kind], ["tokens"], tokens_from)
+
+
 def number_after(path, mark, otherwise):
     """The number after `mark` in a file name like `..._k3_train`."""
     parts = [part for part in path.stem.split("_") if part.startswith(mark)]

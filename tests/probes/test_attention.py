@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from tests.probes.fakes import silence
@@ -10,6 +11,7 @@ from tests.probes.golden import (
     affine,
     cases,
     check_case,
+    check_equation,
     identity_head,
     mhca_params,
     norm,
@@ -90,6 +92,31 @@ def test_simpool_equals_the_reference(path):
         gamma=int(gamma) / 100 if gamma else 1.0,
     )
     check_case(probe, case, simpool_params, input_names(case), tokens_from)
+
+
+def test_simpool_without_projections_is_its_equation():
+    rng = np.random.default_rng(0)
+    d = 6
+    params = {
+        "scale": rng.normal(1, 0.3, d),
+        "bias": rng.normal(0, 0.3, d),
+        "classifier": {"kernel": rng.normal(size=(d, 3)), "bias": rng.normal(size=3)},
+    }
+
+    def equation(params, tokens):
+        centred = tokens - tokens.mean(-1, keepdims=True)
+        normalised = centred / np.sqrt(centred.var(-1, keepdims=True) + 1e-6)
+        normalised = normalised * params["scale"] + params["bias"]
+        query = normalised.mean(1)
+        scores = np.exp(np.einsum("bd,bnd->bn", query, normalised) / np.sqrt(d))
+        weights = scores / scores.sum(1, keepdims=True)
+        pooled = np.einsum("bn,bnd->bd", weights, normalised)
+        last = params["classifier"]
+        return pooled @ last["kernel"] + last["bias"]
+
+    probe = make_probe("simpool", num_classes=3, reading="unprojected")
+    tokens = rng.normal(0.5, 2, (3, 2, 2, d))
+    check_equation(probe, equation, params, tokens)
 
 
 def test_esimpool_equals_the_reference():

@@ -1,6 +1,7 @@
 """Prototypes of classes against the reference implementations."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -10,6 +11,7 @@ from tests.probes.golden import (
     assert_gradient,
     cases,
     check_case,
+    check_equation,
     number_after,
     read,
     stem,
@@ -105,6 +107,65 @@ def test_small_initial_values_give_small_logits(key):
     assert np.abs(params["kernel"]).max() < 0.05
     assert (np.asarray(params["kernel"]) < 0).any()
     np.testing.assert_array_equal(params["bias"], 0)
+
+
+def test_shared_prototypes_are_their_equation(key):
+    rng = np.random.default_rng(0)
+    e, d = 1e-4, 6
+    zeros = []
+
+    def equation(params, tokens):
+        def lengthened(x):
+            return np.concatenate([x, np.full((*x.shape[:-1], 2), e)], -1)
+
+        z, p = lengthened(tokens), lengthened(params["prototypes"])
+        z = z / np.sqrt((z**2).sum(-1, keepdims=True) + e)
+        p = p / (np.sqrt((p**2).sum(-1, keepdims=True) + e) + e)
+        best = np.maximum(np.einsum("bnd,pd->bnp", z, p) / 1.01, 0).max(1)
+        zeros.append((best == 0).sum())
+        return best @ params["kernel"] + params["bias"]
+
+    probe = make_probe("proto", num_classes=3, reading="shared", prototypes_per_class=2)
+    tokens = rng.normal(size=(3, 3, 1, d))
+    variables = jax.jit(probe.init)(key, tokens_from(np.moveaxis(tokens, -1, 1)))
+    # Weights of 0.02 would hide the gradients behind the rounding errors.
+    params = variables["params"] | {"kernel": rng.normal(size=(6, 3))}
+    check_equation(probe, equation, params, tokens)
+    assert zeros[0] > 0  # so that ReLU makes a difference
+
+
+def test_shared_prototypes_start_small_and_have_no_penalty(key):
+    tokens = tokens_from(np.zeros((1, 256, 1, 1), np.float32))
+    probe = make_probe("proto", num_classes=10, reading="shared")
+    params = jax.jit(probe.init)(key, tokens)["params"]
+    assert np.std(params["prototypes"]) == pytest.approx(0.02, rel=0.02)
+    # N(0, 0.02^2), cut at 0.04, which leaves 0.88 of its standard deviation.
+    kernel = params["kernel"]
+    assert kernel.shape == (200, 10)
+    assert np.std(kernel) == pytest.approx(0.88 * 0.02, rel=0.06)
+    assert 0.035 < np.abs(kernel).max() <= 0.04
+    np.testing.assert_array_equal(params["bias"], 0)
+    assert probe.penalty(params) == 0
+    gradient = jax.grad(probe.penalty)(params)
+    assert not any(jnp.any(leaf) for leaf in jax.tree.leaves(gradient))
+
+
+def test_a_reading_may_be_spelt_out_and_copied():
+    probe = make_probe("proto", num_classes=3, reading="shared")
+    assert probe == make_probe(
+        "proto",
+        num_classes=3,
+        reading="shared",
+        classifier="dense",
+        non_negative=False,
+        penalty_weight=0.0,
+        initialisation="normal",
+    )
+    assert probe.clone(training=True).clone(training=False) == probe
+    usual = make_probe("proto", num_classes=3)
+    assert usual == make_probe("proto", num_classes=3, classifier="block")
+    assert "second-hand" in probe.remark
+    assert not usual.remark
 
 
 @pytest.mark.parametrize("options", [{"focal": True}, {"upsample": True}])

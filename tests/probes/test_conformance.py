@@ -15,7 +15,9 @@ from unmute_jax.tokens import summarise
 
 # A fitted probe has no initial values; its tests are in `test_neighbours`.
 TRAINED = [n for n in list_probes() if not make_probe(n, num_classes=1).is_fitted]
-every_probe = pytest.mark.parametrize("name", TRAINED)
+# Readings of the paper that change the network, after the name of their probe.
+READINGS = ["proto shared", "simpool unprojected"]
+every_probe = pytest.mark.parametrize("name", TRAINED + READINGS)
 
 # The options with which a probe does not read the class token.
 WITHOUT_CLS = {
@@ -31,6 +33,9 @@ WITHOUT_CLS = {
 
 def make(name, without_cls=False):
     options = WITHOUT_CLS.get(name, {}) if without_cls else {}
+    name, _, reading = name.partition(" ")
+    if reading:
+        options = {"reading": reading}
     return make_probe(name, num_classes=C, **options)
 
 

@@ -33,6 +33,17 @@ def test_parameter_counts_are_the_papers(name, options, count):
     assert parameters(name, silence(768), **options) == count
 
 
+@pytest.mark.parametrize(
+    ("name", "reading", "count"),
+    [
+        ("simpool", "unprojected", 2 * 768 + 7_690),
+        ("proto", "shared", 200 * 768 + 200 * 10 + 10),
+    ],
+)
+def test_parameter_counts_of_second_readings(name, reading, count):
+    assert parameters(name, silence(768), reading=reading) == count
+
+
 def parameters(name, tokens, classes=10, **options):
     """The number of trainable parameters of a probe."""
     probe = make_probe(name, num_classes=classes, **options)
@@ -84,6 +95,28 @@ def test_probes_are_listed_by_name_with_their_options():
         ("linpre", {"reading": "token"}, "did you mean 'token_max'?"),
         ("conv", {"pooling": "avg"}, "known: max, mean"),
         ("simpool", {"query": "max"}, "unknown query of SimPool 'max'"),
+        ("simpool", {"reading": "project"}, "reading of SimPool 'project': did you"),
+        (
+            "simpool",
+            {"reading": "unprojected", "query": "cls"},
+            "SimPool: reading='unprojected' has query='mean' and gamma=1, not "
+            "query='cls' and gamma=1.0; leave both out, or choose reading='projected'",
+        ),
+        ("simpool", {"reading": "unprojected", "gamma": 2.0}, "gamma=2.0"),
+        ("proto", {"reading": "class"}, "reading of Proto 'class'"),
+        (
+            "proto",
+            {"reading": "shared", "classifier": "block"},
+            "Proto: reading='shared' has classifier='dense', not 'block'; leave "
+            "classifier out, or choose reading='per_class'",
+        ),
+        ("proto", {"reading": "shared", "non_negative": True}, "non_negative=False"),
+        ("proto", {"reading": "shared", "penalty_weight": 1.0}, "penalty_weight=0.0"),
+        (
+            "proto",
+            {"reading": "shared", "initialisation": "uniform"},
+            "initialisation='normal', not 'uniform'",
+        ),
         ("abmilp", {"self_attention": "score"}, "did you mean 'scores'?"),
         ("abmilp", {"activation": "gelu"}, "unknown activation of AbMilp 'gelu'"),
         ("proto", {"penalty_weight": -1.0}, "penalty_weight must be at least 0"),

@@ -7,6 +7,7 @@ import pytest
 from tests.training.fakes import make_setup, records_in, settings
 from unmute_jax import metrics
 from unmute_jax.errors import InputError
+from unmute_jax.probes import make_probe
 from unmute_jax.results import predictions
 from unmute_jax.training import loop, plan, selection
 from unmute_jax.training.data import ProtocolData
@@ -152,6 +153,15 @@ def test_trainings_that_never_start_are_named(tmp_path, monkeypatch):
     assert any(note.startswith(stuck) for note in records[0].notes)
     assert any("only 4 optimiser steps" in note for note in records[0].notes)
     assert records[0].steps == 4
+
+
+def test_a_second_hand_reading_is_named(tmp_path):
+    made = make_setup(settings(probes="simpool", epochs=1))
+    probe = make_probe("simpool", num_classes=3, reading="unprojected")
+    records, _ = run(tmp_path, dataclasses.replace(made, probes={"simpool": probe}))
+    for record in records:
+        said = [n for n in record.notes if n.startswith("simpool: reading=unprojected")]
+        assert "second-hand" in said[0]
 
 
 def test_the_test_split_is_counted(finished):

@@ -153,10 +153,9 @@ class Grid:
         # Options that the probe does not read, or whose value is the default, must not
         # make another cell of it.
         default, known = _default_probe(name), probe_options(name)
-        given = {
-            k: None if k not in known or v == getattr(default, k) else v
-            for k, v in given.items()
-        }
+        wanted = {k: v for k, v in given.items() if k in known and v is not None}
+        changed = {k: v for k, v in wanted.items() if v != getattr(default, k)}
+        given = {k: changed.get(k) for k in given}
         values |= {
             "encoder": model,
             "weights": weights,
@@ -170,9 +169,12 @@ class Grid:
             data,
             name + "".join(f"@{k}={v}" for k, v in given.items() if v is not None),
         )
+        settings = Experiment.from_dict(values)
+        # A default that was left out may contradict another option.
+        make_probe(name, num_classes=1, **wanted)
         return Cell(
             name="-".join(re.sub(r"[^A-Za-z0-9+.@=_-]+", "_", part) for part in parts),
-            settings=Experiment.from_dict(values),
+            settings=settings,
             encoder=encoder,
             dataset=dataset,
             probe=probe,

@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float
 
 from unmute_jax.errors import InputError
 from unmute_jax.probes.base import (
+    SECOND_HAND,
     VARIANCE_EPS,
     Probe,
     as_tokens,
@@ -29,6 +30,7 @@ from unmute_jax.probes.batch_statistics import BatchStatistics
 from unmute_jax.tokens import Summary, Tokens
 
 QuerySource = Literal["mean", "cls"]
+SimPoolReading = Literal["projected", "unprojected"]
 # Added in the code of SimPool so that no base of a power is zero.
 POWER_EPS = 1e-6
 
@@ -138,6 +140,12 @@ class SimPool(Probe):
     `a = softmax_n(W_q g . W_k z'_n / sqrt(D))`, and the result is `sum_n a_n z'_n`.
 
     Attributes:
+        reading: The reading of the paper. "projected": the equation above, as in the
+            code of SimPool (the default; it has the paper's number of parameters).
+            "unprojected": `a = softmax_n(q . z'_n / sqrt(D))` with the query
+            `q = mean of z'_n`, so that LayerNorm and classifier have the only
+            parameters. It is second-hand: another group's code for the paper's probes
+            has it, as it was described to us, and we have not seen that code.
         query: The source of `g`: the "mean" of the tokens, or the "cls" token.
         gamma: If above 1, the result is the generalised mean
             `(sum_n a_n (z'_n - m)^gamma)^(1/gamma)` of the later code, where `m` is the
@@ -147,14 +155,29 @@ class SimPool(Probe):
 
     input_kind: ClassVar = "tokens"
 
+    reading: SimPoolReading = "projected"
     query: QuerySource = "mean"
     gamma: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.check_choice("reading", SimPoolReading)
         self.check_choice("query", QuerySource)
         if isinstance(self.gamma, bool) or not self.gamma >= 1:
             raise InputError(f"SimPool: gamma must be at least 1, not {self.gamma!r}")
+        if self.reading == "unprojected" and (self.query, self.gamma) != ("mean", 1):
+            raise InputError(
+                "SimPool: reading='unprojected' has query='mean' and gamma=1, not "
+                f"query={self.query!r} and gamma={self.gamma!r}; leave both out, or "
+                "choose reading='projected'"
+            )
+
+    @property
+    def remark(self) -> str:
+        """Says that the second reading is second-hand."""
+        if self.reading == "projected":
+            return ""
+        return f"reading={self.reading} {SECOND_HAND}"
 
     @property
     def needs_cls(self) -> bool:
@@ -169,21 +192,24 @@ class SimPool(Probe):
         d = tokens.shape[-1]
         scale = self.param("scale", nn.initializers.ones, (d,))
         bias = self.param("bias", nn.initializers.zeros, (d,))
-        query = masked_mean(tokens, mask)
-        if self.query == "cls":
-            query = jnp.asarray(x.cls).astype(jnp.float32)
-        query = einsum("bd,de->be", query, self.matrix("query_map", d, d))
-        folded = einsum("de,be->bd", self.matrix("key", d, d), query) * d**-0.5
         factor = inverse_std(tokens)
-        queries = folded[:, None] * scale[None, None]
+        if self.reading == "unprojected":
+            equal = masked_softmax(jnp.zeros_like(factor), mask, axis=1)[:, :, None]
+            folded = normalised_sum(tokens, factor, equal) * scale[None] + bias[None]
+        else:
+            query = masked_mean(tokens, mask)
+            if self.query == "cls":
+                query = jnp.asarray(x.cls).astype(jnp.float32)
+            query = einsum("bd,de->be", query, self.matrix("query_map", d, d))
+            folded = einsum("de,be->bd", self.matrix("key", d, d), query)
+        queries = (folded * d**-0.5)[:, None] * scale[None, None]
         weights = normalised_attention(tokens, mask, factor, queries)
         if self.gamma > 1:
             values = centred(tokens) * factor[:, :, None] * scale[None, None]
             values = values + bias[None, None]
             return self.classify(self.generalised_mean(weights[:, :, 0], values, mask))
-        # The sum of normalised tokens is rearranged as in `normalised_attention`.
-        pooled = einsum("bnm,bnd->bmd", weights * factor[:, :, None], tokens)[:, 0]
-        return self.classify(centred(pooled) * scale[None] + bias[None])
+        pooled = normalised_sum(tokens, factor, weights)
+        return self.classify(pooled * scale[None] + bias[None])
 
     def generalised_mean(
         self,
@@ -257,6 +283,19 @@ def normalised_attention(
     """
     scores = einsum("bnd,bmd->bnm", tokens, centred(queries))
     return masked_softmax(scores * factor[:, :, None], mask[:, :, None], axis=1)
+
+
+def normalised_sum(
+    tokens: Float[Array, "B N D"],
+    factor: Float[Array, "B N"],
+    weights: Float[Array, "B N 1"],
+) -> Float[Array, "B D"]:
+    """The weighted sum of normalised tokens, without the LayerNorm's scale and bias.
+
+    It is rearranged as in `normalised_attention`.
+    """
+    pooled = einsum("bnm,bnd->bmd", weights * factor[:, :, None], tokens)[:, 0]
+    return centred(pooled)
 
 
 def attention_weights(

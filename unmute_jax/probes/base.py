@@ -9,7 +9,8 @@ To add a probe, write a subclass of `Probe`, a Flax linen module:
 * Write `__call__`, compact, from tokens to logits `[B, C]`. It must ignore masked time
   steps and end in float32; `self.classify` is the usual last layer.
 * If it reads the class token, let `needs_cls` say so. If its loss has a further term,
-  return that from `penalty`. Time steps need nothing: `frames` works for all.
+  return that from `penalty`; if readers of its scores must know something of an
+  option, say so in `remark`. Time steps need nothing: `frames` works for all.
 * Enter the class under a name in `probes/__init__.py`. `tests/probes/test_conformance`
   then tests everything that a probe must do.
 """
@@ -30,6 +31,12 @@ from unmute_jax.tokens import Summary, Tokens, summarise
 # Added to the variance in LayerNorm and BatchNorm, as in the public code closest to the
 # paper; section 3.
 VARIANCE_EPS = 1e-6
+
+# What is known of those readings of the paper that stand in other people's code.
+SECOND_HAND = (
+    "follows another group's code for a probe of this name, as it was described to us "
+    "(second-hand); it was compared neither with that code nor with the paper's"
+)
 
 Initialiser = Callable[..., Array]
 Statistic = Literal["cls", "mean"]
@@ -131,6 +138,11 @@ class Probe(nn.Module):
             )
         b, t, *_ = x.patches.shape
         return self(steps_as_clips(x)).reshape(b, t, self.num_classes)
+
+    @property
+    def remark(self) -> str:
+        """What a reader of the probe's scores must know of its options; often ""."""
+        return ""
 
     def penalty(self, params: Any) -> Float[Array, ""]:
         """The term that the probe adds to the loss of a batch, 0 by default.

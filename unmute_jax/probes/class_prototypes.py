@@ -1,4 +1,8 @@
-"""A probe whose prototypes belong to classes, as in AudioProtoPNet and Bird-MAE."""
+"""A probe whose prototypes belong to classes, as in AudioProtoPNet and Bird-MAE.
+
+Another group's code for the paper calls a probe `proto` whose prototypes belong to no
+class; it is a reading of the same probe here.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +14,15 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from unmute_jax.errors import InputError
 from unmute_jax.ops import max_product, top_products
-from unmute_jax.probes.base import Initialiser, Probe, as_tokens, einsum
+from unmute_jax.probes.base import (
+    SECOND_HAND,
+    Initialiser,
+    Probe,
+    as_tokens,
+    einsum,
+)
 from unmute_jax.probes.prototypes import (
     ClassifierKind,
     as_sequence,
@@ -29,6 +40,23 @@ EXTRA = 2 * EPS**2 + EPS
 SHRINK = 1.01
 
 
+Reading = Literal["per_class", "shared"]
+# The options that each reading of the paper sets.
+READINGS: dict[str, dict[str, Any]] = {
+    "per_class": {
+        "classifier": "block",
+        "non_negative": True,
+        "penalty_weight": 1.0,
+        "initialisation": "uniform",
+    },
+    "shared": {
+        "classifier": "dense",
+        "non_negative": False,
+        "penalty_weight": 0.0,
+        "initialisation": "normal",
+    },
+}
+
 Initialisation = Literal["uniform", "normal"]
 # Initial prototypes, weights and bias.
 INITIAL: dict[str, tuple[Initialiser, Initialiser, float]] = {
@@ -42,7 +70,7 @@ INITIAL: dict[str, tuple[Initialiser, Initialiser, float]] = {
 
 
 class Proto(Probe):
-    """Float prototypes that belong to classes; section 3.7.
+    """Float prototypes that belong to classes, or to none; section 3.7.
 
     `y_c = sum_j relu(w_cj) s_cj + b_c`, where `s_cj` is the largest cosine of prototype
     `cj`, with negative values set to 0, in a guarded form:
@@ -56,7 +84,16 @@ class Proto(Probe):
     not known; they are off by default.
 
     Attributes:
-        prototypes_per_class: The number of prototypes per class J.
+        reading: The reading of the paper, which sets those of `classifier`,
+            `non_negative`, `penalty_weight` and `initialisation` that are None.
+            "per_class": "block", True, 1 and "uniform", as in the code of Bird-MAE (the
+            default; it has the paper's number of parameters). "shared": "dense", False,
+            0 and "normal": no prototype belongs to a class, every class reads all of
+            them with either sign, and nothing else can be set. The similarity is the
+            same. It is second-hand: another group's code for the paper's probes has
+            it, as it was described to us, and we have not seen that code.
+        prototypes_per_class: The number of prototypes per class J; the total number is
+            `C * J` for both readings.
         top_k: In training, the mean of this many largest similarities replaces the
             maximum.
         focal: Whether the class token is subtracted from the tokens.
@@ -70,28 +107,50 @@ class Proto(Probe):
             of 1 and biases of -2. All J similarities of a class then add up to a large
             logit, at which the asymmetric loss may have no gradient. "normal":
             prototypes from N(0, 0.02^2), weights from the same distribution, cut at two
-            standard deviations, and biases of 0. Another group's code for the paper's
-            probe begins so (second-hand), with a dense classifier of any sign and
-            without a penalty.
+            standard deviations, and biases of 0.
     """
 
     input_kind: ClassVar = "tokens"
 
+    reading: Reading = "per_class"
     prototypes_per_class: int = 20
     top_k: int = 1
     focal: bool = False
     upsample: bool = False
-    classifier: ClassifierKind = "block"
-    non_negative: bool = True
-    penalty_weight: float = 1.0
-    initialisation: Initialisation = "uniform"
+    classifier: ClassifierKind | None = None
+    non_negative: bool | None = None
+    penalty_weight: float | None = None
+    initialisation: Initialisation | None = None
 
     def __post_init__(self) -> None:
+        self.check_choice("reading", Reading)
+        for option, of_reading in READINGS[self.reading].items():
+            # Flax does not allow this after its own `__post_init__`.
+            if getattr(self, option) is None:
+                setattr(self, option, of_reading)
         super().__post_init__()
         self.check_positive("prototypes_per_class", "top_k")
         self.check_choice("classifier", ClassifierKind)
         self.check_choice("initialisation", Initialisation)
         self.check_not_negative("penalty_weight")
+        if self.reading == "shared":
+            self.check_shared()
+
+    def check_shared(self) -> None:
+        """Raises InputError if an option contradicts the reading "shared"."""
+        for option, of_reading in READINGS["shared"].items():
+            if (value := getattr(self, option)) != of_reading:
+                raise InputError(
+                    f"Proto: reading='shared' has {option}={of_reading!r}, not "
+                    f"{value!r}; leave {option} out, or choose reading='per_class'"
+                )
+
+    @property
+    def remark(self) -> str:
+        """Says that the second reading is second-hand."""
+        if self.reading == "per_class":
+            return ""
+        return f"reading={self.reading} {SECOND_HAND}"
 
     @nn.compact
     def __call__(self, x: Tokens | Summary) -> Float[Array, "B C"]:
@@ -103,7 +162,7 @@ class Proto(Probe):
             tokens = upsampled(tokens)
         c, j = self.num_classes, self.prototypes_per_class
         shape = (c * j, tokens.cls.shape[-1])
-        of_prototypes, of_kernel, bias = INITIAL[self.initialisation]
+        of_prototypes, of_kernel, bias = INITIAL[str(self.initialisation)]
         vectors = self.param("prototypes", of_prototypes, shape)
         block = self.classifier == "block"
         size = (c, j) if block else (c * j, c)
@@ -125,6 +184,8 @@ class Proto(Probe):
         It is `||stack_c(P_c P_c^T - I)||_F / (C J^2)` with rows `P_cj = p_cj / |p_cj|`,
         times `penalty_weight`.
         """
+        if not self.penalty_weight:
+            return super().penalty(params)
         p = params["prototypes"]
         unit = p / guarded_norms(p, EPS)[:, None]
         unit = unit.reshape(self.num_classes, self.prototypes_per_class, -1)

@@ -289,6 +289,8 @@ def _notes(run: ProbeRun, runs: FinalRuns, masked: int) -> tuple[str, ...]:
         notes.append(MISSING_SED_EVAL)
     if runs.best is not None and (few := few_steps(setup.settings, run.clips)):
         notes.append(few)
+    if remark := runs.probe.remark:
+        notes.append(f"{run.name}: {remark}")
     notes += _notes_on_search(run.name, runs)
     return tuple(notes)
 
