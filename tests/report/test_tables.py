@@ -34,11 +34,40 @@ def test_numbers_have_a_true_minus_and_unknown_ones_are_not_dashes():
     assert (counted(1, "seed"), counted(2, "seed")) == ("1 seed", "2 seeds")
 
 
-def test_a_csv_has_numbers_in_full_and_text_elsewhere():
-    text = as_csv(table(("a, b", Field("0.33", 1 / 3)), ("c", NOT_RUN)))
-    read = list(csv.DictReader(io.StringIO(text)))
-    assert float(read[0]["score"]) == 1 / 3
-    assert read == [{"name": "a, b", "score": repr(1 / 3)}, {"name": "c", "score": "–"}]
+def read(text):
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_a_csv_rounds_numbers_as_the_page_does():
+    made = table(("a, b", Field("0.33", 1 / 3)), ("c", NOT_RUN), ("d", number(-2 / 3)))
+    assert read(as_csv(made)) == [
+        {"name": "a, b", "score": "0.33"},
+        {"name": "c", "score": "–"},
+        {"name": "d", "score": "-0.67"},
+    ]
+
+
+def test_a_csv_has_what_stands_beside_a_number():
+    made = table(
+        ("a", Field("46.92 ± 0.41", 46.9231, "[40.2, 51.6]; paper 82.54")),
+        ("b", Field("+1,234.50†", 1234.4999)),
+        ("c", NOT_RUN),
+    )
+    assert read(as_csv(made)) == [
+        {
+            "name": "a",
+            "score": "46.92",
+            "score (as shown)": "46.92 ± 0.41 [40.2, 51.6]; paper 82.54",
+        },
+        {"name": "b", "score": "1234.50", "score (as shown)": "+1,234.50†"},
+        {"name": "c", "score": "–", "score (as shown)": "–"},
+    ]
+
+
+def test_a_csv_has_the_number_where_another_one_is_shown():
+    # The text rounds to another unit, or in another way.
+    made = table(("a", Field("1.2 million", 1.2e6)), ("b", Field("3 of 4", 75.0)))
+    assert [r["score"] for r in read(as_csv(made))] == ["1200000.0", "75.0"]
 
 
 def test_a_pipe_in_a_name_breaks_no_row():

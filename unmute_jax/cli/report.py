@@ -9,8 +9,8 @@ incomplete. OUT will contain
     report.html   the whole report as one self-contained page
     report.md     the report as Markdown; report.tex has its tables for LaTeX (booktabs)
     tables/       every table as CSV, and in full: scores.csv (a row per cell),
-                  records.csv (a row per record), comparisons.csv, trials.csv and
-                  per_class.csv
+                  records.csv (a row per record, not rounded), comparisons.csv,
+                  trials.csv and per_class.csv
     plots/        the pictures
 
 Scores of resampled clips are cached, so that the next report of the same runs is quick.

@@ -365,7 +365,7 @@ def _csv_line(cell: ResultCell, resampler: Resampler) -> tuple[object, ...]:
     return (
         *(cell.dataset, r.metric, cell.encoder, cell.probe, _rounded(cell.mean)),
         *(_rounded(cell.sd), len(cell.seeds), cell.diverged_seeds),
-        *(cell.never_started, *map(_rounded, ends), drawn.text),
+        *(cell.never_started, *(_rounded(end, 1) for end in ends), drawn.text),
         *("yes" if drawn.has_few_groups else "no", clips, groups),
         *(len(cell.folds), _rounded(validation)),
         *(cell.prototypes, " ".join(f"{x:g}" for x in rates)),
@@ -383,8 +383,9 @@ def _test_counts(cell: ResultCell) -> tuple[int | None, int | None]:
     return sum(clips for clips, _ in first), sum(groups for _, groups in first)
 
 
-def _rounded(value: float) -> float | None:
-    return round(value, 4) if np.isfinite(value) else None
+def _rounded(value: float, digits: int = 2) -> float | None:
+    """A number as the page rounds it; `records.csv` has the unrounded scores."""
+    return round(value, digits) if np.isfinite(value) else None
 
 
 def _range(values: list[int]) -> str:

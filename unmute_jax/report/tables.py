@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,8 +19,8 @@ class Field:
 
     Attributes:
         text: The text that is shown.
-        value: The number to sort by, which is also written to CSV; None if `text` is
-            used for both.
+        value: The number to sort by, which is also written to CSV, rounded as in
+            `text`; None if `text` is used for both.
         under: A second line in small print.
         strong: Whether the text is bold, as for the best value of a column.
     """
@@ -34,6 +35,7 @@ NOT_RUN = Field("–")
 # Where there is a cell but no such number; a dash would say that it was not run.
 UNKNOWN = Field("n/a")
 DIVERGED = Field("diverged")
+_NUMBER = re.compile(r"[+−-]?\d[\d,]*(\.\d+)?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,14 +105,40 @@ def markdown(table: Table) -> str:
 
 
 def as_csv(table: Table) -> str:
-    """Formats a table as CSV, with numbers in full precision."""
-    return csv_text(
-        table.columns,
-        [
-            [f.text if f.value is None else repr(f.value) for f in row]
-            for row in table.fields()
-        ],
-    )
+    """Formats a table as CSV, with numbers rounded as the page shows them.
+
+    A column whose fields show more than a number, such as ± and an interval, is
+    followed by one with all that is shown.
+    """
+    rows = table.fields()
+    columns: list[list[str]] = []
+    for name, *fields in zip(table.columns, *rows, strict=True):
+        columns.append([name, *map(_plain, fields)])
+        whole = [f"{f.text} {f.under}".strip() for f in fields]
+        if any(
+            f.value is not None and _is_more_than_a_number(text)
+            for f, text in zip(fields, whole, strict=True)
+        ):
+            columns.append([f"{name} (as shown)", *whole])
+    names, *lines = zip(*columns, strict=True)
+    return csv_text(names, lines)
+
+
+def _plain(field: Field) -> str:
+    """The number of a field with as many decimals as are shown, or its text."""
+    if field.value is None:
+        return field.text
+    shown = _NUMBER.search(field.text)
+    if shown is None:
+        return repr(field.value)
+    text = shown[0].replace("−", "-").replace(",", "").lstrip("+")
+    digits = len(text.partition(".")[2])
+    # A text such as "1.2 million" shows another number.
+    return text if f"{field.value:.{digits}f}" == text else repr(field.value)
+
+
+def _is_more_than_a_number(text: str) -> bool:
+    return _NUMBER.sub("", text, count=1).strip() not in ("", "%")
 
 
 def csv_text(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
