@@ -1,7 +1,7 @@
 import pytest
 
-from tests.report.made_up import grid_of, record, resampler, rows
-from unmute_jax.report import rankings
+from tests.report.made_up import PROBES, grid_of, record, resampler, rows
+from unmute_jax.report import drawing, rankings
 
 
 def test_mean_ranks_share_ties_and_need_complete_data_sets():
@@ -51,3 +51,19 @@ def test_all_mean_ranks_are_over_the_same_data_sets():
     table = rankings.section(grid_of(made), resampler()).tables[0]
     assert table.columns == ("encoder", "linear", "mhca")
     assert table.note.startswith("Means over urban, which most cells have; desed left")
+
+
+def test_no_line_joins_probes_which_have_no_order(monkeypatch):
+    figures = []
+
+    def keep(name, alt, figure):
+        figures.append(figure)
+        return drawing.Picture(name=name, alt=alt, png=b"")
+
+    monkeypatch.setattr(drawing, "picture", keep)
+    made = [record(encoder=e, probe=p) for e in ("eat", "beats") for p in PROBES]
+    rankings.section(grid_of(made), resampler())
+    (figure,) = figures
+    points = [x for x in figure.axes[0].lines if len(x.get_xdata()) == len(PROBES)]
+    assert points
+    assert all(x.get_linestyle() == "None" for x in points)
