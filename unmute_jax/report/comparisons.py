@@ -121,11 +121,11 @@ def section(grid: ResultGrid, comparisons: Sequence[Comparison]) -> Section:
         "intervals of the two scores suggest, because a clip that is hard for both "
         "does not count. A difference is in bold if its interval does not contain "
         "zero. Each interval stands for one comparison: of a hundred comparisons of "
-        "equals, about five are in bold. Without saved predictions, or with a single "
-        "seed of a trained probe, nothing is in bold. 'equal' means that both gave the "
-        f"same predictions for all clips. {FEW_GROUPS}: an interval over clips, "
-        "because groups are fewer than five. The intervals of means are not over "
-        "other data sets.",
+        "equals, up to about five are in bold. Without saved predictions, or with a "
+        "single seed of a trained probe, nothing is in bold. 'equal' means "
+        f"that both gave the same predictions for all clips. {FEW_GROUPS}: an "
+        "interval over clips, because groups are fewer than five. The intervals of "
+        "means are not over other data sets.",
     ]
     tables = []
     for kind in KINDS:
