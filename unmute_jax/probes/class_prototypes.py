@@ -89,9 +89,10 @@ class Proto(Probe):
             "per_class": "block", True, 1 and "uniform", as in the code of Bird-MAE (the
             default; it has the paper's number of parameters). "shared": "dense", False,
             0 and "normal": no prototype belongs to a class, every class reads all of
-            them with either sign, and nothing else can be set. The similarity is the
-            same. It is second-hand: another group's code for the paper's probes has
-            it, as it was described to us, and we have not seen that code.
+            them with either sign, and no other values of these four are allowed. The
+            similarity is the same. It is second-hand: another group's code for the
+            paper's probes has it, as it was described to us, and we have not seen that
+            code.
         prototypes_per_class: The number of prototypes per class J; the total number is
             `C * J` for both readings.
         top_k: In training, the mean of this many largest similarities replaces the
