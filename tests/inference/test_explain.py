@@ -21,7 +21,7 @@ KINDS = {
     "proto": ("proto", {}),
     "proto focal": ("proto", {"focal": True}),
     "proto upsampled": ("proto", {"upsample": True}),
-    "proto dense": ("proto", {"classifier": "dense", "non_negative": False}),
+    "proto shared": ("proto", {"reading": "shared"}),
 }
 every_kind = pytest.mark.parametrize("kind", KINDS)
 # With `upsample`, cells between two tokens do not belong to a single token.
