@@ -44,7 +44,7 @@ def test_names_that_are_not_listed_are_refused_or_counted():
 
 def test_without_a_list_labels_are_classes_but_none_may_be_empty():
     assert labels(map_labels(events("wren "), None, "fail")[0]) == ["wren"]
-    with pytest.raises(InputError, match="line 3: the event has no label; .*skip"):
+    with pytest.raises(InputError, match=r"line 3: the event has no label; .*skip"):
         map_labels(events("wren", " "), None, "fail")
     assert labels(map_labels(events("wren", " "), None, "skip")[0]) == ["wren"]
 

@@ -54,7 +54,7 @@ def test_stretches_are_those_of_the_recording(recording):
 
 
 def test_a_wrong_length_is_found(recording):
-    path, x = recording
+    path, _ = recording
     with pytest.raises(InputError, match=r"a\.npy: holds 1\.3125 s, which is not what"):
         RecordingStream(path).read(9_000, 12_200)
     with pytest.raises(InputError, match=r"holds 1\.3125 s"):

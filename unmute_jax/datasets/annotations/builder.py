@@ -225,16 +225,17 @@ class AnnotatedRecordings(ClipBuilder):
             return
         some = f"{len(without)} of {len(recordings)} recordings"
         if not found.events:
+            stem = pathlib.PurePath(without[0]).stem
             raise InputError(
                 f"{self._place}: there are no selection tables or label tracks named "
-                f"like its recordings, such as {pathlib.PurePath(without[0]).stem}.txt; "
-                "a table of events is named itself: annotations:FOLDER/TABLE.csv"
+                f"like its recordings, such as {stem}.txt; a table of events is named "
+                "itself: annotations:FOLDER/TABLE.csv"
             )
         if self._options.unannotated == "fail":
             raise InputError(
-                f"{self._place}: {some} have no annotations, the first is {without[0]}; "
-                "dataset_options.unannotated=skip leaves them out, and =background says "
-                "that they contain no event"
+                f"{self._place}: {some} have no annotations, the first is "
+                f"{without[0]}; dataset_options.unannotated=skip leaves them out, and "
+                "=background says that they contain no event"
             )
         if self._options.unannotated == "background":
             found.events.update({name: [] for name in without})
@@ -253,7 +254,8 @@ class AnnotatedRecordings(ClipBuilder):
         self._notes += notes
         if points := sum(e.onset == e.offset for es in events.values() for e in es):
             self._notes.append(
-                f"events that are points, which config.labels=frames cannot use: {points}"
+                "events that are points, which config.labels=frames cannot use: "
+                f"{points}"
             )
         self.has_events = not points
         return events

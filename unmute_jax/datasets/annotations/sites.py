@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import itertools
 from collections.abc import Sequence
 
 from unmute_jax.datasets.own_clips import OwnEntry, with_groups
@@ -27,7 +27,9 @@ def sites_of(names: Sequence[str], pattern: str, where: str) -> dict[str, str]:
         entries = [OwnEntry(file=name, labels=()) for name in names]
         return {e.file: e.group for e in with_groups(entries, pattern, where)}
     folders = [name.split("/")[:-1] for name in names]
-    shared = len(os.path.commonprefix(folders))
+    # Folders, outermost first, as long as all recordings are in the same one.
+    levels = zip(*folders, strict=False)
+    shared = len(list(itertools.takewhile(lambda level: len(set(level)) == 1, levels)))
     return {
         name: folder[shared] if len(folder) > shared else name
         for name, folder in zip(names, folders, strict=True)
