@@ -11,7 +11,7 @@ from unmute_jax.errors import one_line, unknown_name
     ],
 )
 def test_an_unknown_name_is_answered_with_the_most_similar_or_all(name, hint):
-    error = unknown_name("probe", name, ["protobin", "linear"])
+    error = unknown_name("probe", name, ["protobin", "linear", "protobin"])
     assert str(error) == f"unknown probe {name!r}: {hint}"
 
 

@@ -23,7 +23,7 @@ def unknown_name(
         known: All known names.
         where: Place of the name, such as "clips.csv, line 8", which begins the message.
     """
-    options = sorted(known)
+    options = sorted(set(known))
     near = difflib.get_close_matches(name, options, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
     listing = f"known: {', '.join(options)}"
