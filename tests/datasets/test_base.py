@@ -197,7 +197,7 @@ def test_a_clip_that_is_too_long_to_be_stored_is_named(load, miniature, monkeypa
     with pytest.raises(InputError, match=r"3-3011-A-11: lasts 2 s and takes 176\.4 kB"):
         load()
     notes = load(on_bad="skip").notes
-    assert "1 unreadable clips skipped" in notes
+    assert "1 unreadable clip skipped: " in str(notes)
 
 
 def test_a_bad_clip_stops_the_preparation(load, miniature):
@@ -210,12 +210,20 @@ def test_a_bad_clip_stops_the_preparation(load, miniature):
     assert "\n" not in str(caught.value)
 
 
-def test_bad_clips_can_be_left_out(load, miniature):
+def test_bad_clips_can_be_left_out(load, miniature, capsys):
     miniature.audio("3-3011-A-11.wav").write_bytes(b"")
     miniature.audio("5-5000-A-0.wav").write_text("not a sound")
     dataset = load(on_bad="skip")
     assert list(dataset.splits.values()) == [12, 12, 11, 12, 11]
-    assert "2 unreadable clips skipped" in dataset.notes
+    (note,) = [note for note in dataset.notes if "unreadable" in note]
+    assert note.startswith("2 unreadable clips skipped: ")
+    printed = [
+        line for line in capsys.readouterr().err.splitlines() if "skipped" in line
+    ]
+    for name, line in zip(("3-3011-A-11", "5-5000-A-0"), printed, strict=True):
+        path = str(miniature.audio(f"{name}.wav"))
+        assert path in note
+        assert path in line
     assert "3-3011-A-11" not in {clip.id for clip in dataset.source_of("fold3")}
     assert load(on_bad="skip") == dataset
     with pytest.raises(InputError):
@@ -226,7 +234,11 @@ def test_a_shard_without_a_readable_clip_is_left_out(load, miniature, monkeypatc
     monkeypatch.setattr(base, "SHARD", 4)
     for target in (0, 1, 2, 10):  # All clips of the first shard of three.
         miniature.audio(f"3-{3000 + target}-A-{target}.wav").write_bytes(b"")
-    source = load(on_bad="skip").source_of("fold3")
+    dataset = load(on_bad="skip")
+    (note,) = [note for note in dataset.notes if "unreadable" in note]
+    assert note.startswith("4 unreadable clips skipped: ")
+    assert note.endswith(" and 1 more")
+    source = dataset.source_of("fold3")
     assert len(source) == 8
     assert next(iter(source)).id == "3-3011-A-11"
 

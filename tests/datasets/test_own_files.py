@@ -255,7 +255,10 @@ def test_a_bad_file_is_named_or_skipped(birds):
     assert "clip 4.wav: is not audio" in refusal(f"folder:{birds}")
     dataset = load_dataset(f"folder:{birds}", on_bad="skip")
     assert sum(dataset.splits.values()) == 29
-    assert dataset.notes == (LEFT_OUT, "1 unreadable clips skipped")
+    left_out, skipped = dataset.notes
+    assert left_out == LEFT_OUT
+    path = birds / "robin" / "day 1" / "clip 4.wav"
+    assert skipped.startswith(f"1 unreadable clip skipped: {path}: is not audio")
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,12 @@ builders are TFDS builders that write array_record, which works without TensorFl
 """
 
 import abc
+import collections
 import functools
 import hashlib
 import json
 import pathlib
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
@@ -23,8 +25,9 @@ from unmute_jax.audio.resample import RESAMPLER
 from unmute_jax.console import duration_text, progress, size_text
 from unmute_jax.datasets.clips import Clip, quiet_tfds, to_record
 from unmute_jax.datasets.dataset import Dataset, Protocol, Task
+from unmute_jax.datasets.names import listed
 from unmute_jax.datasets.statistics import Statistics
-from unmute_jax.errors import InputError
+from unmute_jax.errors import InputError, one_line
 from unmute_jax.io import cache_dir, describe_fault, naming_disk_faults
 
 OnBad = Literal["fail", "skip"]
@@ -36,6 +39,8 @@ T = TypeVar("T")
 SHARD = 128
 # Size of the samples of a clip; a record cannot have 2 GiB.
 MOST_BYTES = 2_000_000_000
+# Clips that are named as they are skipped. A wrong folder would fill the screen.
+_NAMED_AT_ONCE = 10
 
 
 class _Info(tfds.core.DatasetInfo):
@@ -76,7 +81,8 @@ class ClipBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
 
     def __init__(self, *, on_bad: OnBad, config: str | None = None):
         self.on_bad: OnBad = on_bad
-        self.unreadable: list[str] = []
+        # Number of clips with each error.
+        self.unreadable = collections.Counter[str]()
         self._hashes: dict[str, Any] = {}
         self._first_rate = 0
         self._statistics = Statistics()
@@ -180,9 +186,14 @@ class ClipBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         except InputError as error:
             if self.on_bad == "fail":
                 raise InputError(
-                    f"{error}; on_bad='skip' leaves such clips out"
+                    f"{error}; on_bad='skip' leaves such clips out "
+                    "(--config.audio.on_bad=skip)"
                 ) from None
-            self.unreadable.append(str(error))
+            line = one_line(str(error))
+            self.unreadable[line] += 1
+            # The windows of a recording share their error, which is printed once.
+            if self.unreadable[line] == 1 and len(self.unreadable) <= _NAMED_AT_ONCE:
+                print(f"{self.dataset_name}: skipped {line}", file=sys.stderr)
             return None
 
     def _prepare(self) -> None:
@@ -311,10 +322,11 @@ class ClipBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         if empty := [split for split in self._entries if split not in self._hashes]:
             raise InputError(
                 f"{self.dataset_name}: no clip of {', '.join(empty)} can be read, "
-                f"the first because: {(self.unreadable or ['there is none'])[0]}"
+                f"the first because: {next(iter(self.unreadable), 'there is none')}"
             )
         found = self._statistics
-        skipped = len(self.unreadable)
+        skipped = self.unreadable.total()
+        count = f"{skipped:,} unreadable clip{'s' * (skipped > 1)} skipped"
         self._metadata.update(
             sample_rates={
                 str(rate): n for rate, n in sorted(found.sample_rates.items())
@@ -325,7 +337,11 @@ class ClipBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
                 for split, of_split in found.durations.items()
             },
             notes=[
-                *([f"{skipped} unreadable clips skipped"] if skipped else []),
+                *(
+                    [f"{count}: {listed([*self.unreadable], 3, '; ')}"]
+                    if skipped
+                    else []
+                ),
                 *found.notes(),
             ],
             splits={split: n.total() for split, n in found.durations.items()},

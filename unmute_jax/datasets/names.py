@@ -71,7 +71,13 @@ def notes_on_similar(names: Iterable[str]) -> list[str]:
     ]
 
 
-def listed(names: Sequence[str], most: int = 5) -> str:
-    """Returns names for a message, such as "frog, toad and 3 more"."""
+def listed(names: Sequence[str], most: int = 5, between: str = ", ") -> str:
+    """Returns names for a message, such as "frog, toad and 3 more".
+
+    Args:
+        names: All names.
+        most: Number of names that are written out.
+        between: Text between two names.
+    """
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return f"{', '.join(names[:most])}{more}"
+    return f"{between.join(names[:most])}{more}"
