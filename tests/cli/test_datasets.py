@@ -52,6 +52,13 @@ def test_unknown_options_are_one_line(capsys):
     assert capsys.readouterr().err == line
 
 
+@pytest.mark.parametrize("option", ["on_bad=skip", "data_dir=/x", "name=x"])
+def test_arguments_of_the_command_are_no_options_of_a_data_set(option, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["esc_mix", "--option", option])
+    assert "an argument of the command itself" in capsys.readouterr().err
+
+
 def test_the_module_runs_the_command(capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["datasets", "--list"])
     runpy.run_module("unmute_jax.datasets", run_name="__main__")

@@ -70,11 +70,17 @@ def _run(arguments: list[str] | None) -> None:
         print(as_table(dataset_infos()))
         print(f"\nOther data sets are named by their place: {', '.join(OTHER_KINDS)}.")
         return
+    given = dict(map(_option, options.option))
+    if own := sorted({"name", "data_dir", "on_bad"} & given.keys()):
+        raise InputError(
+            f"--option {own[0]}: is an argument of the command itself, not an option "
+            "of a data set; `unmute datasets --help` shows it"
+        )
     dataset = load_dataset(
         options.name,
         data_dir=options.data_dir,
         on_bad=options.on_bad,
-        **dict(map(_option, options.option)),
+        **given,
     )
     print(_summary(dataset))
 

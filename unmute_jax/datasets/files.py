@@ -54,7 +54,8 @@ class Files(abc.ABC):
         if missing := self.missing(names):
             raise InputError(
                 f"{owner}: {len(missing)} of its {len(names)} files are missing, the "
-                f"first is {self.where(missing[0])}; on_bad='skip' leaves them out"
+                f"first is {self.where(missing[0])}; on_bad='skip' leaves them out "
+                "(--config.audio.on_bad=skip)"
             )
 
 

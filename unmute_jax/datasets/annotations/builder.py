@@ -194,7 +194,8 @@ class AnnotatedRecordings(ClipBuilder):
         if found.lost and not self._skips:
             raise InputError(
                 f"{found.lost[0]} (of {len(found.lost)} such annotations); data_dir "
-                "names another folder of recordings, on_bad='skip' leaves them out"
+                "names another folder of recordings, on_bad='skip' leaves them out "
+                "(--config.audio.on_bad=skip)"
             )
         if found.lost:
             self._notes.append(
