@@ -46,6 +46,7 @@ from unmute_jax.inference.explain import check_prototypical
 from unmute_jax.inference.recordings import against, detections
 from unmute_jax.inference.recordings.partial_results import pin_settings
 from unmute_jax.inference.recordings.predictor import Predictor
+from unmute_jax.inference.recordings.seen import describe_training, notes_on_seen
 from unmute_jax.inference.recordings.stream import count_windows, score_recordings
 from unmute_jax.inference.recordings.thresholds import (
     Chosen,
@@ -170,8 +171,11 @@ def main(places: list[str]) -> None:
             else:
                 errors.append(results.error)
 
+    print(describe_training(trained))
     for summary in summaries:
         print(_line(summary))
+    for note in notes_on_seen(trained, recordings):
+        print(f"note: {note}")
     for summary in summaries:
         for note in detections.notes_on_sound(summary, windowing.highest_hz):
             print(f"note: {note}")
@@ -234,6 +238,7 @@ def _compare(
         frames if trained.is_framewise else None,
     )
     unit = "time steps" if trained.is_framewise else "windows"
+    print(describe_training(trained))
     print_table(against.as_table(evaluation, unit))
     if evaluation.event_f1 is not None:
         print(
