@@ -69,6 +69,20 @@ def test_wrong_annotations_stop_before_anything_is_detected(recordings):
         against.read_reference(place, found[2:], CLASSES, 2.0, {})
 
 
+def test_annotations_without_any_class_of_the_probe_are_refused(recordings):
+    place, _ = recordings
+    message = r"none of its labels \(B, OAK, ash\) is a class of the probe \(Ash, oak\)"
+    with pytest.raises(InputError, match=message):
+        reference_of(recordings, classes=("Ash", "oak"))
+    (place / "list.csv").write_text("name,class\noaks,ash\n")
+    with pytest.raises(InputError, match="--species_list maps labels to classes"):
+        reference_of(recordings, species_list=str(place / "list.csv"))
+    # Recordings of which it is known that they have none of the classes are compared.
+    (place / "list.csv").write_text("name,class\nash,\nOAK,\nB,\n")
+    reference = reference_of(recordings, species_list=str(place / "list.csv"))
+    assert reference.events == {"a.wav": [], "b.wav": []}
+
+
 def test_windows_and_events_are_counted(recordings):
     reference = reference_of(recordings, ("ash", "B", "cedar"))
     scores = {

@@ -33,7 +33,7 @@ from unmute_jax.datasets.annotations.events import SoundEvent
 from unmute_jax.datasets.annotations.reading import read_annotations
 from unmute_jax.datasets.annotations.species import map_labels, read_species_list
 from unmute_jax.datasets.annotations.windows import Cut, events_of_windows, within
-from unmute_jax.datasets.names import listed
+from unmute_jax.datasets.names import listed, normal_name
 from unmute_jax.errors import InputError
 from unmute_jax.inference.recordings.calibration_plot import calibration_png
 from unmute_jax.inference.recordings.partial_results import WindowScores
@@ -121,14 +121,13 @@ def read_reference(
 
     Raises:
         InputError: The annotations cannot be read, lie beyond the end of a recording,
-            or belong to none of the recordings.
+            belong to none of the recordings, or have no class of the probe.
     """
     paths = {one.name: one.path.absolute() for one in recordings}
     found = read_annotations(place, paths, options.get("label_column") or "")
     species = options.get("species_list")
-    mapped, notes = map_labels(
-        found.events, read_species_list(species) if species else None, "skip"
-    )
+    class_of = read_species_list(species) if species else None
+    mapped, notes = map_labels(found.events, class_of, "skip")
     notes = [*found.notes, *notes]
     if not mapped:
         raise InputError(f"{place}: holds no annotations of {listed(list(paths))}")
@@ -139,6 +138,15 @@ def read_reference(
     if found.lost:
         notes.append(f"annotations of other recordings: {len(found.lost)}")
     annotated = {event.label for events in mapped.values() for event in events}
+    # Names whose class is empty are left out on purpose, and there may be no others.
+    labels = {normal_name(e.label) for events in found.events.values() for e in events}
+    meant = sorted(x for x in labels if class_of is None or class_of.get(x) != "")
+    if meant and annotated.isdisjoint(classes):
+        raise InputError(
+            f"{place}: none of its labels ({listed([x or '(empty)' for x in meant])}) "
+            f"is a class of the probe ({listed(list(classes))}); --label_column names "
+            "another column, and --species_list maps labels to classes"
+        )
     if unknown := sorted(annotated - set(classes)):
         notes.append(
             f"annotated classes that the probe does not know: {listed(unknown)}"
