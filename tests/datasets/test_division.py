@@ -107,6 +107,46 @@ def test_what_cannot_be_divided_is_refused(change, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("count", "given", "few", "remedy"),
+    [
+        (
+            3,
+            "",
+            "3 groups leave none for test",
+            "or test one group after the other with dataset_options.folds=groups",
+        ),
+        (
+            2,
+            "",
+            "2 groups leave none for test",
+            "dataset_options.folds=groups, which needs 3 groups or more",
+        ),
+        (
+            1,
+            "",
+            "1 group leaves none for validation and test",
+            "dataset_options.folds=groups, which needs 3 groups or more",
+        ),
+        (
+            2,
+            "train",
+            "2 groups leave none for test",
+            "add groups or give every clip its split",
+        ),
+    ],
+)
+def test_groups_that_are_too_few_are_named(count, given, few, remedy):
+    ids, labels, groups = sites(count, each=48)
+    with pytest.raises(InputError) as caught:
+        divided(ids, labels, groups, given=[given] * len(ids))
+    named = ", ".join(f"site {i}" for i in range(count))
+    assert str(caught.value).startswith(
+        f"it: {few}, because the clips of a group stay together ({named}); "
+    )
+    assert str(caught.value).endswith(remedy)
+
+
 def test_classes_without_training_or_test_clips_are_told():
     given = ["train", "train", "validation", "test"]
     division = divided(list("abcd"), [[0], [0], [1], [1]], given=given)

@@ -74,8 +74,8 @@ def divide(
         raise InputError(f"{where}: some clips have a split and others none")
     rows = {s: [i for i, split in enumerate(given) if split == s] for s in SPLITS}
     _check_groups(groups, given, where)
+    pool = rows["train"] if names else list(range(len(ids)))
     if wanted := [split for split in SPLITS[1:] if split not in names]:
-        pool = rows["train"] if names else list(range(len(ids)))
         for split in ("train", *wanted):
             rows[split] = []
         made = split_by_rule(
@@ -84,11 +84,15 @@ def divide(
         for i, split in zip(pool, made, strict=True):
             rows[split].append(i)
     if empty := [split for split, clips in rows.items() if not clips]:
-        raise InputError(
-            f"{where}: {len(ids)} clips leave none for {' and '.join(empty)}; add "
-            "clips or groups, give every clip its split, or make folds with "
+        sites = sorted({groups[i] for i in pool} if wanted else ())
+        message = (
+            _too_few_groups(sites, empty, may_fold=not names)
+            if sites and all(sites)
+            else f"{len(ids)} clips leave none for {' and '.join(empty)}; add clips or "
+            "groups, give every clip its split, or make folds with "
             "dataset_options.folds"
         )
+        raise InputError(f"{where}: {message}")
     unit = "group" if any(groups) else "file"
     how = f"{' and '.join(wanted)} made by rule, by {unit}"
     protocol = Protocol(
@@ -100,6 +104,26 @@ def divide(
         if (lacking := _without(rows[split], labels, classes))
     ]
     return Division(rows=rows, protocols=(protocol,), notes=tuple(notes))
+
+
+def _too_few_groups(
+    groups: Sequence[str], empty: Sequence[str], *, may_fold: bool
+) -> str:
+    """Says that groups are too few for splits; `may_fold` without given splits."""
+    named = listed([one_line(group, 60) for group in groups])
+    few = f"{len(groups)} {'groups leave' if len(groups) > 1 else 'group leaves'} none"
+    remedies = "add groups or give every clip its split"
+    if may_fold:
+        remedies = (
+            "add groups, give every clip its split, or test one group after the other "
+            "with dataset_options.folds=groups"
+        )
+        if len(groups) < LEAST_FOLDS:
+            remedies += f", which needs {LEAST_FOLDS} groups or more"
+    return (
+        f"{few} for {' and '.join(empty)}, because the clips of a group stay together "
+        f"({named}); {remedies}"
+    )
 
 
 def _into_folds(
