@@ -31,6 +31,16 @@ def test_a_list_maps_names_and_may_leave_some_out(tmp_path):
     assert notes == ["events that are left out, by label: wind (2)"]
 
 
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_a_list_may_have_other_delimiters(delimiter, tmp_path):
+    path = tmp_path / "species.csv"
+    path.write_text(f"name{delimiter}class\nEURO{delimiter}robin, red\n")
+    assert read_species_list(str(path)) == {"EURO": "robin, red"}
+    path.write_text(f"name{delimiter}species\nEURO{delimiter}robin\n")
+    with pytest.raises(InputError, match="has no column class, only name, species"):
+        read_species_list(str(path))
+
+
 def test_names_that_are_not_listed_are_refused_or_counted():
     found = events("EURO", "x", "", "y", "x")
     with pytest.raises(

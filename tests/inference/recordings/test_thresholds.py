@@ -27,18 +27,27 @@ def test_thresholds_are_read_by_class(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("\ufeffclass,threshold\nbirch,0.25\n")
     assert read_thresholds(path, CLASSES, 0.5).tolist() == [0.5, 0.25]
+    # Spreadsheets in many languages write such tables.
+    path.write_text("class;threshold\nbirch;0,25\nash;0.75\n")
+    assert read_thresholds(path, CLASSES, 0.5).tolist() == [0.75, 0.25]
+    path.write_text("threshold\tclass\n0.25\tbirch\n")
+    assert read_thresholds(path, CLASSES, 0.5).tolist() == [0.5, 0.25]
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("hi\n", "needs the columns class and threshold"),
-        ("", "needs the columns class and threshold"),
-        ("class,value\nash,1\n", "needs the columns class and threshold"),
+        ("hi\n", "has no column class, threshold, only hi"),
+        ("", "has no column class, threshold, only nothing"),
+        ("class;value\nash;1\n", "has no column threshold, only class, value"),
         ("class,threshold\nbrich,1\n", "did you mean 'birch'"),
         ("class,threshold\nash,high\n", "ash: a threshold is a number from 0 to 1"),
         ("class,threshold\nash,1.5\n", "ash: a threshold is a number from 0 to 1"),
-        ("class,threshold\nash\n", "needs the columns class and threshold"),
+        ("class,threshold\nash\n", "line 2: has more or fewer fields"),
+        (
+            "class,threshold\nash,0.5\nash,0.6\n",
+            "line 3: ash has the threshold 0.6 here and 0.5 in an earlier line",
+        ),
     ],
 )
 def test_wrong_thresholds_are_named(text, message, tmp_path):
@@ -46,7 +55,7 @@ def test_wrong_thresholds_are_named(text, message, tmp_path):
     path.write_text(text)
     with pytest.raises(InputError, match=message):
         read_thresholds(path, CLASSES, 0.5)
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="there is no such file"):
         read_thresholds(tmp_path / "none.csv", CLASSES, 0.5)
     with pytest.raises(InputError, match="--threshold: a threshold is a number"):
         check_threshold(-0.1, "--threshold")

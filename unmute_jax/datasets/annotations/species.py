@@ -15,10 +15,10 @@ from unmute_jax.errors import InputError
 
 
 def read_species_list(path: str) -> dict[str, str]:
-    """Reads a csv with the columns `name` and `class`.
+    """Reads a table with the columns `name` and `class`.
 
     Args:
-        path: The file.
+        path: The file, in which commas, semicolons or tabs separate the columns.
 
     Returns:
         The class of each name. It is empty for names whose events are left out.
@@ -28,7 +28,8 @@ def read_species_list(path: str) -> dict[str, str]:
     """
     place = pathlib.Path(path).expanduser()
     class_of: dict[str, str] = {}
-    for line in read_table(Folder(place.parent), place.name, ("name", "class")):
+    columns, files = ("name", "class"), Folder(place.parent)
+    for line in read_table(files, place.name, columns, delimiter=None):
         name, label = normal_name(line["name"]), normal_name(line["class"])
         if class_of.setdefault(name, label) != label:
             raise InputError(

@@ -15,7 +15,9 @@ import numpy as np
 from jaxtyping import Float, Int, Num
 
 from unmute_jax.config import Experiment
+from unmute_jax.datasets.files import Folder
 from unmute_jax.datasets.names import listed
+from unmute_jax.datasets.tables import read_table
 from unmute_jax.encoders import Encoder
 from unmute_jax.errors import InputError, unknown_name
 from unmute_jax.inference.clips_of_run import batches_of, stores_of
@@ -52,37 +54,34 @@ class Chosen:
 def read_thresholds(
     path: str | os.PathLike[str], classes: Sequence[str], default: float
 ) -> Float[np.ndarray, "C"]:
-    """Reads thresholds from a CSV file with the columns `class` and `threshold`.
+    """Reads thresholds from a table with the columns `class` and `threshold`.
 
     Args:
-        path: The file.
+        path: The file, in which commas, semicolons or tabs separate the columns.
         classes: The names of all classes.
         default: The threshold of classes that the file does not contain.
 
     Raises:
-        InputError: The file is not such a table.
+        InputError: The file is not such a table, or a class has two thresholds.
     """
-    path = pathlib.Path(path)
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            table = csv.DictReader(file)
-            rows, columns = list(table), table.fieldnames or ()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read as thresholds: {error}") from None
-    if not {"class", "threshold"} <= set(columns):
-        raise InputError(f"{path}: needs the columns class and threshold")
-    thresholds = np.full(len(classes), default, np.float32)
-    for row in rows:
-        name, value = row.get("class"), row.get("threshold")
-        if name is None or value is None:
-            raise InputError(f"{path}: needs the columns class and threshold")
+    path = pathlib.Path(path).expanduser()
+    lines = read_table(
+        Folder(path.parent), path.name, ("class", "threshold"), delimiter=None
+    )
+    found: dict[str, float] = {}
+    for line in lines:
+        name, value = line["class"], line["threshold"]
         if name not in classes:
-            raise unknown_name("class", name, classes, path)
-        index = list(classes).index(name)
-        thresholds[index] = check_threshold(value, f"{path}: {name}")
-    return thresholds
+            raise unknown_name("class", name, classes, line.where)
+        if line.has_decimal_commas:
+            value = value.replace(",", ".")
+        threshold = check_threshold(value, f"{line.where}: {name}")
+        if found.setdefault(name, threshold) != threshold:
+            raise InputError(
+                f"{line.where}: {name} has the threshold {threshold:g} here and "
+                f"{found[name]:g} in an earlier line"
+            )
+    return np.array([found.get(name, default) for name in classes], np.float32)
 
 
 def check_threshold(value: str | float, where: str) -> float:
