@@ -7,6 +7,7 @@ from unmute_jax.errors import one_line, unknown_name
     ("name", "hint"),
     [
         ("protobim", "did you mean 'protobin'?"),
+        ("PROTOBIN", "did you mean 'protobin'?"),
         ("xyz", "known: linear, protobin"),
     ],
 )

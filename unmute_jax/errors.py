@@ -24,7 +24,8 @@ def unknown_name(
         where: Place of the name, such as "clips.csv, line 8", which begins the message.
     """
     options = sorted(set(known))
-    near = difflib.get_close_matches(name, options, n=3, cutoff=0.5)
+    near = [option for option in options if option.casefold() == name.casefold()]
+    near = near or difflib.get_close_matches(name, options, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
     listing = f"known: {', '.join(options)}"
     place = f"{os.fspath(where)}: " if where else ""

@@ -22,6 +22,7 @@ def test_names_are_sorted_and_described():
     ("name", "options", "expected"),
     [
         ("esc5", {}, "did you mean 'esc50'"),
+        ("ESC50", {}, "did you mean 'esc50'?"),
         ("folders:here", {}, "folder:PATH"),
         ("esc50", {"on_bad": "ignore"}, "known: fail, skip"),
         ("esc50", {"seed": 1}, "'esc50' has no options, 'seed' was given"),
@@ -36,6 +37,20 @@ def test_mistyped_names_and_options_are_named(name, options, expected):
         load_dataset(name, **options)
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_place_without_its_kind_is_answered_with_the_kind(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "birds").mkdir()
+    (tmp_path / "labels.csv").write_text("file,labels\n")
+    for name, expected in (
+        ("birds", "'birds': it is a folder; folder:birds reads it"),
+        (f"{tmp_path}/birds", f"folder:{tmp_path}/birds reads it"),
+        ("labels.csv", "'labels.csv': it is a file; csv:labels.csv reads"),
+    ):
+        with pytest.raises(InputError) as caught:
+            load_dataset(name)
+        assert expected in str(caught.value)
 
 
 def test_tensorflow_is_never_imported(miniature, own_cache):

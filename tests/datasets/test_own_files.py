@@ -289,7 +289,11 @@ def test_mistakes_in_a_table_are_named(tmp_path, text, message):
 
 
 def test_places_that_hold_nothing_are_named(tmp_path):
-    assert "is not a folder" in refusal(f"folder:{tmp_path / 'none'}")
     assert "no audio in its sub-folders" in refusal(f"folder:{tmp_path}")
     assert "there is no such file" in refusal(f"csv:{tmp_path / 'none.csv'}")
+    assert "none: there is no such folder" in refusal(f"folder:{tmp_path / 'none'}")
+    (tmp_path / "labels.csv").touch()
+    table = refusal(f"folder:{tmp_path / 'labels.csv'}")
+    assert "labels.csv: is a file" in table
+    assert "tables are read by csv: and annotations:" in table
     assert "names its place" in refusal(f"folder:{tmp_path}", data_dir=tmp_path)

@@ -104,6 +104,8 @@ def test_mistakes_are_named(finished, tmp_path):
         trained.load_trained(folder, probe="linear", seed=7)
     with pytest.raises(InputError, match="holds no trained probes"):
         trained.load_trained(tmp_path)
+    with pytest.raises(InputError, match="nowhere: there is no such folder"):
+        trained.load_trained(tmp_path / "nowhere")
     (file,) = (folder / "probes").glob("linear-*-seed0.*")
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(file.read_bytes()[:-9])

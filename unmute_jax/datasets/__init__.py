@@ -111,12 +111,30 @@ def load_dataset(
     elif name in _BUILDERS:
         module, function, *arguments = _BUILDERS[name]
     else:
-        known = [*_BUILDERS, *(f"{kind}:PATH" for kind in _PLACES)]
-        raise unknown_name("dataset", name, known)
+        raise _unknown(name)
     code = importlib.import_module(f"{__name__}.{module}")
     make = functools.partial(getattr(code, function), *arguments)
     checked = _checked_options(name, make, options)
     return make(data_dir=data_dir, on_bad=on_bad, **checked).dataset()
+
+
+def _unknown(name: str) -> InputError:
+    """Returns the error for an unknown data set, which may be a place without kind."""
+    path = os.path.expanduser(name)
+    is_known = name.casefold() in _BUILDERS
+    if os.path.isdir(path) and not is_known:
+        return InputError(
+            f"unknown dataset {name!r}: it is a folder; folder:{name} reads it if it "
+            "has one sub-folder per class, annotations:, hf: and wds: read others"
+        )
+    if os.path.isfile(path) and not is_known:
+        return InputError(
+            f"unknown dataset {name!r}: it is a file; csv:{name} reads a table of "
+            f"clips, annotations:{name} one of events in long recordings, wds: a tar "
+            "archive"
+        )
+    known = [*_BUILDERS, *(f"{kind}:PATH" for kind in _PLACES)]
+    return unknown_name("dataset", name, known)
 
 
 def _checked_options(

@@ -172,8 +172,13 @@ def folder(
         folds: "groups", or a number of folds; see `division.divide`.
     """
     root = _path("folder", place, data_dir)
+    if root.is_file():
+        raise InputError(
+            f"{root}: is a file, and folder: reads a folder with one sub-folder per "
+            "class; tables are read by csv: and annotations:"
+        )
     if not root.is_dir():
-        raise InputError(f"{root}: is not a folder with one sub-folder per class")
+        raise InputError(f"{root}: there is no such folder")
     entries, notes = read_class_folders(root)
     if group_pattern:
         entries = with_groups(entries, group_pattern, str(root))

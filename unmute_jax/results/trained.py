@@ -217,6 +217,8 @@ def load_trained(
     place = pathlib.Path(workdir).expanduser()
     if place.is_file():
         return _read(place)
+    if not place.exists():
+        raise InputError(f"{place}: there is no such folder")
     files = sorted((place / "probes").glob("*.safetensors"))
     if not files:
         raise InputError(
