@@ -7,6 +7,7 @@ import soundfile as sf
 
 from tests.datasets import layouts
 from tests.datasets.hub_folders import push, two_classes
+from unmute_jax.cli import datasets as command
 from unmute_jax.cli.datasets import main
 from unmute_jax.datasets import list_datasets
 
@@ -29,6 +30,7 @@ def test_a_data_set_is_prepared_and_described(tmp_path, capsys):
     place = layouts.urban(tmp_path)
     main(["urban", "--data_dir", str(place)])
     printed = capsys.readouterr().out
+    assert "\n  clips per class: " in printed
     for part in ("10 classes", "train 2", "44,100 Hz", "CC BY 4.0", "onsets"):
         assert part in printed
     with pytest.raises(SystemExit, match="2"):
@@ -82,6 +84,19 @@ def test_rates_and_what_is_unusual_are_told(tmp_path, capsys):
         "samples that large look like integers",
     ):
         assert part in printed
+
+
+def test_clips_of_each_class_are_counted(tmp_path, capsys, monkeypatch):
+    for i, name in enumerate("aaabbbbbcccc"):
+        path = tmp_path / "own" / name / f"{i}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sf.write(path, np.full(100, 0.1 + i / 100), 8000)
+    name = f"folder:{tmp_path / 'own'}"
+    main([name])
+    assert "\n  clips per class: b 5, c 4, a 3\n" in capsys.readouterr().out
+    monkeypatch.setattr(command, "MOST_CLASSES", 2)
+    main([name])
+    assert "\n  clips per class: b 5, c 4 and 1 more\n" in capsys.readouterr().out
 
 
 def test_options_of_a_data_set_are_passed_on(tmp_path, capsys):

@@ -35,6 +35,11 @@ def test_ordinary_clips_have_no_notes():
     assert found.sample_rates == {RATE: 4}
 
 
+def test_clips_are_counted_by_class():
+    found = statistics(*[tone(0.5)] * 4, labels=((0,), (0, 2), (), (2,)))
+    assert found.clips_per_class == {0: 2, 2: 2}
+
+
 def test_lengths_are_counted_by_split():
     splits = ("train", "test", "train", "train")
     samples = (8000, 8000, 8000, 12_345)

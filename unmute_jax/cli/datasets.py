@@ -17,7 +17,7 @@ from unmute_jax.cli.ending import Parser, explained
 from unmute_jax.datasets import Dataset, dataset_infos, load_dataset
 from unmute_jax.datasets.info import as_table
 from unmute_jax.datasets.names import listed
-from unmute_jax.errors import InputError
+from unmute_jax.errors import InputError, one_line
 
 # Data sets that are named by their place.
 OTHER_KINDS = (
@@ -28,6 +28,8 @@ OTHER_KINDS = (
     "hf:PATH",
     "wds:PATTERN",
 )
+# Classes whose clips are counted, the most frequent ones first.
+MOST_CLASSES = 30
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -98,12 +100,18 @@ def _option(text: str) -> tuple[str, Any]:
 
 def _summary(dataset: Dataset) -> str:
     splits = ", ".join(f"{split} {n:,}" for split, n in dataset.splits.items())
+    counts = zip(dataset.classes, dataset.clips_per_class, strict=False)
+    ordered = sorted(counts, key=lambda item: -item[1])
+    per_class = listed(
+        [f"{one_line(name, 60)} {n:,}" for name, n in ordered], MOST_CLASSES
+    )
     lines = [
         f"{dataset.name}: {dataset.source}",
         f"  {dataset.task}, {len(dataset.classes)} classes, up to "
         f"{dataset.clip_seconds:g} s at {_range(dataset.sample_rates)} Hz",
         f"  {splits}",
         f"  {listed([protocol.name for protocol in dataset.all_protocols])}",
+        *([f"  clips per class: {per_class}"] if dataset.clips_per_class else []),
         *(["  with onsets and offsets"] if dataset.has_events else []),
         *(f"  {note}" for note in dataset.notes),
         f"  licence: {dataset.licence}",

@@ -152,6 +152,8 @@ class ClipBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
             has_events=self.has_events,
             all_protocols=self.protocols,
             groups=self.groups(),
+            # What an earlier version has prepared has no counts.
+            clips_per_class=tuple(metadata.get("clips_per_class", ())),
         )
 
     def decode(self, data: bytes, name: str) -> tuple[Float32[np.ndarray, " S"], int]:
@@ -332,6 +334,9 @@ class ClipBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
                 str(rate): n for rate, n in sorted(found.sample_rates.items())
             },
             clip_seconds=found.clip_seconds,
+            clips_per_class=[
+                found.clips_per_class[c] for c in range(len(self.classes))
+            ],
             durations={
                 split: {str(seconds): n for seconds, n in sorted(of_split.items())}
                 for split, of_split in found.durations.items()

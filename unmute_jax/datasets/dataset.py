@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from unmute_jax.datasets.clips import ClipSource, Event
@@ -53,6 +53,8 @@ class Dataset:
         has_events: Whether onsets and offsets are known; see `events`.
         groups: Group of each clip, by clip id, where it is known: a recording, a site
             or a speaker. Clips of one group are not independent of each other.
+        clips_per_class: Number of clips of all splits with each class. Empty where it
+            is not known.
     """
 
     name: str
@@ -73,6 +75,7 @@ class Dataset:
         default_factory=dict[str, Mapping[float, int]]
     )
     groups: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
+    clips_per_class: Sequence[int] = ()
 
     def fingerprint(self, split: str) -> str:
         """Returns the SHA-256 of the ids, labels, events and audio of a split.

@@ -27,6 +27,7 @@ class Statistics:
         durations: For every split, the number of clips of each length in seconds, which
             is rounded to milliseconds.
         clip_seconds: Length of the longest clip in seconds.
+        clips_per_class: Number of clips with each label.
         cancelling: Names of the files whose channels cancel each other out.
     """
 
@@ -34,6 +35,7 @@ class Statistics:
         self.sample_rates = collections.Counter[int]()
         self.durations: dict[str, collections.Counter[float]] = {}
         self.clip_seconds = 0.0
+        self.clips_per_class = collections.Counter[int]()
         self.cancelling = set[str]()
         self._labels_of_rate = collections.defaultdict[int, set[int]](set)
         self._loud = self._clipped = self._silent = 0
@@ -50,6 +52,7 @@ class Statistics:
             digest: SHA-256 of what determines its waveform.
         """
         self.sample_rates[clip.sample_rate] += 1
+        self.clips_per_class.update(set(clip.labels))
         self._labels_of_rate[clip.sample_rate].update(clip.labels)
         seconds = len(clip.waveform) / clip.sample_rate
         of_split = self.durations.setdefault(split, collections.Counter())
