@@ -142,6 +142,7 @@ def test_other_thresholds_reuse_the_scores_and_bad_files_are_named(first, run):
     assert windows.stat().st_mtime_ns == before
     assert again.stdout.splitlines()[1].count(" at ") == 1
     assert "hum" not in (run / "out" / "predictions.csv").read_text()
+    assert "of an earlier call" not in again.stdout
 
 
 def test_detections_are_compared_with_annotations(first, run):

@@ -184,7 +184,8 @@ def main(places: list[str]) -> None:
         for note in notes_on(chosen, trained.classes, THRESHOLD.value, least):
             print(f"note: {note}")
     if folder is not None:
-        detections.write_tables(folder, summaries)
+        for note in detections.write_tables(folder, summaries):
+            print(f"note: {note}")
         if PLOT.value:
             for summary in summaries:
                 detections.write_plots(

@@ -7,6 +7,7 @@ from matplotlib import image
 from tests.inference.recordings.fakes import fake_predictor, save
 from unmute_jax.inference.recordings import detections
 from unmute_jax.inference.recordings.stream import score_recordings
+from unmute_jax.inference.recordings.windows import RecordingFile
 
 WINDOWING = fake_predictor().windowing(0.5)
 HALF = np.full(3, 0.5, np.float32)
@@ -83,6 +84,21 @@ def test_tables_are_written_for_every_recording(results, tmp_path):
     audacity = tmp_path / "audacity" / "sub" / "noise.wav.txt"
     assert len(raven) == len(rows)
     assert len(audacity.read_text().splitlines()) == 2 * len(summary.events)
+
+
+def test_files_of_an_earlier_call_stay_and_are_told(results, tmp_path):
+    summary = detections.summarise(results, fake_predictor(), HALF)
+    assert detections.write_tables(tmp_path, [summary]) == []
+    assert detections.write_tables(tmp_path, [summary]) == []
+    other = RecordingFile(path=tmp_path / "x.wav", name="x.wav")
+    (note,) = detections.write_tables(
+        tmp_path, [dataclasses.replace(summary, recording=other)]
+    )
+    assert note == (
+        f"{tmp_path}: 2 files in audacity and raven are of an earlier call; "
+        "predictions.csv has only the recordings of this one"
+    )
+    assert (tmp_path / "raven" / "sub" / "noise.wav.txt").is_file()
 
 
 @pytest.mark.parametrize(

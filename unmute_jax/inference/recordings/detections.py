@@ -135,15 +135,33 @@ def notes_on_sound(detections: Detections, highest_hz: float) -> list[str]:
     return notes
 
 
-def write_tables(folder: pathlib.Path, detections: Sequence[Detections]) -> None:
-    """Writes the events of all recordings as CSV, and of each one as selections."""
+def write_tables(folder: pathlib.Path, detections: Sequence[Detections]) -> list[str]:
+    """Writes the events of all recordings as CSV, and of each one as selections.
+
+    Returns:
+        A note on selections that an earlier call has left in the folder, if there are
+        any. They stay there, as a person may have corrected them.
+    """
     rows = [(d.recording.name, event) for d in detections for event in d.events]
     write_atomically(folder / "predictions.csv", event_table.write(rows))
     formats = {"audacity": audacity.write, "raven": raven.write}
+    written: set[pathlib.Path] = set()
     for one in detections:
         for kind, write in formats.items():
             path = fitting(folder / kind / f"{one.recording.name}.txt")
             write_atomically(path, write(one.events))
+            written.add(path)
+    older = sum(
+        path not in written
+        for kind in formats
+        for path in (folder / kind).rglob("*.txt")
+    )
+    if not older:
+        return []
+    return [
+        f"{folder}: {older:,} files in {' and '.join(formats)} are of an earlier call; "
+        "predictions.csv has only the recordings of this one"
+    ]
 
 
 def write_plots(
