@@ -230,14 +230,18 @@ def test_bad_clips_can_be_left_out(load, miniature, capsys):
         load()
 
 
-def test_a_shard_without_a_readable_clip_is_left_out(load, miniature, monkeypatch):
+def test_a_shard_without_a_readable_clip_is_left_out(
+    load, miniature, monkeypatch, capsys
+):
     monkeypatch.setattr(base, "SHARD", 4)
+    monkeypatch.setattr(base, "_NAMED_AT_ONCE", 2)
     for target in (0, 1, 2, 10):  # All clips of the first shard of three.
         miniature.audio(f"3-{3000 + target}-A-{target}.wav").write_bytes(b"")
     dataset = load(on_bad="skip")
     (note,) = [note for note in dataset.notes if "unreadable" in note]
     assert note.startswith("4 unreadable clips skipped: ")
     assert note.endswith(" and 1 more")
+    assert capsys.readouterr().err.count(": skipped ") == 2
     source = dataset.source_of("fold3")
     assert len(source) == 8
     assert next(iter(source)).id == "3-3011-A-11"
