@@ -27,8 +27,10 @@ _REFUSED = re.compile(
     r"RESOURCE_EXHAUSTED|CANCELLED): [^\[\n]*[^\[\n ]|"
     r"NOT_FOUND: [^\[\n]*[^\[\n ](?= \[http_response_code))"
 )
+# A bucket that does not answer is given up after two minutes instead of fifteen.
+_RETRIES = {"max_retries": 8}
 # Shared, so that "memory://" is the same memory for everything that opens it.
-CONTEXT = ts.Context()
+CONTEXT = ts.Context({"gcs_request_retries": _RETRIES, "s3_request_retries": _RETRIES})
 
 
 class DamagedStoreError(InputError):
