@@ -37,7 +37,7 @@ def test_a_missing_data_set_is_estimated_from_its_official_numbers():
     text = "\n".join(estimate.describe(found, chosen, {chosen[0].folder}))
     assert "4 cells, 1 done" in text
     assert "missing   urban is not in " in text
-    assert "missing   /nowhere: is not a folder" in text
+    assert "missing   /nowhere: there is no such folder" in text
     assert "without 2 cells" in text
 
 
