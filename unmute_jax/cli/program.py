@@ -156,8 +156,11 @@ def _parse(argv: list[str], about: str, defaults: ConfigDict | None) -> list[str
     except InputError:
         raise
     except flags.UnrecognizedFlagError as error:
-        known = [f"--{name}" for name in flags.FLAGS]
-        raise unknown_name("option", f"--{error.flagname}", known) from error
+        # Options of the experiment are easily written without what stands before them.
+        keys = [key for key in known if key.split(".")[-1] == error.flagname]
+        names = (keys if has_config() else []) or list(flags.FLAGS)
+        options = [f"--{name}" for name in names]
+        raise unknown_name("option", f"--{error.flagname}", options) from error
     except flags.IllegalFlagValueError as error:
         message = _raised_by_config(error) or _wrong_value(str(error), known)
         raise InputError(message) from error
