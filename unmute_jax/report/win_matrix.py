@@ -29,7 +29,7 @@ def section(grid: ResultGrid, comparisons: Sequence[Comparison]) -> Section:
 
     Args:
         grid: The cells.
-        comparisons: Those of `comparisons.compare`.
+        comparisons: The comparisons that `comparisons.compare` returns.
     """
     paragraphs = (
         "In how many configurations (an encoder on a data set) the probe of a row "
