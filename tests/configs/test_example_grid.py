@@ -17,15 +17,16 @@ def cells():
     return Grid.from_dict(example_grid.get_config().to_dict()).cells()
 
 
-def test_every_probe_that_reads_tokens_is_in_it_once_per_pair(cells):
-    readable = {
-        name
-        for name in list_probes()
-        if make_probe(name, num_classes=1).input_kind != "layers"
-    }
-    found = sorted((*cell.pair, cell.settings.probes) for cell in cells)
-    pairs = itertools.product(("eat@untrained", "logmel"), ("esc10", "esc_mix"))
-    assert found == sorted((*pair, p) for pair in pairs for p in readable)
+def test_both_readings_and_both_baselines_are_in_it_for_every_pair(cells):
+    found = sorted((*cell.pair, cell.settings.probes, cell.name) for cell in cells)
+    assert len({name for *_, name in found}) == len(found) == 64
+    pairs = sorted(
+        itertools.product(("dasheng@untrained", "logmel"), ("esc10", "esc_mix"))
+    )
+    for pair in pairs:
+        probes = [probe for *p, probe, _ in found if tuple(p) == pair]
+        assert probes.count("proto") == probes.count("simpool") == 2
+        assert {"linear", "stats", "knn"} <= set(probes) <= set(list_probes())
 
 
 @pytest.mark.parametrize("features", [256, 768])
