@@ -1,6 +1,7 @@
 """Caches, and files that are written atomically."""
 
 import errno
+import json
 import os
 import stat
 from types import SimpleNamespace
@@ -154,3 +155,32 @@ def test_other_errors_are_no_faults_of_the_disk(tmp_path):
     with pytest.raises(InputError), io.naming_disk_faults(tmp_path):
         raise InputError(FULL)
     assert io.disk_fault(KeyError(1)) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"a": 1, "b": {"c": 1, "c": 1}}', "it has 'c' twice"),
+        ('[1, {"a": NaN}]', "the number NaN, which is not finite"),
+        ("[-Infinity]", "the number -Infinity, which is not finite"),
+        ("[1e999]", "the number 1e999, which is not finite"),
+        (r'{"a": "\ud800"}', "surrogates not allowed"),
+        (b'["\xed\xa0\x80"]', "can't decode byte"),
+        ("[" * 51 + "]" * 51, "it is nested too deeply"),
+        ("[" * 10_000, "it is nested too deeply"),
+        ('{"a":' * 10_000, "it is nested too deeply"),
+        ("[1" + "0" * 5000 + "]", "integer string conversion"),
+        ("{", "Expecting property name"),
+        ("", "Expecting value"),
+    ],
+)
+def test_json_that_is_not_valid_or_too_deep_is_refused(text, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        io.parse_json(text)
+    assert str(caught.value).isprintable()
+
+
+def test_valid_json_is_parsed_as_usual():
+    text = '{"a": [1, 2.5, null, true, "\\u00e9\\ud83d\\ude00"], "b": {"a": 1e-400}}'
+    assert io.parse_json(text) == json.loads(text)
+    assert io.parse_json(text.encode()) == json.loads(text)

@@ -1,17 +1,19 @@
-"""Cache folders, file locks, atomic files, and faults of the disk below them."""
+"""Cache folders, file locks, atomic files, JSON, and faults of the disk."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import hashlib
+import json
 import logging
+import math
 import os
 import pathlib
 import shutil
 import tempfile
 from collections.abc import Generator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from unmute_jax.console import size_text
 from unmute_jax.errors import InputError
@@ -25,6 +27,8 @@ _DISK_FAULTS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES),
     *(errno.ENOTDIR, errno.EIO, errno.ENAMETOOLONG),
 )
+# Objects of our own files lie at most this deep in each other.
+_DEEPEST = 50
 _log = logging.getLogger(__name__)
 
 
@@ -186,6 +190,61 @@ def refuse_lfs_pointer(
         raise InputError(
             f"{os.fspath(name)}: is a Git LFS pointer, not the file: run `git lfs pull`"
         )
+
+
+# JSON.
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Parses JSON of a file that may be damaged.
+
+    The parser of the standard library accepts more than the standard allows: the same
+    name twice in an object, numbers that are not finite, and halves of surrogate pairs,
+    which cannot be written again.
+
+    Args:
+        text: The text, which is UTF-8 if it is given as bytes.
+
+    Raises:
+        ValueError: The text is not JSON, or is nested too deeply. The message says what
+            is wrong, but not where the text comes from.
+    """
+    try:
+        value = json.loads(
+            text if isinstance(text, str) else text.decode(),
+            object_pairs_hook=_without_repetition,
+            parse_float=_finite,
+            parse_constant=_finite,
+        )
+        json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if _depth(value) > _DEEPEST:
+        raise ValueError("it is nested too deeply")
+    return value
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict[str, Any]()
+    for name, value in pairs:
+        if name in values:
+            raise ValueError(f"it has {name[:80]!r} twice")
+        values[name] = value
+    return values
+
+
+def _finite(number: str) -> float:
+    if not math.isfinite(float(number)):
+        raise ValueError(f"it has the number {number[:40]}, which is not finite")
+    return float(number)
+
+
+def _depth(value: Any) -> int:
+    depth, level = 0, [value]
+    while level := [v for v in level if isinstance(v, dict | list)]:
+        depth += 1
+        level = [v for x in level for v in (x.values() if isinstance(x, dict) else x)]
+    return depth
 
 
 # Faults of the disk.
