@@ -12,6 +12,8 @@ incomplete. OUT will contain
                   records.csv (a row per record, not rounded), comparisons.csv,
                   trials.csv and per_class.csv
     plots/        the pictures
+    mteb/         with --export=mteb: the results in the format of the repository that
+                  collects those of mteb and MAEB (docs/training.md)
 
 Scores of resampled clips are cached, so that the next report of the same runs is quick.
 """
@@ -25,12 +27,16 @@ from absl import flags
 from unmute_jax.cli import program
 from unmute_jax.errors import InputError
 from unmute_jax.report import write_report
+from unmute_jax.report.mteb_results import export_results
 
 OUTPUT = flags.DEFINE_string("output", None, "The folder to write to.")
 RESAMPLES = flags.DEFINE_integer(
     "resamples",
     500,
     "The number of draws of test clips and seeds, for the intervals of ranks.",
+)
+EXPORT = flags.DEFINE_enum(
+    "export", None, ["mteb"], "A format in which the results are written, too."
 )
 
 
@@ -42,6 +48,8 @@ def main(runs: list[str]) -> None:
         raise InputError(f"--resamples must be at least 2, not {RESAMPLES.value}")
     folder = pathlib.Path(program.required(OUTPUT)).expanduser()
     found = write_report(runs, folder, resamples=RESAMPLES.value)
+    if EXPORT.value == "mteb":
+        print(f"{export_results(runs, folder / 'mteb')}, in {folder}/mteb")
     print(f"{found}\nopen {folder}/report.html")
 
 
