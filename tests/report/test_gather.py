@@ -96,7 +96,7 @@ def test_errors_are_one_line(tmp_path):
     bad = tmp_path / "bad" / "results"
     bad.mkdir(parents=True)
     (bad / "a.json").write_text('{"test": 1}')
-    assert "a.json: not a result record" in refusal(tmp_path / "bad")
+    assert "a.json: has no field experiment" in refusal(tmp_path / "bad")
     write(tmp_path / "one", [record(test=0.5)])
     write(tmp_path / "two", [record(test=0.6)])
     message = refusal(tmp_path / "one", tmp_path / "two")

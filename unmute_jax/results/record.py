@@ -10,15 +10,25 @@ import os
 import pathlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
-from unmute_jax.errors import InputError
 from unmute_jax.io import write_atomically
+from unmute_jax.results.record_check import (
+    check_facts,
+    check_settings,
+    check_shares,
+    check_trials,
+)
+from unmute_jax.results.typed_json import DamagedFile, as_dataclass, read_object
+
+T = TypeVar("T")
 
 # The fields that identify a record; its file is named by their hash.
 KEY = ("experiment", "dataset", "encoder", "probe", "protocol", "seed")
 # The fields that differ between two runs of the same experiment.
 MEASURED = ("seconds", "token_checks")
+# The name of the digest of all other fields in the file of a record.
+DIGEST = "digest"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,38 +180,30 @@ def write_search_trial(folder: str | os.PathLike[str], trial: SearchTrial) -> No
 def read_record(path: str | os.PathLike[str]) -> Record:
     """Reads the record in one file.
 
-    A field that an older version did not write takes its default; a field that this
-    version does not know is refused.
+    A field that an older version did not write takes its default.
 
     Raises:
-        InputError: The file is no record, or damaged.
+        DamagedFile: The file is no record, has a value of a wrong type, or was changed
+            after it was written.
+        InputError: A field is unknown, as a newer version may have written it.
     """
-    try:
-        values = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-        values["search"] = tuple(values["search"])
-        values["notes"] = tuple(values["notes"])
-        for name in ("validation", "test"):
-            values[name] = _score(values[name])
-        values["more"] = {k: _score(v) for k, v in values.get("more", {}).items()}
-        ranges = values.get("ranges", {}).items()
-        values["ranges"] = {name: (low, high) for name, (low, high) in ranges}
-        return Record(**values)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: not a result record ({error})") from error
+    record, where = _read(path, Record, "a result record"), os.fspath(path)
+    check_settings(record.settings, f"{where}: settings")
+    check_facts(record.facts, f"{where}: facts")
+    check_trials(record.search, f"{where}: search")
+    for name in ("validation", "test", "per_class", "more", "thresholds", "chance"):
+        check_shares(getattr(record, name), f"{where}: {name}")
+    return record
 
 
 def read_search_trial(path: str | os.PathLike[str]) -> SearchTrial:
     """Reads the trial of a search in one file.
 
     Raises:
-        InputError: The file is no trial, or damaged.
+        DamagedFile: As for `read_record`.
+        InputError: As for `read_record`.
     """
-    try:
-        values = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-        values["scores"] = tuple((int(e), s) for e, s in values["scores"])
-        return SearchTrial(**values)
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not a trial of a search ({error})") from error
+    return _read(path, SearchTrial, "a trial of a search")
 
 
 def training_seconds(records: Iterable[Record]) -> float:
@@ -226,11 +228,21 @@ def without_nan(values: Any) -> Any:
     return finite(values) if isinstance(values, float) else values
 
 
-def _score(value: float | None) -> float:
-    """A score that was read from JSON: NaN where the training diverged."""
-    return math.nan if value is None else value
-
-
 def _write(path: pathlib.Path, record: Record | SearchTrial) -> None:
     values = without_nan(dataclasses.asdict(record))
-    write_atomically(path, json.dumps(values, indent=1, allow_nan=False) + "\n")
+    text = json.dumps({**values, DIGEST: _digest(values)}, indent=1, allow_nan=False)
+    write_atomically(path, text + "\n")
+
+
+def _read(path: str | os.PathLike[str], cls: type[T], what: str) -> T:
+    values = read_object(path, what)
+    digest = values.pop(DIGEST, None)  # Older versions did not write it.
+    found = as_dataclass(cls, values, os.fspath(path))
+    if digest is not None and digest != _digest(values):
+        raise DamagedFile(f"{os.fspath(path)}: was changed after it was written")
+    return found
+
+
+def _digest(values: dict[str, Any]) -> str:
+    canonical = json.dumps(values, sort_keys=True)
+    return f"sha256:{hashlib.sha256(canonical.encode()).hexdigest()}"

@@ -188,6 +188,6 @@ def title(records: Sequence[Record]) -> str:
         parts.append(f"labels of time steps ({settings['frames']['rule']})")
     if settings["refit"]:
         parts.append("refit on train + validation")
-    if settings["standardise"]:
+    if settings.get("standardise"):
         parts.append("standardised inputs")
     return " · ".join(parts)
