@@ -9,6 +9,7 @@ FOLDER = pathlib.Path(
     os.environ.get("UNMUTE_FIXTURES", pathlib.Path(__file__).parent / "data")
 )
 ENCODERS = FOLDER / "encoders"
+MORE_ENCODERS = FOLDER / "encoders_more"
 TORCH_FILES = FOLDER / "torch_checkpoints"
 
 

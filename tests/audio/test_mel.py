@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests import golden
-from unmute_jax.audio.mel import mel_banks, mel_decibels, window
+from unmute_jax.audio.mel import SlaneyDecibels, mel_banks, mel_decibels, window
 from unmute_jax.weights.dasheng import MEL
 
 compiled = jax.jit(mel_decibels, static_argnums=(1, 2))
@@ -45,6 +45,23 @@ def test_filters_are_those_of_librosa():
     np.testing.assert_allclose(wanted[:, -1], 0, atol=1e-12)
     hann = librosa.filters.get_window("hann", MEL.fft_size, fftbins=True)
     np.testing.assert_allclose(window(MEL), hann, atol=1e-12)
+
+
+@pytest.mark.parametrize("mels", [80, 128])
+def test_filters_on_slaneys_scale_are_those_of_librosa(mels):
+    options = SlaneyDecibels(
+        num_mels=mels,
+        high_hz=8000.0,
+        sample_rate=16000,
+        fft_size=400,
+        frame_shift=160,
+        floor=1e-10,
+        range_db=80.0,
+    )
+    wanted = librosa.filters.mel(sr=16000, n_fft=400, n_mels=mels, dtype=np.float64)
+    np.testing.assert_allclose(mel_banks(options), wanted.T[:-1], atol=1e-12)
+    # The Nyquist bin, which is left out here, has no weight in any band.
+    np.testing.assert_allclose(wanted[:, -1], 0, atol=1e-12)
 
 
 def test_decibels_are_those_of_librosa():

@@ -1,29 +1,26 @@
 """A converted weights file is the same encoder as the file that was published."""
 
-import json
-
 import jax
 import numpy as np
 import pytest
 
 from tests import golden
+from tests.encoders.test_parity import cases
 from unmute_jax.encoders import load_encoder, with_weights
 from unmute_jax.encoders.conversion import convert
 from unmute_jax.weights.files import read_weights
 
 
-def cases():
-    """Encoder, file and number of heads of every golden weights file."""
-    found = json.loads((golden.ENCODERS / "cases.json").read_text("utf-8"))["cases"]
-    unique = {case["weights"]: case for case in found}
-    if not unique:
-        raise FileNotFoundError(f"no case in {golden.ENCODERS}")
+def files():
+    """The first case of every golden weights file."""
+    found = cases(["input", "spectrogram", "waveform"])
+    unique = {param.values[0]["weights"]: param.values[0] for param in found}
     return [pytest.param(case, id=name) for name, case in unique.items()]
 
 
-@pytest.mark.parametrize("case", cases())
+@pytest.mark.parametrize("case", files())
 def test_a_converted_file_is_the_same_encoder(case, tmp_path):
-    source, output = golden.ENCODERS / case["weights"], tmp_path / "out.safetensors"
+    source, output = case["folder"] / case["weights"], tmp_path / "out.safetensors"
     name, heads = case["encoder"], case["num_heads"]
     convert(with_weights(name), source, output, heads)
     want = load_encoder(name, source, num_heads=heads)

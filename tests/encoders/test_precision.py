@@ -6,7 +6,7 @@ import pytest
 
 from tests import golden
 from tests.encoders.test_conformance import NETWORKS, RATE, tiny
-from tests.encoders.test_parity import cases, load, spectrogram_name
+from tests.encoders.test_parity import cases, load, spectrogram_of
 from unmute_jax.encoders import load_encoder
 from unmute_jax.errors import InputError
 
@@ -14,23 +14,18 @@ from unmute_jax.errors import InputError
 def first_cases():
     """The first input of the first file of every encoder."""
     found = {}
-    for param in cases():
+    for param in cases(["input", "spectrogram"]):
         found.setdefault(param.values[0]["encoder"], param)
     return list(found.values())
 
 
 @pytest.mark.parametrize(("case", "given"), first_cases())
 def test_tokens_in_bfloat16_are_near_those_of_the_reference(case, given):
-    inputs = golden.read(golden.ENCODERS / case.get("inputs_from", case["arrays"]))
-    spectrogram = inputs[spectrogram_name(given)]
-    if spectrogram.ndim == 4:
-        spectrogram = spectrogram[:, 0]
-    elif case["encoder"] == "dasheng":
-        spectrogram = spectrogram.swapaxes(1, 2)
+    spectrogram = spectrogram_of(case, given)
     rough = load(case, precision="bfloat16").encode(spectrogram).patches
     rough = np.asarray(rough)
     assert rough.dtype == np.float32
-    arrays = golden.read(golden.ENCODERS / case["arrays"])
+    arrays = golden.read(case["folder"] / case["arrays"])
     exact = arrays[given["patches"]].reshape(rough.shape)
     error = np.sqrt(np.square(rough - exact).mean() / np.square(exact).mean())
     # Between 0.1 % and 2 % with the weights at hand, which are random in every tensor.

@@ -1,8 +1,9 @@
-"""Computes mel spectrograms in decibels, as torchaudio does.
+"""Computes mel spectrograms in decibels, as torchaudio and Whisper do.
 
-The code follows `torchaudio.transforms.MelSpectrogram` and `AmplitudeToDB`
+`MelDecibels` follows `torchaudio.transforms.MelSpectrogram` and `AmplitudeToDB`
 (BSD-2-Clause): centred frames with reflected ends, a periodic Hann window, and HTK mel
-bands without area normalisation.
+bands without area normalisation. `SlaneyDecibels` follows `whisper.audio` (MIT): one
+frame less, and mel bands on Slaney's scale that are normalised to equal area.
 """
 
 from __future__ import annotations
@@ -49,6 +50,20 @@ class MelDecibels:
         """Length of the shortest clip that can be reflected at its ends."""
         return self.fft_size // 2 + 1
 
+    @property
+    def corners_hz(self) -> np.ndarray:
+        """Corners of the triangles in Hz, equally spaced on the mel scale of HTK.
+
+        Band k begins at corner k, peaks at corner k + 1 and ends at corner k + 2.
+        """
+        high = 2595.0 * np.log10(1.0 + self.high_hz / 700.0)
+        mels = np.linspace(0.0, high, self.num_mels + 2)
+        return 700.0 * (10.0 ** (mels / 2595.0) - 1.0)
+
+    def peaks(self, corners: np.ndarray) -> np.ndarray:
+        """The height of each triangle, given the corners of all."""
+        return np.ones(self.num_mels)
+
     def num_frames(self, samples: int) -> int:
         """Number of frames of `samples` samples; frame 0 is centred on sample 0."""
         return 1 + samples // self.frame_shift
@@ -61,6 +76,46 @@ class MelDecibels:
         """Number of frames that hold no sample from behind the end of each clip."""
         last_centre = jnp.asarray(lengths) - self.min_samples
         return jnp.maximum(0, 1 + last_centre // self.frame_shift)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SlaneyDecibels(MelDecibels):
+    """The constants of a mel spectrogram on Slaney's scale, without the last frame.
+
+    The scale is linear up to 1000 Hz and logarithmic above, and each triangle has the
+    area 1, as `librosa.filters.mel` makes them.
+    """
+
+    @property
+    def min_samples(self) -> int:
+        """Length of the shortest clip with a frame of its own."""
+        return 1
+
+    @property
+    def corners_hz(self) -> np.ndarray:
+        """Corners of the triangles in Hz, equally spaced on Slaney's mel scale."""
+        step = np.log(6.4) / 27
+        high = 15.0 + np.log(self.high_hz / 1000.0) / step
+        mels = np.linspace(0.0, high, self.num_mels + 2)
+        return np.where(
+            mels < 15.0, mels * 200.0 / 3.0, 1000.0 * np.exp((mels - 15.0) * step)
+        )
+
+    def peaks(self, corners: np.ndarray) -> np.ndarray:
+        """The height of each triangle, given the corners of all."""
+        return 2.0 / (corners[2:] - corners[:-2])
+
+    def num_frames(self, samples: int) -> int:
+        """Number of frames of `samples` samples; frame 0 is centred on sample 0."""
+        return samples // self.frame_shift
+
+    def num_samples(self, frames: int) -> int:
+        """The smallest number of samples that gives `frames` frames."""
+        return frames * self.frame_shift
+
+    def real_frames(self, lengths: Int[Arr, "B"]) -> Int[Array, "B"]:
+        """Number of frames that are centred on a sample of each clip."""
+        return -(-jnp.asarray(lengths) // self.frame_shift)
 
 
 def mel_decibels(
@@ -81,6 +136,7 @@ def mel_decibels(
     def run(matrices: tuple[Arr, Arr], waveform: Array) -> Array:
         padded = jnp.pad(waveform, ((0, 0), (half, half)), mode="reflect")
         frames = cut_frames(padded, options.fft_size, options.frame_shift)
+        frames = frames[:, : options.num_frames(waveform.shape[1])]
         powers = band_powers(frames, *matrices)
         return 10.0 * jnp.log10(jnp.maximum(powers, options.floor))
 
@@ -113,13 +169,12 @@ def window(options: MelDecibels) -> np.ndarray:
 def mel_banks(options: MelDecibels) -> np.ndarray:
     """The triangles of the mel bands, `[fft_size / 2, num_mels]` float64.
 
-    They are linear in Hz and their peak is 1.
+    They are linear in Hz.
     """
-    high = 2595.0 * np.log10(1.0 + options.high_hz / 700.0)
-    mels = np.linspace(0.0, high, options.num_mels + 2)
-    corners = (700.0 * (10.0 ** (mels / 2595.0) - 1.0))[None, :]
-    left, centre, right = corners[:, :-2], corners[:, 1:-1], corners[:, 2:]
+    corners = options.corners_hz
+    left, centre, right = corners[:-2], corners[1:-1], corners[2:]
     bins = np.arange(options.fft_size // 2) * options.sample_rate / options.fft_size
-    rising = (bins[:, None] - left) / (centre - left)
-    falling = (right - bins[:, None]) / (right - centre)
-    return np.maximum(0.0, np.minimum(rising, falling))
+    rising = (bins[:, None] - left[None, :]) / (centre - left)[None, :]
+    falling = (right[None, :] - bins[:, None]) / (right - centre)[None, :]
+    triangles = np.maximum(0.0, np.minimum(rising, falling))
+    return triangles * options.peaks(corners)[None, :]

@@ -48,6 +48,7 @@ _FILES = {
     "logmel": "logmel",
     "sslam": "sslam",
     "sslam+": "sslam",
+    "whisper": "whisper",
 }
 
 # Where the tokens of a data set can come from.

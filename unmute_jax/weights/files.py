@@ -17,6 +17,7 @@ import safetensors
 
 from unmute_jax.errors import InputError, one_line
 from unmute_jax.io import refuse_lfs_pointer
+from unmute_jax.weights.ctranslate2 import is_ctranslate2, read_ctranslate2
 from unmute_jax.weights.torch_file import read_torch
 
 # The list of tensors of a published file takes 0.1 MB.
@@ -85,6 +86,8 @@ def read_weights(path: str | os.PathLike[str]) -> WeightsFile:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     refuse_lfs_pointer(path, start)
+    if is_ctranslate2(start):
+        return WeightsFile(path=path, content=read_ctranslate2(path))
     # A safetensors file begins with the length of a JSON object, then the object.
     if start[8:9] != b"{" and path.suffix != ".safetensors":
         return WeightsFile(path=path, content=read_torch(path))

@@ -108,6 +108,21 @@ def _dasheng(
     )
 
 
+def _whisper(
+    name: str, megabytes: int, *, default_of: str | None = None
+) -> PublishedFile:
+    """A repository of huggingface.co/openai. Its files were not opened here."""
+    return PublishedFile(
+        name=name,
+        encoders=("whisper",),
+        default_of=default_of,
+        licence="MIT",
+        hub=f"openai/{name}",
+        megabytes=megabytes,
+        note="not verified here; the file holds the decoder too",
+    )
+
+
 PUBLISHED = (
     _eat(
         "EAT-base_epoch30_pretrain",
@@ -228,4 +243,14 @@ PUBLISHED = (
     _dasheng("dasheng_06b", 2521, hub="mispeech/dasheng-0.6B"),
     _dasheng("dasheng_12b", 4536, hub="mispeech/dasheng-1.2B"),
     _dasheng("dasheng_audioset_mAP497", 343, record=13315686, default_of="dasheng+"),
+    *(
+        _whisper(f"whisper-{size}{english}", megabytes)
+        for size, megabytes in (("tiny", 151), ("small", 967), ("medium", 3055))
+        for english in ("", ".en")
+    ),
+    _whisper("whisper-base", 290, default_of="whisper"),
+    _whisper("whisper-base.en", 290),
+    _whisper("whisper-large-v2", 6173),
+    _whisper("whisper-large-v3", 3087),
+    _whisper("whisper-large-v3-turbo", 1618),
 )

@@ -1,0 +1,170 @@
+"""Whisper: its stages, the tokens that padding leaves behind, and real weights."""
+
+import pathlib
+import re
+
+import jax
+import numpy as np
+import pytest
+import soundfile
+
+from tests import golden
+from tests.encoders.stages import applied, captured
+from unmute_jax.encoders import load_encoder
+
+ATOL, RTOL = 1e-4, 1e-4
+FILE = golden.MORE_ENCODERS / "whisper_tiny.pt"
+ARRAYS = golden.MORE_ENCODERS / "whisper_tiny.npz"
+TINY = {"width": 16, "depth": 1, "num_heads": 2}
+# Weights are not part of this repository, but may lie beside it.
+WEIGHTS = pathlib.Path(__file__).parents[3] / "shared" / "weights"
+
+
+@pytest.fixture(scope="module")
+def arrays():
+    return golden.read(ARRAYS)
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return load_encoder("whisper", FILE)
+
+
+def untrained(**options):
+    return load_encoder("whisper", weights="untrained", **TINY, **options)
+
+
+def clip(seconds, seed=0):
+    samples = round(16000 * seconds)
+    return np.random.default_rng(seed).standard_normal((1, samples), np.float32) / 10
+
+
+@pytest.mark.parametrize("mels", [80, 128])
+def test_the_front_end_equals_the_reference(mels):
+    front_end = golden.read(golden.MORE_ENCODERS / "frontend_whisper.npz")
+    # The weights, and with them the number of bands, do not matter here.
+    filters = untrained().framing.filters
+    encoder = untrained(mask_padding=False)
+    names = [
+        m[1] for name in front_end if (m := re.fullmatch(r"wav_(\w+)_int16", name))
+    ]
+    assert names
+    if mels != filters.num_mels:
+        encoder = load_encoder("whisper", golden.MORE_ENCODERS / "whisper_tiny_30s.pt")
+    for name in names:
+        wave = front_end[f"wav_{name}_int16"][None] / np.float32(32768)
+        want = front_end[f"mel{mels}_{name}"].T
+        got = encoder.frontend(wave)[0]
+        assert got.shape == (3000, mels)
+        golden.assert_close(got[: len(want)], want, "input", atol=3e-4)
+
+
+@pytest.mark.parametrize("tag", ["2s", "4s"])
+def test_every_stage_equals_the_reference(encoder, arrays, tag):
+    spectrogram = arrays[f"mel_{tag}"]
+    stages = {
+        f"conv_{tag}": applied(encoder, spectrogram, method="convolve"),
+        f"embed_{tag}": applied(encoder, spectrogram, method="embed"),
+        f"attn_0_{tag}": captured(encoder, spectrogram)["blocks_0"]["attn"]["__call__"][
+            0
+        ],
+    }
+    layers = encoder.encode(spectrogram, all_layers=True).layers[:, :, :, 0]
+    stages |= {f"block_{k}_{tag}": layers[:, k] for k in range(layers.shape[1])}
+    assert {
+        name for name in arrays if re.fullmatch(rf"(attn|block)_\d_{tag}", name)
+    } <= {*stages}
+    for name, got in stages.items():
+        golden.assert_close(got, arrays[name], name, atol=ATOL, rtol=RTOL)
+
+
+@pytest.mark.parametrize("tag", ["2s", "4s"])
+def test_tokens_behind_a_clip_are_left_out(encoder, arrays, tag):
+    tokens = encoder(arrays[f"wav_{tag}"][None])
+    real = int(arrays[f"real_tokens_{tag}"])
+    assert tokens.patches.shape[1] == real
+    assert np.asarray(tokens.mask).all()
+    want = arrays[f"tokens_{tag}"][:, :real]
+    golden.assert_close(tokens.patches[:, :, 0], want, "tokens", atol=1e-3)
+    golden.assert_close(tokens.cls, arrays[f"mean_real_{tag}"], "mean", atol=1e-3)
+
+
+def test_tokens_behind_a_shorter_clip_of_a_batch_are_masked(encoder):
+    lengths = np.array([32000, 16001])
+    wave = np.repeat(clip(2.0), 2, axis=0)
+    tokens = encoder(wave, lengths)
+    assert tokens.patches.shape == (2, 100, 1, 48)
+    assert np.asarray(tokens.mask).sum(1).tolist() == [100, 51]
+    alone = encoder(wave[1:, :16001])
+    golden.assert_close(tokens.cls[1:], alone.cls, "mean", atol=1e-5)
+
+
+def test_padding_is_heard_whether_its_tokens_are_kept_or_not():
+    wave = clip(2.0)
+    cut = np.asarray(untrained()(wave).patches)
+    kept = untrained(mask_padding=False)(wave).patches
+    unpadded = np.asarray(untrained(length_policy="crop")(wave).patches)
+    assert (cut.shape[1], kept.shape[1], unpadded.shape[1]) == (100, 1500, 100)
+    np.testing.assert_allclose(cut, kept[:, :100], atol=1e-6)
+    assert np.abs(unpadded - cut).max() > 1e-2
+    identities = [
+        untrained(**options).identity()
+        for options in ({}, {"mask_padding": False}, {"length_policy": "crop"})
+    ]
+    assert identities[0] != identities[1] != identities[2] != identities[0]
+
+
+def test_longer_clips_are_cut_off_or_encoded_in_windows():
+    encoder, windows = untrained(), untrained(length_policy="window")
+    wave = clip(41.0)
+    # The maximum of a window, which limits its range, is its own.
+    wave[:, :480000] *= 1e-3
+    first = encoder(wave[:, :480000]).patches
+    golden.assert_close(encoder(wave).patches, first, "cut off", atol=1e-5)
+    got = windows(wave).patches
+    assert got.shape[1:3] == windows.grid(41.0) == (2050, 1)
+    golden.assert_close(got[:, :1500], first, "first window", atol=1e-5)
+    second = encoder(wave[:, 480000:]).patches
+    golden.assert_close(got[:, 1500:], second, "second window", atol=1e-5)
+
+
+@pytest.mark.parametrize("seconds", [0.02, 1.0, 5.01, 30.0, 31.0])
+@pytest.mark.parametrize("policy", ["pad", "crop", "repeat", "window"])
+def test_the_grid_is_known_before(seconds, policy):
+    for mask_padding in (True, False):
+        encoder = untrained(length_policy=policy, mask_padding=mask_padding)
+        wave = np.zeros((1, encoder.input_samples(seconds)), np.float32)
+        lengths = np.full(1, wave.shape[1], np.int32)
+        patches = jax.eval_shape(
+            lambda *args, apply=encoder.apply: apply(*args).patches,
+            encoder.params,
+            wave,
+            lengths,
+        )
+        assert patches.shape[1:3] == encoder.grid(seconds)
+
+
+@pytest.mark.skipif(
+    not WEIGHTS.is_dir(),
+    reason="the weights of Whisper base are not beside the checkout",
+)
+@pytest.mark.parametrize("i", [0, 1])
+def test_real_weights_give_the_tokens_of_the_reference(i):
+    expected = golden.read(WEIGHTS / "whisper-base-expected.npz")
+    encoder = load_encoder(
+        "whisper", WEIGHTS / "whisper-base-encoder.safetensors", mask_padding=False
+    )
+    file = WEIGHTS.parent / "data" / str(expected[f"clip_{i}"])
+    wave, rate = soundfile.read(file, dtype="float32")
+    assert rate == encoder.sample_rate
+    spectrogram = np.asarray(encoder.frontend(wave[None])[0])
+    want = expected[f"mel_{i}"].T
+    golden.assert_close(spectrogram[: len(want)], want, "input", atol=3e-4)
+    tokens = np.asarray(encoder(wave[None]).patches)[0, :, 0]
+    got, want = tokens[expected["rows"]], expected[f"tokens_{i}"]
+    golden.assert_close(got, want, "tokens", atol=2e-3, rtol=1e-3)
+    assert np.abs(got - want).mean() < 1e-5
+    golden.assert_close(
+        tokens[:250].mean(0), expected[f"mean_250_{i}"], "mean", atol=1e-4
+    )
+    golden.assert_close(tokens.mean(0), expected[f"mean_1500_{i}"], "mean", atol=1e-4)
