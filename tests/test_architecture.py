@@ -11,7 +11,7 @@ TESTS = pathlib.Path(__file__).parent
 
 # A module imports from its own room and from rooms above it (docs/architecture.md).
 ROOMS = (
-    ("errors", "config", "console", "io", "downloads"),
+    ("errors", "bounds", "config", "console", "io", "downloads"),
     ("ops",),
     ("distributed",),
     ("audio",),
@@ -64,8 +64,8 @@ def room_of(module):
 def test_only_the_files_of_the_design_lie_at_the_top():
     files = {path.name for path in PACKAGE.glob("*.py")}
     assert files == {
-        "__init__.py", "config.py", "console.py", "convert.py", "downloads.py",
-        "errors.py", "io.py", "tokens.py",
+        "__init__.py", "bounds.py", "config.py", "console.py", "convert.py",
+        "downloads.py", "errors.py", "io.py", "tokens.py",
     }  # fmt: skip
 
 

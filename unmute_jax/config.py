@@ -4,6 +4,10 @@ A config file (`configs/*.py`) returns `default_config()` with a few values chan
 the command line changes more. `Experiment.from_dict` turns the result into records that
 cannot change, and refuses unknown keys. Where an option may be None, None stands for
 the default of the encoder, the probe or the data set that the option belongs to.
+
+The type of every field states which values it may have (see `bounds`), and an
+`Experiment` checks all of them as soon as it is made. Upper ends are far beyond what
+makes sense, and catch mistypings before they take hours or all memory.
 """
 
 from __future__ import annotations
@@ -13,14 +17,15 @@ import functools
 import hashlib
 import json
 import pathlib
-import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from ml_collections import ConfigDict, config_dict
 
+from unmute_jax import bounds
+from unmute_jax.bounds import Matching, Within
 from unmute_jax.errors import InputError, unknown_name
 from unmute_jax.io import fitting
 
@@ -61,6 +66,28 @@ ADDED_LATER: dict[str, Any] = {
 COMMON_RATES = (1e-5, 0.3)
 PAPER_RATES = {"prototypes": (2e-3, 8e-2), "others": (1e-4, 7e-3)}
 
+# Ranges that several fields have. A learning rate, decay or temperature below 1e-12
+# would change nothing, and float32 has no numbers below 1e-38.
+Rate = Annotated[float, Within(1e-12, 1000)]
+Share = Annotated[float, Within(0, 1)]
+ShareBelowOne = Annotated[float, Within(0, 1, below=True)]
+Seconds = Annotated[float, Within(0, 3600)]
+# The seeds of further trainings follow the first one, and fit into 32 bits as well.
+Seed = Annotated[int, Within(0, 2**31 - 1)]
+# Clips to make: 100,000 mixtures take 90 GB.
+MadeClips = Annotated[int, Within(1, 100_000)]
+# Heads, layers and other parts of a network.
+Parts = Annotated[int, Within(1, 1000)]
+Temperature = Annotated[float, Within(1e-6, 1000)]
+Neighbours = Annotated[float, Within(1, 1_000_000, whole=True)]
+Folds = Annotated[
+    str,
+    Matching(
+        r"groups|archives|[3-9]|[1-9]\d|100",
+        "groups, archives or a whole number from 3 to 100",
+    ),
+]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Audio:
@@ -68,7 +95,7 @@ class Audio:
 
     # What to do with a file that cannot be read: "fail" stops, "skip" leaves the file
     # out and counts it.
-    on_bad: str = "fail"
+    on_bad: Literal["fail", "skip"] = "fail"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,27 +104,27 @@ class DatasetOptions:
 
     # Data sets with folds: number of the fold that is the test split, from 1, or 0 to
     # test on each in turn. None: the first, or each in turn where `folds` makes them.
-    test_fold: int | None = None
+    test_fold: Annotated[int, Within(0, 100)] | None = None
     # Your own clips: folds to make, "groups" for one fold per group (leave one group
     # out), or a number of folds that groups, or clips without groups, are spread over.
     # None: the clips have one training, one validation and one test split.
-    folds: str | None = None
+    folds: Folds | None = None
     # Your own clips: regular expression whose first part in parentheses is the group of
     # a clip. It is searched in the name of the file, or in its path if it contains a
     # slash. None: only a column of a table tells groups.
     group_pattern: str | None = None
     # Number of training clips of the mixture set. None: 1000.
-    train_clips: int | None = None
+    train_clips: MadeClips | None = None
     # Number of validation clips of the mixture set. None: 400.
-    validation_clips: int | None = None
+    validation_clips: MadeClips | None = None
     # Number of test clips of the mixture set. None: 400.
-    test_clips: int | None = None
+    test_clips: MadeClips | None = None
     # Seed of what a data set draws at random, such as mixtures or few shots. None: 0
     # for mixtures, 1 for BirdSet.
-    seed: int | None = None
+    seed: Seed | None = None
     # BirdSet: number of training clips per class. None: the number in the data set's
     # name, or all clips.
-    shots: int | None = None
+    shots: Annotated[int, Within(0, 10_000)] | None = None
     # BirdSet: whether few-shot clips come only from recordings of at most five seconds.
     # None: no.
     strict: bool | None = None
@@ -105,18 +132,18 @@ class DatasetOptions:
     # None: no.
     fill_up: bool | None = None
     # BirdSet: number of mixed copies of each training clip. None: 0.
-    mixup: int | None = None
+    mixup: Annotated[int, Within(0, 100)] | None = None
     # Annotated recordings: length of a window in seconds. None: 5.
-    window: float | None = None
+    window: Annotated[float, Within(0.01, 3600)] | None = None
     # Annotated recordings: seconds from the beginning of one window to that of the
     # next. None: the length of a window.
-    hop: float | None = None
+    hop: Annotated[float, Within(0.01, 3600)] | None = None
     # Annotated recordings: seconds of an event that a window must contain for its label
     # to count; half of the event or of the window if that is less. None: 0.25.
-    min_overlap: float | None = None
+    min_overlap: Seconds | None = None
     # Annotated recordings: number of windows without any label that are used for each
     # labelled window; 0 leaves all of them out. None: all are used.
-    background: float | None = None
+    background: Annotated[float, Within(0, 1_000_000)] | None = None
     # Name of the column with the labels: of selection tables of annotated recordings,
     # of tables of Hugging Face, or in the json of WebDataset archives. None: it is
     # found by what the files declare, or by its usual name.
@@ -128,10 +155,10 @@ class DatasetOptions:
     # Annotated recordings: what to do with events without a label and with those whose
     # label is not in the species list: "fail", or "skip" to leave them out and count
     # them. None: "fail".
-    unlisted: str | None = None
+    unlisted: Literal["fail", "skip"] | None = None
     # Annotated recordings: what to do with recordings without annotations: "fail",
     # "skip", or "background" if they are known to contain no event. None: "fail".
-    unannotated: str | None = None
+    unannotated: Literal["fail", "skip", "background"] | None = None
     # Hugging Face: name of the column with the audio. None: the one that the files
     # declare, or that holds bytes.
     audio_column: str | None = None
@@ -169,17 +196,17 @@ class Frontend:
     recipe: str | None = None
     # How clips of different lengths become inputs of one length: "pad", "repeat",
     # "crop" or "window". None: "pad", or what the recipe says.
-    length_policy: str | None = None
+    length_policy: Literal["pad", "repeat", "crop", "window"] | None = None
     # Length of an input in frames. None: that of the recipe, or of the longest clip.
-    target_frames: int | None = None
+    target_frames: Annotated[int, Within(1, 360_000)] | None = None
     # Mean of the spectrogram, which is subtracted. None: that of the recipe.
-    mean: float | None = None
+    mean: Annotated[float, Within(-1000, 1000)] | None = None
     # Standard deviation of the spectrogram, by which it is divided. None: that of the
     # recipe.
-    std: float | None = None
+    std: Annotated[float, Within(1e-6, 1000)] | None = None
     # ASiT: how its positions are fitted to other lengths. "bicubic" is the authors'
     # way; "swapped" and "ast" are those of other people's code. None: "bicubic".
-    positions: str | None = None
+    positions: Literal["bicubic", "swapped", "ast"] | None = None
     # Whether padded time steps are masked, so that a probe does not see them. None: no,
     # as in the paper.
     mask_padding: bool | None = None
@@ -194,14 +221,14 @@ class EncoderOptions:
 
     # Precision of the matrix products: "float32", or "bfloat16", which is faster and
     # less exact. None: "float32".
-    precision: str | None = None
+    precision: Literal["float32", "bfloat16"] | None = None
     # Number of attention heads, which a weight file may not say. None: the number in
     # the file, or the published one.
-    num_heads: int | None = None
+    num_heads: Parts | None = None
     # Width of the tokens, for untrained encoders only. None: the published width.
-    width: int | None = None
+    width: Annotated[int, Within(1, 16_384)] | None = None
     # Number of blocks, for untrained encoders only. None: the published number.
-    depth: int | None = None
+    depth: Parts | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,71 +236,74 @@ class ProbeOptions:
     """Options of probes. Each probe takes those that it knows."""
 
     # proto, protofloat, protobin: number of prototypes for each class. None: 20.
-    prototypes_per_class: int | None = None
+    prototypes_per_class: Annotated[int, Within(1, 10_000)] | None = None
     # linear, mlp, knn, head2toe, linear_cgp: the vector that is read, "cls" or "mean".
     # linearc: the vectors that are read, "cls_mean" or "bands".
-    input: str | None = None
+    input: Literal["cls", "mean", "cls_mean", "bands"] | None = None
     # linear: whether a LayerNorm comes before the affine map. None: no.
     normalise: bool | None = None
     # stats: whether the frequency bands are kept apart. None: no.
     per_band: bool | None = None
     # mlp: number of hidden layers. None: 1.
-    hidden_layers: int | None = None
+    hidden_layers: Annotated[int, Within(1, 100)] | None = None
     # mlp: width of the hidden layers (None: that of the tokens). conv: number of
     # channels after the convolution (None: 256).
-    width: int | None = None
+    width: Annotated[int, Within(0, 65_536)] | None = None
     # mlp: "relu", "gelu" or "tanh" (None: "relu"). abmilp: "tanh" or "relu" (None:
     # "tanh").
-    activation: str | None = None
+    activation: Literal["relu", "gelu", "tanh"] | None = None
     # knn: number of neighbours. None: the validation split chooses one of
     # sweep.neighbours.
-    neighbours: int | None = None
+    neighbours: Annotated[int, Within(1, 1_000_000)] | None = None
     # knn: temperature of the neighbours' weights. None: the validation split chooses
     # one of sweep.temperatures.
-    temperature: float | None = None
+    temperature: Temperature | None = None
     # conv: size of the kernel in time and in frequency. None: 3.
-    kernel_size: int | None = None
+    kernel_size: Annotated[int, Within(1, 100)] | None = None
     # conv: "mean" or "max" over the positions. None: "mean".
-    pooling: str | None = None
+    pooling: Literal["mean", "max"] | None = None
     # Which reading of the paper is meant. linpre: "token_max" or "bands" (None:
     # "token_max"). simpool: "projected", or "unprojected", where only LayerNorm and
     # classifier have parameters (None: "projected"). proto: "per_class", or "shared",
     # where prototypes belong to no class, which sets classifier, non_negative,
     # initialisation and penalty_weight (None: "per_class"). "unprojected" and "shared"
     # are second-hand: they follow other people's code as it was described to us.
-    reading: str | None = None
+    reading: (
+        Literal["token_max", "bands", "projected", "unprojected", "per_class", "shared"]
+        | None
+    ) = None
     # mhca, esimpool and other poolers with heads: number of heads. None: 12.
-    num_heads: int | None = None
+    num_heads: Parts | None = None
     # mhca, ep: number of queries. None: 1 for mhca, 32 for ep.
-    num_queries: int | None = None
+    num_queries: Parts | None = None
     # ep: how many times narrower than the tokens the values are. None: 1.
-    reduction: int | None = None
+    reduction: Parts | None = None
     # simpool: where the query comes from, "mean" or "cls". None: "mean".
-    query: str | None = None
+    query: Literal["mean", "cls"] | None = None
     # abmilp: number of affine maps in the score. None: 2.
-    depth: int | None = None
+    depth: Annotated[int, Within(1, 100)] | None = None
     # abmilp: where self-attention over the tokens comes first, "none", "scores" or
     # "both". None: "none".
-    self_attention: str | None = None
+    self_attention: Literal["none", "scores", "both"] | None = None
     # proto, protofloat: whether a class reads all prototypes ("dense") or its own only
     # ("block"). None: "block" for proto, "dense" for protofloat.
-    classifier: str | None = None
+    classifier: Literal["dense", "block"] | None = None
     # proto, protofloat: whether the class token is subtracted from the tokens.
     # None: no.
     focal: bool | None = None
     # proto, protofloat: number of largest similarities whose mean replaces the maximum
     # in training. None: 1.
-    top_k: int | None = None
+    top_k: Parts | None = None
     # proto: whether negative weights of the classifier count as zero. None: yes.
     non_negative: bool | None = None
     # proto: whether the token map is first enlarged to twice its size. None: no.
     upsample: bool | None = None
     # proto: where the training begins, "uniform" as in the reference, or "normal".
     # None: "uniform".
-    initialisation: str | None = None
+    initialisation: Literal["uniform", "normal"] | None = None
     # proto: weight of the penalty on prototypes of one class that resemble each other.
     # head2toe: weight of the group lasso. None: 1 for proto, 1e-4 for head2toe.
-    penalty_weight: float | None = None
+    penalty_weight: Annotated[float, Within(0, 1_000_000)] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -283,23 +313,23 @@ class Optimizer:
     # Peak learning rates. With search="rates" all are trained side by side, and the
     # validation split chooses one. They span the range of the sweep, because the best
     # rates of probes and encoders lie orders of magnitude apart.
-    learning_rates: tuple[float, ...] = (
+    learning_rates: tuple[Rate, ...] = (
         *(1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3),
     )
     # Factor of the decoupled weight decay, which the learning rate multiplies.
-    weight_decay: float = 1e-4
+    weight_decay: Annotated[float, Within(0, 1000)] = 1e-4
     # Decay rate of the moving mean of the gradients.
-    b1: float = 0.9
+    b1: ShareBelowOne = 0.9
     # Decay rate of the moving mean of the squared gradients.
-    b2: float = 0.999
+    b2: ShareBelowOne = 0.999
     # Constant that is added to the root of the squared gradients' mean.
-    eps: float = 1e-8
+    eps: Share = 1e-8
     # Share of all steps in which the rate first rises from zero to its peak.
-    warmup: float = 0.0
+    warmup: ShareBelowOne = 0.0
     # Share of all steps in which the rate then stays at its peak.
-    hold: float = 0.0
+    hold: ShareBelowOne = 0.0
     # Learning rate at the end of the schedule.
-    floor: float = 0.0
+    floor: Annotated[float, Within(0, 1000)] = 0.0
     # Whether the cosine falls to zero but no rate is below the floor; otherwise the
     # cosine itself ends at the floor.
     floor_cuts: bool = False
@@ -310,28 +340,28 @@ class Sweep:
     """The search of search="sweep" (paper section 5: 50 trials, half of each kind)."""
 
     # Trials of a Sobol sequence, then trials that TPE proposes, a few at a time.
-    sobol: int = 25
-    tpe: int = 25
-    tpe_at_once: int = 5
+    sobol: Annotated[int, Within(1, 10_000)] = 25
+    tpe: Annotated[int, Within(0, 10_000)] = 25
+    tpe_at_once: Annotated[int, Within(1, 1000)] = 5
     # Learning rates that are searched. "common": 1e-5 to 0.3 for every probe. "paper":
     # its two ranges, 2e-3 to 8e-2 for prototypes (proto, protofloat, protobin) and 1e-4
     # to 7e-3 for all other probes; that these probes have these ranges is our guess.
-    ranges: str = "common"
+    ranges: Literal["common", "paper"] = "common"
     # Lowest and highest learning rate of every probe. None: those of `ranges`.
-    lowest_rate: float | None = None
-    highest_rate: float | None = None
-    lowest_decay: float = 1e-5
-    highest_decay: float = 5e-4
+    lowest_rate: Rate | None = None
+    highest_rate: Rate | None = None
+    lowest_decay: Rate = 1e-5
+    highest_decay: Rate = 5e-4
     # Successive halving: after 1/9 and 1/3 of the epochs, one trial in 3 is promoted.
     # The paper does not state its numbers; 0 halvings train every trial to its end.
-    halvings: int = 2
-    reduction: int = 3
+    halvings: Annotated[int, Within(0, 20)] = 2
+    reduction: Annotated[int, Within(2, 1000)] = 3
     # knn, whichever search trains the other probes: numbers of neighbours and
     # temperatures of which every pair is tried, where probe_options sets none.
-    neighbours: tuple[float, ...] = (1.0, 5.0, 20.0, 50.0, 200.0)
-    temperatures: tuple[float, ...] = (0.02, 0.07, 0.2)
+    neighbours: tuple[Neighbours, ...] = (1.0, 5.0, 20.0, 50.0, 200.0)
+    temperatures: tuple[Temperature, ...] = (0.02, 0.07, 0.2)
     # How many of the best trials are trained with all seeds before validation chooses.
-    top: int = 1
+    top: Annotated[int, Within(1, 1000)] = 1
 
     @property
     def widest(self) -> int:
@@ -352,13 +382,13 @@ class Loss:
     """The training loss (paper section 4, which does not state its constants)."""
 
     # Name of the loss: "asymmetric", "bce" or "cross_entropy".
-    name: str = "asymmetric"
+    name: Literal["asymmetric", "bce", "cross_entropy"] = "asymmetric"
     # asymmetric: focusing exponent of the negatives. None: 4.
-    gamma_negative: float | None = None
+    gamma_negative: Annotated[float, Within(0, 100)] | None = None
     # asymmetric: focusing exponent of the positives. None: 1.
-    gamma_positive: float | None = None
+    gamma_positive: Annotated[float, Within(0, 100)] | None = None
     # asymmetric: shift of the negatives' probability. None: 0.05.
-    clip: float | None = None
+    clip: Share | None = None
     # asymmetric: whether the gradient includes the derivative of the focusing factor.
     # None: yes.
     differentiate_weights: bool | None = None
@@ -370,13 +400,13 @@ class TokenOptions:
 
     # Type of the stored tokens: "bfloat16", "float32", or "int8" with a scale for each
     # token, which takes half the bytes of bfloat16.
-    dtype: str = "bfloat16"
+    dtype: Literal["bfloat16", "float32", "int8"] = "bfloat16"
     # Clips per step of the encoder. None: few on a CPU, many on an accelerator.
-    batch_size: int | None = None
+    batch_size: Annotated[int, Within(1, 10_000)] | None = None
     # Number of lengths that inputs may have: that of the longest clip, half of it, and
     # so on. With 1 all clips are padded to the longest; with more, short clips cost
     # less, and time steps behind the input of a clip are masked.
-    lengths: int = 1
+    lengths: Annotated[int, Within(1, 20)] = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -385,18 +415,18 @@ class Frames:
 
     # When a time step has a class: "half" if events cover at least half of the step,
     # "any" if they touch it.
-    rule: str = "half"
+    rule: Literal["half", "any"] = "half"
     # Probability from which a class counts as present. None: for each class the value
     # with the best F1 on the time steps of the validation split.
-    threshold: float | None = None
+    threshold: Share | None = None
     # Length in seconds of the median filter over the scores; 0 for none. The default
     # is that of the usual baselines of sound event detection, seven frames of 64 ms.
-    median_seconds: float = 0.45
+    median_seconds: Seconds = 0.45
     # Event-based F1: seconds by which an onset or offset may be wrong.
-    collar: float = 0.2
+    collar: Seconds = 0.2
     # Event-based F1: share of an event's length by which its offset may be wrong, where
     # that is more than the collar; -1 compares onsets only.
-    offset_share: float = 0.2
+    offset_share: Annotated[float, Within(0, 1, also=(-1,))] = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -415,31 +445,31 @@ class Experiment:
     probes: str = "protobin"
     # What a probe learns and is scored on: "clip", the classes of a clip, or "frames",
     # the classes of each time step, which need onsets and offsets.
-    labels: str = "clip"
+    labels: Literal["clip", "frames"] = "clip"
     # Number of training epochs.
-    epochs: int = 30
+    epochs: Annotated[int, Within(1, 100_000)] = 30
     # Least number of optimiser steps: training sets that take fewer in `epochs` epochs
     # get as many more epochs as they need. 0: `epochs` epochs, however few their steps.
-    steps: int = 0
+    steps: Annotated[int, Within(0, 10_000_000)] = 0
     # Number of clips in a training batch.
-    batch_size: int = 128
+    batch_size: Annotated[int, Within(1, 1_000_000)] = 128
     # How the hyper-parameters are found: "rates" trains all of
     # optimizer.learning_rates; "sweep" also searches the weight decay.
-    search: str = "rates"
+    search: Literal["rates", "sweep"] = "rates"
     # Number of final trainings of each probe, whose scores are averaged.
-    seeds: int = 5
+    seeds: Annotated[int, Within(1, 1000)] = 5
     # First seed of the trainings; it also orders the clips.
-    seed: int = 0
+    seed: Seed = 0
     # Number of epochs between two evaluations on the validation split.
-    eval_every: int = 1
+    eval_every: Annotated[int, Within(1, 100_000)] = 1
     # Epoch whose parameters are reported: "last", or "best" on the validation split.
-    report_epoch: str = "last"
+    report_epoch: Literal["last", "best"] = "last"
     # Whether the final trainings use the training and the validation split together.
     refit: bool = False
     # Whether a probe's input is standardised with statistics of the training split.
     standardise: bool = False
     # Number of devices to use; 0 for all.
-    devices: int = 0
+    devices: Annotated[int, Within(0, 100_000)] = 0
     audio: Audio = field(default_factory=Audio)
     dataset_options: DatasetOptions = field(default_factory=DatasetOptions)
     frontend: Frontend = field(default_factory=Frontend)
@@ -452,32 +482,28 @@ class Experiment:
     frames: Frames = field(default_factory=Frames)
 
     def __post_init__(self):
-        positive = {"epochs": 1, "batch_size": 1, "seeds": 1, "eval_every": 1}
-        for name, least in {**positive, "steps": 0}.items():
-            if getattr(self, name) < least:
-                raise InputError(
-                    f"config.{name}={getattr(self, name)}: must be at least {least}"
-                )
-        _one_of("report_epoch", self.report_epoch, ("last", "best"))
-        _one_of("audio.on_bad", self.audio.on_bad, ("fail", "skip"))
-        _one_of("tokens.dtype", self.tokens.dtype, ("bfloat16", "float32", "int8"))
-        _one_of("labels", self.labels, ("clip", "frames"))
-        _one_of("search", self.search, ("rates", "sweep"))
+        for key, hint, value in _values(self):
+            bounds.check(value, hint, f"config.{key}")
         _check_sweep(self.sweep)
-        _one_of("frames.rule", self.frames.rule, ("half", "any"))
         if self.labels == "frames" and self.loss.name == "cross_entropy":
             raise InputError(
                 "config.loss.name=cross_entropy is for clips of one class each: with "
                 "config.labels=frames use asymmetric or bce"
             )
         rise, hold = self.optimizer.warmup, self.optimizer.hold
-        if min(rise, hold) < 0 or rise + hold >= 1:
+        if rise + hold >= 1:
             raise InputError(
-                f"config.optimizer.warmup={rise} and hold={hold}: must be shares of "
-                "all steps, together below 1"
+                f"config.optimizer.warmup={rise:g} and hold={hold:g}: must be shares "
+                "of all steps, together below 1"
             )
-        if not self.optimizer.learning_rates:
-            raise InputError("config.optimizer.learning_rates is empty: give one rate")
+        if (floor := self.optimizer.floor) > max(self.optimizer.learning_rates):
+            raise InputError(
+                f"config.optimizer.floor={floor:g}: must not be above the highest of "
+                "config.optimizer.learning_rates"
+            )
+        names = self.probe_names
+        if repeated := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+            raise InputError(f"config.probes={self.probes}: names {repeated[0]} twice")
         if self.refit and self.report_epoch == "best":
             raise InputError(
                 "config.refit=True leaves no validation split to choose an epoch on: "
@@ -564,27 +590,12 @@ def _is_unused(key: str, values: Mapping[str, Any]) -> bool:
 
 
 def _check_sweep(sweep: Sweep) -> None:
-    least = {"sobol": 1, "tpe": 0, "tpe_at_once": 1, "halvings": 0, "reduction": 2}
-    for name, lowest in {**least, "top": 1}.items():
-        if getattr(sweep, name) < lowest:
-            raise InputError(
-                f"config.sweep.{name}={getattr(sweep, name)}: must be at least {lowest}"
-            )
-    for name in ("neighbours", "temperatures"):
-        values = getattr(sweep, name)
-        least = 1 if name == "neighbours" else 0
-        if not values or any(v < least or v <= 0 for v in values):
-            raise InputError(
-                f"config.sweep.{name}={values}: give at least one number, none below "
-                f"{least or 'or equal to 0'}"
-            )
-    _one_of("sweep.ranges", sweep.ranges, ("common", "paper"))
     for name in ("rate", "decay"):
         low, high = (getattr(sweep, f"{end}_{name}") for end in ("lowest", "highest"))
-        if (low is not None and low <= 0) or (None not in (low, high) and low >= high):
+        if None not in (low, high) and low >= high:
             raise InputError(
-                f"config.sweep.lowest_{name}={low} and highest_{name}={high}: must be "
-                "above zero, the lowest below the highest"
+                f"config.sweep.lowest_{name}={low:g} and highest_{name}={high:g}: the "
+                "lowest must be below the highest"
             )
     for probe in ("linear", "protobin"):
         low, high = sweep.rates_for(probe)
@@ -610,13 +621,50 @@ def options_of(record: Any) -> dict[str, Any]:
     return {k: v for k, v in values.items() if v is not None}
 
 
-def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise unknown_name(f"config.{name}", value, known)
+def allowed(key: str) -> str:
+    """Says which values a setting may have, such as "a whole number from 1 to 1,000".
+
+    Args:
+        key: The name of the setting, such as "config.optimizer.b1".
+
+    Returns:
+        The words; empty for a name that is no setting of an experiment.
+    """
+    hints = {f"config.{name}": hint for name, hint, _ in _values(Experiment())}
+    return bounds.described(hints[key]) if key in hints else ""
+
+
+def check_options(record: type, options: Mapping[str, Any], where: str) -> None:
+    """Checks values that are to become options of a record, before the record is made.
+
+    Args:
+        record: The class of a record, such as `ProbeOptions`.
+        options: The values by name. Names that the record does not have are left out.
+        where: What stands before the name of an option in the message.
+
+    Raises:
+        InputError: A value is not allowed.
+    """
+    hints = _hints(record)
+    for name in options.keys() & hints.keys():
+        bounds.check(options[name], hints[name], f"{where}{name}")
 
 
 # Cached, because reading them for every record of a large grid takes long.
-_hints = functools.cache(typing.get_type_hints)
+@functools.cache
+def _hints(record: type) -> dict[str, Any]:
+    """The types of the fields of a record, with their ranges."""
+    return typing.get_type_hints(record, include_extras=True)
+
+
+def _values(record: Any, before: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yields name, type and value of every setting, such as "optimizer.b1"."""
+    for name, hint in _hints(type(record)).items():
+        value = getattr(record, name)
+        if dataclasses.is_dataclass(hint):
+            yield from _values(value, f"{before}{name}.")
+        else:
+            yield f"{before}{name}", hint, value
 
 
 def _config_dict(record: Any) -> ConfigDict:
@@ -627,20 +675,16 @@ def _config_dict(record: Any) -> ConfigDict:
         if dataclasses.is_dataclass(value):
             values[f.name] = _config_dict(value)
         elif value is None:
-            values[f.name] = config_dict.placeholder(_plain_type(hints[f.name]))
+            kind = bounds.plain_type(hints[f.name])
+            values[f.name] = config_dict.placeholder(kind)
         else:
             values[f.name] = value
     return values.lock()
 
 
-def _plain_type(hint: Any) -> type:
-    """Returns `int` for `int | None`."""
-    if isinstance(hint, types.UnionType):
-        return next(a for a in typing.get_args(hint) if a is not type(None))
-    return hint
-
-
-def _build(cls: type, values: Mapping[str, Any], where: str) -> Any:
+def _build(cls: type, values: Any, where: str) -> Any:
+    if not isinstance(values, Mapping):
+        raise InputError(f"{where}={values!r}: must be options by name")
     hints = _hints(cls)
     built = {}
     for key, value in values.items():
@@ -649,27 +693,9 @@ def _build(cls: type, values: Mapping[str, Any], where: str) -> Any:
         if dataclasses.is_dataclass(hints[key]):
             built[key] = _build(hints[key], value, f"{where}.{key}")
         else:
-            built[key] = _checked(value, hints[key], f"{where}.{key}")
+            built[key] = bounds.check(value, hints[key], f"{where}.{key}")
     return cls(**built)
 
 
 def _keys(cls: type, where: str) -> list[str]:
     return [f"{where}.{f.name}" for f in dataclasses.fields(cls)]
-
-
-def _checked(value: Any, hint: Any, where: str) -> Any:
-    if typing.get_origin(hint) is tuple:
-        try:
-            return tuple(float(v) for v in value)
-        except (TypeError, ValueError) as error:
-            raise InputError(
-                f"{where}={value!r}: must be numbers separated by commas"
-            ) from error
-    if value is None and isinstance(hint, types.UnionType):
-        return None
-    wanted = _plain_type(hint)
-    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
-        raise InputError(f"{where}={value!r}: must be of type {wanted.__name__}")
-    return value

@@ -86,7 +86,7 @@ MISTAKES = {
     ("--config=configs/quickstat.py",): "did you mean",
     ("--config", "quickstat"): "did you mean 'quickstart'",
     (*TINY, "--config.epoch=3"): "did you mean 'config.epochs'",
-    (*TINY, "--config.epochs=x"): "--config.epochs=x: must be of type int",
+    (*TINY, "--config.epochs=x"): "--config.epochs=x: must be a whole number",
     (*TINY, "--config.optimizer.learning_rates=a"): "numbers separated by",
     (*TINY, "--config.encoder=logmell"): "did you mean 'logmel'",
     (*TINY, "--config.dataset=esc11"): "did you mean 'esc10'",

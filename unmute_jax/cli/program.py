@@ -20,7 +20,7 @@ from ml_collections import ConfigDict, config_flags
 
 from unmute_jax.cli import ending
 from unmute_jax.cli.experiment_files import find_config, shipped_configs
-from unmute_jax.config import Experiment, default_config
+from unmute_jax.config import Experiment, allowed, default_config
 from unmute_jax.distributed import signals
 from unmute_jax.errors import InputError, one_line, unknown_name
 from unmute_jax.io import cache_dir
@@ -274,17 +274,17 @@ def _as_dict(config: Any) -> dict[str, Any]:
 
 
 def _wrong_value(message: str, defaults: Mapping[str, Any]) -> str:
-    """Absl's message with the type that is wanted in place of Python's reason."""
+    """Absl's message with what is allowed in place of Python's reason."""
     match = re.match(r"flag --(config\.\S+?)=(.*?): ", message, re.DOTALL)
     if not match or match[1] not in defaults:
         lines = message.strip().splitlines()
         # Of an error in a config file, the last line of the traceback is the reason.
-        return f"{lines[0]} {lines[-1]}" if "parsing config" in lines[0] else lines[0]
-    default = defaults[match[1]]
-    kind = (
-        "a number or word" if default is None else f"of type {type(default).__name__}"
-    )
-    return f"--{match[1]}={match[2]}: must be {kind} (default: {default})"
+        text = f"{lines[0]} {lines[-1]}" if "parsing config" in lines[0] else lines[0]
+        return one_line(text)
+    kind = type(defaults[match[1]]).__name__
+    wanted = allowed(match[1]) or f"of type {kind}"
+    shown = one_line(match[2], 100)
+    return f"--{match[1]}={shown}: must be {wanted} (default: {defaults[match[1]]})"
 
 
 def _help(about: str, defaults: ConfigDict | None) -> None:
@@ -306,7 +306,11 @@ def _help(about: str, defaults: ConfigDict | None) -> None:
     if defaults is None:
         return
     print("\nOptions of the experiment with their defaults, some of which configs")
-    print("change. None stands for the default of the encoder, probe or data set, and")
-    print("--config.KEY=None sets any option back to the default below:")
+    print("change, and the values that they may have. None stands for the default of")
+    print("the encoder, probe or data set, and --config.KEY=None sets any option back")
+    print("to the default below:")
     for name, value in _options(defaults):
-        print(f"  --{name}={value}")
+        shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
+        print(f"  --{name}={shown}")
+        if words := allowed(name):
+            print(f"      {words}")

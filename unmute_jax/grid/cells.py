@@ -26,7 +26,12 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from unmute_jax.config import Experiment, default_config
+from unmute_jax.config import (
+    Experiment,
+    ProbeOptions,
+    check_options,
+    default_config,
+)
 from unmute_jax.datasets import list_datasets
 from unmute_jax.encoders import for_dataset, list_encoders
 from unmute_jax.errors import InputError, unknown_name
@@ -110,6 +115,11 @@ class Grid:
             )
         if given := [key for key in _REPLACED if key in values and key not in own]:
             raise unknown_name("config key", f"config.{given[0]}", own)
+        for name, changes in values["for_datasets"].items():
+            if not isinstance(changes, Mapping):
+                raise InputError(
+                    f"config.for_datasets.{name}={changes!r}: must be options by name"
+                )
         grid = cls(
             name=values["name"],
             encoders=_names(values, "encoders"),
@@ -122,6 +132,9 @@ class Grid:
         datasets = [*grid.datasets, *grid.for_datasets]
         _check_known("encoder", grid.encoders, list_encoders())
         _check_known("dataset", datasets, list_datasets())
+        # Options that no probe of the grid reads are checked, too.
+        for name in datasets:
+            Experiment.from_dict(grid._settings_for(_split(name)[0]))
         grid.cells()
         return grid
 
@@ -143,12 +156,16 @@ class Grid:
                     cells.setdefault(cell.folder, cell)
         return tuple(cells.values())
 
+    def _settings_for(self, dataset: str) -> dict[str, Any]:
+        """Returns the settings of all experiments with a data set."""
+        return _merged(self.shared, self.for_datasets.get(dataset, {}))
+
     def _cell(self, encoder: str, dataset: str, probe: str) -> Cell:
         model, weights = _split(encoder)
         data, place = _split(dataset)
         model = for_dataset(model, data)
         name, *options = probe.split("@")
-        values = _merged(self.shared, self.for_datasets.get(data, {}))
+        values = self._settings_for(data)
         given = values.get("probe_options", {}) | _options(name, options)
         # Options that the probe does not read, or whose value is the default, must not
         # make another cell of it.
@@ -270,8 +287,9 @@ def _options(probe: str, given: list[str]) -> dict[str, Any]:
         try:
             plain = value.lower() if value in ("True", "False") else value
             options[key] = json.loads(plain)
-        except ValueError:
+        except (ValueError, RecursionError):
             options[key] = value
+    check_options(ProbeOptions, options, f"{probe}@")
     return options
 
 
