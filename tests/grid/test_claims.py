@@ -156,6 +156,6 @@ def test_a_process_that_was_killed_here_is_known_to_be_dead(tmp_path):
 def test_a_damaged_file_is_one_line(tmp_path):
     (tmp_path / "claims").mkdir()
     (tmp_path / "claims" / "a.json").write_text("{")
-    with pytest.raises(InputError, match=r"claims/a\.json is damaged"):
+    with pytest.raises(InputError, match=r"claims/a\.json: not a claim"):
         Claims(tmp_path).look(["a"])
     assert Claims(tmp_path).look(["b"]) == {"b": CellStatus()}

@@ -1,9 +1,12 @@
 import dataclasses
+import json
+import os
 
 import numpy as np
 import pytest
 
 from tests.report.made_up import grid_of, grid_records, record, write
+from unmute_jax.config import Experiment
 from unmute_jax.errors import InputError
 from unmute_jax.report.gather import find_records, make_grid
 
@@ -96,7 +99,8 @@ def test_errors_are_one_line(tmp_path):
     bad = tmp_path / "bad" / "results"
     bad.mkdir(parents=True)
     (bad / "a.json").write_text('{"test": 1}')
-    assert "a.json: has no field experiment" in refusal(tmp_path / "bad")
+    message = refusal(tmp_path / "bad")
+    assert "a.json: has no field experiment; the command that started" in message
     write(tmp_path / "one", [record(test=0.5)])
     write(tmp_path / "two", [record(test=0.6)])
     message = refusal(tmp_path / "one", tmp_path / "two")
@@ -149,3 +153,29 @@ def test_ranges_that_an_older_record_does_not_name_are_the_papers():
     assert {c.training for c in grid_of([older, same, other]).cells} == {
         "", "sweep.ranges=common"
     }  # fmt: skip
+
+
+def test_a_run_without_records_is_told_apart_from_one_that_cannot_be_read(tmp_path):
+    run = tmp_path / "run"
+    (run / "checkpoints").mkdir(parents=True)
+    values = Experiment(probes="linear,protobin").to_dict()
+    (run / "config.json").write_text(json.dumps(values))
+    message = refusal(tmp_path)
+    assert "have not finished a probe yet (linear, protobin)" in message
+    (run / "config.json").write_text("[]")
+    assert "config.json: not the settings of a run (it is a list" in refusal(tmp_path)
+    (run / "config.json").write_text(json.dumps(values | {"probes": 3}))
+    assert "config.json: config.probes is 3, must be a text" in refusal(tmp_path)
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
+    write(tmp_path / "run", [record(test=0.5)])
+
+    def scandir(place):
+        if str(place).endswith("results"):
+            raise PermissionError(13, "Permission denied", str(place))
+        return listed(place)
+
+    listed = os.scandir
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert "run/results: cannot be listed: Permission denied" in refusal(tmp_path)

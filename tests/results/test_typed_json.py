@@ -1,6 +1,6 @@
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -28,6 +28,8 @@ def test_values_become_what_the_fields_want():
     assert found == Example("a", 1.0, ((1, 2.0), (3, None)))
     assert type(found.score) is float
     assert math.isnan(as_type(None, float, "x.json: score"))
+    # Another version may know other words.
+    assert as_type("other", Literal["a", "b"], "x.json: word") == "other"
 
 
 @pytest.mark.parametrize(
@@ -50,6 +52,8 @@ def test_values_become_what_the_fields_want():
 def test_a_wrong_type_is_named_with_its_field_and_value(changes, message):
     with pytest.raises(DamagedFile, match=message):
         as_dataclass(Example, {"name": "a", "score": 1.0, **changes}, "x.json")
+    with pytest.raises(DamagedFile, match=r"word is 3, must be a text or null"):
+        as_type(3, Literal["a"] | None, "x.json: word")
 
 
 def test_fields_that_are_missing_or_unknown_are_named():

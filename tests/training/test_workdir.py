@@ -39,10 +39,54 @@ def test_a_run_of_an_older_version_goes_on_with_what_it_did(tmp_path):
         Workdir(tmp_path, dataclasses.replace(paper, steps=500))
 
 
-def test_a_damaged_configuration_is_named(tmp_path):
-    (tmp_path / "config.json").write_text("{")
-    with pytest.raises(InputError, match=r"config\.json cannot be .*another --workdir"):
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("{", "not the config of a run"),
+        ("[]", "not the config of a run .it is a list, not an object"),
+        ("null", "not the config of a run .it is null"),
+        ('{"sweep": 3}', "config.sweep is 3, must be an object"),
+        ('{"epochs": "4"}', 'config.epochs is "4", must be an integer'),
+    ],
+)
+def test_a_damaged_configuration_is_named(content, reason, tmp_path):
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(InputError, match=rf"config\.json: {reason}.*another --workdir"):
         Workdir(tmp_path, settings())
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "null"])
+def test_damaged_sources_are_named(content, tmp_path):
+    workdir = Workdir(tmp_path, settings())
+    (tmp_path / "sources.json").write_text(content)
+    with pytest.raises(InputError, match=r"sources\.json: not the sources of a run"):
+        workdir.pin("sources", {"encoder": {}})
+
+
+@pytest.mark.parametrize(
+    ("damaged", "reason"),
+    [
+        ("garbage", "not an evaluation"),
+        ("{}", "has no field probe"),
+        ("[]", "it is a list"),
+        ('{"probe": 3}', "probe is 3, must be a text"),
+    ],
+)
+def test_damaged_lines_of_the_metrics_are_named_and_left_out(
+    damaged, reason, tmp_path, caplog
+):
+    workdir = Workdir(tmp_path, settings())
+    for stage in ("search", "refit"):
+        workdir.log("linear", "fold 1", stage, STACK[:1], [{"epoch": 1, "loss": [0.3]}])
+    path = tmp_path / "metrics.jsonl"
+    first, second = path.read_text().splitlines()
+    if damaged.startswith('{"'):
+        damaged = json.dumps(json.loads(second) | json.loads(damaged))
+    path.write_text(f"{first}\n{damaged}\n{second}\n")
+    assert Workdir(tmp_path, settings()).metrics == workdir.metrics
+    (message,) = caplog.messages
+    assert message.startswith(f"{path}, line 2: ")
+    assert reason in message
 
 
 @pytest.mark.parametrize("name", ["gs://bucket/run", "file"])

@@ -35,6 +35,7 @@ from typing import IO, Any
 
 from unmute_jax.errors import InputError
 from unmute_jax.io import disk_fault
+from unmute_jax.results.typed_json import DamagedFile, as_dataclass, parse_object
 from unmute_jax.store.files import PathOrUrl, open_kvstore, subfolder
 
 # Heartbeats within the time after which a claim expires.
@@ -157,13 +158,14 @@ class Claims:
             self._seen[cell] = generation, time.monotonic()
         if found.state != "value":
             return CellStatus(), generation
+        path = f"claims/{cell}.json"
         try:
-            return CellStatus(**json.loads(found.value)), generation
-        except (ValueError, TypeError) as error:
+            values = parse_object(found.value, f"{path}: not a claim")
+            return as_dataclass(CellStatus, values, path), generation
+        except DamagedFile as error:
             raise InputError(
-                f"claims/{cell}.json is damaged ({error}): delete it; the finished "
-                "trials of the cell are kept"
-            ) from error
+                f"{error}: delete it; the finished trials of the cell are kept"
+            ) from None
 
     def _is_abandoned(self, cell: str, entry: CellStatus) -> bool:
         _, since = self._seen[cell]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import math
+import os
 import pathlib
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
@@ -11,9 +12,10 @@ from typing import Any
 from unmute_jax.config import what_counts
 from unmute_jax.errors import InputError
 from unmute_jax.report import names
-from unmute_jax.report.missing import Missing
+from unmute_jax.report.missing import Missing, find_missing
 from unmute_jax.report.result_grid import RecordFile, ResultCell, ResultGrid
 from unmute_jax.results.record import KEY, Record, read_record
+from unmute_jax.results.typed_json import DamagedFile
 
 # Settings that say what is trained, on what, and where; they do not make two
 # trainings different.
@@ -32,15 +34,15 @@ def find_records(folders: Sequence[pathlib.Path]) -> list[RecordFile]:
     A trial that is found several times counts once.
 
     Raises:
-        InputError: There are no records, a record cannot be read, or a trial has two
-            different scores.
+        InputError: There are no records, a folder or a record cannot be read, or a
+            trial has two different scores.
     """
     files: dict[Hashable, RecordFile] = {}
     for folder in folders:
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder; give the folder of a run")
-        for path in sorted(folder.rglob("results/*.json")):
-            new = RecordFile(read_record(path), path)
+        for path in _record_files(folder):
+            new = RecordFile(_read(path), path)
             key = tuple(getattr(new.record, k) for k in KEY)
             old = files.setdefault(key, new)
             if _scores_differ(old, new):
@@ -49,10 +51,7 @@ def find_records(folders: Sequence[pathlib.Path]) -> list[RecordFile]:
                     f"{old.record.test:.4f} and {new.record.test:.4f}; leave one out"
                 )
     if not files:
-        raise InputError(
-            f"no records (results/*.json) below {', '.join(map(str, folders))}; give "
-            "folders of runs, as `train --workdir` writes them"
-        )
+        raise InputError(_no_records(folders))
     return list(files.values())
 
 
@@ -123,6 +122,43 @@ def flatten(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + key] = value
     return flat
+
+
+def _record_files(folder: pathlib.Path) -> list[pathlib.Path]:
+    def refuse(error: OSError) -> None:
+        raise InputError(f"{error.filename}: cannot be listed: {error.strerror}")
+
+    return sorted(
+        pathlib.Path(place, name)
+        for place, _, names in os.walk(folder, onerror=refuse)
+        for name in names
+        if pathlib.Path(place).name == "results" and name.endswith(".json")
+    )
+
+
+def _read(path: pathlib.Path) -> Record:
+    try:
+        return read_record(path)
+    except DamagedFile as error:
+        raise InputError(
+            f"{error}; the command that started the run makes it again, or leave the "
+            "run out"
+        ) from None
+
+
+def _no_records(folders: Sequence[pathlib.Path]) -> str:
+    """Says why there are no records: runs are not finished, or there is none."""
+    where = ", ".join(map(str, folders))
+    if unfinished := find_missing(folders):
+        probes = ", ".join(dict.fromkeys(m.probe for m in unfinished))
+        return (
+            f"no records (results/*.json) below {where}: the runs there have not "
+            f"finished a probe yet ({probes})"
+        )
+    return (
+        f"no records (results/*.json) below {where}; give folders of runs, as "
+        "`train --workdir` writes them"
+    )
 
 
 def _scores_differ(a: RecordFile, b: RecordFile) -> bool:

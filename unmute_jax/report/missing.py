@@ -10,9 +10,15 @@ from typing import Any
 
 from unmute_jax.report import names
 from unmute_jax.report.tables import Table
+from unmute_jax.results.record_check import check_settings
+from unmute_jax.results.typed_json import DamagedFile, read_object
 
 # A run of a grid lies in `cells/NAME`, and `claims/NAME.json` tells how it ended.
 CLAIMS = "claims"
+# What tells the folder of a run from others that have a file `config.json`, and which
+# of its settings are read here.
+_PARTS = ("metrics.jsonl", "sources.json", "results", "checkpoints")
+_READ = ("dataset", "encoder", "weights", "probes", "probe_options")
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,11 @@ class Missing:
 
 
 def find_missing(folders: Sequence[pathlib.Path]) -> list[Missing]:
-    """Lists the probes of all runs below some folders that failed or have no record."""
+    """Lists the probes of all runs below some folders that failed or have no record.
+
+    Raises:
+        InputError: The settings of a run are damaged.
+    """
     found = dict[tuple[str, str, str], Missing]()
     for folder in folders:
         for path in sorted(folder.rglob("config.json")):
@@ -81,20 +91,26 @@ def table(
 
 
 def _settings(path: pathlib.Path) -> dict[str, Any] | None:
-    """The settings of a run; None if the file is something else, or being written."""
+    """The settings of a run; None if the file belongs to another program."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        values = read_object(path, "the settings of a run")
+    except DamagedFile:
+        if any((path.parent / part).exists() for part in _PARTS):
+            raise
         return None
-    wanted = ("dataset", "encoder", "weights", "probes", "probe_options")
-    is_run = isinstance(values, dict) and all(key in values for key in wanted)
-    return values if is_run else None
+    if any(key not in values for key in _READ):
+        return None
+    check_settings(values, f"{path}: config", needed=())
+    return values
 
 
 def _of_run(run: pathlib.Path, settings: dict[str, Any]) -> list[Missing]:
     claim = _claim_of(run)
     failed = claim.get("state") == "failed"
-    done = {json.loads(p.read_text())["probe"] for p in run.glob("results/*.json")}
+    done = {
+        read_object(path, "a result record").get("probe")
+        for path in run.glob("results/*.json")
+    }
     expected = [n.strip() for n in str(settings["probes"]).split(",") if n.strip()]
     reason = "no record yet"
     if failed:

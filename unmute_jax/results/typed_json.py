@@ -110,7 +110,8 @@ def as_type(value: Any, hint: Any, where: str) -> Any:
     Args:
         value: The value.
         hint: The type: a plain one, a dictionary, list or tuple of types, a union with
-            None, or Any.
+            None, or Any. Of words to choose from, only the type is checked, as another
+            version may know others.
         where: The file and the field, for the message.
 
     Raises:
@@ -118,9 +119,9 @@ def as_type(value: Any, hint: Any, where: str) -> Any:
     """
     if hint is Any:
         return value
-    kind, inside = typing.get_origin(hint) or hint, typing.get_args(hint)
+    kind, inside = _kind(hint), typing.get_args(hint)
     if kind is types.UnionType:
-        fitting = [h for h in inside if _fits(value, typing.get_origin(h) or h)]
+        fitting = [h for h in inside if _fits(value, _kind(h))]
         if not fitting:
             raise _wrong(value, " or ".join(map(_in_words, inside)), where)
         return as_type(value, fitting[0], where)
@@ -166,8 +167,15 @@ def _fits(value: Any, kind: Any) -> bool:
     return type(value) is kind
 
 
+def _kind(hint: Any) -> Any:
+    origin = typing.get_origin(hint)
+    if origin is typing.Literal:
+        return type(typing.get_args(hint)[0])
+    return types.UnionType if origin is typing.Union else origin or hint
+
+
 def _in_words(hint: Any) -> str:
-    return _KINDS[typing.get_origin(hint) or hint]
+    return _KINDS[_kind(hint)]
 
 
 def _kind_of(value: Any) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import pathlib
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from unmute_jax import distributed
@@ -14,8 +16,26 @@ from unmute_jax.config import Experiment, what_counts
 from unmute_jax.errors import InputError
 from unmute_jax.io import fitting, write_atomically
 from unmute_jax.results.record import finite
+from unmute_jax.results.record_check import check_settings
+from unmute_jax.results.typed_json import DamagedFile, as_dataclass, parse_object
 from unmute_jax.training.checkpoints import History
 from unmute_jax.training.step import Trial
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Evaluation:
+    """The types of a line of `metrics.jsonl`."""
+
+    probe: str
+    protocol: str
+    stage: str
+    seed: int
+    learning_rate: float
+    epoch: int
+    loss: float | None
+    validation: float | None = None
 
 
 class Workdir:
@@ -54,7 +74,7 @@ class Workdir:
         self._metrics = self.path / "metrics.jsonl"
         if self.path.is_file():
             raise InputError(f"{self.path} is a file; --workdir must be a folder")
-        self.pin("config", settings.to_dict(), what_counts)
+        self.pin("config", settings.to_dict(), self._what_counts)
         self._lines = self._read_metrics()
 
     @staticmethod
@@ -152,24 +172,36 @@ class Workdir:
             write_atomically(path, text + "\n")
             return
         try:
-            theirs = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise InputError(
-                f"{path} cannot be read ({error}); use another --workdir"
-            ) from error
-        if differing := differences(compared(theirs), compared(ours), name):
+            problem = f"{path}: not the {name} of a run"
+            theirs = compared(parse_object(path.read_bytes(), problem))
+        except DamagedFile as error:
+            raise InputError(f"{error}; restore it, or use another --workdir") from None
+        if differing := differences(theirs, compared(ours), name):
             raise InputError(
                 f"{self.path} holds a run with another {name} "
                 f"({'; '.join(differing)}); use another --workdir"
             )
 
+    def _what_counts(self, values: dict[str, Any]) -> dict[str, Any]:
+        """The part of the settings that must be those of the run, with their types."""
+        check_settings(values, f"{self.path / 'config.json'}: config", needed=())
+        return what_counts(values)
+
     def _read_metrics(self) -> dict[tuple[str, str, str], list[dict[str, Any]]]:
+        """Reads `metrics.jsonl`; damaged lines are named and left out."""
         grouped: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
-        if self._metrics.exists():
-            for text in self._metrics.read_text(encoding="utf-8").splitlines():
-                line = json.loads(text)
-                key = (line["probe"], line["protocol"], line["stage"])
-                grouped.setdefault(key, []).append(line)
+        if not self._metrics.exists():
+            return grouped
+        for number, text in enumerate(self._metrics.read_bytes().splitlines(), start=1):
+            place = f"{self._metrics}, line {number}"
+            try:
+                line = parse_object(text, f"{place}: not an evaluation")
+                as_dataclass(_Evaluation, line, place)
+            except DamagedFile as error:
+                _log.warning("%s: the plots lack it", error)
+                continue
+            key = (line["probe"], line["protocol"], line["stage"])
+            grouped.setdefault(key, []).append(line)
         return grouped
 
 

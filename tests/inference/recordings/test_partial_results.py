@@ -63,3 +63,46 @@ def test_scores_of_time_steps_are_kept(tmp_path):
     )
     (again,) = PartialResults(recording, path).windows
     np.testing.assert_array_equal(again.steps, np.float32([[0.25], [0.5]]))
+
+
+@pytest.mark.parametrize(
+    ("line", "damaged", "reason"),
+    [
+        (0, "garbage", "Expecting value"),
+        (1, "garbage", "Expecting value"),
+        (1, "[]", "it is a list, not an object"),
+        (1, "{}", "it has no 'start'"),
+        (1, '{"start": 0, "end": 1, "scores": ["0.5"]}', "in the place of numbers"),
+        (1, '{"start": 0, "end": 1, "scores": 0.5}', "in the place of numbers"),
+        (1, '{"start": 0, "end": "x", "scores": [0.5]}', "must be a number"),
+        (2, '{"start": 0, "end": 1, "scores": [0.5]}', "another number of scores"),
+        (2, '{"start": 0, "end": 1, "scores": [0.1, 7]}', "between 0 and 1"),
+        (2, '{"seconds": 1.0, "above": null}', "it follows the end"),
+        (-1, '{"seconds": "long", "above": null}', "must be a number"),
+    ],
+)
+def test_scores_that_are_damaged_are_named_and_computed_again(
+    line, damaged, reason, tmp_path, caplog
+):
+    one = save(tmp_path, "a.wav", 2.0)
+    folder = tmp_path / "windows"
+    before = scores_of(score_recordings([one], fake_predictor(), WINDOWING, folder))
+    path = folder / "a.wav.jsonl"
+    undisturbed = path.read_text()
+    lines = undisturbed.splitlines()
+    lines[line] = damaged
+    path.write_text("\n".join(lines) + "\n")
+    again = scores_of(score_recordings([one], fake_predictor(), WINDOWING, folder))
+    assert again == before
+    assert path.read_text() == undisturbed
+    (message,) = caplog.messages
+    assert message.startswith(f"{path}, line ")
+    assert reason in message
+    assert message.endswith("the recording is scored again")
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "null"])
+def test_damaged_settings_of_predictions_are_named(content, tmp_path):
+    (tmp_path / "settings.json").write_text(content)
+    with pytest.raises(InputError, match=r"settings\.json: not .*another --output"):
+        pin_settings(tmp_path, fake_predictor().identity(WINDOWING))

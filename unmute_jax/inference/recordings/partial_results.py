@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import pathlib
 from dataclasses import dataclass
@@ -14,7 +15,15 @@ from jaxtyping import Float, Int
 from unmute_jax.errors import InputError
 from unmute_jax.inference.recordings.windows import RecordingEnd, RecordingFile
 from unmute_jax.io import fitting, naming_disk_faults, write_atomically
+from unmute_jax.results.typed_json import (
+    DamagedFile,
+    as_type,
+    parse_object,
+    read_object,
+)
 from unmute_jax.training.workdir import differences
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,7 +51,8 @@ class PartialResults:
     """The windows of one recording that have been scored so far, in order.
 
     The file has a line of JSON about the recording, a line per window, and a line
-    about the end. A line that was not written completely is ignored.
+    about the end. A line that was not written completely is ignored, and a file with
+    a damaged line is named and begun anew.
 
     Attributes:
         recording: The recording.
@@ -88,21 +98,46 @@ class PartialResults:
         # Whatever follows the last line break was being written when the run stopped.
         content = path.read_bytes() if path.exists() else b""
         complete = content[: content.rfind(b"\n") + 1]
-        lines: list[Any] = [json.loads(line) for line in complete.splitlines()]
-        if lines[:1] != [about]:
+        try:
+            lines = [
+                parse_object(line, f"{path}, line {number}: not scores of a window")
+                for number, line in enumerate(complete.splitlines(), start=1)
+            ]
+            is_same = lines[:1] == [about]
+            if is_same:
+                self._take(lines[1:], path)
+        except DamagedFile as error:
+            _log.warning("%s: the recording is scored again", error)
+            is_same = False
+        if not is_same:
             write_atomically(path, json.dumps(about) + "\n")
-            return
-        if len(complete) < len(content):
+        elif len(complete) < len(content):
             os.truncate(path, len(complete))
-        if "seconds" in lines[-1]:
-            end = lines.pop()
-            self.end = RecordingEnd(
-                seconds=end["seconds"],
-                share_above=end["above"],
-                # Older files do not tell.
-                channels_cancel=end.get("cancels", False),
-            )
-        self.windows = [_from_line(line) for line in lines[1:]]
+
+    def _take(self, lines: list[dict[str, Any]], path: pathlib.Path) -> None:
+        """Takes over the lines of a file, the first excepted."""
+        end, windows = None, list[WindowScores]()
+        for number, line in enumerate(lines, start=2):
+            try:
+                if end is not None:
+                    raise ValueError("it follows the end of the recording")
+                if "seconds" in line:
+                    end = RecordingEnd(
+                        seconds=as_type(line["seconds"], float, "seconds"),
+                        share_above=as_type(line["above"], float | None, "above"),
+                        # Older files do not tell.
+                        channels_cancel=line.get("cancels", False) is True,
+                    )
+                else:
+                    windows.append(_from_line(line))
+                    if windows[-1].scores.shape != windows[0].scores.shape:
+                        raise ValueError("it has another number of scores")
+            except (KeyError, TypeError, ValueError) as error:
+                why = f"it has no {error}" if isinstance(error, KeyError) else error
+                raise DamagedFile(
+                    f"{path}, line {number}: not scores of a window ({why})"
+                ) from error
+        self.windows, self.end = windows, end
 
     def _write(self, line: dict[str, Any]) -> None:
         if self._path is not None:
@@ -131,7 +166,10 @@ def pin_settings(folder: pathlib.Path, settings: dict[str, Any]) -> None:
     if not path.exists():
         write_atomically(path, json.dumps(settings, indent=1) + "\n")
         return
-    existing = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        existing = read_object(path, "the settings of predictions")
+    except DamagedFile as error:
+        raise InputError(f"{error}; use another --output") from None
     if differing := differences(existing, settings, "settings"):
         raise InputError(
             f"{folder}: holds other predictions ({'; '.join(differing)}); use another "
@@ -162,11 +200,23 @@ def _to_line(window: WindowScores) -> dict[str, Any]:
 
 
 def _from_line(line: dict[str, Any]) -> WindowScores:
-    bands, steps = line.get("bands"), line.get("steps")
+    start, end = (as_type(line[name], float, name) for name in ("start", "end"))
+    scores, bands = _array(line["scores"], 1, "if"), line.get("bands")
+    steps = line.get("steps")
+    if not ((scores >= 0) & (scores <= 1)).all():
+        raise ValueError("a score does not lie between 0 and 1")
     return WindowScores(
-        start=line["start"],
-        end=line["end"],
-        scores=np.asarray(line["scores"], np.float32),
-        bands=None if bands is None else np.asarray(bands, np.int32),
-        steps=None if steps is None else np.asarray(steps, np.float32),
+        start=start,
+        end=end,
+        scores=scores.astype(np.float32),
+        bands=None if bands is None else _array(bands, 2, "i").astype(np.int32),
+        steps=None if steps is None else _array(steps, 2, "if").astype(np.float32),
     )
+
+
+def _array(values: Any, axes: int, kinds: str) -> np.ndarray:
+    """An array of numbers that were read from JSON."""
+    array = np.asarray(values)
+    if array.ndim != axes or array.dtype.kind not in kinds:
+        raise ValueError("something else stands in the place of numbers")
+    return array
