@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, BFloat16, Bool, Float, Int8, Shaped
 
+from unmute_jax.errors import InputError
 from unmute_jax.ops.arrays import NORM_EPS, Arr
 
 
@@ -32,6 +33,8 @@ class Tokens:
         scales: Scales of patches in int8, `[B, T, F]`: the values are `patches *
             scales`. `floats` computes them, and all computations use its result.
         layer_scales: Scales of layers in int8, `[B, L, T, F]`.
+        layer: The layer whose tokens `patches` and `cls` are, from 0; None for what the
+            encoder returns after its last layer.
     """
 
     patches: Shaped[Arr, "B T F D"]
@@ -42,12 +45,37 @@ class Tokens:
     layer_cls: Shaped[Arr, "B L D"] | None = None
     scales: Float[Arr, "B T F"] | None = None
     layer_scales: Float[Arr, "B L T F"] | None = None
+    layer: int | None = flax.struct.field(pytree_node=False, default=None)
 
     def with_inverse_norms(self) -> Tokens:
         """The same tokens with `inverse_norms` set."""
         if self.inverse_norms is not None:
             return self
         return dataclasses.replace(self, inverse_norms=inverse_norms(self.patches))
+
+    def of_layer(self, index: int) -> Tokens:
+        """The tokens of one layer, in place of those of the last and of all layers.
+
+        Args:
+            index: The layer, from 0; negative numbers count from the last layer.
+
+        Raises:
+            InputError: These tokens lack those of all layers, or there is no such
+                layer.
+        """
+        if self.layers is None or self.layer_cls is None:
+            raise InputError(
+                "this probe reads the tokens of another layer than the last: encode "
+                "with all_layers=True"
+            )
+        index, scales = layer_number(index, self.layers.shape[1]), self.layer_scales
+        return Tokens(
+            patches=self.layers[:, index],
+            cls=self.layer_cls[:, index],
+            mask=self.mask,
+            scales=None if scales is None else scales[:, index],
+            layer=index,
+        )
 
     def floats(self) -> Tokens:
         """The same tokens with the values of int8 patches and layers in bfloat16."""
@@ -81,22 +109,28 @@ class Tokens:
 class Summary:
     """Statistics of the tokens of B clips in float32, without masked time steps.
 
-    Probes that read only these statistics need not load the tokens.
+    Probes that read only these statistics need not load the tokens. Statistics of all
+    layers have an axis `[L]` after the first.
 
     Attributes:
         cls: Class token, `[B, D]`.
         mean: Mean over all patches, `[B, D]`; `max` and `std` likewise.
         band_mean: Mean over time in each frequency patch, `[B, F, D]`; `band_max` and
-            `band_std` likewise.
+            `band_std` likewise. Stored statistics of all layers leave them out: F = 0.
     """
 
-    cls: Float[Arr, "B D"]
-    mean: Float[Arr, "B D"]
-    max: Float[Arr, "B D"]
-    std: Float[Arr, "B D"]
-    band_mean: Float[Arr, "B F D"]
-    band_max: Float[Arr, "B F D"]
-    band_std: Float[Arr, "B F D"]
+    cls: Float[Arr, "B *L D"]
+    mean: Float[Arr, "B *L D"]
+    max: Float[Arr, "B *L D"]
+    std: Float[Arr, "B *L D"]
+    band_mean: Float[Arr, "B *L F D"]
+    band_max: Float[Arr, "B *L F D"]
+    band_std: Float[Arr, "B *L F D"]
+
+    @property
+    def is_of_layers(self) -> bool:
+        """Whether these are the statistics of all layers."""
+        return self.cls.ndim == 3
 
 
 def inverse_norms(patches: Shaped[Arr, "*B D"]) -> Float[Array, "*B"]:
@@ -159,6 +193,50 @@ def summarise(tokens: Tokens) -> Summary:
         band_max=band_peak,
         band_std=band_std,
     )
+
+
+def summarise_layers(tokens: Tokens) -> Summary:
+    """Computes the statistics of every layer, as `summarise` does those of the last.
+
+    Raises:
+        InputError: The tokens lack those of all layers.
+    """
+    if tokens.layers is None or tokens.layer_cls is None:
+        raise InputError(
+            "this probe reads the tokens of every layer: encode with all_layers=True"
+        )
+
+    def of_one(patches: Array, cls: Array) -> Summary:
+        return summarise(Tokens(patches=patches, cls=cls, mask=tokens.mask))
+
+    layers = jnp.asarray(tokens.layers), jnp.asarray(tokens.layer_cls)
+    return jax.vmap(of_one, in_axes=1, out_axes=1)(*layers)
+
+
+def without_bands(summary: Summary) -> Summary:
+    """The statistics as stored ones of all layers are: without frequency bands."""
+    bands = ("band_mean", "band_max", "band_std")
+    return dataclasses.replace(
+        summary, **{name: getattr(summary, name)[..., :0, :] for name in bands}
+    )
+
+
+def layer_number(index: int, layers: int) -> int:
+    """The number of a layer from 0.
+
+    Args:
+        index: The number of the layer; negative numbers count from the last layer.
+        layers: The number of layers.
+
+    Raises:
+        InputError: There is no such layer.
+    """
+    if not -layers <= index < layers:
+        raise InputError(
+            f"there is no layer {index}: the {layers} layers of the encoder are 0 to "
+            f"{layers - 1}, or -{layers} to -1 from the last"
+        )
+    return index % layers
 
 
 def _statistics(

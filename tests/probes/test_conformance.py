@@ -7,17 +7,23 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.probes.fakes import B, C, T, draw
+from tests.probes.fakes import B, C, L, T, draw
 from unmute_jax import distributed
 from unmute_jax.errors import InputError
 from unmute_jax.probes import list_probes, make_probe
-from unmute_jax.tokens import summarise
+from unmute_jax.tokens import summarise, summarise_layers, without_bands
 
 # A fitted probe has no initial values; its tests are in `test_neighbours`.
 TRAINED = [n for n in list_probes() if not make_probe(n, num_classes=1).is_fitted]
-# Readings of the paper that change the network, after the name of their probe.
-READINGS = ["proto shared", "simpool unprojected"]
-every_probe = pytest.mark.parametrize("name", TRAINED + READINGS)
+# Options that change the network, after the name of their probe.
+VARIANTS = ["proto reading=shared", "simpool reading=unprojected"]
+VARIANTS += [
+    f"{name} layers={layers}"
+    for name in ("linear", "mhca", "protobin", "stats")
+    for layers in ("0", "-1", "learned", "all")
+]
+VARIANTS += ["stats per_band=True layers=0"]
+every_probe = pytest.mark.parametrize("name", TRAINED + VARIANTS)
 
 # The options with which a probe does not read the class token.
 WITHOUT_CLS = {
@@ -32,17 +38,18 @@ WITHOUT_CLS = {
 
 
 def make(name, without_cls=False):
+    name, *texts = name.split()
     options = WITHOUT_CLS.get(name, {}) if without_cls else {}
-    name, _, reading = name.partition(" ")
-    if reading:
-        options = {"reading": reading}
-    return make_probe(name, num_classes=C, **options)
+    given = dict(text.split("=") for text in texts)
+    if "per_band" in given:
+        given["per_band"] = given["per_band"] == "True"
+    return make_probe(name, num_classes=C, **options | given)
 
 
 @functools.cache
 def compiled(name, without_cls=False):
     """`init`, and the logits with the gradient of their squares, of one probe."""
-    if without_cls and name not in WITHOUT_CLS:
+    if without_cls and name.split()[0] not in WITHOUT_CLS:
         return compiled(name)
     probe = make(name, without_cls)
 
@@ -131,17 +138,32 @@ def summary():
 
 
 @every_probe
-def test_a_probe_needs_what_its_input_kind_says(name):
+def test_a_probe_needs_what_it_says_that_it_reads(name):
     variables, expected = start(name)
-    probe = make(name)
-    if probe.input_kind == "layers":
+    probe, x = make(name).fitted_to(L, "the encoder"), draw()
+    reading = probe.reads()
+    apply = jax.jit(probe.apply)
+    if reading.needs_layers:
         for part in ("layers", "layer_cls"):
             with pytest.raises(InputError, match="all_layers"):
-                probe.apply(variables, draw().replace(**{part: None}))
-    if probe.input_kind == "summary":
-        actual = jax.jit(probe.apply)(variables, summary())
-        np.testing.assert_allclose(actual, expected, atol=1e-6)
+                probe.apply(variables, x.replace(**{part: None}))
+    if reading.layer is not None:
+        actual = apply(variables, x.of_layer(reading.layer))
+        with pytest.raises(InputError, match="these are the tokens of layer"):
+            probe.apply(variables, x.of_layer(1 - reading.layer))
+    elif reading.kind == "layers":
+        actual = apply(variables, x.replace(patches=0 * x.patches, cls=0 * x.cls))
+    elif reading.kind == "layer_summary":
+        actual = apply(variables, without_bands(summarise_layers(x)))
+        with pytest.raises(InputError, match="summary of every layer"):
+            probe.apply(variables, summary())
     else:
+        actual = apply(variables, x if reading.kind == "tokens" else summary())
+        # Tokens of another layer are not taken for those of the last one.
+        with pytest.raises(InputError, match="reads the last layer"):
+            probe.apply(variables, x.of_layer(0))
+    np.testing.assert_allclose(actual, expected, atol=1e-6)
+    if "summary" not in reading.kind:
         with pytest.raises(InputError, match="reads tokens"):
             probe.apply(variables, summary())
 
@@ -165,7 +187,7 @@ def test_single_clips_in_bfloat16_with_norms_give_the_same(name):
     probe = make(name)
     x, exact = rounded()
     # Probes that do not read the layers take tokens without them.
-    if probe.input_kind != "layers":
+    if not probe.reads().needs_layers:
         x = x.replace(layers=None, layer_cls=None)
     apply = jax.jit(probe.apply)
     together, _ = compiled(name)[1](variables, exact)

@@ -73,7 +73,7 @@ def test_parameter_counts_of_probes_of_layers(name, options, classes, count):
 def test_probes_are_listed_by_name_with_their_options():
     assert list_probes() == sorted(list_probes())
     assert {"linear", "stats", "protobin"} <= set(list_probes())
-    assert probe_options("linear") == {"input", "normalise"}
+    assert probe_options("linear") == {"input", "layers", "normalise"}
 
 
 @pytest.mark.parametrize(

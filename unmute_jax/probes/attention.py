@@ -27,6 +27,7 @@ from unmute_jax.probes.base import (
     masked_softmax,
 )
 from unmute_jax.probes.batch_statistics import BatchStatistics
+from unmute_jax.probes.layer_choice import LayeredProbe, unit_size
 from unmute_jax.tokens import Summary, Tokens
 
 QuerySource = Literal["mean", "cls"]
@@ -35,12 +36,13 @@ SimPoolReading = Literal["projected", "unprojected"]
 POWER_EPS = 1e-6
 
 
-class Mhca(Probe):
+class Mhca(LayeredProbe):
     """Multi-head cross-attention with learned queries; section 3.3.
 
     `a_h = softmax_n(q_h . k_nh / sqrt(D/H))` with keys and values `W_k z_n`, `W_v z_n`.
     The sums of the heads are concatenated, without an output projection, and the
-    results of several queries are averaged.
+    results of several queries are averaged. The option `layers` is that of
+    `LayeredProbe`.
 
     Attributes:
         num_heads: The number of heads H, a divisor of D. The paper's number is not
@@ -64,7 +66,10 @@ class Mhca(Probe):
     @nn.compact
     def __call__(self, x: Tokens | Summary) -> Float[Array, "B C"]:
         """The logits."""
-        tokens, mask = flatten_tokens(as_tokens(x))
+        read = self.tokens_of(x, self.gates(x))
+        tokens, mask = flatten_tokens(read)
+        if self.layers == "all":
+            tokens = unit_size(tokens)
         d = tokens.shape[-1]
         self.check_divides("num_heads", d, "features")
         heads = (self.num_heads, d // self.num_heads)

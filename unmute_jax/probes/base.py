@@ -18,7 +18,7 @@ To add a probe, write a subclass of `Probe`, a Flax linen module:
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -40,6 +40,26 @@ SECOND_HAND = (
 
 Initialiser = Callable[..., Array]
 Statistic = Literal["cls", "mean"]
+InputKind = Literal["tokens", "layers", "summary", "layer_summary"]
+
+
+class Reading(NamedTuple):
+    """What a probe reads of the clips.
+
+    Attributes:
+        kind: "tokens", the `Tokens` of one layer; "layers", `Tokens` with those of all
+            layers; "summary", a `Summary`; or "layer_summary", a `Summary` of all
+            layers.
+        layer: For "tokens", the layer; None for the last one.
+    """
+
+    kind: InputKind
+    layer: int | None = None
+
+    @property
+    def needs_layers(self) -> bool:
+        """Whether the encoder must return the tokens of all layers."""
+        return self.layer is not None or self.kind in ("layers", "layer_summary")
 
 
 class Probe(nn.Module):
@@ -48,7 +68,8 @@ class Probe(nn.Module):
     Attributes:
         input_kind: What `__call__` reads: "tokens", the `Tokens` of the last layer;
             "layers", `Tokens` with those of all layers; or "summary", for which a
-            `Summary` is enough, so that the tokens need not be read.
+            `Summary` is enough, so that the tokens need not be read. `reads` also
+            heeds the option `layers` of the probes that have it.
         is_fitted: Whether `fit` computes the variables in one step. Other probes are
             trained.
         num_classes: The number of logits.
@@ -56,7 +77,7 @@ class Probe(nn.Module):
             for a few options: `probe.clone(training=True).apply(...)`.
     """
 
-    input_kind: ClassVar[Literal["tokens", "layers", "summary"]]
+    input_kind: ClassVar[InputKind]
     is_fitted: ClassVar[bool] = False
 
     num_classes: int
@@ -96,11 +117,47 @@ class Probe(nn.Module):
         """Raises InputError if an option does not divide the number of features."""
         value = getattr(self, field)
         if features % value:
-            fits = max(n for n in range(1, value) if features % n == 0)
+            smaller = range(1, min(value, features + 1))
+            fits = max(n for n in smaller if features % n == 0)
             raise InputError(
                 f"{type(self).__name__}: {field}={value} does not divide the "
                 f"{features} {what}; {fits} does"
             )
+
+    def reads(self, *, of_steps: bool = False) -> Reading:
+        """What the probe reads as its options are set.
+
+        Args:
+            of_steps: Whether time steps are labelled, of which a summary has none.
+        """
+        kind = self.input_kind
+        return Reading("tokens" if of_steps and kind == "summary" else kind)
+
+    def fitted_to(self, layers: int, encoder: str) -> Probe:
+        """The same probe, with a layer that is counted from the first.
+
+        Args:
+            layers: The number of layers that the encoder returns, or 0.
+            encoder: Its name, for messages.
+
+        Raises:
+            InputError: The probe reads layers that the encoder does not return.
+        """
+        if self.reads().needs_layers and not layers:
+            raise InputError(
+                f"it reads other layers than the last, and {encoder} returns the "
+                "tokens of its last layer only"
+            )
+        return self
+
+    def layer_weights(self, params: Any) -> Float[Array, " L"] | None:
+        """The learned weights of the layers, which sum to 1; None if there are none.
+
+        Args:
+            params: The parameters, as in `variables["params"]`.
+        """
+        gates = params.get("gates")
+        return None if gates is None else jax.nn.softmax(jnp.asarray(gates))
 
     def fit(self, x: Tokens | Summary, labels: Float[Any, "B C"]) -> Any:
         """The variables of a fitted probe, computed from all training clips.
@@ -233,19 +290,48 @@ def masked_softmax(
 
 
 def as_summary(x: Tokens | Summary) -> Summary:
-    """The summary of tokens; a summary is returned as it is."""
-    return summarise(x) if isinstance(x, Tokens) else x
+    """The summary of tokens of the last layer; a summary is returned as it is.
+
+    Raises:
+        InputError: `x` belongs to another layer, or to all.
+    """
+    if isinstance(x, Tokens):
+        return summarise(_of_last_layer(x))
+    if x.is_of_layers:
+        raise InputError(
+            "this probe reads the last layer, and this is a summary of all layers"
+        )
+    return x
 
 
 def as_tokens(x: Tokens | Summary) -> Tokens:
-    """The tokens with inverse norms.
+    """The tokens of the last layer with inverse norms.
+
+    Raises:
+        InputError: `x` is a summary, which cannot be turned back into tokens, or
+            belongs to another layer.
+    """
+    return _of_last_layer(not_summary(x)).with_inverse_norms()
+
+
+def not_summary(x: Tokens | Summary) -> Tokens:
+    """The tokens.
 
     Raises:
         InputError: `x` is a summary, which cannot be turned back into tokens.
     """
     if isinstance(x, Summary):
         raise InputError("this probe reads tokens; a summary of them is not enough")
-    return x.with_inverse_norms()
+    return x
+
+
+def _of_last_layer(x: Tokens) -> Tokens:
+    if x.layer is not None:
+        raise InputError(
+            f"this probe reads the last layer, and these are the tokens of layer "
+            f"{x.layer}"
+        )
+    return x
 
 
 def steps_as_clips(tokens: Tokens) -> Tokens:
@@ -269,6 +355,7 @@ def steps_as_clips(tokens: Tokens) -> Tokens:
         inverse_norms=None if norms is None else norms.reshape(b * t, 1, f),
         layers=layers,
         layer_cls=repeat(tokens.layer_cls),
+        layer=tokens.layer,
     )
 
 

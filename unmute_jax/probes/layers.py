@@ -17,6 +17,7 @@ from unmute_jax.probes.base import (
     VectorProbe,
     einsum,
     flat_mask,
+    not_summary,
     uniform_init,
 )
 from unmute_jax.tokens import Summary, Tokens, inverse_norms
@@ -65,15 +66,11 @@ class Cgp(Probe):
         init = nn.initializers.normal(0.02)
         vectors = self.param("prototypes", init, (self.num_prototypes, d))
         share = jax.nn.softmax(gates)
-        scale = share[None, :, None, None] * inverse_norms(layers)
-        # A product and a sum instead of an einsum: they are compiled into one pass over
-        # the layers, without a float32 copy of all of them.
-        mixed = (layers * scale[..., None]).sum(1).reshape(b, t * f, d)
+        mixed = mix_unit_tokens(layers, share).reshape(b, t * f, d)
         products = min_mean_max(mixed, jnp.ones((b, t * f)), mask, vectors)
         middle = products.mean
         if self.middle == "cls":
-            cls_scale = share[None] * inverse_norms(layer_cls)
-            mixed_cls = (layer_cls * cls_scale[..., None]).sum(1)
+            mixed_cls = mix_unit_tokens(layer_cls, share)
             middle = einsum("bd,pd->bp", mixed_cls, vectors)
         features = jnp.stack([products.smallest, middle, products.largest], axis=-1)
         features = features * inverse_norms(vectors)[None, :, None]
@@ -156,16 +153,39 @@ def all_layers(
     Raises:
         InputError: `x` does not have the tokens of all layers.
     """
-    if isinstance(x, Summary):
-        raise InputError("this probe reads tokens; a summary of them is not enough")
+    tokens, (raw, raw_cls) = not_summary(x), raw_layers(x)
+    real = jnp.asarray(tokens.mask)[:, None, :, None, None]
+    layers = jnp.asarray(raw).astype(jnp.float32)
+    cls = jnp.asarray(raw_cls).astype(jnp.float32)
+    return jnp.where(real, layers, 0.0), cls, flat_mask(tokens)
+
+
+def raw_layers(x: Tokens | Summary) -> tuple[Any, Any]:
+    """The tokens `[B, L, T, F, D]` and class tokens `[B, L, D]` of all layers.
+
+    Raises:
+        InputError: `x` does not have the tokens of all layers.
+    """
+    x = not_summary(x)
     if x.layers is None or x.layer_cls is None:
         raise InputError(
             "this probe reads the tokens of every layer: encode with all_layers=True"
         )
-    real = jnp.asarray(x.mask)[:, None, :, None, None]
-    layers = jnp.asarray(x.layers).astype(jnp.float32)
-    cls = jnp.asarray(x.layer_cls).astype(jnp.float32)
-    return jnp.where(real, layers, 0.0), cls, flat_mask(x)
+    return x.layers, x.layer_cls
+
+
+def mix_unit_tokens(
+    layers: Float[Array, "B L *N D"], share: Float[Array, "L"]
+) -> Float[Array, "B *N D"]:
+    """The weighted mean over the layers of tokens that are scaled to unit norm first.
+
+    The mean is not scaled again.
+    """
+    norms = inverse_norms(layers)
+    scale = share.reshape(1, -1, *(1,) * (norms.ndim - 2)) * norms
+    # A product and a sum instead of an einsum: they are compiled into one pass over the
+    # layers, without a float32 copy of all of them.
+    return (layers * scale[..., None]).sum(1)
 
 
 def layer_vectors(x: Tokens | Summary, statistic: Statistic) -> Float[Array, "B L D"]:

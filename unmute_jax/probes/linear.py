@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from unmute_jax.probes.base import Probe, VectorProbe, as_summary
+from unmute_jax.probes.base import Probe, Reading, VectorProbe, as_summary
+from unmute_jax.probes.layer_choice import LayeredProbe
 from unmute_jax.tokens import Summary, Tokens
 
 JoinedInput = Literal["cls_mean", "bands"]
@@ -18,10 +19,11 @@ Activation = Literal["relu", "gelu", "tanh"]
 ACTIVATIONS = {"relu": jax.nn.relu, "gelu": jax.nn.gelu, "tanh": jnp.tanh}
 
 
-class Linear(VectorProbe):
+class Linear(LayeredProbe, VectorProbe):
     """An affine map of one vector per clip; section 3.1 of the paper.
 
-    The paper's vector is the class token.
+    The paper's vector is the class token of the last layer. The option `layers` is that
+    of `LayeredProbe`.
 
     Attributes:
         normalise: Whether a LayerNorm comes before the map, as in some public code
@@ -35,7 +37,7 @@ class Linear(VectorProbe):
     @nn.compact
     def __call__(self, x: Tokens | Summary) -> Float[Array, "B C"]:
         """The logits."""
-        features = getattr(as_summary(x), self.input)
+        features = self.vector_of(x, lambda s: jnp.asarray(getattr(s, self.input)))
         return self.classify(self.layer_norm(features) if self.normalise else features)
 
 
@@ -107,11 +109,11 @@ class LinearC(Probe):
         return self.classify(jnp.concatenate([s.cls, s.mean], axis=-1))
 
 
-class Stats(Probe):
+class Stats(LayeredProbe):
     """An affine map of the mean, maximum and standard deviation of the tokens.
 
     It is not in the paper. It shows how far fixed statistics go without learned
-    pooling.
+    pooling. The option `layers` is that of `LayeredProbe`.
 
     Attributes:
         per_band: Whether the statistics are those over time within each frequency band,
@@ -126,13 +128,20 @@ class Stats(Probe):
     @nn.compact
     def __call__(self, x: Tokens | Summary) -> Float[Array, "B C"]:
         """The logits."""
-        s = as_summary(x)
-        parts = (s.mean, s.max, s.std)
-        if self.per_band:
-            parts = (s.band_mean, s.band_max, s.band_std)
-        return self.classify(
-            jnp.concatenate([p.reshape(len(p), -1) for p in parts], axis=-1)
-        )
+        return self.classify(self.vector_of(x, self.joined))
+
+    def reads(self, *, of_steps: bool = False) -> Reading:
+        """What the probe reads as its options are set; see `Probe.reads`."""
+        # Stored summaries of layers leave out the bands, which take the most room.
+        bands_of_layers = self.per_band and self.layers != "last"
+        return super().reads(of_steps=of_steps or bands_of_layers)
+
+    def joined(self, s: Summary) -> Float[Array, "*S X"]:
+        """The three statistics of a clip, or of each layer of it, concatenated."""
+        if not self.per_band:
+            return jnp.concatenate([s.mean, s.max, s.std], axis=-1)
+        bands = jnp.stack([s.band_mean, s.band_max, s.band_std], axis=-3)
+        return bands.reshape(*bands.shape[:-3], -1)
 
 
 def join_bands(summary: Summary) -> Float[Array, "B X"]:

@@ -12,16 +12,18 @@ from jaxtyping import Array, Bool, Float, Shaped
 
 from unmute_jax.ops import max_cosine, top_products
 from unmute_jax.probes.base import Probe, as_tokens, einsum, flat_mask, uniform_init
+from unmute_jax.probes.layer_choice import LayeredProbe
 from unmute_jax.tokens import Summary, Tokens, inverse_norms
 
 ClassifierKind = Literal["dense", "block"]
 
 
-class Protobin(Probe):
+class Protobin(LayeredProbe):
     """Binarised prototypes and a dense layer on their best matches; section 3.8.
 
     `y = W s + b` with `s_p = max_n cos(sign(v_p), token_n)`. The prototypes belong to
-    no class: every class may use each of them with either sign.
+    no class: every class may use each of them with either sign. The option `layers` is
+    that of `LayeredProbe`; with layers="all" the best match may lie in any layer.
 
     Attributes:
         prototypes_per_class: J, which only sets the total number `P = C * J`.
@@ -38,7 +40,7 @@ class Protobin(Probe):
     @nn.compact
     def __call__(self, x: Tokens | Summary) -> Float[Array, "B C"]:
         """The logits."""
-        tokens = as_tokens(x)
+        tokens = self.tokens_of(x, self.gates(x))
         shape = (self.num_classes * self.prototypes_per_class, tokens.cls.shape[-1])
         vectors = self.param("prototypes", nn.initializers.normal(0.02), shape)
         return self.classify(best_matches(tokens, sign(vectors), binary=True))
