@@ -48,7 +48,13 @@ from unmute_jax.store.files import (
 from unmute_jax.store.key import store_path
 from unmute_jax.store.layout import CLIPS_PER_SHARD, Layout, is_shard_finished
 from unmute_jax.store.maintenance import explain_miss
-from unmute_jax.store.manifest import check_same_store, manifest_for, read_manifest
+from unmute_jax.store.manifest import (
+    check_same_store,
+    continued,
+    manifest_for,
+    read_manifest,
+    usable_manifest,
+)
 from unmute_jax.store.prefetch import map_ahead
 from unmute_jax.store.reader import TokenStore
 from unmute_jax.store.recheck import recheck
@@ -58,6 +64,11 @@ from unmute_jax.tokens import Tokens
 
 # Shards that may wait for the disk before the pass waits, too.
 WRITES_AHEAD = 2
+# What is said of a store whose files do not name their place.
+UNBOUND = (
+    "written by an earlier version: after `unmute embed --verify`, exchanged files are "
+    "detected, too"
+)
 # Batches that are on the devices while the host handles the one before.
 BATCHES_AHEAD = 1
 
@@ -124,9 +135,11 @@ def embed(
     if found.checked:
         log(f"tokens of {dataset.name} {split}: {found.checked}")
     if found.is_complete:
-        log(f"tokens of {dataset.name} {split}: read from {path}")
         store = distributed.retry_until_visible(lambda: TokenStore.open(path))
+        hint = "" if store.layout.bound_to else f" ({UNBOUND})"
+        log(f"tokens of {dataset.name} {split}: read from {path}{hint}")
         return replace(store, checked=found.checked)
+    manifest = continued(manifest, usable_manifest(path))
     needed = check_disk_space(path, Layout.from_manifest(manifest))
     log(
         f"tokens of {dataset.name} {split} by {encoder.name}: "

@@ -11,7 +11,7 @@ from unmute_jax.io import check_room, token_root
 from unmute_jax.store.files import PathOrUrl, path_or_url
 from unmute_jax.store.key import store_path
 from unmute_jax.store.layout import Layout, unusable_shards
-from unmute_jax.store.manifest import manifest_for, read_manifest
+from unmute_jax.store.manifest import continued, manifest_for, read_manifest
 
 
 def estimate_store(
@@ -35,8 +35,10 @@ def estimate_store(
     manifest = manifest_for(
         encoder, dataset, split, dtype, layers=layers, lengths=lengths
     )
-    layout, path = Layout.from_manifest(manifest), store_path(root, manifest["key"])
-    existing, unusable = read_manifest(path), unusable_shards(path, layout)
+    path = store_path(root, manifest["key"])
+    existing = read_manifest(path)
+    layout = Layout.from_manifest(continued(manifest, existing))
+    unusable = unusable_shards(path, layout)
     return {
         "bytes": layout.disk_bytes,
         "clips": layout.clips,

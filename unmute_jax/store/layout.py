@@ -17,6 +17,7 @@ A store is a folder of zarr3 arrays that are written and read through tensorstor
     layer_scales       [n, L, T, F] float32, on request, for int8 only
     layer_cls          [n, L, D] float32, on request
     clips/0, 1, ...    ids and events of the clips of one shard, JSON
+    checksums/0, ...   the place of a shard and what belongs there, JSON (`checksums`)
     damaged/0, ...     empty: this shard was found damaged and must be recomputed
 
 `CLIPS_PER_SHARD` consecutive clips form a shard, which is one file per array. This does
@@ -27,7 +28,8 @@ writes it, so any number of processes may fill a store at once without locks. In
 large arrays every clip is a chunk of its own, so that shuffled reads fetch the wanted
 clips and nothing else. All chunks carry a CRC-32C and all JSON a part of its SHA-256,
 so that damage is detected and never read. `patches_crc` and `layers_crc` serve the
-reader's fast path (see `reader`).
+reader's fast path (see `reader`). What stands in the place of something else is
+detected by the files in `checksums/`, which stores of earlier versions lack.
 """
 
 from __future__ import annotations
@@ -76,6 +78,8 @@ class Layout:
         classes: Number of label columns, C.
         dtype: Type of the stored patches.
         layers: Number of stored layers, L; 0 if only the last layer is stored.
+        bound_to: The store that the files in `checksums/` name; empty if there are
+            none, because an earlier version wrote the store.
     """
 
     clips: int
@@ -83,6 +87,7 @@ class Layout:
     classes: int
     dtype: str
     layers: int = 0
+    bound_to: str = ""
 
     @classmethod
     def from_manifest(cls, manifest: dict[str, Any]) -> Layout:
@@ -94,6 +99,7 @@ class Layout:
             classes=len(manifest["classes"]),
             dtype=manifest["key"]["dtype"],
             layers=manifest["key"].get("layers", 0),
+            bound_to=manifest.get("bound_to", ""),
         )
 
     @property
@@ -161,12 +167,18 @@ class Layout:
     def shard_files(self, shard: int) -> list[str]:
         """Returns the names of all files that hold data of one shard."""
         arrays = [self.shard_file(name, shard) for name in self.arrays]
-        return [f"clips/{shard}", *arrays]
+        checksums = [checksum_file(shard)] if self.bound_to else []
+        return [f"clips/{shard}", *checksums, *arrays]
 
     def shard_file(self, name: str, shard: int) -> str:
         """Returns the name of the file with one shard of an array."""
         shape, _ = self.arrays[name]
         return f"{name}/c/{shard}" + "/0" * (len(shape) - 1)
+
+
+def checksum_file(shard: int) -> str:
+    """Returns the name of the file that binds a shard to its place."""
+    return f"checksums/{shard}"
 
 
 def is_shard_finished(store: PathOrUrl, layout: Layout, shard: int) -> bool:

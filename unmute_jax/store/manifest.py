@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -21,6 +22,8 @@ from unmute_jax.store.files import (
 from unmute_jax.store.key import FORMAT, as_json, key_differences, store_key
 
 MANIFEST = "manifest.json"
+# Fields that say what the tokens in a store are.
+CONTENT_FIELDS = ("key", "clips", "grid", "classes")
 
 
 def new_manifest(
@@ -35,8 +38,33 @@ def new_manifest(
         classes: Names of the label columns.
         about: Further facts for readers of the store (licence, geometry, ...).
     """
-    sizes = {"clips": clips, "grid": grid, "classes": classes}
-    return as_json({"format": FORMAT, "complete": False, "key": key, **sizes, **about})
+    content = {"key": key, "clips": clips, "grid": grid, "classes": classes}
+    manifest = as_json({"format": FORMAT, "complete": False, **content, **about})
+    return {**manifest, "bound_to": store_name(manifest)}
+
+
+def store_name(manifest: dict[str, Any]) -> str:
+    """Returns how the files of a store name it: words for people, and a hash."""
+    key = manifest["key"]
+    text = json.dumps({f: manifest[f] for f in CONTENT_FIELDS}, sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return f"{key['dataset']} {key['split']} by {key['encoder']['name']} ({digest})"
+
+
+def continued(
+    manifest: dict[str, Any], existing: dict[str, Any] | None
+) -> dict[str, Any]:
+    """Returns the manifest with which a pass continues an existing store.
+
+    A store that an earlier version began keeps the layout of that version.
+
+    Args:
+        manifest: The wanted manifest, as returned by `new_manifest`.
+        existing: The manifest in the store, or None if there is no usable one.
+    """
+    if existing is None:
+        return manifest
+    return {**manifest, "bound_to": existing.get("bound_to", "")}
 
 
 def manifest_for(
@@ -119,6 +147,18 @@ def read_manifest(store: PathOrUrl) -> dict[str, Any] | None:
     )
 
 
+def usable_manifest(store: PathOrUrl) -> dict[str, Any] | None:
+    """Reads the manifest of a store; returns None if there is none or it was altered.
+
+    Raises:
+        InputError: If it cannot be read or is of another format.
+    """
+    try:
+        return read_manifest(store)
+    except DamagedStoreError:
+        return None
+
+
 def _read_without_checksum(data: bytes) -> dict[str, Any] | None:
     """Reads a manifest of the first formats, which had no checksum, or returns None."""
     with contextlib.suppress(ValueError):
@@ -134,9 +174,8 @@ def check_same_store(store: PathOrUrl, existing: dict, wanted: dict) -> None:
     Raises:
         InputError: If the manifests differ; the message names the differences.
     """
-    fields = ("key", "clips", "grid", "classes")
     lines = key_differences(
-        *({f: m.get(f) for f in fields} for m in (existing, wanted))
+        *({f: m.get(f) for f in CONTENT_FIELDS} for m in (existing, wanted))
     )
     if lines:
         raise InputError(

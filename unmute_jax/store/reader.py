@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import pathlib
 import sys
 import zlib
-from collections.abc import Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import tensorstore as ts
 from jaxtyping import Bool, Float, Int, UInt8, UInt32
 
 from unmute_jax.errors import InputError
+from unmute_jax.store.checksums import (
+    ShardChecksums,
+    decode_checksums,
+    decode_clips,
+    first_misplaced,
+)
 from unmute_jax.store.damage import mark_damage
 from unmute_jax.store.files import (
     DamagedStoreError,
     PathOrUrl,
-    from_checked_json,
     open_kvstore,
     path_or_url,
     translate_errors,
@@ -34,6 +40,7 @@ from unmute_jax.store.layout import (
     SUMMARY_ARRAYS,
     TOKEN_ARRAYS,
     Layout,
+    checksum_file,
     open_arrays,
     unusable_shards,
 )
@@ -156,12 +163,19 @@ class TokenStore:
 
     def tokens_of(self, rows: slice) -> Tokens:
         """Reads the tokens of some clips and nothing of others, finished or not."""
-        return Tokens(**self._fetch(*self.layout.existing(TOKEN_ARRAYS), rows=rows))
+        small = self._fetch(*self._small_names, CHECKSUMS["patches"], rows=rows)
+        expected = small.pop(CHECKSUMS["patches"])
+        return Tokens(patches=self._fetch_clips("patches", rows, expected), **small)
 
     def load(self, *, layers: bool = False) -> Tokens:
         """Reads all tokens into memory; `nbytes` tells how much that takes."""
-        names = self.layout.existing((*TOKEN_ARRAYS, *(LAYER_ARRAYS if layers else ())))
-        return Tokens(**self._fetch(*names))
+        names = self.layout.existing(("patches", *(LAYER_ARRAYS if layers else ())))
+        every = slice(None)
+        large: dict[str, Any] = {
+            name: self._fetch_clips(name, every, self._clip_checksums(name, every))
+            for name in names
+        }
+        return Tokens(**large, **self._fetch(*self._small_names))
 
     def read(
         self, indices: Int[np.ndarray, "B"] | Sequence[int], *, layers: bool = False
@@ -184,12 +198,10 @@ class TokenStore:
         rows = np.asarray(indices, np.int64)
         if rows.size and not (0 <= rows.min() and rows.max() < self.n):
             raise IndexError(f"clips {rows.min()}..{rows.max()} of {self.n}")
-        small = {name: x[rows] for name, x in self._small_arrays.items()}
+        small: dict[str, Any] = {n: x[rows] for n, x in self._small_arrays.items()}
         names = self.layout.existing(("patches", *(LAYER_ARRAYS if layers else ())))
-        direct = {name: self._read_directly(name, rows) for name in names}
-        large = {name: x for name, x in direct.items() if x is not None}
-        rest = [name for name in names if name not in large]
-        return Tokens(**large, **self._fetch(*rest, rows=rows), **small)
+        large: dict[str, Any] = {name: self._read_clips(name, rows) for name in names}
+        return Tokens(**large, **small)
 
     def check_encoder(self, identity: dict[str, Any]) -> None:
         """Refuses an encoder other than the one that made these tokens.
@@ -205,31 +217,59 @@ class TokenStore:
                 + "; ".join(lines)
             )
 
+    @property
+    def _small_names(self) -> list[str]:
+        """Names of the arrays of `Tokens` except the patches."""
+        return [n for n in self.layout.existing(TOKEN_ARRAYS) if n != "patches"]
+
     @functools.cached_property
     def _small_arrays(self) -> dict[str, np.ndarray]:
         """The arrays of `Tokens` except the patches, of all clips."""
-        names = self.layout.existing(TOKEN_ARRAYS)
-        return self._fetch(*(name for name in names if name != "patches"))
+        return self._fetch(*self._small_names)
 
-    def _read_directly(self, name: str, rows: np.ndarray) -> np.ndarray | None:
-        """Reads clips of a large array without tensorstore, if that is possible."""
-        path = self.path
-        if name not in CHECKSUMS or not len(rows) or isinstance(path, str):
-            return None
-        if sys.byteorder != "little":
-            return None
-        return read_clips(path, self.layout, name, rows, self._checksums[name][rows])
+    def _read_clips(self, name: str, rows: np.ndarray) -> np.ndarray:
+        """Reads clips of a large array, without tensorstore if that is possible."""
+        expected, path = self._clip_checksums(name, rows), self.path
+        if expected is not None and len(rows) and sys.byteorder == "little":
+            if isinstance(path, pathlib.Path):
+                clips = read_clips(path, self.layout, name, rows, expected)
+                if clips is not None:
+                    return clips
+        return self._fetch_clips(name, rows, expected)
 
-    @functools.cached_property
-    def _checksums(self) -> dict[str, np.ndarray]:
-        names = {name: c for name, c in CHECKSUMS.items() if c in self.layout.arrays}
-        arrays = self._fetch(*names.values())
-        return {name: arrays[checksum] for name, checksum in names.items()}
+    def _fetch(self, *names: str, rows: slice = slice(None)) -> dict[str, Any]:
+        """Reads rows of small arrays and checks that they belong to their place."""
+        start, stop, _ = rows.indices(self.n)
+        shards = range(start // CLIPS_PER_SHARD, -(-stop // CLIPS_PER_SHARD))
+        first = shards.start * CLIPS_PER_SHARD
+        arrays = self._read_rows(names, slice(first, shards.stop * CLIPS_PER_SHARD))
+        for shard, checksums in self._shard_checksums(shards).items():
+            place = self.layout.rows(shard)
+            here = slice(place.start - first, place.stop - first)
+            for name, x in arrays.items():
+                if first_misplaced(name, x[here], checksums[name]) is not None:
+                    self._refuse(shard, f"{name} of shard {shard}")
+        return {name: x[start - first : stop - first] for name, x in arrays.items()}
 
-    def _fetch(
-        self, *names: str, rows: slice | np.ndarray = slice(None)
+    def _fetch_clips(
+        self, name: str, rows: slice | np.ndarray, expected: np.ndarray | None
+    ) -> np.ndarray:
+        """Reads clips of a large array and compares them with their checksums."""
+        clips = self._read_rows([name], rows)[name]
+        if expected is not None:
+            wrong = first_misplaced(name, clips, expected)
+            if wrong is not None:
+                clip = int(np.arange(self.n)[rows][wrong])
+                self._refuse(clip // CLIPS_PER_SHARD, f"{name} of clip {clip}")
+        return clips
+
+    def _read_rows(
+        self, names: Sequence[str], rows: slice | np.ndarray
     ) -> dict[str, np.ndarray]:
         """Reads rows of some arrays through tensorstore, all at once."""
+        clips = np.arange(self.n)[rows]
+        if isinstance(rows, slice):
+            rows = slice(*rows.indices(self.n))
         try:
             # The reads of a batch are sent when it closes, joined where they touch.
             with translate_errors(self.path), ts.Batch() as batch:
@@ -237,9 +277,49 @@ class TokenStore:
             with translate_errors(self.path):
                 return {name: future.result() for name, future in reads.items()}
         except DamagedStoreError:
-            shards = np.unique(np.arange(self.n)[rows] // CLIPS_PER_SHARD)
+            shards = np.unique(clips // CLIPS_PER_SHARD)
             mark_damage(self.path, self.layout, shards.tolist())
             raise
+
+    def _refuse(self, shard: int, what: str) -> NoReturn:
+        """Marks a shard in which something stands in the place of something else."""
+        mark_damage(self.path, self.layout, [shard])
+        raise DamagedStoreError(self.path, f"{what}: not what was written there")
+
+    def _clip_checksums(self, name: str, rows: slice | np.ndarray) -> np.ndarray | None:
+        """Returns the checksums of clips of a large array, if the store has them."""
+        if name in CHECKSUMS:
+            return self._checksums[name][rows]
+        if not self.layout.bound_to:
+            return None
+        shards, positions = np.divmod(np.arange(self.n)[rows], CLIPS_PER_SHARD)
+        known = self._shard_checksums(np.unique(shards).tolist())
+        pairs = zip(shards.tolist(), positions.tolist(), strict=True)
+        return np.asarray([known[s][name][i] for s, i in pairs], np.uint32)
+
+    @functools.cached_property
+    def _checksums(self) -> dict[str, np.ndarray]:
+        names = {name: c for name, c in CHECKSUMS.items() if c in self.layout.arrays}
+        arrays = self._fetch(*names.values())
+        return {name: arrays[checksum] for name, checksum in names.items()}
+
+    def _shard_checksums(self, shards: Iterable[int]) -> dict[int, ShardChecksums]:
+        """Returns what belongs to some shards, or nothing if the store does not say."""
+        if not self.layout.bound_to:
+            return {}
+        files, known = open_kvstore(self.path), self._known_checksums
+        missing = [shard for shard in shards if shard not in known]
+        reads = {shard: files.read(checksum_file(shard)) for shard in missing}
+        for shard, read in reads.items():
+            with self._marking(shard):
+                data = read.result().value
+                known[shard] = decode_checksums(self.path, self.layout, shard, data)
+        return {shard: known[shard] for shard in shards}
+
+    @functools.cached_property
+    def _known_checksums(self) -> dict[int, ShardChecksums]:
+        """The checksums that were read so far."""
+        return {}
 
     @functools.cached_property
     def _arrays(self) -> dict[str, ts.TensorStore]:
@@ -250,14 +330,22 @@ class TokenStore:
         """The id and the events of every clip."""
         files, clips = open_kvstore(self.path), []
         reads = [files.read(f"clips/{shard}") for shard in self.layout.shards]
-        for shard, future in enumerate(reads):
-            try:
-                with translate_errors(self.path):
-                    clips += from_checked_json(future.result().value)["clips"]
-            except DamagedStoreError:
-                mark_damage(self.path, self.layout, [shard])
-                raise
+        checksums = self._shard_checksums(self.layout.shards)
+        for shard, read in enumerate(reads):
+            with self._marking(shard):
+                data = read.result().value
+                clips += decode_clips(self.path, shard, data, checksums.get(shard))
         return clips
+
+    @contextlib.contextmanager
+    def _marking(self, shard: int) -> Generator[None]:
+        """Marks a shard if a file of it turns out to be damaged."""
+        try:
+            with translate_errors(self.path):
+                yield
+        except DamagedStoreError:
+            mark_damage(self.path, self.layout, [shard])
+            raise
 
 
 def read_clips(

@@ -12,11 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tensorstore as ts
-from jaxtyping import Array, UInt32
+from jaxtyping import Array
 
 from unmute_jax.ops.arrays import Arr
+from unmute_jax.store.checksums import chunk_checksums, encode_checksums
 from unmute_jax.store.files import (
-    DamagedStoreError,
     open_kvstore,
     path_or_url,
     to_checked_json,
@@ -29,11 +29,13 @@ from unmute_jax.store.layout import (
     SUMMARY_ARRAYS,
     Layout,
     array_spec,
+    checksum_file,
     unusable_shards,
 )
 from unmute_jax.store.manifest import (
     check_same_store,
-    read_manifest,
+    continued,
+    usable_manifest,
     write_manifest,
 )
 from unmute_jax.store.reader import TokenStore
@@ -63,12 +65,10 @@ class TokenWriter:
         Raises:
             InputError: If the folder holds something else or cannot be written.
         """
-        self.path, self.manifest = path_or_url(path), manifest
-        self.layout = Layout.from_manifest(manifest)
-        try:
-            existing = read_manifest(self.path)
-        except DamagedStoreError:
-            existing = None
+        self.path = path_or_url(path)
+        existing = usable_manifest(self.path)
+        self.manifest = continued(manifest, existing)
+        self.layout = Layout.from_manifest(self.manifest)
         if existing is None:
             write_manifest(self.path, manifest)
         else:
@@ -94,10 +94,17 @@ class TokenWriter:
             InputError: If the disk refuses.
         """
         layout, files = self.layout, open_kvstore(self.path)
-        large = [name for name in CHECKSUMS if name in rows]
-        rows = rows | {CHECKSUMS[name]: clip_checksums(rows[name]) for name in large}
+        rows = rows | {
+            array: np.asarray(chunk_checksums(name, rows[name]), np.uint32)
+            for name, array in CHECKSUMS.items()
+            if name in rows
+        }
+        about_clips = to_checked_json({"clips": clips})
         with translate_errors(self.path):
-            writes = [files.write(f"clips/{shard}", to_checked_json({"clips": clips}))]
+            writes = [files.write(f"clips/{shard}", about_clips)]
+            if layout.bound_to:
+                place = _checksums_of(layout, shard, rows, about_clips)
+                writes.append(files.write(checksum_file(shard), place))
             for name in rows.keys() - {"patches"}:
                 data = encode_shard(layout, name, shard, rows[name])
                 writes.append(files.write(layout.shard_file(name, shard), data))
@@ -198,10 +205,13 @@ def _pad_steps(tokens: Tokens, steps: int) -> Tokens:
 # From arrays to the bytes of files
 
 
-def clip_checksums(rows: np.ndarray) -> UInt32[np.ndarray, "B"]:
-    """Returns the CRC-32 of the bytes of every clip."""
-    checksums = [zlib.crc32(np.ascontiguousarray(x).view(np.uint8).data) for x in rows]
-    return np.asarray(checksums, np.uint32)
+def _checksums_of(
+    layout: Layout, shard: int, rows: dict[str, np.ndarray], clips: bytes
+) -> bytes:
+    """Returns the content of the file that binds a shard to its place."""
+    small = rows.keys() - CHECKSUMS.keys()
+    checksums = {name: chunk_checksums(name, rows[name]) for name in small}
+    return encode_checksums(layout, shard, {"clips": [zlib.crc32(clips)], **checksums})
 
 
 def metadata_files(layout: Layout) -> dict[str, bytes]:

@@ -76,8 +76,7 @@ def test_undetected_damage_is_reported(path, monkeypatch):
     other = embed(
         fake_encoder(1), fake_dataset(70), "train", root=path.parent, log=str
     ).path
-    shutil.copytree(other / "patches", path / "patches", dirs_exist_ok=True)
-    shutil.copytree(other / "patches_crc", path / "patches_crc", dirs_exist_ok=True)
+    shutil.copytree(other, path, dirs_exist_ok=True)
     read, found = check.undetected(path, wanted, "patches")
     assert read == "patches: read without an error"
     assert found == "patches: not found by --verify"
