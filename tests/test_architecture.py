@@ -11,7 +11,7 @@ TESTS = pathlib.Path(__file__).parent
 
 # A module imports from its own room and from rooms above it (docs/architecture.md).
 ROOMS = (
-    ("errors", "bounds", "config", "console", "io", "downloads"),
+    ("errors", "bounds", "config", "console", "io", "locks", "zips", "downloads"),
     ("ops",),
     ("distributed",),
     ("audio",),
@@ -65,7 +65,7 @@ def test_only_the_files_of_the_design_lie_at_the_top():
     files = {path.name for path in PACKAGE.glob("*.py")}
     assert files == {
         "__init__.py", "bounds.py", "config.py", "console.py", "convert.py",
-        "downloads.py", "errors.py", "io.py", "tokens.py",
+        "downloads.py", "errors.py", "io.py", "locks.py", "tokens.py", "zips.py",
     }  # fmt: skip
 
 

@@ -351,3 +351,22 @@ def test_an_unknown_data_set_is_named(hub):
         downloads.hub_files("owner/other")
     with pytest.raises(InputError, match="owner/na me"):
         downloads.hub_files("owner/na me")
+
+
+def test_a_name_that_leads_out_of_the_cache_is_not_fetched(hub):
+    with pytest.raises(InputError, match=r"owner/name: the name '\.\./x' leads"):
+        downloads.fetch_from_hub("owner/name", "../x")
+    assert not hub.downloads
+
+
+def test_what_a_killed_download_leaves_is_cleared(hub, tmp_path):
+    code = (
+        "import os, signal, sys, tqdm; from unmute_jax import downloads\n"
+        "downloads._append = lambda *a: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "downloads.download(sys.argv[1], downloads.pathlib.Path(sys.argv[2]))"
+    )
+    url, folder = hub.url + FILE, tmp_path / "web"
+    subprocess.run([sys.executable, "-c", code, url, str(folder)], timeout=60)
+    assert len(list(folder.rglob("tmp*"))) == 1
+    downloads.download(url, folder)
+    assert [path.name for path in folder.rglob("*")] == [FILE.rpartition("/")[2]]

@@ -4,6 +4,9 @@ import errno
 import json
 import os
 import stat
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
@@ -45,6 +48,82 @@ def test_two_writers_with_the_same_process_id_do_not_meet(monkeypatch, tmp_path)
         assert target.read_text() == "second"
     assert target.read_bytes() == b"first"
     assert os.listdir(target.parent) == [target.name]
+
+
+def test_what_a_killed_writer_leaves_is_used_again(tmp_path):
+    code = (
+        "import os, signal, sys; from unmute_jax import io\n"
+        "with io.writing(sys.argv[1]) as out:\n"
+        "    out.write(b'half of it'); out.flush()\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    target = tmp_path / "a.json"
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", code, str(target)], timeout=60)
+        [left] = tmp_path.iterdir()
+        assert left.read_bytes() == b"half of it"
+    io.write_atomically(target, "whole")
+    assert os.listdir(tmp_path) == ["a.json"]
+    assert target.read_text() == "whole"
+
+
+def test_no_link_in_place_of_a_temporary_file_is_followed(tmp_path):
+    precious = tmp_path / "precious"
+    precious.write_text("kept")
+    target = tmp_path / "out" / "a.json"
+    target.parent.mkdir()
+    (target.parent / ".a.json.0.tmp").symlink_to(precious)
+    (target.parent / ".a.json.1.tmp").hardlink_to(precious)
+    io.write_atomically(target, "whole")
+    assert target.read_text() == "whole"
+    assert precious.read_text() == "kept"
+
+
+def test_files_are_written_where_there_are_no_locks(tmp_path, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    left = tmp_path / ".a.json.0.tmp"
+    left.write_text("of a process that may be alive")
+    io.write_atomically(tmp_path / "a.json", "1")
+    assert (tmp_path / "a.json").read_text() == "1"
+    assert [p for p in tmp_path.iterdir() if p.name.startswith(".")] == [left]
+
+
+def test_many_writers_of_one_file_all_finish_it(tmp_path):
+    target = tmp_path / "a.json"
+
+    def write(letter):
+        for _ in range(30):
+            io.write_atomically(target, letter * 5000)
+            assert len(set(target.read_text())) == 1
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, "abcdefgh"))
+    assert os.listdir(tmp_path) == ["a.json"]
+    assert len(target.read_text()) == 5000
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("/etc/passwd", "is an absolute path"),
+        ("a/../../b", "leads out of its folder"),
+        ("..", "leads out of its folder"),
+        ("a\0b", r"'a\\x00b' has control characters"),
+        ("a\nb", r"'a\\nb' has control characters"),
+        ("./", "names no file"),
+        ("", "names no file"),
+    ],
+)
+def test_names_that_lead_elsewhere_are_refused(name, reason):
+    with pytest.raises(InputError, match=rf"^a\.tar: .*{reason}"):
+        io.parts_inside(name, "a.tar")
+
+
+def test_names_that_stay_inside_are_divided():
+    assert io.parts_inside("./a//..b/Ä c:1.wav", "") == ("a", "..b", "Ä c:1.wav")
 
 
 def test_a_file_that_is_not_finished_does_not_appear(tmp_path):

@@ -10,6 +10,7 @@ import logging
 import os
 import pathlib
 import re
+import shutil
 import time
 import urllib.parse
 import zipfile
@@ -24,17 +25,16 @@ from unmute_jax.io import (
     describe_fault,
     disk_fault,
     fitting,
-    locked,
+    parts_inside,
     readable_as_folder,
     write_atomically,
 )
+from unmute_jax.locks import locked
 
-# Seconds that a server may be silent.
-_TIMEOUT = 10.0
+_TIMEOUT = 10.0  # Seconds that a server may be silent.
+_CHUNK = 1 << 20  # Bytes that are written at once.
 # Attempts in all, and the longest pause that a server may ask for, in seconds.
 _ATTEMPTS, _LONGEST_PAUSE = 4, 60.0
-# Bytes that are written at once.
-_CHUNK = 1 << 20
 # Answers of servers that have too much to do, or are being restarted.
 _BUSY = (429, 500, 502, 503, 504)
 _log = logging.getLogger(__name__)
@@ -79,6 +79,7 @@ def fetch_from_hub(
     """
     import huggingface_hub
 
+    parts_inside(file, f"cannot download from {repo}")
     endpoint = _endpoint()
     if cached := find_in_hub_cache(repo, file, revision=revision, repo_type=repo_type):
         return cached
@@ -153,8 +154,8 @@ def hub_files(repo: str, *, revision: str | None = None) -> HubListing:
     import huggingface_hub
     from huggingface_hub.hf_api import RepoFile
 
-    name = urllib.parse.quote(f"{repo}@{revision or 'main'}", safe="@")
-    kept = fitting(cache_dir("datasets") / "listings" / f"{name}.json")
+    name = urllib.parse.quote(f"{repo}@{revision or 'main'}.json", safe="@")
+    kept = fitting(cache_dir("datasets") / "listings" / name)
     api = huggingface_hub.HfApi(endpoint=_endpoint())
     try:
         with _explained(f"{api.endpoint}/datasets/{repo}"):
@@ -231,12 +232,9 @@ def _explained(what: str) -> Generator[None]:
         cause: BaseException = error
         if isinstance(error, LocalEntryNotFoundError) and error.__cause__:
             cause = error.__cause__
-        kind = _Unreachable
-        if (
-            isinstance(error, HfHubHTTPError)
-            and error.response.status_code not in _BUSY
-        ):
-            kind = InputError
+        answer = error.response if isinstance(error, HfHubHTTPError) else None
+        is_busy = answer is None or answer.status_code in _BUSY
+        kind = _Unreachable if is_busy else InputError
         raise kind(f"cannot download {what}: {_hub_reason(cause)}") from error
 
 
@@ -294,29 +292,37 @@ def download(
     Raises:
         InputError: The file cannot be downloaded, or is not the expected one.
     """
-    import pooch
-
     path = folder / (name or url.rpartition("/")[2])
     if path.exists():
         return path
-    get: Any = _get  # Pooch declares the parameters under other names.
-    # It would print what `_announce` prints.
-    pooch.get_logger().setLevel(logging.WARNING)
     try:
         digest = hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:16]
-        with locked(cache_dir("locks") / digest):
-            if path.exists():
-                return path
-            _announce(url, None)
-            # Pooch checks the sum of a temporary file and renames it.
-            pooch.retrieve(url, checksum, path.name, folder, downloader=get)
-            readable_as_folder(path)
+        with locked(cache_dir("locks") / digest, f"downloading {url}"):
+            if not path.exists():
+                _retrieve(url, checksum, path)
     except (OSError, ValueError) as error:
         raise InputError(f"cannot download {url}: {_web_reason(error)}") from error
-    if path.suffix == ".zip" and not zipfile.is_zipfile(path):
-        path.unlink()
-        raise InputError(f"cannot download {url}: what arrived is no zip archive")
     return path
+
+
+def _retrieve(url: str, checksum: str | None, path: pathlib.Path) -> None:
+    """Downloads a file into a folder of its own, checks it there and moves it."""
+    import pooch
+
+    get: Any = _get  # Pooch declares the parameters under other names.
+    pooch.get_logger().setLevel(logging.WARNING)  # It prints what `_announce` does.
+    partial = fitting(path.with_name(f".{path.name}.part"))
+    # A process that was killed may have left half a file.
+    shutil.rmtree(partial, ignore_errors=True)
+    _announce(url, None)
+    try:
+        arrived = pooch.retrieve(url, checksum, path.name, partial, downloader=get)
+        if path.suffix == ".zip" and not zipfile.is_zipfile(arrived):
+            raise ValueError("what arrived is no zip archive")
+        os.replace(arrived, path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    readable_as_folder(path)
 
 
 def _get(url: str, output_file: str, pooch: Any) -> None:
@@ -378,10 +384,8 @@ def _web_reason(error: Exception) -> str:
     """Says in one line why a server gave no file, and what helps."""
     import requests
 
-    if isinstance(error, requests.HTTPError) and error.response is not None:
-        return (
-            f"the server answers {error.response.status_code} {error.response.reason}"
-        )
+    if isinstance(error, requests.HTTPError) and (answer := error.response) is not None:
+        return f"the server answers {answer.status_code} {answer.reason}"
     if isinstance(error, requests.RequestException):
         return f"{one_line(str(error), 200)} (check the network connection)"
     if fault := disk_fault(error):

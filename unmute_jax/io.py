@@ -1,12 +1,12 @@
-"""Cache folders, file locks, atomic files, JSON, and faults of the disk."""
+"""Cache folders, atomic files, names, JSON, and faults of the disk."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import json
-import logging
 import math
 import os
 import pathlib
@@ -22,6 +22,8 @@ CACHE_VARIABLE = "UNMUTE_CACHE"
 TOKENS_VARIABLE = "UNMUTE_TOKENS"
 # Bytes that a file name may have on all usual file systems.
 _LONGEST_NAME = 255
+# Processes that may write the same file at once.
+_MOST_WRITERS = 20
 # Errors of the disk that are recognised in the texts of other libraries.
 _DISK_FAULTS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES),
@@ -29,7 +31,6 @@ _DISK_FAULTS = (
 )
 # Objects of our own files lie at most this deep in each other.
 _DEEPEST = 50
-_log = logging.getLogger(__name__)
 
 
 # Folders of caches.
@@ -78,28 +79,6 @@ def token_root() -> str | pathlib.Path:
 # Files.
 
 
-@contextlib.contextmanager
-def locked(path: pathlib.Path) -> Generator[None]:
-    """Lets one process at a time enter; the others log that they wait.
-
-    Args:
-        path: Lock file, which remains.
-    """
-    import filelock
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(path)
-    try:
-        lock.acquire(blocking=False)
-    except filelock.Timeout:
-        _log.warning("waiting for another process, which holds %s", path)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def write_atomically(path: str | os.PathLike[str], content: str | bytes) -> None:
     """Writes a file that appears under its name only when it is complete.
 
@@ -121,24 +100,68 @@ def writing(path: str | os.PathLike[str]) -> Generator[BinaryIO]:
     path = pathlib.Path(path)
     with naming_disk_faults(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        # The process id would not do as a name: containers that share a disk have the
-        # same. A character takes at most four of the bytes of a name.
-        prefix = f".{path.name[:60]}."
         try:
-            handle, name = tempfile.mkstemp(".tmp", prefix, path.parent)
+            handle, temporary = _open_temporary(path)
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(path)) from error
-        temporary = pathlib.Path(name)
-        try:
-            with open(handle, "wb") as out:
+        with open(handle, "wb") as out:
+            try:
                 yield out
                 out.flush()
                 os.fsync(out.fileno())
-            readable_as_folder(temporary)
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+                readable_as_folder(temporary)
+                # Before it is closed, since then another process may write to it.
+                temporary.replace(path)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+
+
+def _open_temporary(path: pathlib.Path) -> tuple[int, pathlib.Path]:
+    """Opens an empty temporary file beside `path`, for this process alone.
+
+    Its name has a small number. A file of that name that no process holds a lock on is
+    left of one that was killed, and is used again, so that such files do not pile up.
+    """
+    # A character takes at most four of the bytes of a name.
+    start = f".{path.name[:60]}."
+    for number in range(_MOST_WRITERS):
+        temporary = path.with_name(f"{start}{number}.tmp")
+        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+        is_new = not os.path.lexists(temporary)
+        if is_new:
+            flags |= os.O_CREAT | os.O_EXCL
+        try:
+            handle = os.open(temporary, flags, 0o600)
+        except OSError as error:
+            if is_new and error.errno != errno.EEXIST:
+                raise
+            continue  # Another process was faster, or it belongs to somebody else.
+        if _is_ours(handle, temporary, is_new):
+            return handle, temporary
+        os.close(handle)
+    handle, name = tempfile.mkstemp(".tmp", start, path.parent)
+    return handle, pathlib.Path(name)
+
+
+def _is_ours(handle: int, temporary: pathlib.Path, is_new: bool) -> bool:
+    """Locks and empties a temporary file; False if another process has it."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        # Where the file system knows no locks, no other process takes a new file.
+        return is_new and not isinstance(error, BlockingIOError)
+    try:
+        found, named = os.fstat(handle), os.stat(temporary, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    # The process that held the lock may have given the file its name.
+    if not os.path.samestat(found, named):
+        return False
+    if not is_new and (found.st_uid != os.geteuid() or found.st_nlink > 1):
+        return False
+    os.ftruncate(handle, 0)
+    return True
 
 
 def readable_as_folder(path: pathlib.Path) -> None:
@@ -168,6 +191,31 @@ def fitting(path: pathlib.Path) -> pathlib.Path:
     # A character that is cut in two is dropped.
     start = stem[: _LONGEST_NAME - 17 - 12].decode(errors="ignore")
     return path.with_name(f"{start}-{digest}{suffix}")
+
+
+def parts_inside(name: str, where: str) -> tuple[str, ...]:
+    """Returns the parts of a path that somebody else wrote, as in an archive.
+
+    Joined to a folder, they name a file inside of it.
+
+    Args:
+        name: The path, with forward slashes.
+        where: Place of the name, which begins the message.
+
+    Raises:
+        InputError: The path leads out of the folder, or names nothing.
+    """
+    shown = f"{where}: the name {name!r:.200}"
+    if any(ord(letter) < 32 or ord(letter) == 127 for letter in name):
+        raise InputError(f"{shown} has control characters")
+    if name.startswith("/"):
+        raise InputError(f"{shown} is an absolute path")
+    parts = tuple(part for part in name.split("/") if part not in ("", "."))
+    if ".." in parts:
+        raise InputError(f"{shown} leads out of its folder")
+    if not parts:
+        raise InputError(f"{shown} names no file")
+    return parts
 
 
 def refuse_lfs_pointer(

@@ -1,3 +1,4 @@
+import gzip
 import io
 import json
 import tarfile
@@ -99,7 +100,18 @@ def test_archives_that_are_not_whole_are_refused(tmp_path):
     with pytest.raises(InputError, match="tar --concatenate, not with cat"):
         Tars([path])
     path.write_bytes(whole[:3000] + b"x" * 2000 + whole[5000:])
-    with pytest.raises(InputError, match="is damaged, or goes on after its end"):
+    with pytest.raises(InputError, match=r"whole tar archive \(a header is damaged\)"):
+        Tars([path])
+    path.write_bytes(gzip.compress(whole))
+    with pytest.raises(InputError, match="is compressed, so clips cannot be read one"):
+        Tars([path])
+
+
+@pytest.mark.parametrize("name", ["/a.wav", "x/../../a.wav"])
+def test_members_that_lie_elsewhere_are_refused(tmp_path, name):
+    # Clips are named after them, and files of results after clips.
+    path = pack(tmp_path / "t.tar", [(name, SOUND)])
+    with pytest.raises(InputError, match=rf"t\.tar: is refused: the name '{name}' "):
         Tars([path])
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import zipfile
 
 import jax.numpy as jnp
 import numpy as np
@@ -72,7 +73,7 @@ def test_uncompressed_arrays_stay_on_disk(tmp_path, arrays):
     [
         ({}, np.arange(CLIPS), "must be a list of strings; they are int64"),
         ({}, np.array(["a"]), "has 1 ids, and .* must have one row per clip"),
-        ({}, np.array([object()] * CLIPS), "cannot be read"),
+        ({}, np.array([object()] * CLIPS), "array ids holds Python objects, not num"),
         ({"clss": np.zeros(CLIPS)}, IDS, "did you mean 'cls'"),
         ({"cls": np.array([object()] * CLIPS)}, IDS, "holds Python objects, not num"),
     ],
@@ -96,9 +97,27 @@ def test_ids_and_patches_are_needed(tmp_path, arrays):
         open_file(tmp_path / "x.safetensors")
 
 
-@pytest.mark.parametrize("kind", ["npz", "safetensors"])
-def test_a_truncated_file_is_refused(tmp_path, arrays, kind):
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("npz", ": is not a zip archive, or its download was cut short"),
+        ("safetensors", " cannot be read, or is cut short"),
+    ],
+)
+def test_a_truncated_file_is_refused(tmp_path, arrays, kind, reason):
     path = write(tmp_path, arrays, kind)
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(InputError, match=re.escape(f"{path} cannot be read, or is")):
+    with pytest.raises(InputError, match=re.escape(f"{path}{reason}")):
         open_file(path)
+
+
+def test_damage_in_a_compressed_array_is_one_line(tmp_path, arrays):
+    path = write(tmp_path, arrays, "compressed")
+    content = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        start = archive.getinfo("patches.npy").header_offset
+    content[start + 300 : start + 400] = bytes(100)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=re.escape(f"{path}")) as caught:
+        open_file(path).arrays["patches"][np.arange(3)]
+    assert str(caught.value).isprintable()

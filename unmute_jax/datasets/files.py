@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from unmute_jax.audio.listing import is_hidden
 from unmute_jax.errors import InputError
+from unmute_jax.zips import read_member
 
 
 class Files(abc.ABC):
@@ -143,7 +144,7 @@ class Zip(Files):
     """Files below a folder inside a zip archive.
 
     Args:
-        archive: The archive, open for reading.
+        archive: The archive, as returned by `zips.open_zip`.
         root: Path of the folder in the archive, empty or with a slash at its end.
     """
 
@@ -154,13 +155,9 @@ class Zip(Files):
     def read(self, name: str) -> bytes:
         """See `Files`."""
         try:
-            return self._archive.read(self._root + name)
-        except KeyError:
-            raise InputError(f"{self.where(name)}: is not in the archive") from None
-        except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError) as error:
-            raise InputError(
-                f"{self.where(name)}: cannot be unpacked: {error}"
-            ) from None
+            return read_member(self._archive, self._root + name)
+        except InputError as error:
+            raise InputError(f"{self.where(name)}: {error}") from None
 
     def where(self, name: str) -> str:
         """See `Files`."""

@@ -6,13 +6,12 @@ import fnmatch
 import os
 import pathlib
 import re
-import zipfile
 from collections.abc import Mapping, Sequence
 
 from unmute_jax.datasets.archives import is_tar, unpack
 from unmute_jax.datasets.files import Files, Folder, Joined, Zip
 from unmute_jax.errors import InputError
-from unmute_jax.io import refuse_lfs_pointer
+from unmute_jax.zips import open_zip
 
 
 def find_files(
@@ -133,13 +132,7 @@ def _archives(place: pathlib.Path, patterns: Sequence[str]) -> list[pathlib.Path
 def _in_archive(path: pathlib.Path, marker: str) -> Files | None:
     if is_tar(path):
         return find_files(unpack(path), marker, ())
-    refuse_lfs_pointer(path)
-    try:
-        archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError):
-        raise InputError(
-            f"{path}: is not a zip archive, or its download was cut short"
-        ) from None
+    archive = open_zip(path)
     # As in a folder, a star does not match a slash.
     ending = re.compile(fnmatch.translate(marker).replace(".*", "[^/]*"))
     roots: set[str] = set()

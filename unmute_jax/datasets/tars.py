@@ -10,6 +10,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import glob
+import io
 import itertools
 import os
 import pathlib
@@ -18,14 +19,14 @@ import tarfile
 from collections.abc import Iterable, Mapping, Sequence
 
 from unmute_jax.audio.decode import SUFFIXES
+from unmute_jax.datasets.archives import reading_tar
 from unmute_jax.datasets.files import Files, Folder
-from unmute_jax.errors import InputError, one_line
+from unmute_jax.errors import InputError
 from unmute_jax.io import refuse_lfs_pointer
 
 # Members that may hold labels, and the most bytes that such a member can have.
 LABEL_SUFFIXES = (".json", ".cls", ".txt")
 _MOST_BYTES = 1 << 20
-_BLOCK = tarfile.BLOCKSIZE
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
@@ -102,16 +103,12 @@ class Tars(Files):
         labels: dict[str, dict[str, bytes]] = {}
         try:
             refuse_lfs_pointer(path)
-            with tarfile.open(path, "r:") as tar:
-                for member in tar:
-                    self._add(tar, member, archive, audio, labels)
-                _check_end(path, tar.offset)
-        except (tarfile.TarError, EOFError) as error:
-            raise InputError(
-                f"{path}: is not a whole tar archive without compression "
-                f"({one_line(str(error), 80)}); its download was cut short, or gunzip "
-                "makes one of it"
-            ) from None
+            with (
+                path.open("rb") as raw,
+                reading_tar(path, raw, compressed=False) as members,
+            ):
+                for member, content in members:
+                    self._add(member, content, archive, audio, labels)
         except OSError as error:
             raise InputError(f"{path}: cannot be read: {error.strerror}") from None
         if lonely := len(labels.keys() - audio.keys()):
@@ -123,8 +120,8 @@ class Tars(Files):
 
     def _add(
         self,
-        tar: tarfile.TarFile,
         member: tarfile.TarInfo,
+        content: io.BufferedReader | None,
         archive: str,
         audio: dict[str, str],
         labels: dict[str, dict[str, bytes]],
@@ -138,7 +135,7 @@ class Tars(Files):
             self._left_out[f"members that end in {suffix or 'nothing'}"] += 1
             return
         # Links and devices could lead anywhere; sparse files are not stored whole.
-        if not member.isreg() or member.issparse():
+        if content is None:
             self._left_out["members that are links, devices or sparse files"] += 1
             return
         if suffix in SUFFIXES:
@@ -156,24 +153,7 @@ class Tars(Files):
             raise InputError(
                 f"{self.where(name)}: has {member.size:,} bytes, too many for labels"
             )
-        content = tar.extractfile(member)
-        labels[key][suffix] = b"" if content is None else content.read()
-
-
-def _check_end(path: pathlib.Path, offset: int) -> None:
-    """Refuses archives that end too early, or go on after their end."""
-    with path.open("rb") as file:
-        file.seek(offset)
-        if len(file.read(_BLOCK)) < _BLOCK:
-            raise InputError(
-                f"{path}: has no mark at its end, so its download was cut short"
-            )
-        while block := file.read(_BLOCK << 10):
-            if block.strip(b"\0"):
-                raise InputError(
-                    f"{path}: is damaged, or goes on after its end; archives are "
-                    "joined with tar --concatenate, not with cat"
-                )
+        labels[key][suffix] = content.read()
 
 
 def find_tars(pattern: str) -> list[pathlib.Path]:

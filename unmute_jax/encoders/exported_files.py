@@ -16,6 +16,7 @@ import safetensors
 from unmute_jax.encoders.token_arrays import NAMES
 from unmute_jax.errors import InputError, unknown_name
 from unmute_jax.io import refuse_lfs_pointer
+from unmute_jax.zips import FAULTS, open_zip, read_npz
 
 SUFFIXES = (".npz", ".safetensors")
 
@@ -71,7 +72,7 @@ def open_file(path: pathlib.Path) -> TokenFile:
     try:
         refuse_lfs_pointer(path)
         file = (_open_npz if path.suffix == ".npz" else _open_safetensors)(path)
-    except (OSError, ValueError, zipfile.BadZipFile, safetensors.SafetensorError) as e:
+    except (*FAULTS, safetensors.SafetensorError) as e:
         if isinstance(e, InputError):
             raise
         raise InputError(f"{path} cannot be read, or is cut short ({e})") from e
@@ -92,12 +93,11 @@ def open_file(path: pathlib.Path) -> TokenFile:
 
 
 def _open_npz(path: pathlib.Path) -> TokenFile:
-    with zipfile.ZipFile(path) as archive:
+    with open_zip(path) as archive:
         members = {m.filename.removesuffix(".npy"): m for m in archive.infolist()}
         if "ids" not in members:
             raise _no_ids(path, "an array `ids` of strings")
-        with np.load(path, allow_pickle=False) as arrays:
-            ids = _strings(path, arrays["ids"])
+        ids = _strings(path, read_npz(path, ["ids"])["ids"])
         rows: dict[str, Rows] = {
             name: _member(path, archive, member)
             for name, member in members.items()
@@ -136,8 +136,7 @@ def _member(
 # usually that of the next ones.
 @functools.lru_cache(maxsize=len(NAMES))
 def _unpacked(path: pathlib.Path, name: str) -> np.ndarray:
-    with np.load(path, allow_pickle=False) as arrays:
-        return arrays[name]
+    return read_npz(path, [name])[name]
 
 
 def _strings(path: pathlib.Path, ids: np.ndarray) -> tuple[str, ...]:

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator
 
 from unmute_jax.downloads import download, fetch_from_hub, find_in_hub_cache
 from unmute_jax.errors import InputError, unknown_name
-from unmute_jax.io import cache_dir, locked
+from unmute_jax.io import cache_dir
+from unmute_jax.locks import locked
 from unmute_jax.weights.published_list import PUBLISHED, PublishedFile
 
 _log = logging.getLogger(__name__)
@@ -153,7 +154,8 @@ def _download(published: PublishedFile, convert: Convert | None) -> pathlib.Path
     if not places:
         raise InputError(_by_hand(published, "it is not on Hugging Face"))
     failures: list[str] = []
-    with locked(folder / f".{published.name}.lock"):
+    lock = folder / f".{published.name}.lock"
+    with locked(lock, f"downloading the weights of {published.name}"):
         if cached := _cached(published):
             return cached
         note = f"; {published.note}" if published.note else ""
