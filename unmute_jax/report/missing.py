@@ -10,6 +10,7 @@ from typing import Any
 
 from unmute_jax.report import names
 from unmute_jax.report.tables import Table
+from unmute_jax.results.places import hide_places, without_places
 from unmute_jax.results.record_check import check_settings
 from unmute_jax.results.typed_json import DamagedFile, read_object
 
@@ -117,6 +118,7 @@ def _of_run(run: pathlib.Path, settings: dict[str, Any]) -> list[Missing]:
         reason = str(claim.get("message") or "for an unknown reason")
     elif claim.get("state") == "running":
         reason = f"running on {claim.get('host')}, or stopped there"
+    reason, settings = hide_places(reason, settings), without_places(settings)
     untrained = settings["weights"] == "untrained"
     return [
         Missing(

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from unmute_jax.io import write_atomically
+from unmute_jax.results.places import without_places
 from unmute_jax.results.record_check import (
     check_facts,
     check_settings,
@@ -59,7 +60,7 @@ class Record:
             score; after a sweep its `SearchTrial.summary`. A trial that never left its
             start is marked by `never_started`.
         seconds: Time spent on all trainings of the probe on the protocol.
-        settings: The settings of the experiment.
+        settings: The settings of the experiment, without the places of files.
         facts: Other things that scores depend on: data, tokens, versions, devices.
         notes: Remarks for a reader of the scores.
         more: Other scores on the test split, by name.
@@ -180,7 +181,8 @@ def write_search_trial(folder: str | os.PathLike[str], trial: SearchTrial) -> No
 def read_record(path: str | os.PathLike[str]) -> Record:
     """Reads the record in one file.
 
-    A field that an older version did not write takes its default.
+    A field that an older version did not write takes its default. Paths that it wrote
+    are left out (see `places`).
 
     Raises:
         DamagedFile: The file is no record, has a value of a wrong type, or was changed
@@ -193,7 +195,7 @@ def read_record(path: str | os.PathLike[str]) -> Record:
     check_trials(record.search, f"{where}: search")
     for name in ("validation", "test", "per_class", "more", "thresholds", "chance"):
         check_shares(getattr(record, name), f"{where}: {name}")
-    return record
+    return dataclasses.replace(record, settings=without_places(record.settings))
 
 
 def read_search_trial(path: str | os.PathLike[str]) -> SearchTrial:

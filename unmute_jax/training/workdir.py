@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from unmute_jax import distributed
-from unmute_jax.config import Experiment, what_counts
+from unmute_jax.config import WHERE, Experiment, what_counts
 from unmute_jax.errors import InputError
 from unmute_jax.io import fitting, write_atomically
 from unmute_jax.results.record import finite
@@ -168,12 +168,12 @@ class Workdir:
         compared: Callable[[dict[str, Any]], dict[str, Any]],
     ) -> None:
         if not path.exists():
-            text = json.dumps(ours, indent=1, allow_nan=False)
-            write_atomically(path, text + "\n")
+            self._write_pinned(path, ours)
             return
         try:
             problem = f"{path}: not the {name} of a run"
-            theirs = compared(parse_object(path.read_bytes(), problem))
+            written = parse_object(path.read_bytes(), problem)
+            theirs = compared(written)
         except DamagedFile as error:
             raise InputError(f"{error}; restore it, or use another --workdir") from None
         if differing := differences(theirs, compared(ours), name):
@@ -181,6 +181,16 @@ class Workdir:
                 f"{self.path} holds a run with another {name} "
                 f"({'; '.join(differing)}); use another --workdir"
             )
+        # The probes of the run find their data by the place that is written here.
+        if moved := {
+            k: ours[k] for k in WHERE if k in ours and written.get(k) != ours[k]
+        }:
+            self._write_pinned(path, written | moved)
+
+    @staticmethod
+    def _write_pinned(path: pathlib.Path, values: dict[str, Any]) -> None:
+        text = json.dumps(values, indent=1, allow_nan=False)
+        write_atomically(path, text + "\n")
 
     def _what_counts(self, values: dict[str, Any]) -> dict[str, Any]:
         """The part of the settings that must be those of the run, with their types."""
