@@ -43,6 +43,16 @@ def test_batches_keep_their_shape_and_weigh_padding_with_zero(input_kind):
     np.testing.assert_array_equal(made[1].targets[:9], clips.labels[9:18])
 
 
+@pytest.mark.parametrize("cache", [True, False])
+def test_no_batch_is_larger_than_its_clips(cache):
+    clips = ProbeData([store("validation")], "tokens", cache=cache)
+    sharding = Sharding(distributed.make_mesh(2))
+    (_, given), *_ = training_inputs(clips, 10**6, 0, 0, 1, sharding)
+    is_real = given.real[:, 0] if cache else given.weight
+    assert is_real.shape == (22,)  # Two devices share 21 clips.
+    assert float(is_real.sum()) == 21
+
+
 @pytest.mark.parametrize("split", ["clips", "trials"])
 def test_blocks_and_single_batches_have_the_same_clips(split, monkeypatch):
     monkeypatch.setattr(batches_module, "STEPS_PER_BLOCK", 2)

@@ -28,3 +28,14 @@ def test_few_steps_are_named_with_what_helps():
     assert "--config.steps=" in text
     assert few_steps(settings, 1200) == ""
     assert few_steps(Experiment(steps=300), 144) == ""
+
+
+def test_a_batch_of_more_clips_than_there_are_takes_all_of_them():
+    settings = Experiment(batch_size=1000, steps=300)
+    assert few_steps(settings, 1000) == ""
+    assert few_steps(settings, 999) == (
+        "config.batch_size=1000 is more than the 999 training clips: every step takes "
+        "all of them"
+    )
+    both = few_steps(Experiment(batch_size=1000), 60)
+    assert "takes all of them; only 30 optimiser steps (60 clips, batches of 60" in both

@@ -103,7 +103,8 @@ def test_a_confident_false_positive_has_a_gradient_only_without_the_clip():
         ("asymetric", {}, "unknown loss 'asymetric': did you mean 'asymmetric'?"),
         ("asymmetric", {"gama_negative": 1}, "'gamma_negative'"),
         ("bce", {"clip": 0.1}, "unknown option of loss 'bce'"),
-        ("asymmetric", {"clip": -0.1}, "clip must be >= 0, not -0.1"),
+        ("asymmetric", {"clip": -0.1}, "clip=-0.1: must be a number from 0 to 1"),
+        ("asymmetric", {"gamma_negative": float("inf")}, "gamma_negative=inf: must be"),
     ],
 )
 def test_mistakes_are_named(name, options, message):

@@ -3,6 +3,7 @@ import pytest
 
 from tests.training.fakes import store
 from unmute_jax import distributed
+from unmute_jax.errors import InputError
 from unmute_jax.training import memory
 from unmute_jax.training.data import ProbeData
 
@@ -35,6 +36,18 @@ def test_clips_that_are_in_memory_serve_a_single_cpu_device(free):
     free(0)
     assert memory.clips_fit_on_devices(10**9, distributed.make_mesh(1))
     assert not memory.clips_fit_on_host(1)
+
+
+def test_a_batch_that_does_not_fit_is_one_line(free):
+    free(2000)
+    mesh, one = distributed.make_mesh(2), {"a": np.zeros(20, np.float32)}
+    memory.check_batch(25, one, mesh)
+    with pytest.raises(InputError) as caught:
+        memory.check_batch(26, one, mesh)
+    assert str(caught.value) == (
+        "a batch of 26 clips takes 2.1 kB, and 2.0 kB of memory are free: lower "
+        "config.batch_size"
+    )
 
 
 def test_every_process_decides_as_the_one_with_the_least_memory(free, monkeypatch):

@@ -16,8 +16,9 @@ from unmute_jax.training.optimizer import adamw, learning_rate
 SCHEDULES = read(FOLDER / "probes" / "schedules.npz")
 
 
-def test_adamw_equals_its_definition_in_double_precision():
-    b1, b2, eps, rate, decay = 0.9, 0.999, 1e-8, 0.1, 0.03
+@pytest.mark.parametrize(("b1", "b2"), [(0.9, 0.999), (0.0, 0.999), (0.0, 0.0)])
+def test_adamw_equals_its_definition_in_double_precision(b1, b2):
+    eps, rate, decay = 1e-8, 0.1, 0.03
     rng = np.random.default_rng(0)
     want = rng.standard_normal(50)
     mean, square = np.zeros(50), np.zeros(50)

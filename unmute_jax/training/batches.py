@@ -117,9 +117,9 @@ def batches(
 ) -> Iterator[Batch]:
     """Batches on the devices, read ahead in threads.
 
-    Every batch has the same shape, `batch_size` rounded up to a multiple of the number
-    of devices, so that nothing is compiled twice. Each process reads only the rows that
-    its devices need.
+    Every batch has the same shape, `batch_size` (or the number of clips, if there are
+    fewer) rounded up to a multiple of the number of devices, so that nothing is
+    compiled twice. Each process reads only the rows that its devices need.
 
     Args:
         clips: The clips to read from.
@@ -127,7 +127,7 @@ def batches(
         batch_size: The most clips in a batch.
         sharding: The way in which the devices share the work.
     """
-    width = sharding.padded_batch_size(batch_size)
+    width = sharding.padded_batch_size(min(batch_size, len(clips)))
 
     def make(chosen: np.ndarray) -> Batch:
         padded = np.concatenate([chosen, np.repeat(chosen[:1], width - len(chosen))])
@@ -156,7 +156,8 @@ def step_blocks(
     """
     on_devices = clips.on_devices(sharding.mesh)
     assert on_devices is not None
-    n, width = len(clips), sharding.padded_batch_size(batch_size)
+    n = len(clips)
+    width = sharding.padded_batch_size(min(batch_size, n))
     per_epoch = steps_per_epoch(n, batch_size)
     length = min(per_epoch, STEPS_PER_BLOCK)
     while start < stop:

@@ -42,19 +42,27 @@ def steps_of(settings: Experiment, clips: int) -> int:
 
 
 def few_steps(settings: Experiment, clips: int) -> str:
-    """A remark if the optimiser takes few steps; otherwise an empty text.
+    """A remark if the optimiser takes few steps, or if each of them takes all clips.
+
+    The text is empty otherwise.
 
     Args:
         settings: The experiment's settings.
         clips: The number of clips that are trained on.
     """
-    steps = steps_of(settings, clips)
-    if steps >= FEW_STEPS:
-        return ""
-    epochs = with_least_steps(settings, clips).epochs
-    return (
-        f"only {steps} optimiser steps ({clips} clips, batches of "
-        f"{settings.batch_size}, {epochs} epochs): probes may be undertrained; "
-        f"--config.steps={ENOUGH_STEPS} trains for at least so many, and a smaller "
-        "--config.batch_size takes more of them per epoch"
-    )
+    steps, size = steps_of(settings, clips), min(settings.batch_size, clips)
+    remarks = list[str]()
+    if settings.batch_size > clips:
+        remarks.append(
+            f"config.batch_size={settings.batch_size} is more than the {clips} "
+            "training clips: every step takes all of them"
+        )
+    if steps < FEW_STEPS:
+        epochs = with_least_steps(settings, clips).epochs
+        remarks.append(
+            f"only {steps} optimiser steps ({clips} clips, batches of {size}, {epochs} "
+            f"epochs): probes may be undertrained; --config.steps={ENOUGH_STEPS} "
+            "trains for at least so many, and a smaller --config.batch_size takes "
+            "more of them per epoch"
+        )
+    return "; ".join(remarks)

@@ -17,7 +17,7 @@ from unmute_jax import config, distributed
 from unmute_jax.console import progress
 from unmute_jax.distributed import signals
 from unmute_jax.probes import Probe
-from unmute_jax.training import selection
+from unmute_jax.training import memory, selection
 from unmute_jax.training.batches import (
     batches,
     rows_in_order,
@@ -114,9 +114,12 @@ def train(
         epochs: The epoch to end after, if it is not the last one.
 
     Raises:
+        InputError: A batch does not fit into the free memory.
         Stopped: SIGTERM or Ctrl-C came to one of the processes; the state is saved.
     """
     # Prepare.
+    size = min(settings.batch_size, len(task.train))
+    memory.check_batch(size, task.train.read(np.arange(1)), sharding.mesh)
     per_epoch = steps_per_epoch(len(task.train), settings.batch_size)
     last = per_epoch * (settings.epochs if epochs is None else epochs)
     epoch, state = begin or (0, first_state(task, stack, settings))

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from unmute_jax.errors import InputError, unknown_name
+from unmute_jax import config
+from unmute_jax.errors import unknown_name
 
 Loss = Callable[[Float[Array, "B C"], Float[Array, "B C"]], Float[Array, "B"]]
 
@@ -108,16 +109,15 @@ def make_loss(name: str, **options: Any) -> Loss:
         **options: Keyword arguments of the function of that name.
 
     Raises:
-        InputError: The loss or an option is unknown, or a number is negative.
+        InputError: The loss or an option is unknown, or a value is out of its range.
     """
     if name not in _LOSSES:
         raise unknown_name("loss", name, _LOSSES)
     loss = _LOSSES[name]
     parameters = inspect.signature(loss).parameters.values()
     known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
-    for option, value in options.items():
+    for option in options:
         if option not in known:
             raise unknown_name(f"option of loss {name!r}", option, known)
-        if not value >= 0:
-            raise InputError(f"loss {name!r}: {option} must be >= 0, not {value!r}")
+    config.check_options(config.Loss, options, f"loss {name!r}: ")
     return functools.partial(loss, **options)

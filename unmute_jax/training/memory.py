@@ -7,10 +7,14 @@ it has itself.
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 from jax.sharding import Mesh
 
 from unmute_jax import distributed
+from unmute_jax.console import size_text
+from unmute_jax.errors import InputError
 
 # Shares of the memory that is free at that time. The rest is left to other programs
 # and to the batches that are read ahead.
@@ -38,6 +42,26 @@ def clips_fit_on_devices(needed: int | None, mesh: Mesh) -> bool:
     else:
         fits = needed <= CLIPS_SHARE * _free_per_device(mesh)
     return bool(distributed.global_min(fits))
+
+
+def check_batch(clips: int, one: Any, mesh: Mesh) -> None:
+    """Refuses a batch that is larger than the free memory of all devices together.
+
+    Args:
+        clips: The number of clips in the batch.
+        one: What is read of one clip, a tree of arrays.
+        mesh: The devices.
+
+    Raises:
+        InputError: The batch is too large.
+    """
+    needed = clips * sum(x.nbytes for x in jax.tree.leaves(one))
+    free = _free_per_device(mesh) * mesh.size
+    if not distributed.global_min(needed <= free):
+        raise InputError(
+            f"a batch of {clips:,} clips takes {size_text(needed)}, and "
+            f"{size_text(int(free))} of memory are free: lower config.batch_size"
+        )
 
 
 def trials_that_fit(bytes_per_trial: int, mesh: Mesh) -> int:

@@ -66,6 +66,8 @@ def _scale_by_adam(b1: float, b2: float, eps: float) -> optax.GradientTransforma
 
 def _bias_correction(decay: float, count: Any) -> Any:
     """`1 - decay ** count`, exact in float32."""
+    if decay == 0:
+        return 1.0
     return -jnp.expm1(jnp.asarray(count, jnp.float32) * math.log(decay))
 
 

@@ -75,12 +75,13 @@ def choices(scores: ValidationScores, report_epoch: str) -> list[Choice]:
     ]
 
 
-def choose(scores: ValidationScores, report_epoch: str) -> Choice:
+def choose(scores: ValidationScores, report_epoch: str, advice: str = "") -> Choice:
     """The trial with the best validation score; on ties, the earlier trial wins.
 
     Args:
         scores: The scores of all trials.
         report_epoch: The epoch of each trial that counts, as for `choices`.
+        advice: What the user can do if all trials diverged, for the message.
 
     Raises:
         TypeError: These are not validation scores.
@@ -92,10 +93,8 @@ def choose(scores: ValidationScores, report_epoch: str) -> Choice:
         )
     best = max(choices(scores, report_epoch), key=lambda c: rank(c.validation))
     if not math.isfinite(best.validation):
-        raise InputError(
-            "every trial diverged (no finite validation score): "
-            "lower config.optimizer.learning_rates"
-        )
+        diverged = "every trial diverged (no finite validation score)"
+        raise InputError(f"{diverged}: {advice}" if advice else diverged)
     return best
 
 

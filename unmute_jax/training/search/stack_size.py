@@ -110,8 +110,9 @@ class TimedSteps:
         self, task: Task, settings: config.Experiment, sharding: Sharding, count: int
     ):
         """Places `count` trials and a batch on the devices."""
-        size = settings.batch_size
-        rows = np.arange(size) % len(task.train)
+        size = min(settings.batch_size, len(task.train))
+        memory.check_batch(size, task.train.read(np.arange(1)), sharding.mesh)
+        rows = np.arange(size)
         (self._batch,) = batches(task.train, iter([rows]), size, sharding)
         state = first_state(task, (_TRIAL,) * count, settings)
         self.parameters = count_parameters(state.params)
@@ -146,10 +147,11 @@ def bytes_per_trial(task: Task, settings: config.Experiment, mesh: Mesh) -> int:
 
 
 def _example_batch(clips: ProbeData, batch_size: int) -> Batch:
-    """The first clip `batch_size` times, as views that take no memory."""
+    """The first clip as often as a batch has clips, as views that take no memory."""
+    size = min(batch_size, len(clips))
     one = Batch(
         pack(clips.read(np.arange(1))),
         clips.targets[:1].astype(np.float32),
         clips.weights[:1],
     )
-    return jax.tree.map(lambda x: np.broadcast_to(x, (batch_size, *x.shape[1:])), one)
+    return jax.tree.map(lambda x: np.broadcast_to(x, (size, *x.shape[1:])), one)
