@@ -1,8 +1,10 @@
+import contextlib
+
 import numpy as np
 import pytest
 
-from unmute_jax.errors import InputError
 from unmute_jax.results import predictions
+from unmute_jax.results.typed_json import DamagedFile
 
 
 def write(folder, clips=4, classes=3):
@@ -30,7 +32,43 @@ def test_predictions_of_very_many_clips_are_not_written(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_damaged_file_is_named(tmp_path):
-    (tmp_path / "abc.npz").write_bytes(b"PK\x03\x04 not a zip")
-    with pytest.raises(InputError, match=r"abc\.npz: not a file of predictions"):
-        predictions.read_predictions(tmp_path / "abc.npz")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ids": np.asarray([b"a"])},
+        {"groups": np.zeros(4)},
+        {"labels": np.zeros((4, 3))},
+        {"logits": np.zeros((4, 2), np.float32)},
+        {"logits": np.zeros((4, 3), "U3")},
+        {"ids": np.asarray([b"\xff"] * 4)},
+        {"logits": np.asarray([None, 1])},
+        {"labels": None},
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(changes, tmp_path):
+    write(tmp_path)
+    path = tmp_path / "abc.npz"
+    with np.load(path) as stored:
+        arrays = {**stored, **changes}
+    np.savez(path, **{k: v for k, v in arrays.items() if v is not None})
+    with pytest.raises(DamagedFile, match=r"abc\.npz: not a file of predictions"):
+        predictions.read_predictions(path)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_damaged_file_is_named(seed, tmp_path):
+    write(tmp_path)
+    path = tmp_path / "abc.npz"
+    rng = np.random.default_rng(seed)
+    content = bytearray(path.read_bytes())
+    undisturbed = predictions.read_predictions(path)
+    for place in rng.integers(len(content), size=3):
+        content[place] = rng.integers(256)
+    path.write_bytes(
+        content[: rng.integers(1, len(content) + 1)] if seed % 2 else content
+    )
+    # Not every byte of an archive matters.
+    with contextlib.suppress(DamagedFile):
+        found = predictions.read_predictions(path)
+        np.testing.assert_array_equal(found.logits, undisturbed.logits)
+        np.testing.assert_array_equal(found.labels, undisturbed.labels)

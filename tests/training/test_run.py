@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -64,11 +65,22 @@ def test_the_logits_beside_a_record_give_its_score_again(finished):
         assert len(set(stored.ids)) == 22
 
 
-def test_a_second_run_reads_the_records_and_trains_nothing(finished, monkeypatch):
+@pytest.mark.parametrize("damaged", ["results/*.json", "predictions/*.npz"])
+def test_what_is_damaged_of_a_finished_probe_is_named_and_made_again(
+    damaged, finished, tmp_path, caplog
+):
     records, workdir = finished
-    monkeypatch.setattr(loop, "train", None)
-    again, _ = run(workdir.path, epochs=2, seeds=3)
-    assert again == records
+    shutil.copytree(workdir.path, tmp_path / "run")
+    path = sorted((tmp_path / "run").glob(damaged))[0]
+    undisturbed = path.read_bytes()
+    path.write_bytes(undisturbed[: len(undisturbed) // 2])
+    again, _ = run(tmp_path / "run", epochs=2, seeds=3)
+    for ours, theirs in zip(again, records, strict=True):
+        assert dataclasses.replace(ours, seconds=theirs.seconds) == theirs
+    assert path.suffix == ".json" or path.read_bytes() == undisturbed
+    (message,) = caplog.messages
+    assert message.startswith(f"{path}: not a ")
+    assert message.endswith("it is made again")
 
 
 def test_every_evaluation_is_a_line_of_the_metrics(finished):

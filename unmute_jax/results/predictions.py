@@ -10,18 +10,26 @@ import io
 import os
 import pathlib
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Num, UInt8
 
-from unmute_jax.errors import InputError
+from unmute_jax.errors import one_line
 from unmute_jax.io import refuse_lfs_pointer, write_atomically
+from unmute_jax.results.typed_json import DamagedFile
 
 # The most logits (clips times classes) that are stored, 4 MB per record. AudioSet,
 # FSD50K and the larger bird data sets have more, but also clips enough.
 MOST = 1_000_000
+# What NumPy raises for files that are damaged.
+_DAMAGE = (
+    *(OSError, ValueError, KeyError, TypeError, AttributeError, EOFError),
+    *(NotImplementedError, RuntimeError, SyntaxError, MemoryError),
+    *(zipfile.BadZipFile, zlib.error),
+)
 
 
 @dataclass(frozen=True)
@@ -76,22 +84,35 @@ def read_predictions(path: str | os.PathLike[str]) -> Predictions:
     """Reads what `write_predictions` wrote.
 
     Raises:
-        InputError: The file is damaged.
+        DamagedFile: The file is damaged.
+        InputError: The file is a pointer of Git LFS.
     """
+    # Read as bytes first, because NumPy does not close a file that is damaged.
+    content = pathlib.Path(path).read_bytes()
+    refuse_lfs_pointer(path, content)
     try:
-        # Read as bytes first, because NumPy does not close a file that is damaged.
-        content = pathlib.Path(path).read_bytes()
-        refuse_lfs_pointer(path, content)
         with np.load(io.BytesIO(content)) as arrays:
             ids, groups = (
                 tuple(x.decode() for x in arrays[name].tolist())
                 for name in ("ids", "groups")
             )
-            return Predictions(ids, groups, arrays["labels"], arrays["logits"])
-    except InputError:
-        raise
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: not a file of predictions ({error})") from error
+            found = Predictions(
+                ids,
+                groups,
+                arrays["labels"].astype(np.uint8, casting="no"),
+                arrays["logits"].astype(np.float32, casting="no"),
+            )
+        shape = (len(ids), *found.logits.shape[1:])
+        if not len(groups) == len(ids) > 0 or len(shape) != 2:
+            raise ValueError("its arrays do not fit together")
+        if not found.labels.shape == found.logits.shape == shape:
+            raise ValueError("its arrays do not fit together")
+    except _DAMAGE as error:
+        raise DamagedFile(
+            f"{os.fspath(path)}: not a file of predictions "
+            f"({one_line(str(error), 200)})"
+        ) from error
+    return found
 
 
 def path_of(folder: pathlib.Path, record_file: str) -> pathlib.Path:

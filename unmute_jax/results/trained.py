@@ -29,6 +29,7 @@ from unmute_jax import probes
 from unmute_jax.encoders import Encoder, Geometry
 from unmute_jax.errors import InputError, unknown_name
 from unmute_jax.io import fitting, refuse_lfs_pointer, write_atomically
+from unmute_jax.results.places import with_places, without_places
 from unmute_jax.results.record import finite
 from unmute_jax.store.key import as_json
 from unmute_jax.store.normaliser import FeatureNormaliser
@@ -59,7 +60,8 @@ class TrainedProbe:
         clip_seconds: Length of the longest clip.
         seed: Seed of the training.
         validation: Score on the validation split; NaN if the training diverged.
-        settings: All settings of the run.
+        settings: All settings of the run. The places of data and weights are known
+            where the probe was loaded from the folder of its run (see `places`).
     """
 
     name: str
@@ -182,6 +184,7 @@ def save_trained(folder: str | os.PathLike[str], trained: TrainedProbe) -> pathl
         "format": FORMAT,
         "geometry": dataclasses.asdict(trained.geometry),
         "validation": finite(trained.validation),
+        "settings": without_places(trained.settings),
     }
     tensors = {f"params/{k}": v for k, v in _flat(trained.params).items()}
     if trained.normaliser is not None:
@@ -216,7 +219,7 @@ def load_trained(
     """
     place = pathlib.Path(workdir).expanduser()
     if place.is_file():
-        return _read(place)
+        return _located(place)
     if not place.exists():
         raise InputError(f"{place}: there is no such folder")
     files = sorted((place / "probes").glob("*.safetensors"))
@@ -225,7 +228,7 @@ def load_trained(
             f"{place} holds no trained probes: give the folder of a finished run "
             "(a run of a version without these files has to be run again)"
         )
-    found = [_read(file) for file in files]
+    found = [_located(file) for file in files]
     names = list(dict.fromkeys(t.name for t in found))
     if probe is None and len(names) > 1:
         raise InputError(f"{place} holds several probes, name one: {', '.join(names)}")
@@ -242,6 +245,13 @@ def load_trained(
         found,
         key=lambda t: t.validation if math.isfinite(t.validation) else -math.inf,
     )
+
+
+def _located(path: pathlib.Path) -> TrainedProbe:
+    """Reads a probe, whose settings say where its data are if its run is there."""
+    trained = _read(path)
+    settings = with_places(trained.settings, path)
+    return dataclasses.replace(trained, settings=settings)
 
 
 def _read(path: pathlib.Path) -> TrainedProbe:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 import pathlib
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -16,7 +17,9 @@ from unmute_jax.datasets import Protocol
 from unmute_jax.metrics.events import MISSING_SED_EVAL, has_sed_eval
 from unmute_jax.probes import probe_options
 from unmute_jax.results import predictions, trained
+from unmute_jax.results.places import hide_places, without_places
 from unmute_jax.results.ranges import at_edge
+from unmute_jax.results.typed_json import DamagedFile
 from unmute_jax.store.clip_lengths import length_notes
 from unmute_jax.store.embed import embed
 from unmute_jax.store.key import as_json
@@ -31,6 +34,7 @@ from unmute_jax.training.step import count_parameters
 from unmute_jax.training.workdir import Workdir
 
 Log = Callable[[str], None]
+_log = logging.getLogger(__name__)
 
 
 def run_experiment(
@@ -120,14 +124,26 @@ def embed_all(
 def finished(
     setup: Setup, folder: pathlib.Path, name: str, protocol: Protocol
 ) -> list[results.Record]:
-    """The records of a probe in `folder`; none unless all of its seeds have one."""
+    """The records of a probe in `folder`; none unless all of its seeds have one.
+
+    There are none either if one of them, or the logits that belong to it, is damaged:
+    the probe is trained again, from its checkpoints if these are left.
+    """
     paths = [
         folder / results.record_name(**setup.record_key(name, protocol, seed))
         for seed in setup.seeds(name)
     ]
     if not all(p.exists() for p in paths):
         return []
-    return [results.read_record(p) for p in paths]
+    try:
+        for path in paths:
+            logits = predictions.path_of(folder.parent / "predictions", path.name)
+            if logits.exists():
+                predictions.read_predictions(logits)
+        return [results.read_record(p) for p in paths]
+    except DamagedFile as error:
+        _log.warning("%s: it is made again", error)
+        return []
 
 
 def _test(run: ProbeRun, runs: FinalRuns) -> list[results.Record]:
@@ -222,7 +238,7 @@ def _record(
         masked_classes=score.masked_classes,
         search=runs.search,
         seconds=runs.seconds,
-        settings=setup.settings.to_dict(),
+        settings=without_places(setup.settings.to_dict()),
         facts=_facts(run),
         notes=_notes(run, runs, score.masked_classes),
         ranges=runs.ranges,
@@ -292,7 +308,8 @@ def _notes(run: ProbeRun, runs: FinalRuns, masked: int) -> tuple[str, ...]:
     if remark := runs.probe.remark:
         notes.append(f"{run.name}: {remark}")
     notes += _notes_on_search(run.name, runs)
-    return tuple(notes)
+    settings = setup.settings.to_dict()
+    return tuple(hide_places(note, settings) for note in notes)
 
 
 def _notes_on_search(name: str, runs: FinalRuns) -> list[str]:

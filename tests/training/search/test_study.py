@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -117,6 +118,19 @@ def test_a_stopped_search_ends_like_an_undisturbed_one(finished, tmp_path, monke
     for ours, theirs in zip(again, records, strict=True):
         for name in ("test", "validation", "search", "per_class"):
             assert getattr(ours, name) == getattr(theirs, name)
+
+
+def test_a_damaged_trial_is_named_and_made_again(finished, tmp_path, caplog):
+    _, undisturbed = finished
+    shutil.copytree(undisturbed.path, tmp_path / "run")
+    for folder in ("results", "trials"):
+        path = sorted((tmp_path / "run" / folder).glob("*.json"))[0]
+        path.write_text("{}")
+    _, workdir = run(tmp_path / "run")
+    assert trials_of(workdir) == trials_of(undisturbed)
+    assert [m.split(":")[1] for m in caplog.messages] == [
+        " has no field experiment"
+    ] * 2
 
 
 def test_narrow_stacks_give_the_same(finished, tmp_path, monkeypatch, calls):

@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import logging
 import math
 import pathlib
 import shutil
@@ -28,6 +29,7 @@ from unmute_jax import config, distributed, results
 from unmute_jax.errors import InputError
 from unmute_jax.io import write_atomically
 from unmute_jax.results.record import finite
+from unmute_jax.results.typed_json import DamagedFile, as_dataclass, read_object
 from unmute_jax.training import loop
 from unmute_jax.training.checkpoints import History
 from unmute_jax.training.search.halving import promoted, rung_epochs
@@ -41,6 +43,15 @@ from unmute_jax.training.workdir import Workdir
 
 # Validation scores of one trial by epoch; None or NaN where it had diverged.
 Scores = Sequence[tuple[int, float | None]]
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Measured:
+    """What is written down of the width of stacks."""
+
+    devices: list[str]
+    trials: int
 
 
 @dataclass(frozen=True)
@@ -139,15 +150,26 @@ class Study:
     def _read(self, number: int) -> results.SearchTrial | None:
         name = results.record_name(**self.key, number=number)
         path = self.workdir.trials / name
-        return results.read_search_trial(path) if path.exists() else None
+        if not path.exists():
+            return None
+        try:
+            return results.read_search_trial(path)
+        except DamagedFile as error:
+            _log.warning("%s: it is made again", error)
+            return None
 
 
 def _read_measured(path: pathlib.Path, devices: list[str]) -> int | None:
     """The width that an earlier run measured on the same devices."""
     if not path.exists():
         return None
-    measured = json.loads(path.read_text(encoding="utf-8"))
-    return measured["trials"] if measured["devices"] == devices else None
+    try:
+        values = read_object(path, "what an earlier run measured")
+        measured = as_dataclass(_Measured, values, str(path))
+    except DamagedFile as error:
+        _log.warning("%s: it is measured again", error)
+        return None
+    return measured.trials if measured.devices == devices else None
 
 
 def _rounds(sweep: config.Sweep) -> Iterator[tuple[str, int]]:
