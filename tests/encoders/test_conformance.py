@@ -19,7 +19,7 @@ _VITS = ["asit", "audiomae", "audiomae+", "eat", "eat+", "sslam", "sslam+"]
 TINY = dict.fromkeys(_VITS, _TINY_VIT)
 TINY |= dict.fromkeys(["beats", "beats+"], _TINY_BEATS)
 TINY |= dict.fromkeys(["dasheng", "dasheng+"], _TINY_DASHENG)
-TINY["whisper"] = _TINY_VIT
+TINY |= dict.fromkeys(["ast", "whisper"], _TINY_VIT)
 # Untrained networks of a "+" are those of the same name without it.
 NETWORKS = [name for name in list_encoders() if not name.endswith("+")]
 SECONDS, RATE = 2.0, 16000

@@ -37,6 +37,7 @@ __all__ = [
 # A "+" marks the supervised variant: the same network with other published weights.
 _FILES = {
     "asit": "asit",
+    "ast": "ast",
     "audiomae": "audiomae",
     "audiomae+": "audiomae",
     "beats": "beats",

@@ -1,8 +1,8 @@
 """Implements encoders that are a vision transformer over patches of a Kaldi log-mel.
 
-EAT, SSLAM, AudioMAE and ASiT share the patches of 16 frames x 16 mel bands and their
-order. To add another one, write a subclass of `VitEncoder` with its constants, in a
-file of its own, and `build = MyEncoder.build`.
+EAT, SSLAM, AudioMAE, ASiT and AST share the patches of 16 frames x 16 mel bands and
+their order. To add another one, write a subclass of `VitEncoder` with its constants, in
+a file of its own, and `build = MyEncoder.build`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from unmute_jax.encoders.vit_network import VitNetwork
 from unmute_jax.errors import unknown_name
 from unmute_jax.tokens import Tokens
 from unmute_jax.weights.encoder_weights import EncoderWeights
-from unmute_jax.weights.vit import BANDS, PATCH
+from unmute_jax.weights.vit import PATCH, Sizes
 
 # (width, depth) -> (name, attention heads).
 PUBLISHED_SIZES = {(768, 12): ("base", 12), (1024, 24): ("large", 16)}
@@ -132,22 +132,30 @@ class VitEncoder(SpectrogramEncoder):
         given = {"mean": mean, "std": std}
         changes = {key: value for key, value in given.items() if value is not None}
         weights = read()
+        network = cls.networks[positions](
+            sizes=weights.sizes,
+            num_heads=weights.num_heads,
+            **cls.network_options(weights.sizes),
+        )
         return cls(
             name=name,
             **weights_fields(weights),
-            framing=framing,
+            framing=dataclasses.replace(framing, frames_per_step=network.stride),
             mask_padding=mask_padding,
-            network=cls.networks[positions](
-                sizes=weights.sizes, num_heads=weights.num_heads
-            ),
+            network=network,
             input=dataclasses.replace(reference.input, **changes),
             positions=positions,
         )
 
+    @classmethod
+    def network_options(cls, sizes: Sizes) -> dict[str, Any]:
+        """Returns what the network needs besides its sizes and heads: here nothing."""
+        return {}
+
     @property
     def frequency_edges_hz(self) -> tuple[tuple[float, float], ...]:
         """(low, high) in Hz of each frequency patch, 16 mel bands each."""
-        return self.filters.patch_edges_hz(PATCH, PATCH)
+        return self.filters.patch_edges_hz(PATCH, self.network.stride)
 
     @property
     def max_steps(self) -> int | None:
@@ -198,21 +206,19 @@ class VitEncoder(SpectrogramEncoder):
     ) -> Tokens:
         """The feature of the network and, on request, the output of every block."""
         b, frames, _ = spectrogram.shape
-        t = frames // PATCH
-        layers, feature = self.run_network(
+        t, f = self.framing.num_steps(frames), self.network.bands
+        outputs, feature = self.run_network(
             params,
             (spectrogram,),
-            tokens_per_clip=1 + t * BANDS,
+            tokens_per_clip=1 + t * f,
             all_layers=all_layers,
         )
-
-        def token_map(x: Array) -> Array:
-            return x[:, 1:].reshape(b, t, BANDS, -1)
-
+        patches, cls = self.network.split(feature)
+        layers = [self.network.split(x) for x in outputs]
         return Tokens(
-            patches=token_map(feature),
-            cls=feature[:, 0],
+            patches=patches,
+            cls=cls,
             mask=self.step_mask(extent, (b, t)),
-            layers=jnp.stack([token_map(x) for x in layers], 1) if all_layers else None,
-            layer_cls=jnp.stack([x[:, 0] for x in layers], 1) if all_layers else None,
+            layers=jnp.stack([x for x, _ in layers], 1) if all_layers else None,
+            layer_cls=jnp.stack([x for _, x in layers], 1) if all_layers else None,
         )

@@ -28,13 +28,15 @@ class VitNetwork(nn.Module):
     Attributes:
         sizes: Sizes of the tensors.
         num_heads: Number of attention heads.
-        epsilon: Epsilon of every LayerNorm.
+        epsilon: Epsilon of every LayerNorm but that of the head.
+        head_epsilon: Epsilon of the LayerNorm of the head.
         dtype: Type of the factors of products in the blocks.
     """
 
     sizes: Sizes
     num_heads: int
     epsilon: float = EPSILON
+    head_epsilon: float = EPSILON
     dtype: Any = jnp.float32
 
     block: ClassVar[type[PreNormBlock | PostNormBlock]]
@@ -51,8 +53,18 @@ class VitNetwork(nn.Module):
             for _ in range(sizes.depth)
         ]
         if sizes.classes is not None:
-            self.fc_norm = layer_norm(self.epsilon)
+            self.fc_norm = layer_norm(self.head_epsilon)
             self.head = Linear(sizes.classes)
+
+    @property
+    def stride(self) -> int:
+        """Distance of the starts of two patches, in frames and in mel bands."""
+        return PATCH
+
+    @property
+    def bands(self) -> int:
+        """F, the number of patches over the mel bands."""
+        return BANDS
 
     @property
     @abc.abstractmethod
@@ -72,6 +84,13 @@ class VitNetwork(nn.Module):
     def finish(self, x: Float[Array, "B N D"]) -> Float[Array, "B N D"]:
         """Maps the output of the last block to the feature: here they are equal."""
         return x
+
+    def split(
+        self, x: Float[Array, "B N D"]
+    ) -> tuple[Float[Array, "B T F D"], Float[Array, "B D"]]:
+        """Splits tokens into those of the patches and the class token."""
+        b, _, d = x.shape
+        return x[:, 1:].reshape(b, -1, self.bands, d), x[:, 0]
 
     def __call__(
         self, spectrogram: Float[Array, "B frames mels"]

@@ -18,6 +18,7 @@ from unmute_jax.weights.encoder_weights import (
     describe,
 )
 from unmute_jax.weights.files import WeightsFile, read_weights, release_pages
+from unmute_jax.weights.inert import lookup
 from unmute_jax.weights.mapping import Leaf
 
 _BASE = (768, 12)
@@ -130,5 +131,13 @@ def untrained(
 
 
 def _labels(content: Any) -> Any:
-    """Output -> identifier of its class, if the file lists them as BEATs does."""
-    return content.get("label_dict") if isinstance(content, Mapping) else None
+    """Output -> name or identifier of its class, where the file lists them.
+
+    BEATs lists them beside its tensors, files of Hugging Face in the configuration.
+    """
+    if not isinstance(content, Mapping):
+        return None
+    named = lookup(content, "config", "id2label")
+    if isinstance(named, Mapping) and "LABEL_0" not in named.values():
+        return named
+    return content.get("label_dict")

@@ -108,6 +108,22 @@ def _dasheng(
     )
 
 
+def _ast(
+    name: str, authors: str, *, megabytes: int = 346, default_of: str | None = None
+) -> PublishedFile:
+    """A repository of huggingface.co/MIT. Its files were not opened here."""
+    return PublishedFile(
+        name=name,
+        encoders=("ast",),
+        default_of=default_of,
+        licence="BSD-3-Clause",
+        hub=f"MIT/{name}",
+        megabytes=megabytes,
+        page="https://github.com/YuanGongND/ast",
+        note=f"not verified here; {authors} of the authors, whose epsilons differ",
+    )
+
+
 def _whisper(
     name: str, megabytes: int, *, default_of: str | None = None
 ) -> PublishedFile:
@@ -243,6 +259,18 @@ PUBLISHED = (
     _dasheng("dasheng_06b", 2521, hub="mispeech/dasheng-0.6B"),
     _dasheng("dasheng_12b", 4536, hub="mispeech/dasheng-1.2B"),
     _dasheng("dasheng_audioset_mAP497", 343, record=13315686, default_of="dasheng+"),
+    _ast(
+        "ast-finetuned-audioset-10-10-0.4593",
+        "audioset_10_10_0.4593.pth",
+        default_of="ast",
+    ),
+    _ast("ast-finetuned-audioset-10-10-0.450", "audioset_10_10_0.4495.pth"),
+    _ast("ast-finetuned-audioset-10-10-0.448", "audioset_10_10_0.4483.pth"),
+    _ast("ast-finetuned-audioset-10-10-0.448-v2", "audioset_10_10_0.4475.pth"),
+    _ast("ast-finetuned-audioset-12-12-0.447", "audioset_12_12_0.4467.pth"),
+    _ast("ast-finetuned-audioset-14-14-0.443", "audioset_14_14_0.4431.pth"),
+    _ast("ast-finetuned-audioset-16-16-0.442", "audioset_16_16_0.4422.pth"),
+    _ast("ast-finetuned-speech-commands-v2", "speechcommands_10_10_0.9812.pth"),
     *(
         _whisper(f"whisper-{size}{english}", megabytes)
         for size, megabytes in (("tiny", 151), ("small", 967), ("medium", 3055))
