@@ -38,6 +38,7 @@ WHERE = ("devices", "data_dir")
 ADDED_LATER: dict[str, Any] = {
     "steps": 0,
     "probe_options.initialisation": None,
+    "probe_options.layers": None,
     "loss.differentiate_weights": None,
     "dataset_options.folds": None,
     "dataset_options.group_pattern": None,
@@ -79,6 +80,13 @@ MadeClips = Annotated[int, Within(1, 100_000)]
 # Heads, layers and other parts of a network.
 Parts = Annotated[int, Within(1, 1000)]
 Temperature = Annotated[float, Within(1e-6, 1000)]
+Layers = Annotated[
+    str,
+    Matching(
+        r"last|all|learned|-?[0-9]{1,3}",
+        "last, all, learned, or the number of a layer, such as 0 or -1",
+    ),
+]
 Neighbours = Annotated[float, Within(1, 1_000_000, whole=True)]
 Folds = Annotated[
     str,
@@ -242,6 +250,11 @@ class ProbeOptions:
     input: Literal["cls", "mean", "cls_mean", "bands"] | None = None
     # linear: whether a LayerNorm comes before the affine map. None: no.
     normalise: bool | None = None
+    # linear, mhca, protobin, stats: layers of the encoder that are read. "last": its
+    # output; a number: the output of one block, 0 for the first or -1 for the last;
+    # "learned": the mean of all blocks, with learned weights; "all": all blocks side by
+    # side. None: "last".
+    layers: Layers | None = None
     # stats: whether the frequency bands are kept apart. None: no.
     per_band: bool | None = None
     # mlp: number of hidden layers. None: 1.
@@ -402,7 +415,7 @@ class TokenOptions:
     # token, which takes half the bytes of bfloat16.
     dtype: Literal["bfloat16", "float32", "int8"] = "bfloat16"
     # Clips per step of the encoder. None: few on a CPU, many on an accelerator.
-    batch_size: Annotated[int, Within(1, 10_000)] | None = None
+    batch_size: Annotated[int, Within(1, 4096)] | None = None
     # Number of lengths that inputs may have: that of the longest clip, half of it, and
     # so on. With 1 all clips are padded to the longest; with more, short clips cost
     # less, and time steps behind the input of a clip are masked.

@@ -51,11 +51,11 @@ def main(settings: Experiment) -> None:
     protocol = made.protocols[0]
     splits = (*protocol.train, *protocol.validation, *protocol.test)
     stores = {s: embed(made.encoder, made.dataset, s) for s in splits}
-    data = ProtocolData(protocol, stores, settings.standardise)
+    data = ProtocolData(protocol, {None: stores}, settings.standardise)
     first = DEVICES.value[0]
     for name, probe in made.probes.items():
-        train, validation = data.development(probe.input_kind)
-        held_out = data.held_out(probe.input_kind)
+        train, validation = data.development(probe.reads())
+        held_out = data.held_out(probe.reads())
         wanted = None
         for count in DEVICES.value:
             mesh = distributed.make_mesh(count)

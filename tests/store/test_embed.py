@@ -33,7 +33,7 @@ from unmute_jax.ops.arrays import NORM_EPS
 from unmute_jax.store.embed import embed
 from unmute_jax.store.estimate import estimate_store
 from unmute_jax.store.files import DamagedStoreError
-from unmute_jax.store.key import store_key, store_path
+from unmute_jax.store.key import Kept, store_key, store_path
 from unmute_jax.store.layout import CLIPS_PER_SHARD
 from unmute_jax.store.reader import TokenStore
 from unmute_jax.tokens import Tokens, summarise
@@ -83,7 +83,7 @@ def test_patches_are_rounded_once(store, direct):
 
 
 def test_int8_patches_and_scales_take_half_the_bytes(store, direct):
-    small = run(store.path.parent, dtype="int8", layers=True)
+    small = run(store.path.parent, dtype="int8", kept=Kept(layers=True))
     raw = small.load(layers=True)
     assert (raw.patches.dtype, raw.layers.dtype) == (np.int8, np.int8)
     assert store.nbytes() - small.nbytes() == CLIPS * T * F * (2 * D - (D + 4))

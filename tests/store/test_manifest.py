@@ -8,6 +8,7 @@ from tests.store.fakes import fake_dataset, fake_encoder
 from tests.store.random_store import manifest
 from unmute_jax.errors import InputError
 from unmute_jax.store.files import DamagedStoreError
+from unmute_jax.store.key import Kept
 from unmute_jax.store.manifest import MANIFEST, manifest_for
 from unmute_jax.store.reader import TokenStore
 from unmute_jax.store.writer import TokenWriter
@@ -21,7 +22,12 @@ def path(tmp_path):
 
 def test_it_says_what_the_tokens_are():
     made = manifest_for(
-        fake_encoder(), fake_dataset(), "train", "int8", layers=True, lengths=1
+        fake_encoder(),
+        fake_dataset(),
+        "train",
+        "int8",
+        kept=Kept(layers=True),
+        lengths=1,
     )
     assert not made["complete"]
     assert (made["clips"], made["grid"], made["key"]["layers"]) == (150, [5, 2, 6], 2)
@@ -35,7 +41,7 @@ def test_it_says_what_the_tokens_are():
 def test_a_split_without_clips_is_refused():
     with pytest.raises(InputError, match="split empty of fake/noise has no clips"):
         manifest_for(
-            fake_encoder(), fake_dataset(), "empty", "int8", layers=False, lengths=1
+            fake_encoder(), fake_dataset(), "empty", "int8", kept=Kept(), lengths=1
         )
 
 

@@ -29,7 +29,7 @@ def stores():
 
 def probe_run(folder, stores, name="linear", **changes):
     made = make_setup(settings(probes=name, **changes))
-    data = ProtocolData(PROTOCOL, stores, standardise=False)
+    data = ProtocolData(PROTOCOL, {None: stores}, standardise=False)
     workdir = Workdir(folder, made.settings)
     return ProbeRun(made, workdir, name, data, distributed.make_mesh(1))
 

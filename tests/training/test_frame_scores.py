@@ -16,6 +16,9 @@ from unmute_jax.config import Frames, Optimizer
 from unmute_jax.datasets import Clip
 from unmute_jax.errors import InputError
 from unmute_jax.metrics.events import has_sed_eval
+from unmute_jax.report.gather import find_records, make_grid
+from unmute_jax.report.resampling import Resampler, basis
+from unmute_jax.results.predictions import read_predictions
 from unmute_jax.results.trained import load_trained
 from unmute_jax.store.embed import embed
 from unmute_jax.training import frame_scores, losses, plan
@@ -104,7 +107,7 @@ def stores():
 
 @pytest.fixture(scope="module")
 def clips(stores):
-    return ProbeData([stores["test"]], "summary", frame_rule="half")
+    return ProbeData([stores["test"]], "tokens", frame_rule="half")
 
 
 @pytest.fixture(scope="module")
@@ -296,3 +299,18 @@ def test_probes_without_time_steps_are_refused_before_anything_is_loaded():
 def test_a_data_set_without_onsets_is_refused_before_it_is_embedded():
     with pytest.raises(InputError, match="esc10 has labels of whole clips"):
         prepare(chosen(dataset="esc10", encoder="logmel"))
+
+
+def test_the_logits_of_time_steps_give_the_score_again(finished, tmp_path):
+    _, folder = finished
+    grid = make_grid(find_records([folder]))
+    for cell in grid.cells:
+        for file in cell.files:
+            saved = read_predictions(file.predictions)
+            score = metrics.mean_average_precision(saved.logits, saved.labels).mean
+            assert score == pytest.approx(file.record.test, abs=1e-12)
+            assert len(saved.ids) == sum((3, 4, 5)[i % 3] for i in range(22))
+    # So reports resample the clips, with all of their steps at once.
+    assert basis(grid.cells[0]).units == (22,)
+    (_, freedom), *_ = Resampler(tmp_path).score(grid.cells[0]).parts
+    assert freedom == 21

@@ -156,8 +156,8 @@ def test_a_sweep_is_measured_on_this_machine(tmp_path):
 def test_zeros_are_like_the_tokens_that_are_to_come(name, labels):
     made = make_setup(settings(probes=name, labels=labels))
     probe, rule = made.probes[name], made.settings.frame_rule
-    reads_layers = probe.input_kind == "layers"
-    real = ProbeData([store(layers=reads_layers)], probe.input_kind, frame_rule=rule)
+    (kept,), kind = made.kept, made.reading(name).kind
+    real = ProbeData([store(kept=kept)], kind, frame_rule=rule)
     zeros = plan.Zeros(made, probe, len(real))
     assert len(zeros) == len(real)
     assert zeros.on_devices(distributed.make_mesh(1)) is None

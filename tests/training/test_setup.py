@@ -8,6 +8,7 @@ from unmute_jax.config import DatasetOptions, Experiment
 from unmute_jax.datasets import Protocol
 from unmute_jax.errors import InputError
 from unmute_jax.store.embed import embed
+from unmute_jax.store.key import Kept
 from unmute_jax.training.setup import (
     changed_options,
     check_probes,
@@ -58,7 +59,7 @@ def test_layers_are_not_standardised_and_not_made_up():
     encoder = fake_encoder()
     object.__setattr__(encoder, "_num_layers", 0)
     with pytest.raises(InputError, match="tokens of its last layer only"):
-        embed(encoder, tones(), "test", layers=True)
+        embed(encoder, tones(), "test", kept=Kept(layers=True))
 
 
 def test_splits_in_use_are_those_of_all_protocols_each_once():

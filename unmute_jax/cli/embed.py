@@ -109,7 +109,8 @@ def embed(settings: Experiment) -> None:
     setup = writer_first(lambda: prepare(settings))
     mesh = distributed.make_mesh(settings.devices or None)
     splits = [split for split, clips in setup.dataset.splits.items() if clips]
-    stores = embed_all(setup, splits, mesh)
+    # Where several layers are kept apart, the first stores are exported.
+    stores, *_ = [embed_all(setup, kept, splits, mesh) for kept in setup.kept]
     if form and distributed.is_writer():
         folder = program.required(OUTPUT)
         export_tokens(stores, folder, WHAT.value, form)
@@ -207,9 +208,10 @@ def paths_of(settings: Experiment) -> list[PathOrUrl]:
             setup.dataset,
             split,
             dtype=tokens.dtype,
-            layers=setup.reads_layers,
+            kept=kept,
             lengths=tokens.lengths,
         )["path"]
+        for kept in setup.kept
         for split, clips in setup.dataset.splits.items()
         if clips
     ]

@@ -286,7 +286,10 @@ def _options(probe: str, given: list[str]) -> dict[str, Any]:
             raise unknown_name(f"option of probe {probe!r}", key, known)
         try:
             plain = value.lower() if value in ("True", "False") else value
-            options[key] = json.loads(plain)
+            parsed = json.loads(plain)
+            # The number of a layer is text, as its option also has names as values.
+            is_text = key == "layers" and isinstance(parsed, int)
+            options[key] = value if is_text else parsed
         except (ValueError, RecursionError):
             options[key] = value
     check_options(ProbeOptions, options, f"{probe}@")

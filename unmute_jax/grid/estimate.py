@@ -23,14 +23,14 @@ from unmute_jax.datasets import Dataset
 from unmute_jax.encoders import Encoder, ExportedTokens, Source
 from unmute_jax.encoders.custom import HostEncoder
 from unmute_jax.errors import InputError
-from unmute_jax.grid import placeholders
 from unmute_jax.grid.cells import Cell
+from unmute_jax.grid.placeholders import make_setup
 from unmute_jax.grid.status import hours
 from unmute_jax.ops.flops import count_multiply_adds
 from unmute_jax.probes import Probe
 from unmute_jax.store.clip_lengths import length_notes
 from unmute_jax.store.estimate import estimate_store
-from unmute_jax.training import plan
+from unmute_jax.training import placeholders, plan
 from unmute_jax.training.length import steps_of
 from unmute_jax.training.setup import Setup
 from unmute_jax.training.sharding import Sharding
@@ -148,10 +148,10 @@ def _add(
         advance(len(cells))
         return
     setups: list[Setup] = []
-    problem = "" if dataset.source == placeholders.NOT_READ else None
+    problem = None
     for cell in cells:
         try:
-            setup = placeholders.make_setup(cell.settings, dataset, encoder)
+            setup = make_setup(cell.settings, dataset, encoder)
             if problem is None:
                 problem = plan.missing_clips(setup)
             if problem:
@@ -218,14 +218,14 @@ def describe(result: Estimate, cells: Sequence[Cell], done: set[str]) -> list[st
 def _tokens(pair: tuple[str, str], setups: Sequence[Setup], clock: _Clock) -> TokenCost:
     one, size, clips, missing = setups[0], 0, 0, 0
     encoder, options = one.encoder, one.settings.tokens
-    for layers in {setup.reads_layers for setup in setups}:
+    for kept in dict.fromkeys(kept for setup in setups for kept in setup.kept):
         for split in one.splits:
             store = estimate_store(
                 encoder,
                 one.dataset,
                 split,
                 dtype=options.dtype,
-                layers=layers,
+                kept=kept,
                 lengths=options.lengths,
             )
             size += store["bytes"]
@@ -250,17 +250,16 @@ def _training(cell: Cell, setup: Setup, clock: _Clock) -> TrainingCost:
     settings, (probe,) = cell.settings, setup.probes.values()
     if probe.is_fitted:
         return TrainingCost(cell=cell, parameters=0, steps=0, trainings=0.0, cost=0.0)
-    steps = [
-        steps_of(settings, sum(setup.dataset.splits[s] for s in p.train))
-        for p in setup.protocols
-    ]
+    clips = [sum(setup.dataset.splits[s] for s in p.train) for p in setup.protocols]
+    steps = [steps_of(settings, n) for n in clips]
     whole = plan.trainings_of(settings)
+    batch = min(settings.batch_size, max(clips))
     return TrainingCost(
         cell=cell,
         parameters=_counts(probe, setup)[0],
         steps=steps[0],
         trainings=whole * len(steps),
-        cost=whole * sum(steps) * settings.batch_size * clock.of_example(setup, probe),
+        cost=whole * sum(steps) * batch * clock.of_example(setup, probe),
     )
 
 
@@ -349,7 +348,7 @@ class _Clock:
         _, count = _counts(probe, setup)
 
         def measure() -> float:
-            few = setup.settings.batch_size
+            few = min(setup.settings.batch_size, max(setup.dataset.splits.values()))
             if jax.default_backend() == "cpu" and few * count > LONG:
                 few = min(few, FEW)
             settings = dataclasses.replace(setup.settings, batch_size=few)

@@ -21,7 +21,7 @@ from unmute_jax.io import describe_fault, disk_fault
 from unmute_jax.store.files import PathOrUrl
 from unmute_jax.training.run import embed_all, run_experiment
 from unmute_jax.training.setup import Setup, open_dataset, open_source, prepare
-from unmute_jax.training.workdir import Workdir
+from unmute_jax.training.workdir import Workdir, alone_in
 
 Log = Callable[[str], None]
 # A function that runs a cell, with the signature of `run_experiment`.
@@ -29,6 +29,8 @@ Run = Callable[..., list[results.Record]]
 
 # The most seconds between two looks at cells that other processes work on.
 LOOK_EVERY = 15.0
+# Seconds in which a process whose cell was taken over leaves the cell's folder.
+LEAVES_WITHIN = 60.0
 
 
 def work(
@@ -135,7 +137,10 @@ def _attempt(
 def _run(
     cell: Cell, claim: Claim, opener: Opener, root: PathOrUrl, run: Run, log: Log
 ) -> None:
-    with open_folder(root, cell.folder) as folder:
+    with (
+        open_folder(root, cell.folder) as folder,
+        alone_in(folder, patience=LEAVES_WITHIN),
+    ):
         workdir = _Watched(folder, cell.settings, claim)
         setup = opener.prepare(cell)
         data = setup.dataset
@@ -143,7 +148,8 @@ def _run(
         # Tokens come first, so that their time is counted as such.
         claim.enter("tokens")
         mesh = distributed.make_mesh(cell.settings.devices or None)
-        embed_all(setup, setup.splits, mesh, log=log)
+        for kept in setup.kept:
+            embed_all(setup, kept, setup.splits, mesh, log=log)
         claim.enter("training")
         run(setup, workdir, log=lambda line: None)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
+import jax
 import numpy as np
 from jaxtyping import Int
 
@@ -16,7 +17,7 @@ from unmute_jax.results.trained import TrainedProbe
 from unmute_jax.store.embed import embed
 from unmute_jax.store.reader import TokenStore
 from unmute_jax.training.batches import rows_in_order
-from unmute_jax.training.setup import make_probes, open_dataset
+from unmute_jax.training.setup import kept_for, make_probes, open_dataset
 
 Part = Literal["train", "validation"]
 
@@ -51,15 +52,15 @@ def stores_of(
     if part == "train" and settings.refit:
         splits += protocol.validation
     tokens = settings.tokens
-    # The tokens have all layers if any probe of the run reads them.
-    layers = any(p.input_kind == "layers" for p in make_probes(settings, 1).values())
+    made = make_probes(settings, 1, encoder).values()
+    kept = next(k for k in kept_for(made, settings) if k.layer == trained.reading.layer)
     return [
         embed(
             encoder,
             dataset,
             split,
             dtype=tokens.dtype,
-            layers=layers,
+            kept=kept,
             lengths=tokens.lengths,
             batch_size=tokens.batch_size,
             log=log,
@@ -84,10 +85,16 @@ def batches_of(
         behind the given rows.
     """
     size = Experiment.from_dict(trained.settings).batch_size
-    layers = trained.probe.input_kind == "layers"
+    kind = trained.reading.kind
     with progress(label, sum(s.n for s in stores), unit="clips") as advance:
         for store in stores:
+            summaries = store.layer_summary() if kind == "layer_summary" else None
             for rows in rows_in_order(store.n, size):
                 padded = np.concatenate([rows, np.repeat(rows[:1], size - len(rows))])
-                yield store, rows, trained.prepare(store.read(padded, layers=layers))
+                if kind == "layer_summary":
+                    inputs = jax.tree.map(lambda x, i=padded: x[i], summaries)
+                else:
+                    tokens = store.read(padded, layers=kind == "layers")
+                    inputs = trained.prepare(tokens)
+                yield store, rows, inputs
                 advance(len(rows))

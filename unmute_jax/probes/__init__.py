@@ -10,7 +10,7 @@ from typing import Any
 
 from unmute_jax.errors import unknown_name
 from unmute_jax.probes.attention import Ep, ESimPool, Mhca, SimPool
-from unmute_jax.probes.base import Probe
+from unmute_jax.probes.base import Probe, Reading
 from unmute_jax.probes.class_prototypes import Proto
 from unmute_jax.probes.layers import Cgp, Head2Toe, LinearCgp
 from unmute_jax.probes.linear import Linear, LinearC, Mlp, Stats
@@ -20,7 +20,7 @@ from unmute_jax.probes.poolers import Cae, Cait, CoCa, Jepa, SigLip
 from unmute_jax.probes.prototypes import Protobin, Protofloat
 from unmute_jax.probes.token_maps import Conv, LinPre
 
-__all__ = ["Probe", "list_probes", "make_probe", "probe_options"]
+__all__ = ["Probe", "Reading", "list_probes", "make_probe", "probe_options"]
 
 _PROBES: dict[str, type[Probe]] = {
     "abmilp": AbMilp,

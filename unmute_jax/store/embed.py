@@ -45,7 +45,7 @@ from unmute_jax.store.files import (
     parent_folder,
     path_or_url,
 )
-from unmute_jax.store.key import store_path
+from unmute_jax.store.key import LAST, Kept, store_path
 from unmute_jax.store.layout import CLIPS_PER_SHARD, Layout, is_shard_finished
 from unmute_jax.store.maintenance import explain_miss
 from unmute_jax.store.manifest import (
@@ -80,7 +80,7 @@ def embed(
     *,
     root: str | pathlib.Path | None = None,
     dtype: str = "bfloat16",
-    layers: bool = False,
+    kept: Kept = LAST,
     lengths: int = 1,
     batch_size: int | None = None,
     mesh: Mesh | None = None,
@@ -107,7 +107,7 @@ def embed(
         root: Folder of all token stores, or a URL ("gs://bucket/folder"). By default
             `io.token_root()`.
         dtype: Type of the stored patches: "bfloat16", "float32" or "int8".
-        layers: Whether to store the outputs of all layers, too.
+        kept: Layers whose tokens to store; by default the last.
         lengths: Number of lengths that inputs may have (see `batches.input_lengths`).
             With one, every clip is padded to the longest. With more, short clips cost
             less: time steps behind their own input are masked and never computed.
@@ -123,9 +123,7 @@ def embed(
             encoder no longer gives the tokens in it.
     """
     root = path_or_url(token_root() if root is None else root)
-    manifest = manifest_for(
-        encoder, dataset, split, dtype, layers=layers, lengths=lengths
-    )
+    manifest = manifest_for(encoder, dataset, split, dtype, kept=kept, lengths=lengths)
     path = store_path(root, manifest["key"])
 
     def look() -> _Found:
@@ -154,7 +152,7 @@ def embed(
     else:
         size = batch_size or default_batch_size()
         mesh = distributed.local_mesh(distributed.make_mesh() if mesh is None else mesh)
-        batches = _encode(assembler, encoder, dataset, split, size, lengths, mesh)
+        batches = _encode(assembler, encoder, dataset, split, size, lengths, mesh, kept)
     with contextlib.closing(batches):
         _write_shards(writer, assembler, batches, f"{dataset.name} {split}", log)
     distributed.wait_for_all(f"shards of {path}")
@@ -246,13 +244,14 @@ def _encode(
     batch_size: int,
     lengths: int,
     mesh: Mesh,
+    kept: Kept,
 ) -> Generator[TokenBatch]:
     """Encodes the clips of the pending shards, one batch ahead of the caller."""
     layout = assembler.layout
     grids = input_lengths(encoder, dataset.clip_seconds, lengths)
     size = block_size(batch_size, grids)
     width = -(-batch_size // mesh.size) * mesh.size
-    encode = encoder.on(mesh, all_layers=bool(layout.layers))
+    encode = encoder.on(mesh, all_layers=kept.needs_layers)
     waveforms = waveform_batches(
         encoder,
         dataset,
@@ -267,7 +266,7 @@ def _encode(
         tokens = encode(*batch.padded(width))
         grid = grids[batch.waveforms.shape[1]]
         _check_grid(tokens, (*grid, encoder.num_features))
-        arrays = to_store_arrays(tokens, layout.dtype, layout.grid[0])
+        arrays = to_store_arrays(tokens, layout.dtype, layout.grid[0], kept)
         return TokenBatch(batch.indices, batch.labels, batch.clips, arrays)
 
     with contextlib.closing(waveforms):

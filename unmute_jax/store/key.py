@@ -11,7 +11,7 @@ import hashlib
 import json
 import pathlib
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 from unmute_jax.audio.resample import RESAMPLER
 from unmute_jax.datasets import Dataset
@@ -29,13 +29,50 @@ DTYPES = ("bfloat16", "float32", "int8")
 MAX_SHOWN = 72
 
 
+class Kept(NamedTuple):
+    """Which layers' tokens a store keeps.
+
+    Attributes:
+        layer: Layer whose tokens stand in the place of those of the last one, from 0;
+            None for the last.
+        layers: Whether the tokens of all layers are kept, too.
+        summaries: Whether the summaries of all layers are kept, too.
+    """
+
+    layer: int | None = None
+    layers: bool = False
+    summaries: bool = False
+
+    @property
+    def needs_layers(self) -> bool:
+        """Whether the encoder must return the tokens of all layers."""
+        return self != LAST
+
+    def fields(self, layers: int) -> dict[str, int]:
+        """Returns the fields of a key, none for the last layer.
+
+        So the keys of stores of older versions hold.
+
+        Args:
+            layers: Number of layers of the encoder.
+        """
+        return {
+            **({"layer": self.layer} if self.layer is not None else {}),
+            **({"layers": layers} if self.layers else {}),
+            **({"layer_summaries": layers} if self.summaries else {}),
+        }
+
+
+LAST = Kept()
+
+
 def store_key(
     encoder: Source,
     dataset: Dataset,
     split: str,
     dtype: str = "bfloat16",
     *,
-    layers: bool = False,
+    kept: Kept = LAST,
     lengths: int = 1,
 ) -> dict:
     """Returns everything that changes the tokens of one split, as JSON types.
@@ -47,7 +84,7 @@ def store_key(
             thereby which unreadable clips were skipped.
         split: One of `dataset.splits`.
         dtype: Type in which the patches are stored, one of `DTYPES`.
-        layers: Whether the outputs of all layers are stored, too.
+        kept: Layers whose tokens are stored.
         lengths: Number of lengths that inputs may have.
 
     Raises:
@@ -68,8 +105,7 @@ def store_key(
             "encoder": encoder.identity(),
             **fields,
             "dtype": dtype,
-            # Absent if false, so that the keys of older stores hold.
-            **({"layers": encoder.num_layers} if layers else {}),
+            **(kept.fields(encoder.num_layers) if kept.needs_layers else {}),
         }
     )
 

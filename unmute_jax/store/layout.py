@@ -16,6 +16,7 @@ A store is a folder of zarr3 arrays that are written and read through tensorstor
     layers_crc         [n] uint32, on request
     layer_scales       [n, L, T, F] float32, on request, for int8 only
     layer_cls          [n, L, D] float32, on request
+    layer_mean, ...    [n, L, D] float32, on request: mean, max, std of every layer
     clips/0, 1, ...    ids and events of the clips of one shard, JSON
     checksums/0, ...   the place of a shard and what belongs there, JSON (`checksums`)
     damaged/0, ...     empty: this shard was found damaged and must be recomputed
@@ -60,6 +61,8 @@ CHECKSUMS = {"patches": "patches_crc", "layers": "layers_crc"}
 CLIP_STATISTICS = ("cls", "mean", "max", "std")
 BAND_STATISTICS = ("band_mean", "band_max", "band_std")
 SUMMARY_ARRAYS = CLIP_STATISTICS + BAND_STATISTICS
+# The statistics of every layer, in the order of CLIP_STATISTICS.
+LAYER_STATISTICS = ("layer_cls", "layer_mean", "layer_max", "layer_std")
 # Holds shard indices (1 KiB each), so that a shuffled read does not fetch them again.
 CACHE_BYTES = 32 * 2**20
 # Folder with one empty file per shard that was found damaged.
@@ -77,7 +80,9 @@ class Layout:
         grid: Token grid (T, F, D).
         classes: Number of label columns, C.
         dtype: Type of the stored patches.
-        layers: Number of stored layers, L; 0 if only the last layer is stored.
+        layers: Number of layers whose tokens are stored, L; 0 if only those of one
+            layer are.
+        layer_summaries: Number of layers whose summaries are stored, L or 0.
         bound_to: The store that the files in `checksums/` name; empty if there are
             none, because an earlier version wrote the store.
     """
@@ -87,6 +92,7 @@ class Layout:
     classes: int
     dtype: str
     layers: int = 0
+    layer_summaries: int = 0
     bound_to: str = ""
 
     @classmethod
@@ -99,6 +105,7 @@ class Layout:
             classes=len(manifest["classes"]),
             dtype=manifest["key"]["dtype"],
             layers=manifest["key"].get("layers", 0),
+            layer_summaries=manifest["key"].get("layer_summaries", 0),
             bound_to=manifest.get("bound_to", ""),
         )
 
@@ -106,6 +113,7 @@ class Layout:
     def arrays(self) -> dict[str, tuple[tuple[int, ...], str]]:
         """Shape and type of every array, by name."""
         n, (t, f, d), l = self.clips, self.grid, self.layers
+        of_layers = (n, self.layer_summaries, d)
         layers: dict[str, tuple[tuple[int, ...], str]] = {
             "layers": ((n, l, t, f, d), self.dtype),
             "layers_crc": ((n,), "uint32"),
@@ -125,6 +133,10 @@ class Layout:
             **{name: ((n, f, d), "float32") for name in BAND_STATISTICS},
             "labels": ((n, self.classes), "uint8"),
             **(layers if l else {}),
+            **{
+                name: (of_layers, "float32")
+                for name in (LAYER_STATISTICS if self.layer_summaries else ())
+            },
         }
 
     @property

@@ -114,8 +114,8 @@ def format_table(stores: Sequence[StoreInfo]) -> str:
     """Returns a text table with one line per store."""
     rows = [("tokens of", "encoder", "type", "clips", "size", "used", "state")]
     for s in stores:
-        key, layers = s.key, s.key.get("layers")
-        dtype = f"{key['dtype']}{f', {layers} layers' if layers else ''}"
+        key = s.key
+        dtype = ", ".join([key["dtype"], *layers_in_words(key)])
         split, used = f"{key['dataset']} {key['split']}", f"{duration_text(s.used)} ago"
         facts = (dtype, str(s.clips), size_text(s.bytes), used, s.state)
         rows.append((split, key["encoder"]["name"], *facts))
@@ -125,6 +125,16 @@ def format_table(stores: Sequence[StoreInfo]) -> str:
         "  ".join([*map(str.ljust, row, widths), name])
         for row, name in zip(rows, folders, strict=True)
     )
+
+
+def layers_in_words(key: dict[str, Any]) -> list[str]:
+    """Returns which other layers than the last a store has, a few words for each."""
+    words = {
+        "layer": "layer {}",
+        "layers": "{} layers",
+        "layer_summaries": "summaries of {} layers",
+    }
+    return [text.format(key[field]) for field, text in words.items() if field in key]
 
 
 def list_manifests(root: str | pathlib.Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -19,7 +19,13 @@ from unmute_jax.store.files import (
     to_checked_json,
     write_file,
 )
-from unmute_jax.store.key import FORMAT, as_json, key_differences, store_key
+from unmute_jax.store.key import (
+    FORMAT,
+    Kept,
+    as_json,
+    key_differences,
+    store_key,
+)
 
 MANIFEST = "manifest.json"
 # Fields that say what the tokens in a store are.
@@ -73,7 +79,7 @@ def manifest_for(
     split: str,
     dtype: str,
     *,
-    layers: bool,
+    kept: Kept,
     lengths: int,
 ) -> dict[str, Any]:
     """Returns the manifest of the tokens of one split (arguments as of `embed`).
@@ -82,13 +88,13 @@ def manifest_for(
         InputError: If the encoder does not return the layers that are asked for, or
             the split has no clips.
     """
-    if layers and not encoder.num_layers:
+    if kept.needs_layers and not encoder.num_layers:
         raise InputError(
             f"{encoder.name} returns the tokens of its last layer only; probes of all "
-            "layers (cgp, linear_cgp, head2toe) need an encoder that returns every "
-            "layer"
+            "layers (cgp, linear_cgp, head2toe, or the option layers) need an encoder "
+            "that returns every layer"
         )
-    key = store_key(encoder, dataset, split, dtype, layers=layers, lengths=lengths)
+    key = store_key(encoder, dataset, split, dtype, kept=kept, lengths=lengths)
     clips = dataset.splits[split]
     if not clips:
         raise InputError(f"split {split} of {dataset.name} has no clips")

@@ -33,10 +33,13 @@ from unmute_jax.store.files import (
 )
 from unmute_jax.store.key import as_json, key_differences
 from unmute_jax.store.layout import (
+    BAND_STATISTICS,
     CHECKSUMS,
+    CLIP_STATISTICS,
     CLIPS_PER_SHARD,
     CRC_BYTES,
     LAYER_ARRAYS,
+    LAYER_STATISTICS,
     SUMMARY_ARRAYS,
     TOKEN_ARRAYS,
     Layout,
@@ -129,6 +132,11 @@ class TokenStore:
         return self.manifest["key"]
 
     @property
+    def layer(self) -> int | None:
+        """Layer whose tokens these are; None for the last one."""
+        return self.key.get("layer")
+
+    @property
     def encoder_identity(self) -> dict[str, Any]:
         """Identity of the encoder that made the tokens."""
         return self.key["encoder"]
@@ -157,6 +165,16 @@ class TokenStore:
         """Reads the fixed statistics of all clips, without the patches."""
         return Summary(**self._fetch(*SUMMARY_ARRAYS))
 
+    def layer_summary(self) -> Summary:
+        """Reads the fixed statistics of all layers, without frequency bands."""
+        pairs = zip(
+            CLIP_STATISTICS, self._fetch(*LAYER_STATISTICS).values(), strict=True
+        )
+        arrays = dict(pairs)
+        n, l, d = arrays["cls"].shape
+        bands = np.zeros((n, l, 0, d), np.float32)
+        return Summary(**arrays, **dict.fromkeys(BAND_STATISTICS, bands))
+
     def pooled(self, rows: slice) -> dict[str, Float[np.ndarray, "B D"]]:
         """Reads `mean` and `cls` of some clips, and nothing else of their summary."""
         return self._fetch("mean", "cls", rows=rows)
@@ -165,7 +183,8 @@ class TokenStore:
         """Reads the tokens of some clips and nothing of others, finished or not."""
         small = self._fetch(*self._small_names, CHECKSUMS["patches"], rows=rows)
         expected = small.pop(CHECKSUMS["patches"])
-        return Tokens(patches=self._fetch_clips("patches", rows, expected), **small)
+        patches = self._fetch_clips("patches", rows, expected)
+        return Tokens(patches=patches, layer=self.layer, **small)
 
     def load(self, *, layers: bool = False) -> Tokens:
         """Reads all tokens into memory; `nbytes` tells how much that takes."""
@@ -175,7 +194,7 @@ class TokenStore:
             name: self._fetch_clips(name, every, self._clip_checksums(name, every))
             for name in names
         }
-        return Tokens(**large, **self._fetch(*self._small_names))
+        return Tokens(**large, **self._fetch(*self._small_names), layer=self.layer)
 
     def read(
         self, indices: Int[np.ndarray, "B"] | Sequence[int], *, layers: bool = False
@@ -201,7 +220,7 @@ class TokenStore:
         small: dict[str, Any] = {n: x[rows] for n, x in self._small_arrays.items()}
         names = self.layout.existing(("patches", *(LAYER_ARRAYS if layers else ())))
         large: dict[str, Any] = {name: self._read_clips(name, rows) for name in names}
-        return Tokens(**large, **small)
+        return Tokens(**large, **small, layer=self.layer)
 
     def check_encoder(self, identity: dict[str, Any]) -> None:
         """Refuses an encoder other than the one that made these tokens.

@@ -23,9 +23,12 @@ from unmute_jax.store.files import (
     translate_errors,
     write_file,
 )
+from unmute_jax.store.key import LAST, Kept
 from unmute_jax.store.layout import (
     CHECKSUMS,
+    CLIP_STATISTICS,
     DAMAGE_MARKS,
+    LAYER_STATISTICS,
     SUMMARY_ARRAYS,
     Layout,
     array_spec,
@@ -46,6 +49,7 @@ from unmute_jax.tokens import (
     quantise,
     round_to,
     summarise,
+    summarise_layers,
 )
 
 
@@ -130,8 +134,10 @@ class TokenWriter:
 # From tokens to the arrays of a store
 
 
-@functools.partial(jax.jit, static_argnames=("dtype", "steps"))
-def to_store_arrays(tokens: Tokens, dtype: str, steps: int) -> dict[str, Array]:
+@functools.partial(jax.jit, static_argnames=("dtype", "steps", "kept"))
+def to_store_arrays(
+    tokens: Tokens, dtype: str, steps: int, kept: Kept = LAST
+) -> dict[str, Array]:
     """Computes every array that a store holds of a batch of tokens.
 
     Args:
@@ -139,11 +145,15 @@ def to_store_arrays(tokens: Tokens, dtype: str, steps: int) -> dict[str, Array]:
         dtype: Type in which the patches are stored.
         steps: Number of time steps in the store. Shorter tokens get masked steps at
             the end.
+        kept: Layers whose tokens are stored.
 
     Returns:
         The arrays by name, and under `finite` which clips have only finite values.
     """
     tokens = _pad_steps(tokens, steps)
+    of_layers = summarise_layers(tokens) if kept.summaries else None
+    if kept.layer is not None:
+        tokens = tokens.of_layer(kept.layer)
     summary = summarise(tokens)
     patches, scales, stored = _round(tokens.patches, dtype)
     finite = jnp.isfinite(stored).all((1, 2, 3)) & jnp.isfinite(summary.cls).all(1)
@@ -152,7 +162,7 @@ def to_store_arrays(tokens: Tokens, dtype: str, steps: int) -> dict[str, Array]:
         "scales": scales,
         "inverse_norms": inverse_norms(stored),
     }
-    if tokens.layers is not None and tokens.layer_cls is not None:
+    if kept.layers and tokens.layers is not None and tokens.layer_cls is not None:
         layers, layer_scales, stored = _round(tokens.layers, dtype)
         layer_cls = jnp.asarray(tokens.layer_cls).astype(jnp.float32)
         arrays |= {
@@ -162,6 +172,10 @@ def to_store_arrays(tokens: Tokens, dtype: str, steps: int) -> dict[str, Array]:
         }
         for x in (stored, layer_cls):
             finite &= jnp.isfinite(x).reshape(len(x), -1).all(1)
+    if of_layers is not None:
+        for array, name in zip(LAYER_STATISTICS, CLIP_STATISTICS, strict=True):
+            arrays[array] = getattr(of_layers, name)
+            finite &= jnp.isfinite(arrays[array]).all((1, 2))
     return {
         **{name: x for name, x in arrays.items() if x is not None},
         "mask": jnp.asarray(tokens.mask),

@@ -18,6 +18,7 @@ from jaxtyping import Float, Int, Num
 from unmute_jax import distributed
 from unmute_jax.datasets import Protocol
 from unmute_jax.metrics.frames import frame_labels
+from unmute_jax.probes import Reading
 from unmute_jax.store.normaliser import FeatureNormaliser
 from unmute_jax.store.reader import TokenStore
 from unmute_jax.tokens import Summary, Tokens
@@ -99,7 +100,7 @@ class ProbeData:
 
         Args:
             stores: The token stores of the splits.
-            input_kind: The kind of inputs that the probe reads, as `Probe.input_kind`.
+            input_kind: The kind of inputs that the probe reads, as `Reading.kind`.
             normaliser: Applied to all that is read.
             frame_rule: The rule that turns events into labels of time steps, then the
                 examples (one of `metrics.frames.RULES`); None for labels of clips.
@@ -126,8 +127,10 @@ class ProbeData:
         if cache is None:
             needed = sum(store.nbytes(layers=self._layers) for store in stores)
             cache = memory.clips_fit_on_host(needed)
-        if what_is_read(input_kind, frame_rule) == "summary":
+        if input_kind == "summary":
             self._cached = self._prepare(_join([s.summary() for s in stores]))
+        elif input_kind == "layer_summary":
+            self._cached = _join([s.layer_summary() for s in stores])
         elif cache:
             whole = (s.load(layers=self._layers) for s in stores)
             self._cached = _join([self._prepare(tokens) for tokens in whole])
@@ -152,6 +155,16 @@ class ProbeData:
     def valid_targets(self) -> Num[np.ndarray, "_ C"]:
         """The targets of all valid examples (clips or time steps) in a row."""
         return self.targets[self.weights > 0] if self.is_framewise else self.targets
+
+    @property
+    def valid_ids(self) -> list[str]:
+        """The clip of each valid example (clip or time step) in a row."""
+        if not self.is_framewise:
+            return self.ids
+        steps = (self.weights > 0).sum(1)
+        return [
+            i for i, count in zip(self.ids, steps, strict=True) for _ in range(count)
+        ]
 
     def flatten_valid(
         self, logits: Float[np.ndarray, "n K *T C"]
@@ -196,62 +209,58 @@ class ProbeData:
         return jax.tree.map(lambda x: x[back], tokens)
 
 
-def what_is_read(input_kind: str, frame_rule: str | None) -> str:
-    """The kind of input a probe needs; a summary has no time steps to label."""
-    return (
-        "tokens" if frame_rule is not None and input_kind == "summary" else input_kind
-    )
-
-
 @dataclass(frozen=True)
 class ProtocolData:
     """The clips of one protocol. Each part is read when it is first asked for.
 
     Attributes:
         protocol: The splits to train, choose and test on.
-        stores: The token store of each split.
+        stores: The token store of each split, by the layer whose tokens it has; None
+            for the last layer.
         standardise: Whether inputs are normalised with training statistics.
         frame_rule: The rule that makes labels of time steps; None for labels of clips.
     """
 
     protocol: Protocol
-    stores: dict[str, TokenStore]
+    stores: dict[int | None, dict[str, TokenStore]]
     standardise: bool
     frame_rule: str | None = None
 
-    def development(self, input_kind: str) -> tuple[ProbeData, ProbeData]:
+    def development(self, reading: Reading) -> tuple[ProbeData, ProbeData]:
         """The training clips and the validation clips."""
         p = self.protocol
-        return self._read(p.train, input_kind), self._read(p.validation, input_kind)
+        return self._read(p.train, reading), self._read(p.validation, reading)
 
-    def refit(self, input_kind: str) -> ProbeData:
+    def refit(self, reading: Reading) -> ProbeData:
         """Training and validation clips together."""
         p = self.protocol
-        return self._read(p.train + p.validation, input_kind)
+        return self._read(p.train + p.validation, reading)
 
-    def held_out(self, input_kind: str) -> ProbeData:
+    def held_out(self, reading: Reading) -> ProbeData:
         """The test clips."""
-        return self._read(self.protocol.test, input_kind)
+        return self._read(self.protocol.test, reading)
 
     @functools.cached_property
     def normaliser(self) -> FeatureNormaliser | None:
         """Fitted to the training clips; None where the run does not normalise."""
         if not self.standardise:
             return None
-        return FeatureNormaliser.fit([self.stores[s] for s in self.protocol.train])
+        # Probes of other layers are not normalised, see `setup.check_probes`.
+        return FeatureNormaliser.fit(
+            [self.stores[None][s] for s in self.protocol.train]
+        )
 
     @functools.cached_property
-    def _made(self) -> dict[tuple[tuple[str, ...], str], ProbeData]:
+    def _made(self) -> dict[tuple[tuple[str, ...], Reading], ProbeData]:
         return {}
 
-    def _read(self, splits: tuple[str, ...], input_kind: str) -> ProbeData:
-        input_kind = what_is_read(input_kind, self.frame_rule)
-        if (splits, input_kind) not in self._made:
-            stores = [self.stores[s] for s in splits]
-            self._made[splits, input_kind] = ProbeData(
-                stores, input_kind, self.normaliser, frame_rule=self.frame_rule
+    def _read(self, splits: tuple[str, ...], reading: Reading) -> ProbeData:
+        if (splits, reading) not in self._made:
+            stores = [self.stores[reading.layer][s] for s in splits]
+            self._made[splits, reading] = ProbeData(
+                stores, reading.kind, self.normaliser, frame_rule=self.frame_rule
             )
-        return self._made[splits, input_kind]
+        return self._made[splits, reading]
 
 
 def _join(parts: list[Any]) -> Any:

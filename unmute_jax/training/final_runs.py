@@ -15,10 +15,12 @@ from jax.sharding import Mesh
 
 from unmute_jax import distributed
 from unmute_jax.config import Experiment
-from unmute_jax.probes import Probe
+from unmute_jax.probes import Probe, Reading
 from unmute_jax.results.record import finite
+from unmute_jax.store.reader import TokenStore
 from unmute_jax.training import loop, selection
 from unmute_jax.training.data import ProbeData, ProtocolData
+from unmute_jax.training.divergence import advice
 from unmute_jax.training.length import steps_of, with_least_steps
 from unmute_jax.training.search.study import Study
 from unmute_jax.training.setup import Setup
@@ -86,9 +88,19 @@ class ProbeRun:
         return self.setup.probes[self.name]
 
     @property
+    def reading(self) -> Reading:
+        """What the probe reads of the clips."""
+        return self.setup.reading(self.name)
+
+    @property
+    def stores(self) -> dict[str, TokenStore]:
+        """The token store of each split that the probe reads."""
+        return self.data.stores[self.reading.layer]
+
+    @property
     def clips(self) -> int:
         """The number of training clips."""
-        return sum(self.data.stores[s].n for s in self.data.protocol.train)
+        return sum(self.stores[s].n for s in self.data.protocol.train)
 
     @property
     def settings(self) -> Experiment:
@@ -102,11 +114,10 @@ class ProbeRun:
 
     def task(self, stage: str) -> loop.Task:
         """What one stage of the run trains: "search", "repeat ..." or "refit"."""
-        kind = self.probe.input_kind
         if stage == "refit":
-            clips, validation = self.data.refit(kind), None
+            clips, validation = self.data.refit(self.reading), None
         else:
-            clips, validation = self.data.development(kind)
+            clips, validation = self.data.development(self.reading)
         return loop.Task(
             name=f"{self.name}, {self.data.protocol.name}, {stage}",
             kind=self.setup.task,
@@ -142,7 +153,7 @@ class ProbeRun:
             trained: The stack after training.
             choices: The trials of the stack that are asked about.
         """
-        _, validation = self.data.development(self.probe.input_kind)
+        _, validation = self.data.development(self.reading)
         labels = validation.valid_targets
         kind, history = self.setup.task, trained.history
         return tuple(never_started(c, history, labels, kind) for c in choices)
@@ -177,7 +188,11 @@ def _after_search_of_rates(run: ProbeRun) -> FinalRuns:
     )
     searched = run.train_stack("search", stack)
     assert searched.scores is not None
-    chosen = selection.choose(searched.scores, settings.report_epoch)
+    rates = settings.optimizer.learning_rates
+    ends = min(rates), max(rates)
+    chosen = selection.choose(
+        searched.scores, settings.report_epoch, advice(settings, ends)
+    )
     best = stack[chosen.trial]
     final, params = [chosen], [_trial(searched.params, chosen.trial)]
     stuck = run.never_started(searched, final)
@@ -189,7 +204,6 @@ def _after_search_of_rates(run: ProbeRun) -> FinalRuns:
         stuck += run.never_started(repeated, others)
         params.append(repeated.params)
     compared = selection.choices(searched.scores, settings.report_epoch)
-    rates = settings.optimizer.learning_rates
     return FinalRuns(
         params=jax.tree.map(lambda *x: np.concatenate(x), *params),
         choices=final,
@@ -202,7 +216,7 @@ def _after_search_of_rates(run: ProbeRun) -> FinalRuns:
             )
         ),
         probe=run.probe,
-        ranges={"learning_rate": (min(rates), max(rates))} if len(rates) > 1 else {},
+        ranges={"learning_rate": ends} if len(rates) > 1 else {},
         never_started=stuck,
     )
 
@@ -276,7 +290,7 @@ def fit_probe(run: ProbeRun) -> FinalRuns:
         params = run.probe.fit(inputs, clips.labels)["params"]
         return jax.tree.map(lambda x: np.asarray(x)[None], params)
 
-    clips, validation = run.data.development(run.probe.input_kind)
+    clips, validation = run.data.development(run.reading)
     params = fit(clips)
     placed = distributed.replicate(params, run.mesh)
 
@@ -293,7 +307,7 @@ def fit_probe(run: ProbeRun) -> FinalRuns:
     chosen = selection.choose(scores, settings.report_epoch)
     options = tried[chosen.trial]
     if settings.refit:
-        params = fit(run.data.refit(run.probe.input_kind))
+        params = fit(run.data.refit(run.reading))
     return FinalRuns(
         params=params,
         choices=[dataclasses.replace(chosen, trial=0)],

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -22,12 +23,13 @@ from unmute_jax.probes import Probe
 from unmute_jax.store.batches import default_batch_size
 from unmute_jax.store.estimate import estimate_store
 from unmute_jax.store.files import parent_folder
-from unmute_jax.store.maintenance import explain_miss
+from unmute_jax.store.key import Kept
+from unmute_jax.store.maintenance import explain_miss, layers_in_words
 from unmute_jax.store.manifest import read_manifest
 from unmute_jax.store.recheck import recheck, what_the_key_holds
 from unmute_jax.tokens import Summary, Tokens
 from unmute_jax.training import loop
-from unmute_jax.training.data import ProbeData, what_is_read
+from unmute_jax.training.data import ProbeData
 from unmute_jax.training.length import few_steps, steps_of, with_least_steps
 from unmute_jax.training.run import finished
 from unmute_jax.training.search.halving import rung_epochs, share_of_epochs
@@ -38,7 +40,11 @@ from unmute_jax.training.workdir import Workdir
 
 
 def describe(
-    setup: Setup, workdir: str | os.PathLike[str], *, explain: bool = False
+    setup: Setup,
+    workdir: str | os.PathLike[str],
+    *,
+    explain: bool = False,
+    missing: Sequence[str] = (),
 ) -> str:
     """Describes data, tokens, training, reuse and time, one line each.
 
@@ -49,6 +55,7 @@ def describe(
         setup: The opened experiment.
         workdir: The folder of the run, which need not exist.
         explain: Whether to add why tokens can be reused, or why not.
+        missing: What is not here yet, as `placeholders.preview` says.
 
     Raises:
         InputError: The run would be refused because of its tokens.
@@ -58,6 +65,7 @@ def describe(
         raise InputError(problem)
     lines = [*_data(setup), *_tokens(setup, mesh, explain)]
     lines += _training(setup, workdir, mesh)
+    lines += [f"missing   {problem}" for problem in missing]
     return "\n".join(lines)
 
 
@@ -89,16 +97,17 @@ def _tokens(setup: Setup, mesh: Mesh, explain: bool) -> list[str]:
             f"          in the key of its tokens: {what_the_key_holds(encoder)}"
         )
     missing = 0
-    for split in setup.splits:
-        found = _estimate(setup, split)
+    for kept, split in itertools.product(setup.kept, setup.splits):
+        found = _estimate(setup, kept, split)
         missing += 0 if found["exists"] else found["clips"] - found["resumable"]
         state = (
             "will be reused"
             if found["exists"]
             else f"to be made ({found['resumable']} of {found['clips']} clips done)"
         )
-        size = f"{found['bytes'] / 1e6:,.0f} MB"
-        lines.append(f"tokens    {split}: {found['clips']} clips, {size}, {state}")
+        what = ", ".join([split, *layers_in_words(found["key"])])
+        size = f"{found['bytes'] / 1e6:,.0f} MB{_more_than_last(found)}"
+        lines.append(f"tokens    {what}: {found['clips']} clips, {size}, {state}")
         lines += [f"          {line}" for line in _reuse(setup, split, found, explain)]
     if missing and isinstance(encoder, Encoder):
         rate = encoder_rate(setup, encoder, mesh)
@@ -106,6 +115,14 @@ def _tokens(setup: Setup, mesh: Mesh, explain: bool) -> list[str]:
             f"          about {missing / rate:.0f} s to make them ({rate:.3g} clips/s)"
         )
     return lines
+
+
+def _more_than_last(found: dict[str, Any]) -> str:
+    """Says what the last layer alone would take, if a store keeps more than that."""
+    last = found["bytes_of_last"]
+    if found["bytes"] == last:
+        return ""
+    return f" ({last / 1e6:,.0f} MB for the last layer alone)"
 
 
 def _reuse(setup: Setup, split: str, found: dict[str, Any], explain: bool) -> list[str]:
@@ -137,12 +154,14 @@ def missing_clips(setup: Setup) -> str:
     """Returns which clips exported tokens lack that are still to be imported.
 
     The text is empty where nothing is missing, or where an encoder makes the tokens.
+    It is empty as well where only the number of clips is known.
     """
     encoder, dataset = setup.encoder, setup.dataset
-    if not isinstance(encoder, ExportedTokens):
+    is_listed = dataset.is_prepared or bool(dataset.listed_ids)
+    if not isinstance(encoder, ExportedTokens) or not is_listed:
         return ""
-    for split in setup.splits:
-        if _estimate(setup, split)["exists"]:
+    for kept, split in itertools.product(setup.kept, setup.splits):
+        if _estimate(setup, kept, split)["exists"]:
             continue
         try:
             encoder.check_clips(dataset.ids(split), f"{dataset.name} {split}")
@@ -151,14 +170,14 @@ def missing_clips(setup: Setup) -> str:
     return ""
 
 
-def _estimate(setup: Setup, split: str) -> dict[str, Any]:
+def _estimate(setup: Setup, kept: Kept, split: str) -> dict[str, Any]:
     """What the tokens of a split take, and what of them exists."""
     return estimate_store(
         setup.encoder,
         setup.dataset,
         split,
         dtype=setup.settings.tokens.dtype,
-        layers=setup.reads_layers,
+        kept=kept,
         lengths=setup.settings.tokens.lengths,
     )
 
@@ -172,6 +191,7 @@ def encoder_rate(setup: Setup, encoder: Encoder, mesh: Mesh) -> float:
         mesh: The devices.
     """
     size = setup.settings.tokens.batch_size or default_batch_size()
+    size = min(size, max(setup.dataset.splits.values()))
     mesh = distributed.local_mesh(mesh)
     width = -(-size // mesh.size) * mesh.size
     samples = encoder.input_samples(setup.dataset.clip_seconds)
@@ -208,7 +228,8 @@ def _training(setup: Setup, workdir: str | os.PathLike[str], mesh: Mesh) -> list
         total += seconds
         lines.append(
             f"training  {name}: {size:,} parameters, {sum(steps)} steps of "
-            f"{settings.batch_size} clips {times:.3g} times, {together}: "
+            f"{min(settings.batch_size, max(clips))} clips {times:.3g} times, "
+            f"{together}: "
             f"about {seconds:.0f} s"
         )
     lines += [f"          {n} on {p} is finished and reused" for n, p in sorted(done)]
@@ -320,7 +341,9 @@ def step_seconds(
         Seconds per step, and the number of parameters of one trial.
     """
     settings = setup.settings
-    task = _task(setup, probe, settings.batch_size)
+    # A batch has no more clips than the largest training split.
+    clips = max(sum(setup.dataset.splits[s] for s in p.train) for p in setup.protocols)
+    task = _task(setup, probe, min(settings.batch_size, clips))
     steps = TimedSteps(task, settings, sharding, count)
     return _seconds(steps.run), steps.parameters
 
@@ -358,12 +381,15 @@ def zeros_for(setup: Setup, probe: Probe, b: int) -> Tokens | Summary:
     t, f = setup.encoder.grid(setup.dataset.clip_seconds)
     d = setup.encoder.num_features
     vector = np.zeros((b, d), np.float32)
-    input_kind = what_is_read(probe.input_kind, setup.settings.frame_rule)
-    if input_kind == "summary":
+    reading = probe.reads(of_steps=setup.settings.frame_rule is not None)
+    l, dtype = setup.encoder.num_layers, setup.settings.tokens.dtype
+    if reading.kind == "layer_summary":
+        no_bands = np.zeros((b, l, 0, d), np.float32)
+        return Summary(*[np.zeros((b, l, d), np.float32)] * 4, *[no_bands] * 3)
+    if reading.kind == "summary":
         bands = np.zeros((b, f, d), np.float32)
         return Summary(*[vector] * 4, *[bands] * 3)
-    l, dtype = setup.encoder.num_layers, setup.settings.tokens.dtype
-    wants_layers = probe.input_kind == "layers"
+    wants_layers = reading.kind == "layers"
     is_int8 = dtype == "int8"
     return Tokens(
         patches=np.zeros((b, t, f, d), jnp.dtype(dtype)),
@@ -376,6 +402,7 @@ def zeros_for(setup: Setup, probe: Probe, b: int) -> Tokens | Summary:
         layer_scales=(
             np.ones((b, l, t, f), np.float32) if wants_layers and is_int8 else None
         ),
+        layer=reading.layer,
     )
 
 

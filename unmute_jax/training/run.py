@@ -13,6 +13,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from unmute_jax import distributed, results
+from unmute_jax.console import say
 from unmute_jax.datasets import Protocol
 from unmute_jax.metrics.events import MISSING_SED_EVAL, has_sed_eval
 from unmute_jax.probes import probe_options
@@ -22,7 +23,7 @@ from unmute_jax.results.ranges import at_edge
 from unmute_jax.results.typed_json import DamagedFile
 from unmute_jax.store.clip_lengths import length_notes
 from unmute_jax.store.embed import embed
-from unmute_jax.store.key import as_json
+from unmute_jax.store.key import Kept, as_json
 from unmute_jax.store.reader import TokenStore
 from unmute_jax.training import frame_scores, loop, selection
 from unmute_jax.training.data import ProbeData, ProtocolData
@@ -38,7 +39,7 @@ _log = logging.getLogger(__name__)
 
 
 def run_experiment(
-    setup: Setup, workdir: Workdir, *, explain: bool = False, log: Log = print
+    setup: Setup, workdir: Workdir, *, explain: bool = False, log: Log = say
 ) -> list[results.Record]:
     """Runs what is missing of an experiment, and returns all its records.
 
@@ -53,7 +54,10 @@ def run_experiment(
     # A checkpoint must not be continued on other data, or on tokens of other weights.
     workdir.pin("sources", setup.sources())
     log(f"data of {dataset.name}: {dataset.source}; licence {dataset.licence}")
-    stores = embed_all(setup, setup.splits, mesh, explain, log)
+    stores = {
+        kept.layer: embed_all(setup, kept, setup.splits, mesh, explain, log)
+        for kept in setup.kept
+    }
 
     records: list[results.Record] = []
     for protocol in setup.protocols:
@@ -87,15 +91,17 @@ def run_experiment(
 
 def embed_all(
     setup: Setup,
+    kept: Kept,
     splits: Iterable[str],
     mesh: Mesh,
     explain: bool = False,
-    log: Log = print,
+    log: Log = say,
 ) -> dict[str, TokenStore]:
     """The token stores of some splits; what is missing is embedded.
 
     Args:
         setup: The opened experiment.
+        kept: Layers that the stores keep, one of `setup.kept`.
         splits: Splits of its data set.
         mesh: The devices for the encoder.
         explain: Whether to log why tokens of an earlier run could not be used.
@@ -110,7 +116,7 @@ def embed_all(
             setup.dataset,
             split,
             dtype=tokens.dtype,
-            layers=setup.reads_layers,
+            kept=kept,
             lengths=tokens.lengths,
             batch_size=tokens.batch_size,
             mesh=mesh,
@@ -149,7 +155,7 @@ def finished(
 def _test(run: ProbeRun, runs: FinalRuns) -> list[results.Record]:
     """Scores the final runs on the test split, the only time that it is read.
 
-    The logits of clips are written to the folder of the run.
+    The logits are written to the folder of the run, unless they are very many.
     """
     setup, settings, data = run.setup, run.setup.settings, run.data
     probe, classes = runs.probe, setup.dataset.classes
@@ -162,14 +168,15 @@ def _test(run: ProbeRun, runs: FinalRuns) -> list[results.Record]:
     # Thresholds are chosen before the test split is read.
     thresholds = None
     if settings.frame_rule is not None:
-        validation = data.development(probe.input_kind)[1]
+        validation = data.development(run.reading)[1]
         thresholds = [
             frame_scores.thresholds(x, validation, settings.frames)
             for x in np.moveaxis(logits_of(validation), 1, 0)
         ]
-    clips = data.held_out(probe.input_kind)
+    clips = data.held_out(run.reading)
     logits = logits_of(clips)
     examples, truth = clips.flatten_valid(logits)
+    is_saved = truth.size <= predictions.MOST
     counts = {
         "positives": dict(
             zip(classes, clips.labels.sum(0).astype(int).tolist(), strict=True)
@@ -191,15 +198,22 @@ def _test(run: ProbeRun, runs: FinalRuns) -> list[results.Record]:
             of_test["more"] = frame_scores.scores(
                 logits[:, k], clips, thresholds[k], classes, settings.frames
             )
-        record = _record(run, runs, k, score, of_test)
-        if not clips.is_framewise and distributed.is_writer():
+        notes = _notes(run, runs, score.masked_classes)
+        if not is_saved:
+            notes += (
+                f"the predictions on the test split ({truth.size:,} numbers, more than "
+                f"{predictions.MOST:,}) are not saved: intervals in reports do not "
+                "allow for the choice of its clips",
+            )
+        record = _record(run, runs, k, score, of_test | {"notes": notes})
+        if is_saved and distributed.is_writer():
             predictions.write_predictions(
                 run.workdir.predictions,
                 record.file_name(),
-                clips.ids,
+                clips.valid_ids,
                 setup.dataset.groups,
-                clips.labels,
-                logits[:, k],
+                truth,
+                examples[:, k],
             )
         records.append(record)
     return records
@@ -219,7 +233,8 @@ def _record(
         runs: All final runs of the probe.
         k: The place of this one among them.
         score: Its score on the test split.
-        of_test: Further fields, which describe the test split and its time steps.
+        of_test: Further fields, which describe the test split and its time steps, and
+            the notes.
     """
     setup, dataset = run.setup, run.setup.dataset
     is_fitted = setup.probes[run.name].is_fitted
@@ -240,12 +255,11 @@ def _record(
         seconds=runs.seconds,
         settings=without_places(setup.settings.to_dict()),
         facts=_facts(run),
-        notes=_notes(run, runs, score.masked_classes),
         ranges=runs.ranges,
         chosen=runs.chosen,
         steps=runs.steps,
         never_started=runs.never_started[k],
-        token_checks={s: x.checked for s, x in run.data.stores.items() if x.checked},
+        token_checks={s: x.checked for s, x in run.stores.items() if x.checked},
         **of_test,
     )
 
@@ -278,7 +292,7 @@ def _trained_probe(
 
 def _facts(run: ProbeRun) -> dict[str, Any]:
     """What the scores depend on besides the settings."""
-    p, stores = run.data.protocol, run.data.stores
+    p, stores = run.data.protocol, run.stores
     splits = {
         "train": list(p.train),
         "validation": list(p.validation),

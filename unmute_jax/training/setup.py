@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from unmute_jax.datasets import Dataset, Protocol, load_dataset
 from unmute_jax.encoders import Source, for_dataset, load_source
 from unmute_jax.errors import InputError
 from unmute_jax.store.clip_lengths import length_notes
-from unmute_jax.store.key import as_json
+from unmute_jax.store.key import Kept, as_json
 from unmute_jax.tokens import Tokens
 from unmute_jax.training import losses, selection
 from unmute_jax.training.step import LossFn
@@ -48,10 +48,15 @@ class Setup:
         used = [(*p.train, *p.validation, *p.test) for p in self.protocols]
         return tuple(dict.fromkeys(split for splits in used for split in splits))
 
+    def reading(self, name: str) -> probes.Reading:
+        """What a probe reads of the clips."""
+        of_steps = self.settings.frame_rule is not None
+        return self.probes[name].reads(of_steps=of_steps)
+
     @property
-    def reads_layers(self) -> bool:
-        """Whether any probe reads the tokens of all layers."""
-        return any(probe.input_kind == "layers" for probe in self.probes.values())
+    def kept(self) -> tuple[Kept, ...]:
+        """The layers that each of the token stores of a split keeps."""
+        return kept_for(self.probes.values(), self.settings)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -114,18 +119,32 @@ def prepare(settings: Experiment) -> Setup:
     Raises:
         InputError: Something is missing, or does not fit together.
     """
-    loss = options_of(settings.loss)
-    made_loss = losses.make_loss(loss.pop("name"), **loss)
     check_probes(settings)
     encoder, dataset = _open_both(
         lambda: open_source(settings), lambda: open_dataset(settings)
     )
+    return assemble(settings, encoder, dataset)
+
+
+def assemble(settings: Experiment, encoder: Source, dataset: Dataset) -> Setup:
+    """Makes the probes and the loss for an encoder and a data set.
+
+    Args:
+        settings: The experiment's settings.
+        encoder: The encoder, or exported tokens that stand for one.
+        dataset: The data set.
+
+    Raises:
+        InputError: Something does not fit together.
+    """
+    loss = options_of(settings.loss)
+    made_loss = losses.make_loss(loss.pop("name"), **loss)
     if settings.frame_rule is not None and not dataset.has_events:
         raise InputError(
             f"{dataset.name} has labels of whole clips, no onsets and offsets: "
             "config.labels=frames needs them"
         )
-    made = make_probes(settings, len(dataset.classes))
+    made = make_probes(settings, len(dataset.classes), encoder)
     _check_widths(made, encoder, dataset)
     return Setup(
         settings=settings,
@@ -192,10 +211,10 @@ def check_probes(settings: Experiment) -> None:
         known = ", ".join(probes.list_probes())
         raise InputError(f"config.probes is empty: name one of {known}")
     for name, probe in make_probes(settings, 1).items():
-        if probe.input_kind == "layers" and settings.standardise:
+        if probe.reads().needs_layers and settings.standardise:
             raise InputError(
-                f"probe {name!r} reads all layers, which cannot be standardised: "
-                "leave out config.standardise"
+                f"probe {name!r} reads other layers than the last, which cannot be "
+                "standardised: leave out config.standardise"
             )
         if settings.frame_rule is not None:
             _check_framewise(name, probe)
@@ -223,15 +242,18 @@ def _check_widths(
     (t, f), d = encoder.grid(dataset.clip_seconds), encoder.num_features
 
     def init(probe: probes.Probe) -> Any:
+        l = encoder.num_layers if probe.reads().needs_layers else 0
         clip = Tokens(
             patches=jnp.zeros((1, t, f, d)),
             cls=jnp.zeros((1, d)),
             mask=jnp.ones((1, t), jnp.bool_),
+            layers=jnp.zeros((1, l, t, f, d)) if l else None,
+            layer_cls=jnp.zeros((1, l, d)) if l else None,
         )
         return probe.init(jax.random.key(0), clip)
 
     for name, probe in made.items():
-        if probe.input_kind == "tokens":
+        if "summary" not in probe.reads().kind:
             try:
                 jax.eval_shape(functools.partial(init, probe))
             except InputError as error:
@@ -241,17 +263,45 @@ def _check_widths(
                 ) from error
 
 
-def make_probes(settings: Experiment, num_classes: int) -> dict[str, probes.Probe]:
-    """The probes by name. Each takes those of the options that it knows."""
+def make_probes(
+    settings: Experiment, num_classes: int, encoder: Source | None = None
+) -> dict[str, probes.Probe]:
+    """The probes by name. Each takes those of the options that it knows.
+
+    Args:
+        settings: The experiment's settings.
+        num_classes: The number of classes.
+        encoder: The encoder whose layers the probes read; None if it is not known yet.
+
+    Raises:
+        InputError: An option is wrong, or the encoder lacks the layers that are read.
+    """
     given = options_of(settings.probe_options)
-    return {
-        name: probes.make_probe(
-            name,
-            num_classes=num_classes,
-            **{o: v for o, v in given.items() if o in probes.probe_options(name)},
-        )
-        for name in settings.probe_names
-    }
+    made = {}
+    for name in settings.probe_names:
+        known = {o: v for o, v in given.items() if o in probes.probe_options(name)}
+        probe = probes.make_probe(name, num_classes=num_classes, **known)
+        try:
+            if encoder is not None and probe.reads().needs_layers:
+                probe = probe.fitted_to(encoder.num_layers, encoder.name)
+        except InputError as error:
+            raise InputError(f"probe {name!r}: {error}") from None
+        made[name] = probe
+    return made
+
+
+def kept_for(made: Iterable[probes.Probe], settings: Experiment) -> tuple[Kept, ...]:
+    """The layers that the token stores of a split keep for some probes.
+
+    One store has the tokens of the last layer and what is read of all layers; the
+    tokens of another layer have a store of their own.
+    """
+    of_steps = settings.frame_rule is not None
+    readings = [probe.reads(of_steps=of_steps) for probe in made]
+    kinds = [reading.kind for reading in readings if reading.layer is None]
+    of_all = Kept(layers="layers" in kinds, summaries="layer_summary" in kinds)
+    others = {reading.layer for reading in readings if reading.layer is not None}
+    return (*[of_all] * bool(kinds), *(Kept(layer=k) for k in sorted(others)))
 
 
 def changed_options(settings: Experiment, name: str) -> dict[str, Any]:

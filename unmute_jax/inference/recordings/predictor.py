@@ -72,8 +72,8 @@ class Predictor:
         self.batch_size = -(-size // self._mesh.size) * self._mesh.size
         self._clip_input = encoder.clip_input(trained.clip_seconds)
         self._params = distributed.replicate(trained.params, self._mesh)
-        wants_layers = trained.probe.input_kind == "layers"
-        self._encode = encoder.on(self._mesh, all_layers=wants_layers)
+        needs_layers = trained.reading.needs_layers
+        self._encode = encoder.on(self._mesh, all_layers=needs_layers)
         # Each device processes its own windows, one at a time.
         self._predict = distributed.pmapped(
             self._predict_shard, self._mesh, in_axes=(None, 0, 0), out_axes=0
