@@ -63,6 +63,35 @@ def test_the_papers_number_of_prototypes_needs_no_mention():
     assert names.probe_title(linear) == "linear input=mean"
 
 
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("urban", "URBAN"),
+        ("hsn/64shot", "HSN (64shot)"),
+        ("esc50 (my copy)", "ESC-50 (my copy)"),
+        ("my_birds", "my_birds"),
+    ],
+)
+def test_data_sets_are_spelt_as_in_print(name, title):
+    assert names.dataset_title(name) == title
+
+
+@pytest.mark.parametrize(
+    ("title", "printed"),
+    [
+        ("protobin", "protobin"),
+        ("knn", "k-NN"),
+        ("mhca num_heads=8, layers=all", "mhca (num_heads=8, layers=all)"),
+        (
+            "stats per_band=True [batch_size=16]",
+            "statistics (per_band=True) [batch_size=16]",
+        ),
+    ],
+)
+def test_probes_are_spelt_as_in_print(title, printed):
+    assert names.probe_in_print(title) == printed
+
+
 def test_names_sort_in_the_order_of_the_paper_and_then_by_name():
     given = ["zebra", "protobin J=5", "linear", "ant", "protobin", "mhca"]
     assert sorted(given, key=lambda n: names.position(n, names.PROBES)) == [

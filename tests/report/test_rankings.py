@@ -4,13 +4,18 @@ from tests.report.made_up import PROBES, grid_of, record, resampler, rows
 from unmute_jax.report import drawing, rankings
 
 
+def section_of(records):
+    grid = grid_of(records)
+    return rankings.section(grid, rankings.rank(grid, resampler()))
+
+
 def test_mean_ranks_share_ties_and_need_complete_data_sets():
     scores = {
         ("urban", "eat"): 0.5, ("urban", "beats"): 0.4, ("desed", "eat"): 0.3,
         ("desed", "beats"): 0.3, ("spass", "eat"): 0.1,
     }  # fmt: skip
     made = [record(dataset=d, encoder=e, test=t) for (d, e), t in scores.items()]
-    section = rankings.section(grid_of(made), resampler())
+    section = section_of(made)
     table = section.tables[0]
     ranks = {r["encoder"].text: r["linear"].value for r in rows(table)}
     assert ranks == pytest.approx({"EAT": 1.25, "BEATs": 1.75})
@@ -23,7 +28,7 @@ def test_mean_ranks_share_ties_and_need_complete_data_sets():
 
 
 def test_one_encoder_has_no_rank():
-    section = rankings.section(grid_of([record()]), resampler())
+    section = section_of([record()])
     assert not section.tables
     assert not section.pictures
     assert "two encoders on one data set" in section.paragraphs[-1]
@@ -37,7 +42,7 @@ def test_intervals_are_explained_per_data_set():
             ("urban", "beats", 1), ("desed", "eat", 0), ("desed", "beats", 0),
         ]
     ]  # fmt: skip
-    text = rankings.section(grid_of(made), resampler()).paragraphs[1]
+    text = section_of(made).paragraphs[1]
     assert "of nothing (desed); of seeds (urban)" in text
 
 
@@ -48,12 +53,12 @@ def test_all_mean_ranks_are_over_the_same_data_sets():
         for d, p in kinds
         for e in ("eat", "beats")
     ]
-    table = rankings.section(grid_of(made), resampler()).tables[0]
+    table = section_of(made).tables[0]
     assert table.columns == ("encoder", "linear", "mhca")
     assert table.note.startswith("Means over urban, which most cells have; desed left")
 
 
-def test_no_line_joins_probes_which_have_no_order(monkeypatch):
+def test_a_row_is_an_encoder_and_no_line_joins_two(monkeypatch):
     figures = []
 
     def keep(name, alt, figure):
@@ -62,8 +67,11 @@ def test_no_line_joins_probes_which_have_no_order(monkeypatch):
 
     monkeypatch.setattr(drawing, "picture", keep)
     made = [record(encoder=e, probe=p) for e in ("eat", "beats") for p in PROBES]
-    rankings.section(grid_of(made), resampler())
+    section_of(made)
     (figure,) = figures
-    points = [x for x in figure.axes[0].lines if len(x.get_xdata()) == len(PROBES)]
-    assert points
-    assert all(x.get_linestyle() == "None" for x in points)
+    panels = [axis for axis in figure.axes if axis.get_title()]
+    assert [axis.get_title() for axis in panels] == list(PROBES)
+    labels = [label.get_text() for label in panels[0].get_yticklabels()]
+    assert labels == ["BEATs", "EAT"]
+    points = [line for line in panels[0].lines if line.get_marker() != "None"]
+    assert [len(line.get_xdata()) for line in points] == [1, 1]

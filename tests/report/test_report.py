@@ -75,7 +75,6 @@ def test_names_are_escaped_in_every_format(full):
         assert len(counts) == 1
     # Greek letters and signs need commands; é does not.
     assert not set("τρ√−–±×") & set("\n".join(body))
-    assert r"p{0.3\linewidth}" in latex
     shown = (full / "report.md").read_text()
     rows = [x for x in shown.splitlines() if x.startswith("|")]
     assert all(x.endswith("|") for x in rows)

@@ -15,7 +15,7 @@ from tests.report.made_up import (
     write_predictions,
 )
 from unmute_jax.metrics import mean_average_precision
-from unmute_jax.report import gains, rates, scores
+from unmute_jax.report import gains, overview, rates, scores
 from unmute_jax.report.gather import find_records, make_grid
 from unmute_jax.report.missing import Missing
 from unmute_jax.report.resampling import Resampler
@@ -61,20 +61,6 @@ def test_holes_are_dashes_and_untrained_encoders_have_no_paper():
     assert "no such row in the paper: EAT (untrained); stats was not run" in table.note
     untrained = next(r for r in csv_rows(grid) if "untrained" in r["encoder"])
     assert (untrained["published_weights"], untrained["paper"]) == ("no", "")
-
-
-def test_means_are_over_data_sets_that_have_all():
-    made = [
-        record(dataset=d, probe=p, test=t)
-        for d, p, t in [
-            ("urban", "linear", 0.3), ("desed", "linear", 0.5), ("urban", "mhca", 0.9),
-            ("esc50", "linear", 0.1),
-        ]
-    ]  # fmt: skip
-    table = named(scores.section(grid_of(made), resampler()), "means-map")
-    assert [(r["probe"].text, r["EAT"].text) for r in rows(table)] == [
-        ("linear", "40.00"), ("stats", "–")
-    ]  # fmt: skip
 
 
 def test_other_scores_have_a_table_of_their_own():
@@ -153,6 +139,7 @@ def test_ranges_stand_beside_every_table_of_scores():
     (row, *_) = csv_rows(grid)
     assert (row["lowest_rate"], row["highest_rate"]) == ("1e-05", "0.3")
     tables = [
+        *overview.section(grid, resampler(), ()).tables,
         *scores.section(grid, resampler()).tables,
         *gains.gains_section(grid, resampler()).tables,
         rates.section(grid).tables[0],

@@ -2,8 +2,6 @@ import csv
 import io
 import math
 
-import pytest
-
 from unmute_jax.report.tables import (
     NOT_RUN,
     UNKNOWN,
@@ -12,8 +10,6 @@ from unmute_jax.report.tables import (
     as_csv,
     between,
     counted,
-    escape_latex,
-    latex,
     markdown,
     number,
     signed,
@@ -80,24 +76,3 @@ def test_markdown_marks_the_best_and_aligns_numbers():
     assert text.startswith("**Title**\n\n| name | score |\n|---|---:|\n")
     assert "| a | **1.0** (small) |" in text
     assert text.endswith("\n\nNote.\n")
-
-
-@pytest.mark.parametrize(
-    ("text", "wanted"),
-    [
-        ("rain_&_wind", r"rain\_\&\_wind"),
-        ("x^2_{i}", r"x\textasciicircum{}2\_\{i\}"),
-        ("50% <noise>", r"50\% \textless{}noise\textgreater{}"),
-        ("τ−±×", r"$\tau$$-$$\pm$$\times$"),
-        ("église", "église"),
-    ],
-)
-def test_latex_commands_are_escaped(text, wanted):
-    assert escape_latex(text) == wanted
-
-
-def test_latex_aligns_numbers_and_breaks_long_texts():
-    made = latex(table(("a" * 41, Field("1.0", 1.0, "small", strong=True))))
-    assert r"\begin{tabular}{p{0.3\linewidth}r}" in made
-    assert r"\textbf{1.0} {\scriptsize small} \\" in made
-    assert r"\caption{Title.}" in made

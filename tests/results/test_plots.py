@@ -66,11 +66,11 @@ def test_bars_show_positives_and_chance(tmp_path, drawn):
         "positives": {"ash": 4, "birch": 20, "cedar": 0},
         "chance": {"ash": 0.1, "birch": 0.5, "cedar": 0.0},
     }
-    plots.per_class_bars(tmp_path / "bars.png", [record(**known)], NAMES)
+    plots.per_class_scores(tmp_path / "bars.png", [record(**known)], NAMES)
     (axis,) = drawn[0].axes
     assert [t.get_text() for t in axis.get_yticklabels()] == ["birch (20)", "ash (4*)"]
     assert "*: fewer than 5, mostly chance" in axis.get_xlabel()
-    (ticks,) = axis.collections
+    ticks = axis.collections[0]
     assert [float(s[0][0]) for s in ticks.get_segments()] == pytest.approx([50, 10])
 
 
@@ -92,9 +92,48 @@ def test_bars_leave_out_a_training_that_diverged(lost, tmp_path, drawn):
     records = [record(seed=0), record(seed=1), record(probe="protobin")]
     records[lost] = record(seed=lost, per_class=nothing)
     path = tmp_path / "bars.png"
-    plots.per_class_bars(path, records, NAMES)
+    plots.per_class_scores(path, records, NAMES)
     assert is_png(path)
     (axis,) = drawn[0].axes
     # Two classes with positives, of each probe.
-    widths = [bar.get_width() for bar in axis.patches]
-    assert widths == pytest.approx([60, 40, 60, 40])
+    for line in _of_probes(axis):
+        assert line.get_xdata() == pytest.approx([60, 40])
+
+
+def _of_probes(axis):
+    """The markers of each probe, without the chance levels."""
+    return [line for line in axis.lines if line.get_marker() in ("o", "^")]
+
+
+def test_a_probe_looks_alike_in_both_pictures_and_alone(tmp_path, drawn):
+    def looks_of(names):
+        records = [record(probe=p) for p in names]
+        lines = [line("repeat", e, probe=p) for p in names for e in (1, 2)]
+        plots.training_curves(tmp_path / "curves.png", lines, records, names)
+        plots.per_class_scores(tmp_path / "classes.png", records, names)
+        curves, classes = drawn[-2:]
+        return [
+            (found.get_color(), found.get_marker())
+            for axis in (*curves.axes, *classes.axes)
+            for found in [_of_probes(axis)[-1]]
+        ]
+
+    assert len(set(looks_of(NAMES))) == 1
+    assert looks_of(NAMES) == looks_of(NAMES[-1:])
+
+
+def test_of_many_classes_the_best_and_the_worst_are_drawn(tmp_path, drawn):
+    many = {f"class {i:03}": i / 527 for i in range(527)}
+    plots.per_class_scores(tmp_path / "bars.png", [record(per_class=many)], NAMES)
+    (axis,) = drawn[0].axes
+    labels = [t.get_text() for t in axis.get_yticklabels()]
+    assert len(labels) == 100
+    assert (labels[0], labels[-1]) == ("class 526", "class 000")
+    assert "the 50 best and the 50 worst of 527 classes" in axis.get_xlabel()
+
+
+def test_names_of_classes_are_no_formulas(tmp_path):
+    odd = {r"a $\bad$ b": 0.4, "US$ and A$": 0.5, "L" * 249: 0.1}
+    path = tmp_path / "bars.png"
+    plots.per_class_scores(path, [record(per_class=odd)], NAMES)
+    assert is_png(path)

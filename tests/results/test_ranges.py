@@ -43,3 +43,10 @@ def test_ranges_are_listed_with_the_probes_that_have_them():
         "0.08 (proto)"
     )
     assert in_words([record()]) == ""
+
+
+def test_of_many_ranges_the_outermost_ends_are_listed():
+    many = [record(ranges={"learning_rate": (1e-4 * k, 0.1 * k)}) for k in range(1, 9)]
+    assert in_words(many) == (
+        "searched: learning rates in 8 ranges between 0.0001 and 0.8"
+    )

@@ -62,7 +62,7 @@ def show(
         from unmute_jax.results import plots  # Matplotlib takes a while to import.
 
         plots.training_curves(curves, workdir.metrics, records, names)
-        plots.per_class_bars(bars, records, names)
+        plots.per_class_scores(bars, records, names)
     print_table(results.table(records, names))
     print(f"all files of this run are in {workdir.path}/")
 

@@ -16,7 +16,7 @@ from unmute_jax.inference.diagnose import (
 )
 from unmute_jax.report.page import Picture, Section, html_page
 from unmute_jax.report.tables import Field, Table
-from unmute_jax.results.plots import COLOURS
+from unmute_jax.results.looks import COLOURS
 from unmute_jax.results.trained import TrainedProbe
 
 # The number of prototypes on the page. The JSON file has all of them.

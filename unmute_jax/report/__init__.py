@@ -13,6 +13,7 @@ from unmute_jax.report import (
     costs,
     gains,
     origins,
+    overview,
     rankings,
     rates,
     records,
@@ -21,11 +22,12 @@ from unmute_jax.report import (
 )
 from unmute_jax.report.comparisons import Comparison
 from unmute_jax.report.gather import find_records, make_grid
+from unmute_jax.report.latex import document
 from unmute_jax.report.missing import find_missing
 from unmute_jax.report.page import Section, html_page
 from unmute_jax.report.resampling import Resampler
 from unmute_jax.report.result_grid import ResultGrid
-from unmute_jax.report.tables import as_csv, latex, markdown
+from unmute_jax.report.tables import as_csv, markdown
 
 __all__ = ["write_report"]
 
@@ -73,12 +75,14 @@ def _make_sections(
     grid: ResultGrid, resampler: Resampler, compared: Sequence[Comparison]
 ) -> list[Section]:
     """Makes all sections, starting with what most readers look for."""
+    ranked = rankings.rank(grid, resampler)
     return [
+        overview.section(grid, resampler, rankings.over_common(grid, ranked)),
         scores.section(grid, resampler),
         gains.gains_section(grid, resampler),
         win_matrix.section(grid, compared),
         comparisons.section(grid, compared),
-        rankings.section(grid, resampler),
+        rankings.section(grid, ranked),
         rates.section(grid),
         gains.gap_section(grid),
         gains.prototypes_section(grid),
@@ -116,5 +120,4 @@ def _markdown(sections: Sequence[Section], summary: str) -> str:
 
 
 def _latex(sections: Sequence[Section], summary: str) -> str:
-    head = f"% {summary}\n% Needs \\usepackage{{booktabs}}.\n"
-    return "\n".join([head, *(latex(t) for s in sections for t in s.tables)])
+    return f"% {summary}\n{document(t for s in sections for t in s.tables)}"

@@ -14,6 +14,7 @@ from unmute_jax.report.names import slug
 from unmute_jax.report.page import Picture, Section
 from unmute_jax.report.result_grid import ResultCell, ResultGrid
 from unmute_jax.report.tables import Table, csv_text, number
+from unmute_jax.results import looks
 from unmute_jax.results.plots import FEW_POSITIVES
 
 COLUMNS = (
@@ -24,6 +25,8 @@ COLUMNS = (
 MOST_ROWS = 30
 # The number of classes with a label at either end of a picture.
 LABELLED = 3
+# Classes are drawn in a colour that no probe has.
+DOTS = {"color": "#332288", "marker": "o", "linestyle": "none"}
 
 
 @dataclass(frozen=True)
@@ -216,33 +219,32 @@ def _table(c: Comparison) -> Table:
 
 
 def _picture(comparisons: list[Comparison]) -> Picture:
-    titles = [drawing.shorten(c.dataset, 34) for c in comparisons]
+    titles = [looks.shorten(c.dataset, 34) for c in comparisons]
     figure, axes = drawing.panels(titles)
     width, height = figure.get_size_inches()
     figure.set_size_inches(width, height * 1.15)
     for axis, c in zip(axes, comparisons, strict=True):
         axis.plot([0, 100], [0, 100], color="0.4", lw=1, zorder=0)
         axis.plot(c.chance, c.chance, "x", color="0.5", ms=4, mew=0.8, zorder=1)
-        look = drawing.style(0) | {"linestyle": "none", "ms": 4, "clip_on": False}
+        look = DOTS | {"ms": 4, "clip_on": False}
         for chosen, own in ((~c.few, {"alpha": 0.6}), (c.few, {"mfc": "white"})):
             # An empty line that is not clipped would confuse the layout.
             if chosen.any():
                 axis.plot(c.before[chosen], c.after[chosen], **look | own)
         _label_extremes(axis, c)
         axis.set(xlim=(0, 100), ylim=(0, 100))
-        axis.set_xlabel(drawing.shorten(c.base, 34), fontsize=8)
-        axis.set_ylabel(drawing.shorten(c.other, 34), fontsize=8)
-    dots = drawing.style(0) | {"linestyle": "none"}
+        axis.set_xlabel(looks.shorten(c.base, 34), fontsize=8)
+        axis.set_ylabel(looks.shorten(c.other, 34), fontsize=8)
     handles = [
-        drawing.handle(dots),
-        drawing.handle(dots | {"markerfacecolor": "white"}),
-        drawing.handle({"color": "0.5", "marker": "x", "linestyle": "none"}),
+        looks.handle(DOTS),
+        looks.handle(DOTS | {"markerfacecolor": "white"}),
+        looks.handle({"color": "0.5", "marker": "x", "linestyle": "none"}),
     ]
     labels = [
         *("a class", f"a class with fewer than {FEW_POSITIVES} positives"),
         "chance level",
     ]
-    drawing.legend(figure, handles, labels)
+    looks.legend(figure, handles, labels)
     alt = "Average precision per class: the best probe against the linear one"
     return drawing.picture("classes", alt, figure)
 
@@ -258,7 +260,7 @@ def _label_extremes(axis: Any, c: Comparison) -> None:
         taken.append((x, y))
         is_right = x > 50
         axis.annotate(
-            drawing.shorten(c.classes[i].replace("_", " "), 16),
+            looks.shorten(c.classes[i].replace("_", " "), 16),
             (x, y),
             xytext=(-5 if is_right else 5, 0),
             textcoords="offset points",

@@ -8,6 +8,7 @@ from unmute_jax.report import drawing
 from unmute_jax.report.page import Picture, Section
 from unmute_jax.report.result_grid import ResultCell, ResultGrid
 from unmute_jax.report.tables import Field, Table, number
+from unmute_jax.results import looks
 from unmute_jax.results.record import training_seconds
 
 
@@ -94,23 +95,20 @@ def _picture(grid: ResultGrid) -> Picture | None:
     if not points:
         return None
     probes = [p for p in grid.probes if any(p in v for v in points.values())]
-    figure, axes = drawing.panels([drawing.shorten(d, 34) for d in points])
+    styles = drawing.probe_looks(grid.probes)
+    styles = {p: style | {"linestyle": "none"} for p, style in styles.items()}
+    figure, axes = drawing.panels([looks.shorten(d, 34) for d in points])
     for axis, by_probe in zip(axes, points.values(), strict=True):
         axis.axhline(0, color="0.4", lw=1, zorder=0)
-        for i, probe in enumerate(probes):
-            if pairs := by_probe.get(probe):
-                count, gain = np.mean(pairs, 0)
-                look = drawing.style(i) | {"linestyle": "none"}
-                axis.plot(count, gain, ms=6, **look)
+        for probe, pairs in by_probe.items():
+            count, gain = np.mean(pairs, 0)
+            axis.plot(count, gain, ms=6, **styles[probe])
         counts = [np.mean(pairs, 0)[0] for pairs in by_probe.values()]
         drawing.log_scale(axis, counts)
         axis.margins(y=0.1)
     figure.supxlabel("trained parameters", fontsize=9)
     figure.supylabel("points above linear", fontsize=9)
-    handles = [
-        drawing.handle(drawing.style(i) | {"linestyle": "none"})
-        for i in range(len(probes))
-    ]
-    drawing.legend(figure, handles, [drawing.shorten(p) for p in probes])
+    handles = [looks.handle(styles[p]) for p in probes]
+    looks.legend(figure, handles, [looks.shorten(p) for p in probes])
     alt = "Gain over the linear probe against trained parameters, mean over encoders"
     return drawing.picture("costs", alt, figure)

@@ -8,6 +8,7 @@ import numpy as np
 
 from unmute_jax.report import drawing, intervals
 from unmute_jax.report.common import common_items
+from unmute_jax.report.drawing import Dot
 from unmute_jax.report.intervals import Estimate
 from unmute_jax.report.names import encoder_title, has_published_weights
 from unmute_jax.report.page import Picture, Section
@@ -25,6 +26,7 @@ from unmute_jax.report.tables import (
     number,
     signed,
 )
+from unmute_jax.results import looks
 
 GAINS_TITLE = "Gain over the linear probe"
 GAP_TITLE = "Gap closed towards fine-tuning"
@@ -90,7 +92,7 @@ def gains_section(grid: ResultGrid, resampler: Resampler) -> Section:
             f"alike. {NEVER_STARTED}: trainings that never left their start, of this "
             "probe or of the linear one.",
         ),
-        pictures=(_gains_picture(encoders, probes, gains, resampler),),
+        pictures=(_gains_picture(grid, encoders, gains, resampler),),
         tables=(table,),
     )
 
@@ -167,8 +169,9 @@ def prototypes_section(grid: ResultGrid) -> Section:
         name="prototypes",
         title=PROTOTYPES_TITLE,
         paragraphs=(
-            "Test scores by J. Bars are one standard deviation over seeds. The paper "
-            "reports that scores rise between 1 and 10 and are flat beyond. n/a: a "
+            "Test scores by J. In the picture, thin lines are encoders and thick ones "
+            "their mean. ± is the standard deviation over seeds. The paper reports "
+            "that scores rise between 1 and 10 and are flat beyond. n/a: a "
             "seed diverged.",
         ),
         pictures=(_prototypes_picture(grid, curves),),
@@ -218,33 +221,17 @@ def _gap(
 
 
 def _gains_picture(
-    encoders: Sequence[str], probes: Sequence[str], gains: Pairs, resampler: Resampler
+    grid: ResultGrid, encoders: Sequence[str], gains: Pairs, resampler: Resampler
 ) -> Picture:
-    figure, (axis, *_) = drawing.panels([""])
-    figure.set_size_inches(7.5, 1.6 + len(encoders) * max(0.3, 0.085 * len(probes)))
-    handles = []
-    for k, probe in enumerate(probes):
-        x, y, low, high = [], [], [], []
-        for i, encoder in enumerate(encoders):
-            if pairs := gains.get((encoder, probe)):
-                estimate = _gain(pairs, resampler)
-                value, ends = estimate.value, estimate.interval(is_score=False)
-                x.append(value)
-                y.append(i + 0.75 * ((k + 0.5) / len(probes) - 0.5))
-                low.append(0 if np.isnan(ends[0]) else max(0.0, value - ends[0]))
-                high.append(0 if np.isnan(ends[1]) else max(0.0, ends[1] - value))
-        look = drawing.style(k) | {"linestyle": "none"}
-        handles.append(
-            axis.errorbar(x, y, xerr=[low, high], ms=5, elinewidth=1, **look)
-        )
-    axis.axvline(0, color="0.3", lw=1)
-    for i in range(len(encoders) - 1):
-        axis.axhline(i + 0.5, color="0.85", lw=0.8)
-    axis.set_yticks(range(len(encoders)), [drawing.shorten(e) for e in encoders])
-    axis.set_ylim(len(encoders) - 0.5, -0.5)
-    axis.grid(axis="y", visible=False)
-    axis.set_xlabel("points above the linear probe, mean over data sets")
-    drawing.legend(figure, handles, [drawing.shorten(p) for p in probes])
+    dots: dict[str, dict[str, Dot]] = {encoder: {} for encoder in encoders}
+    for (encoder, probe), pairs in gains.items():
+        estimate = _gain(pairs, resampler)
+        low, high = estimate.interval(is_score=False)
+        dots[encoder][probe] = Dot(value=estimate.value, low=low, high=high)
+    figure, axes = drawing.rows_of_dots(dots, drawing.probe_looks(grid.probes))
+    for axis in axes:
+        axis.axvline(0, color="0.3", lw=1, zorder=0)
+    figure.supxlabel("points above the linear probe, mean over data sets", fontsize=9)
     alt = (
         "Gain of each probe over the linear probe for each encoder, with 95 % intervals"
     )
@@ -254,28 +241,37 @@ def _gains_picture(
 def _prototypes_picture(
     grid: ResultGrid, curves: dict[tuple[str, str, str], list[ResultCell]]
 ) -> Picture:
+    """Draws thin lines for encoders, and with markers the mean over all of them."""
     datasets = [d for d in grid.datasets if any(d == key[0] for key in curves)]
-    kinds = list(dict.fromkeys((e, p) for _, e, p in curves))
-    figure, axes = drawing.panels(datasets)
+    styles = drawing.probe_looks(list(dict.fromkeys(probe for *_, probe in curves)))
+    figure, axes = drawing.panels([looks.shorten(d, 34) for d in datasets])
     for axis, dataset in zip(axes, datasets, strict=True):
-        for k, (encoder, probe) in enumerate(kinds):
-            if cells := curves.get((dataset, encoder, probe)):
-                axis.errorbar(
-                    [c.prototypes for c in cells],
-                    [c.mean for c in cells],
-                    yerr=[0 if np.isnan(c.sd) else c.sd for c in cells],
-                    **drawing.style(k) | {"ms": 4, "lw": 1},
-                )
+        for probe, style in styles.items():
+            scores = [
+                {c.prototypes: c.mean for c in cells}
+                for (d, _, p), cells in curves.items()
+                if (d, p) == (dataset, probe)
+            ]
+            if not scores:
+                continue
+            for own in scores:
+                thin = style | {"marker": "", "lw": 0.7, "alpha": 0.4}
+                axis.plot(list(own), list(own.values()), **thin)
+            shared = [j for j in scores[0] if all(j in s for s in scores)]
+            means = [np.mean([own[j] for own in scores]) for j in shared]
+            axis.plot(shared, means, **style, ms=5, lw=1.5)
         counts = sorted({c.prototypes or 1 for v in curves.values() for c in v})
         axis.set_xscale("log")
         axis.set_xticks(counts, [str(n) for n in counts])
         axis.minorticks_off()
     figure.supxlabel("J, prototypes per class", fontsize=9)
     figure.supylabel("test score", fontsize=9)
-    handles = [drawing.handle(drawing.style(k)) for k in range(len(kinds))]
-    labels = [drawing.shorten(f"{e}, {p}", 40) for e, p in kinds]
-    drawing.legend(figure, handles, labels)
-    alt = "Test score by the number of prototypes per class, with a panel per data set"
+    handles = [looks.handle(style) for style in styles.values()]
+    looks.legend(figure, handles, [looks.shorten(p, 40) for p in styles])
+    alt = (
+        "Test score by the number of prototypes per class, with a panel per data set: "
+        "thin lines are encoders, thick ones their mean"
+    )
     return drawing.picture("prototypes", alt, figure)
 
 

@@ -23,6 +23,20 @@ TITLES = {
     "sslam": "SSLAM",
     "logmel": "log-mel",
 }
+# How data sets and probes are spelt in print. The paper's own probes keep their names.
+DATASET_TITLES = {
+    **{"as20k": "AS-20k", "fsd50k": "FSD50K", "desed": "DESED", "spass": "SPASS"},
+    **{"urban": "URBAN", "esc50": "ESC-50", "esc10": "ESC-10", "esc_mix": "ESC-mix"},
+    **{"sc2": "SC-2", "fsdd": "FSDD"},
+    **{
+        name: name.upper() for name in ("hsn", "pow", "per", "nes", "sne", "uhh", "nbp")
+    },
+}
+PROBE_TITLES = {
+    **{"stats": "statistics", "knn": "k-NN", "cgp": "CGP", "linear_cgp": "linear CGP"},
+    **{"head2toe": "Head2Toe", "cae": "CAE", "cait": "CaiT", "coca": "CoCa"},
+    **{"esimpool": "e-simpool", "jepa": "JEPA", "siglip": "SigLIP"},
+}
 # The order of the paper. Names that the paper does not have come last.
 DATASETS = (
     *("as20k", "fsd50k", "desed", "spass", "urban"),
@@ -110,6 +124,22 @@ def title_of_probe(probe: str, changed: Mapping[str, Any], dataset: str) -> str:
         options = {"J": count, **options}
     text = ", ".join(f"{key}={value}" for key, value in options.items())
     return f"{probe} {text}" if text else probe
+
+
+def dataset_title(name: str) -> str:
+    """A data set as papers print it, such as "HSN (64shot)" for `hsn/64shot`."""
+    name, space, detail = name.partition(" ")
+    base, _, variant = name.partition("/")
+    title = DATASET_TITLES.get(base, base) + (f" ({variant})" if variant else "")
+    return title + space + detail
+
+
+def probe_in_print(title: str) -> str:
+    """The title of a probe as papers print it, with its options in brackets."""
+    title, bracket, training = title.partition(" [")
+    name, _, options = title.partition(" ")
+    name = PROBE_TITLES.get(name, name)
+    return name + (f" ({options})" if options else "") + bracket + training
 
 
 def changed_options(probe: str, given: Mapping[str, Any]) -> dict[str, Any]:

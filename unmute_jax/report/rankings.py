@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from unmute_jax.report import agreement, drawing, scores
 from unmute_jax.report.agreement import Ranking
 from unmute_jax.report.common import common_items
+from unmute_jax.report.drawing import Dot
 from unmute_jax.report.page import Picture, Section
 from unmute_jax.report.resampling import Resampler, basis
 from unmute_jax.report.result_grid import ResultGrid
@@ -17,9 +18,14 @@ from unmute_jax.report.statistics import interval, ranks
 from unmute_jax.report.tables import NOT_RUN, Field, Table, between
 
 
-def section(grid: ResultGrid, resampler: Resampler) -> Section:
-    """Makes a table of mean ranks and tables of rank correlations."""
-    rankings = _rankings(grid, resampler)
+def section(grid: ResultGrid, rankings: Sequence[Ranking]) -> Section:
+    """Makes a table of mean ranks and tables of rank correlations.
+
+    Args:
+        grid: The cells.
+        rankings: The ranks of encoders under each probe, as `rank` computes them.
+    """
+    means = over_common(grid, rankings)
     paragraphs = [
         "On each data set the encoders are ranked by their mean score: rank 1 is best, "
         "tied encoders share the mean of their ranks, and an encoder with a diverged "
@@ -31,9 +37,7 @@ def section(grid: ResultGrid, resampler: Resampler) -> Section:
     ]
     if not rankings:
         paragraphs.append("No probe here was run with two encoders on one data set.")
-    datasets = common_items({r.probe: r.datasets for r in rankings}, grid.datasets)
-    averaged = [r.over(datasets) for r in rankings if set(datasets) <= {*r.datasets}]
-    tables = [_rank_table(grid, averaged)] if averaged else []
+    tables = [_rank_table(grid, means)] if means else []
     between_probes = agreement.between_probes(rankings)
     if rankings and between_probes is None:
         paragraphs.append(
@@ -50,12 +54,22 @@ def section(grid: ResultGrid, resampler: Resampler) -> Section:
         name="ranks",
         title="Which encoder is best under each probe",
         paragraphs=tuple(paragraphs),
-        pictures=(_rank_picture(grid, averaged),) if len(averaged) > 1 else (),
+        pictures=(_rank_picture(grid, means),) if len(means) > 1 else (),
         tables=tuple(tables),
     )
 
 
-def _rankings(grid: ResultGrid, resampler: Resampler) -> list[Ranking]:
+def over_common(grid: ResultGrid, rankings: Sequence[Ranking]) -> list[Ranking]:
+    """The rankings over the data sets that they have in common.
+
+    A probe that was not run on all of these data sets is left out.
+    """
+    datasets = common_items({r.probe: r.datasets for r in rankings}, grid.datasets)
+    return [r.over(datasets) for r in rankings if set(datasets) <= {*r.datasets}]
+
+
+def rank(grid: ResultGrid, resampler: Resampler) -> list[Ranking]:
+    """Ranks the encoders under each probe that was run with at least two of them."""
     rankings = []
     for probe in grid.probes:
         encoders = [
@@ -138,31 +152,19 @@ def _interval_paragraph(grid: ResultGrid) -> str:
 
 
 def _rank_picture(grid: ResultGrid, rankings: Sequence[Ranking]) -> Picture:
-    figure, (axis, *_) = drawing.panels([""])
-    figure.set_size_inches(max(5.0, 1.8 + 0.75 * len(rankings)), 4.2)
-    encoders = [e for e in grid.encoders if any(e in r.encoders for r in rankings)]
-    handles = []
-    for k, encoder in enumerate(encoders):
-        shift = 0.3 * (k / max(1, len(encoders) - 1) - 0.5)
-        x, y, low, high = [], [], [], []
-        for i, r in enumerate(rankings):
-            if encoder in r.encoders:
-                j = r.encoders.index(encoder)
-                ends = interval(ranks(r.draws)[:, j].mean(-1))
-                x.append(i + shift)
-                y.append(r.mean[j])
-                low.append(max(0.0, y[-1] - ends[0]))
-                high.append(max(0.0, ends[1] - y[-1]))
-        # Probes have no order, so that nothing lies between them.
-        look = drawing.style(k) | {"linestyle": "none"}
-        handles.append(
-            axis.errorbar(x, y, yerr=[low, high], ms=5, elinewidth=0.8, **look)
-        )
-    axis.invert_yaxis()
-    axis.yaxis.set_major_locator(MaxNLocator(integer=True))
-    axis.set(ylabel="mean rank (1 is best)")
-    short = [drawing.shorten(r.probe, 24) for r in rankings]
-    axis.set_xticks(range(len(short)), short, rotation=45, ha="right", fontsize=8)
-    drawing.legend(figure, handles, [drawing.shorten(e) for e in encoders])
+    dots = {
+        r.probe: {
+            encoder: Dot(value=rank, low=low, high=high)
+            for encoder, rank, draws in zip(
+                r.encoders, r.mean.tolist(), ranks(r.draws).mean(-1).T, strict=True
+            )
+            for low, high in [interval(draws)]
+        }
+        for r in rankings
+    }
+    figure, axes = drawing.rows_of_dots(dots, drawing.encoder_looks(grid.encoders))
+    for axis in axes:
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.supxlabel("mean rank (1 is best)", fontsize=9)
     alt = "Mean rank of each encoder under each probe, with 95 % intervals"
     return drawing.picture("ranks", alt, figure)

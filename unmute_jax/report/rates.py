@@ -21,6 +21,7 @@ from unmute_jax.report.statistics import (
     validation,
 )
 from unmute_jax.report.tables import UNKNOWN, Field, Table, csv_text, number
+from unmute_jax.results import looks
 from unmute_jax.results.ranges import ranges_of
 
 COLUMNS = (
@@ -191,20 +192,21 @@ def _picture(grid: ResultGrid, dataset: str) -> Picture | None:
     if not cells:
         return None
     probes = [p for p in grid.probes if any(c.probe == p for c in cells)]
-    encoders = [e for e in grid.encoders if any(c.encoder == e for c in cells)]
-    titles = [drawing.shorten(p, 34) for p in probes]
+    styles = drawing.encoder_looks(grid.encoders)
+    styles = {e: s for e, s in styles.items() if any(c.encoder == e for c in cells)}
+    titles = [looks.shorten(p, 34) for p in probes]
     rates = [float(t["learning_rate"]) for c in cells for t in c.search]
     figure, axes = drawing.panels(titles, shared=True)
     for axis, probe in zip(axes, probes, strict=True):
         for cell in cells:
             if cell.probe == probe:
-                look = drawing.style(encoders.index(cell.encoder))
-                _draw_trials(axis, cell, look)
+                _draw_trials(axis, cell, styles[cell.encoder])
         drawing.log_scale(axis, rates)
     figure.supxlabel("learning rate", fontsize=9)
     figure.supylabel(f"validation {grid.metric(dataset)}", fontsize=9)
-    handles = [drawing.handle(drawing.style(i)) for i in range(len(encoders))]
-    drawing.legend(figure, handles, [drawing.shorten(e) for e in encoders], dataset)
+    handles = [looks.handle(style) for style in styles.values()]
+    labels = [looks.shorten(encoder) for encoder in styles]
+    looks.legend(figure, handles, labels, looks.shorten(dataset))
     alt = f"Validation score by learning rate on {dataset}, with a panel per probe"
     return drawing.picture(f"rates_{slug(dataset)}", alt, figure)
 

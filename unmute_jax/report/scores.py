@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from unmute_jax.report import drawing, missing, paper_numbers
-from unmute_jax.report.common import common_items
 from unmute_jax.report.names import (
     encoder_title,
     has_published_weights,
@@ -20,7 +20,6 @@ from unmute_jax.report.resampling import LEAST_UNITS, Resampler, basis
 from unmute_jax.report.result_grid import ResultCell, ResultGrid, searched
 from unmute_jax.report.tables import (
     DIVERGED,
-    NOT_RUN,
     UNKNOWN,
     Field,
     Table,
@@ -30,6 +29,7 @@ from unmute_jax.report.tables import (
     number,
     signed,
 )
+from unmute_jax.results import looks
 from unmute_jax.results.ranges import ranges_of
 from unmute_jax.results.record import training_seconds
 
@@ -89,7 +89,6 @@ def section(grid: ResultGrid, resampler: Resampler) -> Section:
         ),
         pictures=() if picture is None else (picture,),
         tables=(
-            *_mean_tables(grid),
             *(_dataset_table(grid, d, resampler) for d in grid.datasets),
             *_other_scores(grid),
             *([lost] if lost is not None else []),
@@ -126,9 +125,9 @@ def with_baseline(probes: Sequence[str]) -> list[str]:
     return [*probes, *([BASELINE] if missing else [])]
 
 
-def _field(cell: ResultCell, resampler: Resampler, is_best: bool) -> Field:
-    """`64.67 ± 0.30`, and below it the interval and the paper's score."""
-    paper, under, drawn = paper_score(cell), [], basis(cell)
+def score_field(cell: ResultCell, resampler: Resampler, is_best: bool) -> Field:
+    """`64.67 ± 0.30`, in bold if it is the best one, and below it the interval."""
+    under, drawn = [], basis(cell)
     if cell.has_diverged:
         text, value = DIVERGED.text, None
         under.append(f"{cell.diverged_seeds} of {counted(len(cell.seeds), 'seed')}")
@@ -142,17 +141,26 @@ def _field(cell: ResultCell, resampler: Resampler, is_best: bool) -> Field:
             under.append(ends)
     if cell.never_started:
         under.append(f"{cell.never_started} of {len(cell.files)} never started")
-    if paper is not None:
-        difference = "" if value is None else f", {signed(value - paper.value)}"
-        under.append(f"paper {paper.value:.2f}{difference}")
     return Field(text, value, "; ".join(under), is_best)
+
+
+def _beside_paper(field: Field, cell: ResultCell) -> Field:
+    """The score of a cell, and below it the paper's with the difference."""
+    paper = paper_score(cell)
+    if paper is None:
+        return field
+    difference = "" if cell.has_diverged else f", {signed(cell.mean - paper.value)}"
+    text = f"paper {paper.value:.2f}{difference}"
+    return dataclasses.replace(
+        field, under="; ".join(filter(None, [field.under, text]))
+    )
 
 
 def _interval(cell: ResultCell, resampler: Resampler) -> tuple[float, float]:
     return resampler.score(cell).interval(is_score=True)
 
 
-def _best(values: Sequence[float]) -> float:
+def highest(values: Sequence[float]) -> float:
     """The largest finite value; NaN, which equals nothing, if there is none."""
     return max((v for v in values if np.isfinite(v)), default=np.nan)
 
@@ -161,7 +169,7 @@ def _dataset_table(grid: ResultGrid, dataset: str, resampler: Resampler) -> Tabl
     cells = grid.of_dataset(dataset)
     encoders = [e for e in grid.encoders if any(c.encoder == e for c in cells)]
     probes = [p for p in grid.probes if any(c.probe == p for c in cells)]
-    best = {e: _best([c.mean for c in cells if c.encoder == e]) for e in encoders}
+    best = {e: highest([c.mean for c in cells if c.encoder == e]) for e in encoders}
     rows = []
     for probe in with_baseline(probes):
         row: list[Field | str] = [probe]
@@ -171,7 +179,8 @@ def _dataset_table(grid: ResultGrid, dataset: str, resampler: Resampler) -> Tabl
                 row.append(grid.no_score(dataset, encoder, probe))
                 continue
             is_best = len(cells) > 1 and cell.mean == best[encoder]
-            row.append(_field(cell, resampler, is_best))
+            field = score_field(cell, resampler, is_best)
+            row.append(_beside_paper(field, cell))
         rows.append(tuple(row))
     return Table(
         name=f"scores-{slug(dataset)}",
@@ -183,11 +192,10 @@ def _dataset_table(grid: ResultGrid, dataset: str, resampler: Resampler) -> Tabl
 
 
 def _note(grid: ResultGrid, dataset: str, cells: list[ResultCell]) -> str:
-    seeds = sorted({len(c.seeds) for c in cells})
-    folds = sorted({len(c.folds) for c in cells})
-    parts = [f"{_range(seeds)} seed{'s' * (seeds != [1])}"]
-    if folds != [1]:
-        parts.append(f"{_range(folds)} folds")
+    seeds, folds = [len(c.seeds) for c in cells], [len(c.folds) for c in cells]
+    parts = [f"{span(seeds)} seed{'s' * (max(seeds) > 1)}"]
+    if max(folds) > 1:
+        parts.append(f"{span(folds)} folds")
     not_in_paper = [
         e
         for e in grid.encoders
@@ -204,61 +212,6 @@ def _note(grid: ResultGrid, dataset: str, cells: list[ResultCell]) -> str:
         seeds = " and seeds" * any(b.has_seeds for b in found)
         parts.append(f"intervals over {kinds}{seeds}")
     return f"{'; '.join(parts)}. {searched(cells)}".strip()
-
-
-def _mean_tables(grid: ResultGrid) -> list[Table]:
-    """For each metric, the means over the data sets that probes have in common."""
-    tables = []
-    for metric in dict.fromkeys(map(grid.metric, grid.datasets)):
-        mine = [d for d in grid.datasets if grid.metric(d) == metric]
-        cells = {
-            (e, p): found
-            for e in grid.encoders
-            for p in grid.probes
-            # One data set has no mean, and must not keep others from having one.
-            if len(found := {d: c for d in mine if (c := grid.at(d, e, p))}) > 1
-        }
-        datasets = common_items(cells, mine)
-        means = {
-            key: float(np.mean([found[d].mean for d in datasets]))
-            for key, found in cells.items()
-            if set(datasets) <= found.keys()
-        }
-        if len(datasets) > 1 and means:
-            tables.append(_mean_table(grid, metric, mine, datasets, means))
-    return tables
-
-
-def _mean_table(
-    grid: ResultGrid,
-    metric: str,
-    all_datasets: Sequence[str],
-    datasets: Sequence[str],
-    means: dict[tuple[str, str], float],
-) -> Table:
-    encoders = [e for e in grid.encoders if any(e == x for x, _ in means)]
-    probes = [p for p in grid.probes if any(p == x for _, x in means)]
-    best = {e: _best([v for (x, _), v in means.items() if x == e]) for e in encoders}
-
-    def field(encoder: str, probe: str) -> Field:
-        value = means.get((encoder, probe))
-        if value is None:
-            return NOT_RUN
-        if np.isnan(value):
-            return DIVERGED
-        plain = number(value)
-        return Field(plain.text, plain.value, strong=value == best[encoder])
-
-    return Table(
-        name=f"means-{slug(metric)}",
-        title=f"Mean test {metric} over {len(datasets)} data sets",
-        columns=("probe", *encoders),
-        rows=tuple(
-            (p, *(field(e, p) for e in encoders)) for p in with_baseline(probes)
-        ),
-        note=f"{over_datasets(datasets, all_datasets)} A dash means that the probe was "
-        f"not run on all of them, or failed. {searched(grid.cells)}".strip(),
-    )
 
 
 def over_datasets(chosen: Sequence[str], everything: Sequence[str]) -> str:
@@ -329,16 +282,16 @@ def _paper_picture(grid: ResultGrid) -> Picture | None:
     figure.set_size_inches(6, 4.6)
     probes = list(dict.fromkeys(c.first.probe for c, _ in both))
     handles = []
-    for i, probe in enumerate(probes):
+    for probe in probes:
         x = [n.value for c, n in both if c.first.probe == probe]
         y = [c.mean for c, _ in both if c.first.probe == probe]
-        look = drawing.style(i) | {"linestyle": "none"}
+        look = looks.probe_look(probe) | {"linestyle": "none"}
         handles += axis.plot(x, y, ms=5, alpha=0.8, **look)
     values = [v for c, n in both for v in (c.mean, n.value)]
     ends = [min(values) - 3, max(values) + 3]
     axis.plot(ends, ends, color="0.4", lw=1, zorder=0)
     axis.set(xlabel="score in the paper", ylabel="score here", xlim=ends, ylim=ends)
-    drawing.legend(figure, handles, probes)
+    looks.legend(figure, handles, probes)
     alt = (
         "Scores here against the scores in the paper, with one point per cell and a "
         "line where both agree"
@@ -388,5 +341,7 @@ def _rounded(value: float, digits: int = 2) -> float | None:
     return round(value, digits) if np.isfinite(value) else None
 
 
-def _range(values: list[int]) -> str:
-    return str(values[0]) if len(values) == 1 else f"{values[0]} to {values[-1]}"
+def span(values: Iterable[int]) -> str:
+    """The only value, or the lowest and the highest one."""
+    low, high = min(values := [*values]), max(values)
+    return str(low) if low == high else f"{low} to {high}"

@@ -1,4 +1,4 @@
-"""Tables of a report, and their form in Markdown, CSV and LaTeX."""
+"""Tables of a report, and their form in Markdown and CSV."""
 
 from __future__ import annotations
 
@@ -8,9 +8,6 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-# Columns with longer texts are broken into lines in LaTeX.
-LONG_TEXT = 40
 
 
 @dataclass(frozen=True)
@@ -48,6 +45,7 @@ class Table:
         columns: The names of the columns.
         rows: The rows, with one field per column. A string stands for `Field(text)`.
         note: The text below the table.
+        has_small_print_in_latex: Whether LaTeX shows the second lines of fields, too.
     """
 
     name: str
@@ -55,6 +53,7 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[Field | str, ...], ...]
     note: str = ""
+    has_small_print_in_latex: bool = True
 
     def fields(self) -> list[list[Field]]:
         """All rows, with strings converted to fields."""
@@ -150,66 +149,6 @@ def csv_text(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return out.getvalue()
 
 
-def latex(table: Table) -> str:
-    r"""Formats a table as a LaTeX float with rules of the package `booktabs`."""
-    kinds = "".join(_column_type(table, i) for i in range(len(table.columns)))
-    lines = [
-        r"\begin{table}",
-        r"\centering\small",
-        rf"\caption{{{escape_latex(_caption(table))}}}",
-        rf"\label{{tab:{table.name}}}",
-        rf"\begin{{tabular}}{{{kinds}}}",
-        r"\toprule",
-        " & ".join(map(escape_latex, table.columns)) + r" \\",
-        r"\midrule",
-        *(" & ".join(map(_latex_field, row)) + r" \\" for row in table.fields()),
-        r"\bottomrule",
-        r"\end{tabular}",
-        r"\end{table}",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _column_type(table: Table, column: int) -> str:
-    """Numbers are aligned to the right, and long texts are broken into lines."""
-    if table.is_number(column):
-        return "r"
-    longest = max((len(row[column].text) for row in table.fields()), default=0)
-    return r"p{0.3\linewidth}" if longest > LONG_TEXT else "l"
-
-
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    **{c: f"\\{c}" for c in "&%$#_{}"},
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    "±": r"$\pm$",
-    "−": "$-$",
-    "–": "--",
-    "×": r"$\times$",
-    "·": r"$\cdot$",
-    "→": r"$\rightarrow$",
-    "√": r"$\surd$",
-    "τ": r"$\tau$",
-    "ρ": r"$\rho$",
-    "…": r"\ldots{}",
-    "†": r"$\dagger$",
-    "‡": r"$\ddagger$",
-}
-
-
-def escape_latex(text: str) -> str:
-    """Escapes the characters that have a meaning in LaTeX."""
-    return "".join(_LATEX.get(c, c) for c in text)
-
-
-def _caption(table: Table) -> str:
-    return f"{table.title}. {table.note}" if table.note else f"{table.title}."
-
-
 def _escape_pipes(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
@@ -218,11 +157,3 @@ def _markdown_field(field: Field) -> str:
     text = _escape_pipes(field.text)
     text = f"**{text}**" if field.strong else text
     return f"{text} ({_escape_pipes(field.under)})" if field.under else text
-
-
-def _latex_field(field: Field) -> str:
-    text = escape_latex(field.text)
-    text = rf"\textbf{{{text}}}" if field.strong else text
-    if not field.under:
-        return text
-    return rf"{text} {{\scriptsize {escape_latex(field.under)}}}"

@@ -18,6 +18,7 @@ from unmute_jax.report.page import Picture, Section
 from unmute_jax.report.result_grid import ResultGrid
 from unmute_jax.report.statistics import wins
 from unmute_jax.report.tables import NOT_RUN, Field, Table
+from unmute_jax.results import looks
 
 TITLE = "Which probe wins"
 # A share of fewer decided configurations is drawn paler.
@@ -152,7 +153,7 @@ def _heat_map(name: str, rule: str, probes: Sequence[str], won: np.ndarray) -> P
             )
             put(f"{share[i, j]:.0f}", va="bottom", fontsize=8)
             put(f"{won[i, j]}/{decided[i, j]}", va="top", fontsize=6)
-    short = [drawing.shorten(p, 24) for p in probes]
+    short = [looks.shorten(p, 24) for p in probes]
     axis.set_xticks(range(n), short, rotation=60, ha="right", fontsize=8)
     axis.set_yticks(range(n), short, fontsize=8)
     axis.set_title(

@@ -8,14 +8,21 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from unmute_jax.io import writing
+from unmute_jax.results import looks
 from unmute_jax.results.record import Record
 
 # The average precision of a class with fewer positive clips is mostly chance.
 FEW_POSITIVES = 5
-# Okabe and Ito's palette, which colour-blind readers can tell apart as well.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# About so many epochs of a curve have a marker.
+MARKED_EPOCHS = 8
+# Longer names of classes are cut.
+MOST_LETTERS = 40
+# Of more classes, those with the highest and the lowest scores are drawn.
+MOST_CLASSES = 100
+HALF = MOST_CLASSES // 2
 
 
 def training_curves(
@@ -37,28 +44,32 @@ def training_curves(
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     chosen = {(r.probe, r.protocol, r.learning_rate) for r in records}
-    for colour, probe in zip(COLOURS * len(probes), probes, strict=False):
+    drawn = []
+    for probe in probes:
         runs = _runs([x for x in lines if x["probe"] == probe], chosen)
+        style = looks.probe_look(probe)
         for axis, name, scale in ((left, "loss", 1.0), (right, "validation", 100.0)):
-            _draw(axis, runs, name, scale, colour, probe)
+            _draw(axis, runs, name, scale, style)
+        drawn += [probe] if runs else []
     left.set(xlabel="epoch", ylabel="training loss", yscale="log")
     right.set(xlabel="epoch", ylabel=f"validation {records[0].metric} (%)")
     for axis in (left, right):
         axis.grid(alpha=0.3)
-    right.legend(frameon=False)
-    figure.suptitle(f"{records[0].dataset} · {records[0].encoder}", fontsize=10)
+    handles = [looks.handle(looks.probe_look(probe)) for probe in drawn]
+    title = looks.shorten(f"{records[0].dataset} · {records[0].encoder}", 100)
+    looks.legend(figure, handles, drawn, title)
     with writing(path) as file:
         figure.savefig(file, format="png", dpi=120)
 
 
-def per_class_bars(
+def per_class_scores(
     path: str | os.PathLike[str], records: Sequence[Record], probes: Sequence[str]
 ) -> None:
     """Plots the average precision of each class on the test split, per probe.
 
-    Classes are ordered by the mean over probes; whiskers are the standard deviation
-    over trainings. Behind each name is the number of positive test clips, and an
-    asterisk if they are few. A black tick is the chance level, the share of positives.
+    Classes are ordered by the mean over probes; bars are the standard deviation over
+    trainings. Behind each name is the number of positive test clips, and an
+    asterisk if they are few. A grey line is the chance level, the share of positives.
     Classes without positives and trainings that diverged are left out.
 
     Args:
@@ -81,45 +92,45 @@ def per_class_bars(
     }
     means = np.stack([v.mean(0) for v in values.values()])
     order = np.argsort(-means.mean(0))
-    height = 0.8 / len(values)
-    tall = 1.5 + 0.16 * len(names) * (1 + len(values))
+    if len(order) > MOST_CLASSES:
+        order = np.concatenate([order[:HALF], order[-HALF:]])
+    tall = 1.5 + 0.13 * len(order) * (1 + len(values))
     figure = Figure(figsize=(7, tall), layout="constrained")
     axis = figure.subplots()
-    y = np.arange(len(names))
-    for i, (colour, (probe, v)) in enumerate(
-        zip(COLOURS * len(values), values.items(), strict=False)
-    ):
-        axis.barh(
-            y + (i - (len(values) - 1) / 2) * height,
+    y = np.arange(len(order))
+    # A row for each probe, and an empty one between two classes.
+    offsets = (np.arange(len(values)) - (len(values) - 1) / 2) / (1 + len(values))
+    for offset, (probe, v) in zip(offsets, values.items(), strict=True):
+        axis.errorbar(
             100 * v.mean(0)[order],
-            height,
+            y + offset,
             xerr=100 * v.std(0, ddof=1)[order] if len(v) > 1 else None,
-            error_kw={"elinewidth": 0.7, "alpha": 0.6},
-            color=colour,
-            label=probe,
+            **looks.probe_look(probe),
+            linestyle="none",
+            ms=5,
+            elinewidth=0.8,
         )
     levels = [chance_levels(records).get(names[i], np.nan) for i in order]
     if np.isfinite(levels).any():
-        axis.vlines(
-            100 * np.asarray(levels), y - 0.45, y + 0.45, color="black", lw=1.2,
-            label="chance",
-        )  # fmt: skip
+        axis.vlines(100 * np.asarray(levels), y - 0.45, y + 0.45, color="0.5", lw=1.2)
     counts = positives(records)
     axis.set_yticks(y, [_label(names[i], counts.get(names[i])) for i in order])
     legend = "\nin brackets: positive test clips" if counts else ""
     if any(counts.get(name, FEW_POSITIVES) < FEW_POSITIVES for name in names):
         legend += f"; *: fewer than {FEW_POSITIVES}, mostly chance"
-    axis.invert_yaxis()
+    if len(order) < len(names):
+        legend += f"\nthe {HALF} best and the {HALF} worst of {len(names)} classes"
+    axis.set_ylim(len(order) - 0.5, -0.5)
+    axis.hlines(y[1:] - 0.5, -2, 102, color="0.85", lw=0.8)
     label = f"average precision on the test split (%){legend}"
-    axis.set(xlabel=label, xlim=(0, 100))
+    axis.set(xlabel=label, xlim=(-1.5, 101.5))
     axis.set_axisbelow(True)
     axis.grid(axis="x", alpha=0.3)
-    figure.legend(
-        *axis.get_legend_handles_labels(),
-        loc="outside upper center",
-        ncols=len(values) + 1,
-        frameon=False,
-    )
+    handles = [
+        looks.handle(looks.probe_look(p) | {"linestyle": "none"}) for p in values
+    ]
+    chance = Line2D([], [], color="0.5", lw=1.2, ls="none", marker="|", ms=9)
+    looks.legend(figure, [*handles, chance], [*values, "chance"])
     with writing(path) as file:
         figure.savefig(file, format="png", dpi=120)
 
@@ -146,7 +157,7 @@ def chance_levels(records: Sequence[Record]) -> dict[str, float]:
 
 def _label(name: str, count: int | None) -> str:
     """A class with the number of its positives, if it is known."""
-    plain = name.replace("_", " ")
+    plain = looks.shorten(name.replace("_", " "), MOST_LETTERS)
     if count is None:
         return plain
     return f"{plain} ({count}{'*' * (count < FEW_POSITIVES)})"
@@ -180,13 +191,14 @@ def _draw(
     runs: list[dict[str, np.ndarray]],
     name: str,
     scale: float,
-    colour: str,
-    label: str,
+    style: dict[str, Any],
 ) -> None:
     runs = [r for r in runs if np.isfinite(r[name]).any()]
     if not runs:
         return
+    thin = style | {"marker": "", "lw": 0.6, "alpha": 0.4}
     for run in runs:
-        axis.plot(run["epoch"], scale * run[name], color=colour, lw=0.6, alpha=0.4)
+        axis.plot(run["epoch"], scale * run[name], **thin)
     mean = np.mean([r[name] for r in runs], axis=0)
-    axis.plot(runs[0]["epoch"], scale * mean, color=colour, lw=2, label=label)
+    every = -(-len(mean) // MARKED_EPOCHS)
+    axis.plot(runs[0]["epoch"], scale * mean, lw=2, ms=5, markevery=every, **style)

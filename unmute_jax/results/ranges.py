@@ -17,6 +17,9 @@ Ranges = Mapping[str, tuple[float, float]]
 # ten before its best value, more was to be had with a wider range.
 EDGE = 0.05
 
+# Of more ranges, only the lowest and the highest value are listed.
+MOST_RANGES = 4
+
 _NAMES = {
     "learning_rate": "learning rates",
     "weight_decay": "weight decays",
@@ -66,8 +69,9 @@ def ranges_of(record: Record) -> Ranges:
 def in_words(records: Iterable[Record]) -> str:
     """Lists what was searched, such as "learning rates 1e-05 to 0.3 (linear, mlp)".
 
-    The probes are named if not all of them had the same range. The text is empty if
-    nothing was searched.
+    The probes are named if not all of them had the same range. Of many ranges, as
+    records of older versions may have, only the outermost ends are given. The text is
+    empty if nothing was searched.
     """
     found: dict[tuple[str, tuple[float, float]], list[str]] = {}
     probes = list[str]()
@@ -78,8 +82,15 @@ def in_words(records: Iterable[Record]) -> str:
     searched = {probe for names in found.values() for probe in names}
     everyone = [p for p in dict.fromkeys(probes) if p in searched]
     parts = []
-    for (name, (low, high)), names in found.items():
-        own = list(dict.fromkeys(names))
-        of_whom = "" if own == everyone else f" ({', '.join(own)})"
-        parts.append(f"{_NAMES.get(name, name)} {low:g} to {high:g}{of_whom}")
+    for name in dict.fromkeys(name for name, _ in found):
+        own = {ends: probes for (n, ends), probes in found.items() if n == name}
+        noun = _NAMES.get(name, name)
+        if len(own) > MOST_RANGES:
+            low, high = min(x for x, _ in own), max(y for _, y in own)
+            parts.append(f"{noun} in {len(own)} ranges between {low:g} and {high:g}")
+            continue
+        for (low, high), names in own.items():
+            whose = list(dict.fromkeys(names))
+            of_whom = "" if whose == everyone else f" ({', '.join(whose)})"
+            parts.append(f"{noun} {low:g} to {high:g}{of_whom}")
     return f"searched: {'; '.join(parts)}" if parts else ""

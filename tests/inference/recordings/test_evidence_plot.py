@@ -66,6 +66,15 @@ def test_evidence_is_drawn_in_the_bounds_of_its_cell():
     assert rows.min() > 0.5 * len(coloured)
 
 
+def test_names_with_dollar_signs_are_no_formulas():
+    silence = np.zeros(16_000, np.float32)
+    window = Window(index=0, start=0.0, end=1.0, waveform=silence)
+    maps = {r"a $\bad$ b": np.ones((1, 1))}
+    assert evidence_png(window, 16_000, maps, WHOLE, r"$/\bad$.wav").startswith(
+        b"\x89P"
+    )
+
+
 def test_late_times_are_told_apart(monkeypatch):
     figures = []
     monkeypatch.setattr(

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from unmute_jax.metrics.decisions import Calibration
-from unmute_jax.results.plots import COLOURS
+from unmute_jax.results.looks import COLOURS, shorten
 
 
 def calibration_png(calibration: Calibration, title: str) -> bytes:
@@ -47,7 +47,7 @@ def calibration_png(calibration: Calibration, title: str) -> bytes:
     for axis in (upper, lower):
         axis.set_axisbelow(True)
         axis.grid(alpha=0.3)
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(shorten(title, 200), fontsize=10)
     png = io.BytesIO()
     figure.savefig(png, dpi=110)
     return png.getvalue()

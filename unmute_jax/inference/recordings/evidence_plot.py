@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from unmute_jax.encoders import Geometry
 from unmute_jax.inference.recordings.windows import Window
-from unmute_jax.results.plots import COLOURS
+from unmute_jax.results.looks import COLOURS, shorten
 
 # The spectrogram below the evidence: its frames, its mel bands, and how many decibels
 # below the loudest cell are shown.
@@ -80,7 +80,7 @@ def evidence_png(
             overlay = axis.pcolormesh(
                 window.start + times, edges, evidence.T, cmap=EVIDENCE, vmin=0, vmax=top
             )
-        axis.set_title(label, loc="left", fontsize=9, pad=3)
+        axis.set_title(shorten(label, 100), loc="left", fontsize=9, pad=3)
         axis.set(xlabel="", ylabel="")
         axis.label_outer()
     axes[-1, 0].set(
@@ -94,7 +94,7 @@ def evidence_png(
     if overlay is not None:
         bar = figure.colorbar(overlay, ax=axes[1:, 0].tolist(), pad=0.01, aspect=30)
         bar.set_label("contribution to the logit")
-    figure.suptitle(title, fontsize=10, x=0.01, ha="left")
+    figure.suptitle(shorten(title, 200), fontsize=10, x=0.01, ha="left")
     png = io.BytesIO()
     figure.savefig(png, dpi=100)
     return png.getvalue()
