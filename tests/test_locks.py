@@ -1,42 +1,17 @@
 """Locks between processes, held by real ones that are killed."""
 
-import contextlib
 import json
 import logging
 import os
 import platform
-import subprocess
-import sys
 import threading
 
 import pytest
 
+from tests.held import held_elsewhere
 from unmute_jax import locks
 from unmute_jax.errors import InputError
 from unmute_jax.locks import locked
-
-HOLD = (
-    "import pathlib, sys; from unmute_jax.locks import locked\n"
-    "with locked(pathlib.Path(sys.argv[1]), 'preparing esc50'):\n"
-    "    print('held', flush=True); sys.stdin.read()\n"
-)
-
-
-@contextlib.contextmanager
-def held_elsewhere(path):
-    """Holds a lock in another process, which `kill` ends at once."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout.readline() == "held\n"
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
 
 
 def test_another_process_is_named_and_its_death_frees_the_lock(tmp_path):

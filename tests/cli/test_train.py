@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import sys
 import pytest
 
 from tests.cli.commands import TINY, environment, start, start_forked
+from tests.held import held_elsewhere
 from unmute_jax.results.record import Record
 
 
@@ -25,8 +27,8 @@ def test_a_run_ends_in_a_table_and_leaves_everything_in_its_folder(tiny_run, lis
     for word in ("linear", "protobin", "stats", "test mAP", "±", "ESC-10 sample"):
         assert word in done.stdout
     assert {p.name for p in folder.iterdir()} == {
-        "checkpoints", "config.json", "metrics.jsonl", "plots", "predictions", "probes",
-        "results", "sources.json",
+        ".lock", "checkpoints", "config.json", "metrics.jsonl", "plots", "predictions",
+        "probes", "results", "sources.json",
     }  # fmt: skip
     assert {p.name for p in (folder / "plots").iterdir()} == {
         "per_class_ap.png", "training_curves.png"
@@ -120,6 +122,23 @@ def test_a_folder_of_another_run_is_left_alone(tiny_run, shared_cache):
     assert done.returncode == 2
     assert "config.seeds: there 2, here 3" in done.stderr
     assert (folder / "config.json").read_text() == before
+
+
+def test_a_folder_in_which_another_process_trains_is_refused_and_can_be_read(
+    tiny_run, shared_cache, tmp_path
+):
+    folder = shutil.copytree(tiny_run[0], tmp_path / "run")
+    with held_elsewhere(folder / ".lock") as other:
+        done = start(*TINY, f"--workdir={folder}", cache=shared_cache)
+        assert done.returncode == 2
+        assert re.fullmatch(
+            rf"error: another process is training in {folder} \(since \d\d:\d\d, "
+            rf"process {other.pid} on \S+\): wait until it ends, or stop it\n",
+            done.stderr,
+        )
+        report = (str(folder), f"--output={tmp_path / 'report'}")
+        shown = start(*report, program="report", cache=shared_cache)
+        assert shown.returncode == 0, shown.stderr
 
 
 def test_without_data_and_weights_the_paper_setting_says_what_to_fetch(tmp_path):

@@ -2,15 +2,18 @@
 
 import dataclasses
 import os
+import platform
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
 import pytest
 import soundfile as sf
 
 from tests.datasets.conftest import RATE
+from tests.held import started
 from unmute_jax.datasets import base, clips, load_dataset
 from unmute_jax.datasets.esc50 import Esc50
 from unmute_jax.errors import InputError
@@ -69,7 +72,9 @@ def test_a_fingerprint_changes_with_the_content_only(load, miniature, tmp_path):
 
 
 @pytest.mark.parametrize("how", ["an interrupt", "a kill"])
-def test_an_interrupted_preparation_is_done_again(how, miniature, load, monkeypatch):
+def test_an_interrupted_preparation_is_done_again(
+    how, miniature, load, monkeypatch, own_cache
+):
     if how == "an interrupt":
         record, seen = Esc50.read_clip, []
 
@@ -95,24 +100,47 @@ def test_an_interrupted_preparation_is_done_again(how, miniature, load, monkeypa
         assert (
             subprocess.run([sys.executable, "-c", script], check=False).returncode == 9
         )
+    assert len(list(own_cache.rglob("incomplete.*"))) == (how == "a kill")
     dataset = load()
+    assert not list(own_cache.rglob("incomplete.*"))
     assert list(dataset.splits.values()) == [12] * 5
     for split in dataset.splits:
         assert len({clip.id for clip in dataset.source_of(split)}) == 12
 
 
-def test_another_process_may_finish_first(load, monkeypatch):
-    record = Esc50.read_clip
+SLOW = (
+    "import sys, unmute_jax.datasets as d, unmute_jax.datasets.esc50 as e\n"
+    "record = e.Esc50.read_clip\n"
+    "def slow(self, row):\n"
+    "    if row.fold == 4: print('held', flush=True); sys.stdin.read()\n"
+    "    return record(self, row)\n"
+    "e.Esc50.read_clip = slow\n"
+    "d.load_dataset('esc50', data_dir=sys.argv[1])\n"
+)
 
-    def overtaken(self, row):
-        if row.fold == 5:
-            with monkeypatch.context() as patch:
-                patch.setattr(Esc50, "read_clip", record)
-                load()
-        return record(self, row)
 
-    monkeypatch.setattr(Esc50, "read_clip", overtaken)
-    assert list(load().splits.values()) == [12] * 5
+@pytest.mark.parametrize("how", ["finishes", "is killed"])
+def test_one_process_prepares_and_others_wait(
+    how, miniature, load, caplog, own_cache, monkeypatch
+):
+    with started(SLOW, miniature.root) as other, ThreadPoolExecutor(1) as pool:
+        [left] = own_cache.rglob("incomplete.*")
+        result = pool.submit(load)
+        while not caplog.messages:
+            assert not wait([result], timeout=0.05).done
+        [line] = caplog.messages
+        assert line.startswith("another process is preparing esc50 (since ")
+        assert line.endswith(
+            f", process {other.pid} on {platform.node()}): waiting for it"
+        )
+        if how == "is killed":
+            other.kill()
+        else:
+            monkeypatch.setattr(Esc50, "read_clip", None)  # It need not be read again.
+            other.communicate("")
+        assert list(result.result(60).splits.values()) == [12] * 5
+    assert not left.exists()
+    assert not list(own_cache.rglob("incomplete.*"))
 
 
 def test_on_a_full_disk_the_place_is_named_and_the_next_run_prepares(load, monkeypatch):

@@ -65,13 +65,14 @@ def train(workdir, *signalled):
     from tests.training.fakes import make_setup, settings
     from unmute_jax.training import batches
     from unmute_jax.training.run import run_experiment
-    from unmute_jax.training.workdir import Workdir
+    from unmute_jax.training.workdir import Workdir, alone_in
 
     batches.STEPS_PER_BLOCK = collectives.AGREE_EVERY = 2
     if signalled:
         signal_at(*map(int, signalled))
     setup = make_setup(settings(**CHANGES))
-    records = run_experiment(setup, Workdir(workdir, setup.settings))
+    with alone_in(workdir):
+        records = run_experiment(setup, Workdir(workdir, setup.settings))
     print("done", *(record.test for record in records))
 
 

@@ -3,11 +3,12 @@ import json
 
 import pytest
 
+from tests.held import held_elsewhere
 from tests.training.fakes import settings
 from unmute_jax.config import Sweep
 from unmute_jax.errors import InputError
 from unmute_jax.training.step import Trial
-from unmute_jax.training.workdir import Workdir
+from unmute_jax.training.workdir import Workdir, alone_in
 
 NAN = float("nan")
 STACK = tuple(Trial(learning_rate=r, weight_decay=0.0, seed=0) for r in (0.1, 0.2))
@@ -122,3 +123,34 @@ def test_a_history_is_written_in_place_of_the_one_before(tmp_path):
 def test_names_of_checkpoint_folders_are_plain(tmp_path):
     folder = Workdir(tmp_path, settings()).checkpoints("linear", "fold 1/a", "repeat 1")
     assert folder == tmp_path / "checkpoints" / "linear" / "fold-1-a" / "repeat-1"
+
+
+def test_only_one_program_trains_in_a_folder(tmp_path):
+    with held_elsewhere(tmp_path / ".lock") as other:
+        line = rf"another process is training in {tmp_path} \(since .*{other.pid} on "
+        with pytest.raises(InputError, match=line), alone_in(tmp_path):
+            pass
+        other.kill()
+        other.wait()
+        with alone_in(tmp_path):
+            Workdir(tmp_path, settings())
+    with alone_in(tmp_path):
+        pass
+
+
+def test_a_folder_that_may_not_be_written_to_needs_no_lock(tmp_path, monkeypatch):
+    Workdir(tmp_path, settings())
+    before = set(tmp_path.iterdir())
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with alone_in(tmp_path):
+        Workdir(tmp_path, settings())
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    line = f"{tmp_path / 'file'}: is a file, not a folder"
+    with pytest.raises(InputError, match=line), alone_in(tmp_path / "file" / "run"):
+        pass
+    with pytest.raises(InputError, match="mount the bucket"), alone_in("gs://a/b"):
+        pass

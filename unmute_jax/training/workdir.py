@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import pathlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
 from unmute_jax import distributed
 from unmute_jax.config import WHERE, Experiment, what_counts
 from unmute_jax.errors import InputError
-from unmute_jax.io import fitting, write_atomically
+from unmute_jax.io import describe_fault, fitting, write_atomically
+from unmute_jax.locks import locked
 from unmute_jax.results.record import finite
 from unmute_jax.results.record_check import check_settings
 from unmute_jax.results.typed_json import DamagedFile, as_dataclass, parse_object
@@ -60,20 +62,13 @@ class Workdir:
         Raises:
             InputError: The path is not a folder, or holds a run with other settings.
         """
-        if "://" in os.fspath(path):
-            raise InputError(
-                f"--workdir={path}: a run writes to a folder: mount the bucket, or "
-                "use a disk that all machines share"
-            )
-        self.path = pathlib.Path(path).expanduser()
+        self.path = _folder(path)
         self.results = self.results_of(self.path)
         self.trials = self.path / "trials"
         self.plots = self.path / "plots"
         self.probes = self.path / "probes"
         self.predictions = self.path / "predictions"
         self._metrics = self.path / "metrics.jsonl"
-        if self.path.is_file():
-            raise InputError(f"{self.path} is a file; --workdir must be a folder")
         self.pin("config", settings.to_dict(), self._what_counts)
         self._lines = self._read_metrics()
 
@@ -213,6 +208,48 @@ class Workdir:
             key = (line["probe"], line["protocol"], line["stage"])
             grouped.setdefault(key, []).append(line)
         return grouped
+
+
+def _folder(path: str | os.PathLike[str]) -> pathlib.Path:
+    if "://" in os.fspath(path):
+        raise InputError(
+            f"--workdir={path}: a run writes to a folder: mount the bucket, or use a "
+            "disk that all machines share"
+        )
+    folder = pathlib.Path(path).expanduser()
+    if folder.is_file():
+        raise InputError(f"{folder} is a file; --workdir must be a folder")
+    return folder
+
+
+@contextlib.contextmanager
+def alone_in(path: str | os.PathLike[str], *, patience: float = 0.0) -> Generator[None]:
+    """Keeps other programs from training in the folder of a run at the same time.
+
+    The processes of one program train in it together; the first one holds the lock. A
+    folder that may not be written to needs none: its run is finished, and only shown.
+
+    Args:
+        path: The folder, which need not exist.
+        patience: Seconds to wait for another program.
+
+    Raises:
+        InputError: Another program trains there, or the path is not a folder.
+    """
+    folder = _folder(path)
+
+    def lock() -> None:
+        if folder.is_dir() and not os.access(folder, os.W_OK):
+            return
+        doing = f"training in {folder}"
+        try:
+            stack.enter_context(locked(folder / ".lock", doing, patience=patience))
+        except OSError as error:
+            raise InputError(describe_fault(error)) from error
+
+    with contextlib.ExitStack() as stack:
+        distributed.broadcast_from_writer(lock)
+        yield
 
 
 def differences(theirs: dict[str, Any], ours: dict[str, Any], prefix: str) -> list[str]:
