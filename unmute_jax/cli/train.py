@@ -24,7 +24,7 @@ from unmute_jax.console import print_table
 from unmute_jax.training import plan
 from unmute_jax.training.run import run_experiment
 from unmute_jax.training.setup import prepare
-from unmute_jax.training.workdir import Workdir
+from unmute_jax.training.workdir import Workdir, alone_in
 
 DRY_RUN = flags.DEFINE_bool(
     "dry_run",
@@ -46,10 +46,11 @@ def main(settings: Experiment) -> None:
     if DRY_RUN.value:
         print(plan.describe(setup, folder, explain=EXPLAIN.value))
         return
-    workdir = Workdir(folder, settings)
-    records = run_experiment(setup, workdir, explain=EXPLAIN.value)
-    if distributed.is_writer():
-        show(records, workdir, settings.probe_names)
+    with alone_in(folder):
+        workdir = Workdir(folder, settings)
+        records = run_experiment(setup, workdir, explain=EXPLAIN.value)
+        if distributed.is_writer():
+            show(records, workdir, settings.probe_names)
 
 
 def show(

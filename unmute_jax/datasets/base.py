@@ -11,6 +11,7 @@ import functools
 import hashlib
 import json
 import pathlib
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeVar
@@ -29,6 +30,7 @@ from unmute_jax.datasets.names import listed
 from unmute_jax.datasets.statistics import Statistics
 from unmute_jax.errors import InputError, one_line
 from unmute_jax.io import cache_dir, describe_fault, naming_disk_faults
+from unmute_jax.locks import locked
 
 OnBad = Literal["fail", "skip"]
 # To be raised whenever the stored records change.
@@ -200,17 +202,23 @@ class ClipBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
 
     def _prepare(self) -> None:
         config = tfds.download.DownloadConfig(try_download_gcs=False)
+        root = pathlib.Path(self.data_dir_root)
+        lock = cache_dir("locks") / f"prepared-{root.name}"
         try:
-            with quiet_tfds(), naming_disk_faults(self.data_dir_root):
-                self.download_and_prepare(
-                    download_config=config, file_format="array_record"
-                )
+            with locked(lock, f"preparing {self.dataset_name}"):
+                if self._is_prepared():
+                    return
+                # Processes that were killed have left them.
+                for path in root.rglob("incomplete.*"):
+                    shutil.rmtree(path, ignore_errors=True)
+                with quiet_tfds(), naming_disk_faults(root):
+                    self.download_and_prepare(
+                        download_config=config, file_format="array_record"
+                    )
         except OSError as error:
-            # Another process may have finished first; its result is the same.
-            if not self._is_prepared():
-                raise InputError(
-                    f"{self.dataset_name} cannot be prepared: {describe_fault(error)}"
-                ) from error
+            raise InputError(
+                f"{self.dataset_name} cannot be prepared: {describe_fault(error)}"
+            ) from error
 
     def _is_prepared(self) -> bool:
         # TFDS gives the folder its name last, so a folder that exists is complete.
