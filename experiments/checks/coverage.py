@@ -5,15 +5,20 @@ python -m experiments.checks.coverage
 In each of some made-up worlds the scores of clips are drawn from known distributions,
 so that the true score, that of endlessly many clips, groups and seeds, is known. A test
 split and a few seeds are drawn 1,000 times, and each time the report's interval is
-computed. The program prints how often it held the true score, and how often the plain
-percentiles of the bootstrap did. It fails if an interval holds in less than 92 or more
-than 98 of 100 draws, except in the world that is marked as a limit: six groups that are
-very different from each other, for which none of the methods that were tried holds.
+computed. The program prints how often it held the true score. It fails if an interval
+holds in less than 92 or more than 98 of 100 draws, except in the world that is marked
+as a limit: six groups that are very different from each other, for which none of the
+methods that were tried holds.
+
+Other worlds have several encoders, whose true ranks are known, on one data set or more.
+The interval of a mean rank fails if it holds in less than 92 of 100 draws, for the
+encoder for which it holds least. It may hold always, because ranks are whole numbers.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,16 +29,15 @@ from absl import app, flags
 from rich.console import Console
 from rich.table import Table
 
-from unmute_jax.report import intervals
+from unmute_jax.report import intervals, rankings
+from unmute_jax.report.intervals import Estimate
 from unmute_jax.report.resampling import (
     accuracies,
     block_counts,
-    draw_counts,
     mean_average_precisions,
 )
 
 DRAWS = flags.DEFINE_integer("draws", 1000, "The number of test splits per world.")
-RESAMPLES = flags.DEFINE_integer("resamples", 300, "The number of bootstrap draws.")
 
 LOWEST, HIGHEST = 0.92, 0.98
 # The number of clips from which a true score is computed, and of seeds.
@@ -58,7 +62,7 @@ class World:
         seed_spread: The standard deviation of the separation over trainings.
         group_spread: The standard deviation of the logits' means over groups.
         share_spread: The standard deviation over groups of the share, as a probit.
-        gain: How much more a second probe separates; 0 for the score of one probe.
+        gains: How much more further probes (or encoders) separate than the first.
         is_accuracy: Whether each clip has one class, and the score is the accuracy.
         is_limit: Whether the interval is known not to hold.
     """
@@ -73,7 +77,7 @@ class World:
     seed_spread: float = 0.1
     group_spread: float = 0.0
     share_spread: float = 0.0
-    gain: float = 0.0
+    gains: tuple[float, ...] = ()
     is_accuracy: bool = False
     is_limit: bool = False
 
@@ -93,13 +97,28 @@ WORLDS = (
           share_spread=0.5),
     World(name="5 groups of 40", groups=5, clips=40, group_spread=0.5,
           share_spread=0.5),
-    World(name="200 clips, gain", groups=200, gain=0.4),
-    World(name="10 groups of 20, gain", groups=10, clips=20, gain=0.4, group_spread=0.5,
-          share_spread=0.5),
+    World(name="200 clips, gain", groups=200, gains=(0.4,)),
+    World(name="10 groups of 20, gain", groups=10, clips=20, gains=(0.4,),
+          group_spread=0.5, share_spread=0.5),
     World(name="60 clips, 3 positives each", groups=60, share=0.05),
     World(name="6 groups of 60, very alike", groups=6, clips=60, group_spread=1.0,
           share_spread=0.3, is_limit=True),
 )  # fmt: skip
+
+_RANKED = World(name="", groups=100, classes=2, seeds=2)
+# Worlds in which encoders are ranked, and the number of data sets. An encoder separates
+# equally well on each of them.
+RANK_WORLDS = tuple(
+    (dataclasses.replace(_RANKED, name=name, gains=tuple(gains)), datasets)
+    for name, gains, datasets in (
+        ("5 encoders, nearly alike", np.arange(1, 5) * 0.01, 1),
+        ("5 encoders, close", np.arange(1, 5) * 0.15, 1),
+        ("5 encoders, apart", np.arange(1, 5) * 0.6, 1),
+        ("10 encoders, nearly alike", np.arange(1, 10) * 0.01, 1),
+        ("5 encoders, nearly alike, 4 data sets", np.arange(1, 5) * 0.01, 4),
+        ("5 encoders, close, 4 data sets", np.arange(1, 5) * 0.15, 4),
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -109,35 +128,58 @@ class Found:
     Attributes:
         truth: The true score or gain, in points of 100.
         bias: The mean score minus the true one.
-        ours: The share of the report's intervals that hold the true score.
-        percentiles: The share of plain percentile intervals that do.
+        share: The share of the report's intervals that hold the true score.
         width: The mean width of the report's intervals.
     """
 
     truth: float
     bias: float
-    ours: float
-    percentiles: float
+    share: float
     width: float
 
 
-def count(world: World, draws: int, resamples: int) -> Found:
-    """Counts how often the intervals of a world hold."""
+def count(world: World, draws: int) -> Found:
+    """Counts how often the intervals of a score, or of a gain, hold."""
     truth = true_score(world)
-    values, ends, plain = [], [], []
+    values, ends = [], []
     for number in range(draws):
-        value, interval, percentiles = _experiment(world, number, resamples)
-        values.append(value)
-        ends.append(interval)
-        plain.append(percentiles)
+        *first, last = _scores_of_probes(world, number)
+        estimate = _difference(last, *first)
+        values.append(estimate.value)
+        ends.append(estimate.interval(is_score=not world.gains))
     low, high = np.asarray(ends).T
+    known = np.isfinite(low)
     return Found(
         truth,
         float(np.mean(values)) - truth,
-        _holding(truth, ends),
-        _holding(truth, plain),
+        float(((low <= truth) & (truth <= high))[known].mean()),
         float(np.nanmean(high - low)),
     )
+
+
+def count_ranks(world: World, datasets: int, draws: int) -> tuple[float, float]:
+    """Counts how often intervals of mean ranks hold.
+
+    Returns:
+        The share of the intervals that hold, of the encoder for which it is least, and
+        the mean width of all intervals.
+    """
+    # Those that separate more are better on all data sets, so on average.
+    truth = 1 + np.arange(len(world.gains), -1, -1)
+    holding, widths = [], []
+    for number in range(draws):
+        bounds = []
+        for k in range(datasets):
+            encoders = _scores_of_probes(world, number, k)
+            differences = {
+                (i, j): _difference(encoders[i], encoders[j])
+                for i, j in itertools.combinations(range(len(encoders)), 2)
+            }
+            bounds.append(rankings.bounds(len(encoders), differences))
+        low, high = np.mean(bounds, 0).T
+        holding.append((low <= truth) & (truth <= high))
+        widths.append(high - low)
+    return float(np.mean(holding, 0).min()), float(np.mean(widths))
 
 
 def true_score(world: World) -> float:
@@ -156,16 +198,16 @@ def true_score(world: World) -> float:
         rng = np.random.default_rng([1, number])
         shifted = dataclasses.replace(large, separation=world.separation + effect)
         labels, _, probes = _test_split(shifted, rng)
-        once = np.ones((1, len(labels)), np.float32)
+        once = np.ones((1, len(labels)), np.uint8)
         scores = [_scores(world, p[0], labels, once)[0] for p in probes]
-        totals.append(scores[1] - scores[0] if world.gain else scores[0])
+        totals.append(scores[1] - scores[0] if world.gains else scores[0])
     return 100 * float(np.mean(totals))
 
 
 def _test_split(
     world: World, rng: np.random.Generator
 ) -> tuple[np.ndarray, list[str], list[np.ndarray]]:
-    """A test split: labels, groups, and logits `[S, B, C]` of one probe or of two."""
+    """A test split: labels, groups, and logits `[S, B, C]` of each probe."""
     groups, c = world.groups, world.classes
     of_clip = np.repeat(np.arange(groups), world.clips)
     n = len(of_clip)
@@ -180,7 +222,7 @@ def _test_split(
     shared = world.group_spread * rng.normal(size=(groups, c))[of_clip]
     shared = shared + np.sqrt(0.8) * rng.normal(size=(n, c))
     probes = []
-    for gain in (0.0, world.gain) if world.gain else (0.0,):
+    for gain in (0.0, *world.gains):
         effects = world.seed_spread * rng.normal(size=world.seeds)
         strength = world.separation + gain + effects
         noise = np.sqrt(0.2) * rng.normal(size=(world.seeds, n, c))
@@ -189,30 +231,23 @@ def _test_split(
     return labels, of_clip.astype(str).tolist(), probes
 
 
-def _experiment(
-    world: World, number: int, resamples: int
-) -> tuple[float, tuple[float, float], tuple[float, float]]:
-    """The score of one test split, its interval, and percentiles of the bootstrap."""
-    rng = np.random.default_rng([0, number])
+def _scores_of_probes(world: World, *number: int) -> list[np.ndarray]:
+    """The scores `[S, 1 + J]` of each probe on a test split and without its blocks."""
+    rng = np.random.default_rng([0, *number])
     labels, groups, probes = _test_split(world, rng)
-    once = np.ones((1, len(labels)), np.float32)
-    counts = np.concatenate(
-        [once, draw_counts(groups, resamples, rng), block_counts(groups, rng)]
-    )
-    signs = (-1.0, 1.0) if world.gain else (1.0,)
-    total, drawn, seeds = np.zeros(len(counts)), np.zeros(resamples), []
-    for sign, logits in zip(signs, probes, strict=True):
-        scores = 100 * np.stack([_scores(world, x, labels, counts) for x in logits])
-        total += sign * scores.mean(0)
-        draws = scores[:, 1 : 1 + resamples]
-        chosen = rng.integers(len(draws), size=draws.shape)
-        drawn += sign * np.take_along_axis(draws, chosen, 0).mean(0)
-        seeds.append(scores[:, 0])
-    value, left_out = float(total[0]), total[1 + resamples :]
-    estimate = intervals.combined(intervals.of_blocks(value, left_out), *seeds)
-    low, high = np.percentile(drawn, (2.5, 97.5))
-    found = estimate.interval(is_score=not world.gain)
-    return value, found, (float(low), float(high))
+    once = np.ones((1, len(labels)), np.uint8)
+    counts = np.concatenate([once, block_counts(groups, rng)])
+    return [
+        100 * np.stack([_scores(world, x, labels, counts) for x in logits])
+        for logits in probes
+    ]
+
+
+def _difference(scores: np.ndarray, *others: np.ndarray) -> Estimate:
+    """The estimate of a score, or of how much higher it is than another one."""
+    mean = scores.mean(0) - sum(x.mean(0) for x in others)
+    clips = intervals.of_blocks(float(mean[0]), mean[1:])
+    return intervals.combined(clips, scores[:, 0], *(x[:, 0] for x in others))
 
 
 def _scores(
@@ -222,32 +257,35 @@ def _scores(
     return score(logits, labels, counts)
 
 
-def _holding(truth: float, ends: Sequence[tuple[float, float]]) -> float:
-    """The share of known intervals that hold the true score."""
-    low, high = np.asarray(ends).T
-    known = np.isfinite(low)
-    return float(((low <= truth) & (truth <= high))[known].mean())
-
-
 def main(argv: Sequence[str]) -> None:
     """Prints a line per world, and fails if an interval does not hold."""
     del argv
-    table = Table()
-    for name in ("world", "truth", "bias", "width", "percentiles", "ours"):
-        table.add_column(name, justify="left" if name == "world" else "right")
+    scores, ranks = _table("world", "truth", "bias"), _table("encoders")
     failed = []
     for world in WORLDS:
-        found = count(world, DRAWS.value, RESAMPLES.value)
-        if not world.is_limit and not LOWEST <= found.ours <= HIGHEST:
+        found = count(world, DRAWS.value)
+        if not world.is_limit and not LOWEST <= found.share <= HIGHEST:
             failed.append(world.name)
-        table.add_row(
-            world.name + " (limit)" * world.is_limit,
-            *(f"{x:.2f}" for x in (found.truth, found.bias, found.width)),
-            *(f"{100 * x:.1f} %" for x in (found.percentiles, found.ours)),
-        )
-    Console(width=100).print(table)
+        name = world.name + " (limit)" * world.is_limit
+        numbers = (f"{x:.2f}" for x in (found.truth, found.bias, found.width))
+        scores.add_row(name, *numbers, f"{100 * found.share:.1f} %")
+    for world, datasets in RANK_WORLDS:
+        share, width = count_ranks(world, datasets, DRAWS.value)
+        if share < LOWEST:
+            failed.append(world.name)
+        ranks.add_row(world.name, f"{width:.2f}", f"{100 * share:.1f} %")
+    for table in (scores, ranks):
+        Console(width=100).print(table)
     if failed:
         sys.exit(f"intervals do not hold: {', '.join(failed)}")
+
+
+def _table(first: str, *columns: str) -> Table:
+    """A table whose last columns are the width of intervals and how often they hold."""
+    table = Table(first)
+    for name in (*columns, "width", "holds"):
+        table.add_column(name, justify="right")
+    return table
 
 
 if __name__ == "__main__":

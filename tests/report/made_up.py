@@ -147,9 +147,9 @@ def grid_of(records):
     return make_grid([RecordFile(r, folder / r.file_name()) for r in records])
 
 
-def resampler(resamples=20):
-    """Draws seeds only: records without a file have no predictions."""
-    return Resampler(resamples, pathlib.Path("nowhere"))
+def resampler():
+    """Knows of seeds only: records without a file have no predictions."""
+    return Resampler(pathlib.Path("nowhere"))
 
 
 def rows(table):

@@ -10,8 +10,8 @@ NAMES = {"beats": "BEATs", "eat": "EAT", "sslam": "SSLAM"}
 
 def ranking(probe, scores, datasets=("urban",)):
     made = np.asarray(scores, float).reshape(len(NAMES), len(datasets))
-    draws = np.repeat(made[None], 5, 0)
-    return Ranking(probe, tuple(NAMES.values()), datasets, made, draws)
+    bounds = np.full((*made.shape, 2), np.nan)
+    return Ranking(probe, tuple(NAMES.values()), datasets, made, bounds)
 
 
 def test_probes_that_order_alike_correlate_fully():
@@ -21,11 +21,10 @@ def test_probes_that_order_alike_correlate_fully():
     values = [r["Kendall's τ-b"].value for r in rows(table)]
     assert values == pytest.approx([1, -1, -1])
     assert [r["Spearman's ρ"].value for r in rows(table)] == pytest.approx(values)
-    assert rows(table)[0]["Kendall's τ-b"].under == "[1.00, 1.00]"
 
 
 def test_two_encoders_are_too_few():
-    few = Ranking("linear", ("A", "B"), ("urban",), np.eye(2, 1), np.ones((5, 2, 1)))
+    few = Ranking("linear", ("A", "B"), ("urban",), np.eye(2, 1), np.ones((2, 1, 2)))
     assert agreement.between_probes([few, few]) is None
 
 

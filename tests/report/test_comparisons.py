@@ -48,7 +48,7 @@ def run(folder, shares, *, seeds=2, dataset="esc50", groups=None, saved=True):
 def compared(folder, **changes):
     """The comparisons of a run, by what both sides share and the data sets."""
     grid = make_grid(find_records([folder]))
-    sampler = Resampler(5, folder / "drawn")
+    sampler = Resampler(folder / "drawn")
     found = comparisons.compare(grid, sampler)
     return grid, sampler, {(c.kind, *c.pair, c.datasets): c for c in found}
 

@@ -40,7 +40,7 @@ def report(tmp_path_factory):
     folder = tmp_path_factory.mktemp("diverged")
     bad = (("urban", "eat", "simpool"), ("spass", "beats", "linear"))
     write(folder / "run", records(diverged=bad))
-    write_report([folder / "run"], folder / "out", resamples=10)
+    write_report([folder / "run"], folder / "out")
     return folder / "out"
 
 
@@ -97,7 +97,7 @@ def test_logits_of_a_diverged_seed_are_not_scored(tmp_path):
         write(tmp_path / "run", [made])
         logits = labels * 1.0 if seed == 0 else np.full(labels.shape, np.nan)
         write_predictions(tmp_path / "run", made, logits.astype(np.float32), labels)
-    write_report([tmp_path / "run"], tmp_path / "out", resamples=20)
+    write_report([tmp_path / "run"], tmp_path / "out")
     (row,) = read_csv(tmp_path / "out" / "tables" / "scores.csv")
     assert row["low_95"] == row["high_95"] == row["test_mean"] == ""
 
@@ -105,5 +105,5 @@ def test_logits_of_a_diverged_seed_are_not_scored(tmp_path):
 def test_the_same_diverged_trial_twice_counts_once(tmp_path):
     for name in ("a", "b"):
         write(tmp_path / name, [record(test=math.nan, validation=math.nan)])
-    told = write_report([tmp_path / "a", tmp_path / "b"], tmp_path / "out", resamples=5)
+    told = write_report([tmp_path / "a", tmp_path / "b"], tmp_path / "out")
     assert told.startswith("1 record,")

@@ -1,7 +1,9 @@
+import numpy as np
 import pytest
 
 from tests.report.made_up import PROBES, grid_of, record, resampler, rows
 from unmute_jax.report import drawing, rankings
+from unmute_jax.report.intervals import Estimate
 
 
 def section_of(records):
@@ -75,3 +77,20 @@ def test_a_row_is_an_encoder_and_no_line_joins_two(monkeypatch):
     assert labels == ["BEATs", "EAT"]
     points = [line for line in panels[0].lines if line.get_marker() != "None"]
     assert [len(line.get_xdata()) for line in points] == [1, 1]
+
+
+def test_ranks_lie_between_encoders_that_are_known_to_be_better_and_worse():
+    def difference(value):
+        return Estimate(value, 0.0, ((1.0, 50),))
+
+    far, near = difference(10.0), difference(1.0)
+    found = rankings.bounds(3, {(0, 1): far, (0, 2): far, (1, 2): near})
+    assert found.tolist() == [[1, 1], [2, 3], [2, 3]]
+    # 2.2 deviations are enough for two encoders, and not for ten.
+    some = difference(2.2)
+    assert rankings.bounds(2, {(0, 1): some}).tolist() == [[1, 1], [2, 2]]
+    assert rankings.bounds(10, {(0, 1): some})[0].tolist() == [1, 10]
+    # An encoder that was tested on other clips may have any rank.
+    assert rankings.bounds(3, {(0, 1): far}).tolist() == [[1, 2], [2, 3], [1, 3]]
+    nothing = Estimate(10.0, 0.0, ())
+    assert np.isnan(rankings.bounds(2, {(0, 1): nothing})).all()

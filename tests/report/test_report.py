@@ -28,7 +28,7 @@ def full(tmp_path_factory):
     folder = tmp_path_factory.mktemp("full")
     made = grid_records(DATASETS, ENCODERS, PROBES, seeds=2, trials=TRIALS)
     write(folder / "run", made)
-    write_report([folder / "run"], folder / "out", resamples=20)
+    write_report([folder / "run"], folder / "out")
     return folder / "out"
 
 
@@ -82,7 +82,7 @@ def test_names_are_escaped_in_every_format(full):
 
 def test_a_single_record_is_a_report_too(tmp_path):
     write(tmp_path / "run", [record(search=(), learning_rate=None, probe="knn")])
-    told = write_report([tmp_path / "run"], tmp_path / "out", resamples=10)
+    told = write_report([tmp_path / "run"], tmp_path / "out")
     assert told.startswith("1 record, 1 cell,")
     Page((tmp_path / "out" / "report.html").read_text())
 
@@ -94,7 +94,7 @@ def test_a_damaged_file_of_predictions_is_named(tmp_path):
     name = made.file_name().replace(".json", ".npz")
     (tmp_path / "predictions" / name).write_bytes(b"nothing")
     with pytest.raises(InputError, match="not a file of predictions"):
-        write_report([tmp_path], tmp_path / "out", resamples=5)
+        write_report([tmp_path], tmp_path / "out")
 
 
 def test_resampled_scores_are_cached_outside_the_report(tmp_path, monkeypatch):
@@ -103,7 +103,7 @@ def test_resampled_scores_are_cached_outside_the_report(tmp_path, monkeypatch):
     labels = np.eye(6, dtype=np.uint8).repeat(2, 0)
     write(tmp_path / "run", [made])
     write_predictions(tmp_path / "run", made, labels.astype(np.float32), labels)
-    write_report([tmp_path / "run"], tmp_path / "out", resamples=5)
+    write_report([tmp_path / "run"], tmp_path / "out")
     assert len(list((tmp_path / "cache" / "resampled").iterdir())) == 1
     assert not list((tmp_path / "out").rglob("*.npy"))
     assert not (tmp_path / "out" / "resampled").exists()

@@ -78,7 +78,7 @@ def test_predictions_give_an_interval_around_the_score(tmp_path):
     made = record(probe="mhca", test=test)
     write(tmp_path, [made])
     write_predictions(tmp_path, made, logits, labels)
-    grid, draws = make_grid(find_records([tmp_path])), Resampler(30, tmp_path / "drawn")
+    grid, draws = make_grid(find_records([tmp_path])), Resampler(tmp_path / "drawn")
     (row, _) = rows(named(scores.section(grid, draws), "scores-urban"))
     shown = re.match(r"\[(.*), (.*)\]; paper", row["EAT"].under)
     columns, line = scores.as_csv(grid, draws).splitlines()
@@ -100,7 +100,7 @@ def test_clips_are_drawn_and_the_score_is_marked_where_groups_are_few(tmp_path):
         write(tmp_path, [made])
         sites = {f"clip {i}": f"site {i % groups}" for i in range(40)}
         write_predictions(tmp_path, made, logits, labels, sites)
-    grid, draws = make_grid(find_records([tmp_path])), Resampler(30, tmp_path / "drawn")
+    grid, draws = make_grid(find_records([tmp_path])), Resampler(tmp_path / "drawn")
     section = scores.section(grid, draws)
     table = named(section, "scores-urban")
     linear, mhca, _ = rows(table)

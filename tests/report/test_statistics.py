@@ -49,13 +49,6 @@ def test_the_gap_is_the_papers():
     assert math.isnan(s.gap_closed(31.67, 41.0, 40.2))
 
 
-def test_intervals_hold_the_middle_95_percent():
-    draws = np.arange(1001.0)
-    assert s.interval(draws) == pytest.approx((25, 975))
-    assert s.interval(np.append(draws, np.nan)) == pytest.approx((25, 975))
-    assert all(map(math.isnan, s.interval(np.full(3, np.nan))))
-
-
 def trial(rate, score, **more):
     return {"learning_rate": rate, "validation": score, **more}
 

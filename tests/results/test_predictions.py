@@ -26,12 +26,6 @@ def test_what_was_written_is_read_again(tmp_path):
     np.testing.assert_array_equal(found.logits, logits)
 
 
-def test_predictions_of_very_many_clips_are_not_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(predictions, "MOST", 11)
-    write(tmp_path)
-    assert not list(tmp_path.iterdir())
-
-
 @pytest.mark.parametrize(
     "changes",
     [

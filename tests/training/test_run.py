@@ -65,6 +65,24 @@ def test_the_logits_beside_a_record_give_its_score_again(finished):
         assert len(set(stored.ids)) == 22
 
 
+def test_very_many_predictions_are_not_saved_and_a_note_says_so(tmp_path, monkeypatch):
+    # 22 clips of three classes.
+    monkeypatch.setattr(predictions, "MOST", 65)
+    records, workdir = run(tmp_path, epochs=1, seeds=1, probes="linear")
+    assert not list(workdir.predictions.glob("*"))
+    assert records[0].notes[-1] == (
+        "the predictions on the test split (66 numbers, more than 65) are not saved: "
+        "intervals in reports do not allow for the choice of its clips"
+    )
+
+
+def test_a_second_run_reads_the_records_and_trains_nothing(finished, monkeypatch):
+    records, workdir = finished
+    monkeypatch.setattr(loop, "train", None)
+    again, _ = run(workdir.path, epochs=2, seeds=3)
+    assert again == records
+
+
 @pytest.mark.parametrize("damaged", ["results/*.json", "predictions/*.npz"])
 def test_what_is_damaged_of_a_finished_probe_is_named_and_made_again(
     damaged, finished, tmp_path, caplog

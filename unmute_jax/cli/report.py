@@ -30,11 +30,6 @@ from unmute_jax.report import write_report
 from unmute_jax.report.mteb_results import export_results
 
 OUTPUT = flags.DEFINE_string("output", None, "The folder to write to.")
-RESAMPLES = flags.DEFINE_integer(
-    "resamples",
-    500,
-    "The number of draws of test clips and seeds, for the intervals of ranks.",
-)
 EXPORT = flags.DEFINE_enum(
     "export", None, ["mteb"], "A format in which the results are written, too."
 )
@@ -44,10 +39,8 @@ def main(runs: list[str]) -> None:
     """Reads the records, writes the report and prints what it contains."""
     if not runs:
         raise InputError("no runs are given: write RUN [RUN ...] --output OUT")
-    if RESAMPLES.value < 2:
-        raise InputError(f"--resamples must be at least 2, not {RESAMPLES.value}")
     folder = pathlib.Path(program.required(OUTPUT)).expanduser()
-    found = write_report(runs, folder, resamples=RESAMPLES.value)
+    found = write_report(runs, folder)
     if EXPORT.value == "mteb":
         print(f"{export_results(runs, folder / 'mteb')}, in {folder}/mteb")
     print(f"{found}\nopen {folder}/report.html")

@@ -37,8 +37,6 @@ TITLE = "Probes on frozen audio encoders"
 def write_report(
     runs: Sequence[str | os.PathLike[str]],
     output: str | os.PathLike[str],
-    *,
-    resamples: int = 500,
 ) -> str:
     """Writes the report of all records below some folders.
 
@@ -46,7 +44,6 @@ def write_report(
         runs: Folders of runs, or folders that contain them at any depth.
         output: The folder to write to. It will contain `report.html`, `report.md`,
             `report.tex`, `tables/*.csv` and `plots/*.png`.
-        resamples: The number of draws of test clips and seeds for intervals of ranks.
 
     Returns:
         A sentence that counts what the report covers.
@@ -57,7 +54,7 @@ def write_report(
     out = pathlib.Path(output).expanduser()
     folders = [pathlib.Path(r).expanduser() for r in runs]
     grid = make_grid(find_records(folders), find_missing(folders))
-    resampler = Resampler(resamples, cache_dir("resampled"))
+    resampler = Resampler(cache_dir("resampled"))
     resampler.prepare(grid.cells)
     compared = comparisons.compare(grid, resampler)
     tables = {

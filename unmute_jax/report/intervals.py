@@ -46,19 +46,22 @@ class Estimate:
         """The variance of the value."""
         return sum((variance for variance, _ in self.parts), 0.0)
 
-    def interval(self, *, is_score: bool) -> tuple[float, float]:
+    def interval(self, *, is_score: bool, comparisons: int = 1) -> tuple[float, float]:
         """The 95 % interval; NaN if nothing varied, so that nothing is known.
 
         Args:
             is_score: Whether the value lies between 0 and 100, which a difference of
                 two scores need not.
+            comparisons: Of how many intervals all shall hold, in 95 % of cases
+                (Bonferroni's correction).
         """
         variance = self.variance
         if not variance > 0 or not math.isfinite(self.value):
             return math.nan, math.nan
         # Satterthwaite 1946.
         freedom = variance**2 / sum(v**2 / n for v, n in self.parts if v > 0)
-        half = float(scipy.stats.t.ppf(0.975, freedom)) * math.sqrt(variance)
+        quantile = float(scipy.stats.t.ppf(1 - 0.025 / comparisons, freedom))
+        half = quantile * math.sqrt(variance)
         centre = self.value - self.bias
         if not is_score:
             return centre - half, centre + half

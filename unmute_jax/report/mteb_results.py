@@ -4,9 +4,9 @@ The benchmarks of mteb, MAEB for audio among them, collect results in one reposi
 (https://github.com/embeddings-benchmark/results): a JSON file per task in a folder per
 revision of a model, with the model's description beside it. Other settings than those
 of the benchmark are "experiments" there. They have folders of their own and are left
-out of its leaderboards. All results here are experiments, because a probe that is
-trained on all patch tokens of all training clips follows another protocol than the
-logistic regression on one vector per clip that MAEB fits.
+out of its leaderboards. All results here are experiments: a probe that reads all patch
+tokens and is trained on all training clips follows another protocol than the logistic
+regression that MAEB fits to one vector of each of a few clips.
 """
 
 from __future__ import annotations

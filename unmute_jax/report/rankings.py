@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from jaxtyping import Float
 from matplotlib.ticker import MaxNLocator
 
 from unmute_jax.report import agreement, drawing, scores
 from unmute_jax.report.agreement import Ranking
 from unmute_jax.report.common import common_items
 from unmute_jax.report.drawing import Dot
+from unmute_jax.report.intervals import Estimate
 from unmute_jax.report.page import Picture, Section
 from unmute_jax.report.resampling import Resampler, basis
-from unmute_jax.report.result_grid import ResultGrid
-from unmute_jax.report.statistics import interval, ranks
+from unmute_jax.report.result_grid import ResultCell, ResultGrid
 from unmute_jax.report.tables import NOT_RUN, Field, Table, between
 
 
@@ -31,8 +33,11 @@ def section(grid: ResultGrid, rankings: Sequence[Ranking]) -> Section:
         "tied encoders share the mean of their ranks, and an encoder with a diverged "
         "seed is last. Ranks are averaged over the data sets that the note names, on "
         "which all encoders of a probe were run on the same folds. In small print "
-        "are two 95 % intervals: over other test clips and seeds, and over other data "
-        "sets.",
+        "is a 95 % interval: on each data set, an encoder ranks after all that are "
+        "known to be better and before all that are known to be worse, by intervals of "
+        "differences on the same clips that all hold together, and the two ends are "
+        "averaged. It is wide where encoders are close. It holds for these data sets; "
+        "a few of them do not tell the ranks on others.",
         _interval_paragraph(grid),
     ]
     if not rankings:
@@ -91,8 +96,8 @@ def rank(grid: ResultGrid, resampler: Resampler) -> list[Ranking]:
                 tuple(complete),
                 np.asarray([[c.mean for c in row] for row in columns]).T,
                 np.stack(
-                    [np.stack([resampler.draws(c) for c in row], 1) for row in columns],
-                    -1,
+                    [bounds(len(row), _differences(row, resampler)) for row in columns],
+                    1,
                 ),
             )
         )
@@ -104,10 +109,8 @@ def _rank_table(grid: ResultGrid, rankings: Sequence[Ranking]) -> Table:
         if encoder not in r.encoders:
             return NOT_RUN
         i = r.encoders.index(encoder)
-        intervals = [between(*interval(ranks(r.draws)[:, i].mean(-1)), 1)]
-        if len(r.datasets) > 1:
-            intervals.append(between(*interval(_draw_datasets(r)[:, i]), 1))
-        return Field(f"{r.mean[i]:.2f}", float(r.mean[i]), " ".join(intervals).strip())
+        low, high = r.bounds[i].mean(0)
+        return Field(f"{r.mean[i]:.2f}", float(r.mean[i]), between(low, high, 1))
 
     encoders = [e for e in grid.encoders if any(e in r.encoders for r in rankings)]
     probes = [r.probe for r in rankings]
@@ -127,27 +130,57 @@ def _rank_table(grid: ResultGrid, rankings: Sequence[Ranking]) -> Table:
     )
 
 
-def _draw_datasets(r: Ranking) -> np.ndarray:
-    """Mean ranks `[R, E]` over data sets that are drawn with replacement."""
-    rng = np.random.default_rng(0)
-    chosen = rng.integers(len(r.datasets), size=(len(r.draws), len(r.datasets)))
-    return ranks(r.scores)[:, chosen].mean(-1).T
+def bounds(
+    encoders: int, differences: Mapping[tuple[int, int], Estimate]
+) -> Float[np.ndarray, "E 2"]:
+    """The best and the worst rank that each encoder may have on a data set.
+
+    An encoder ranks after all that are known to be better, and before all that are
+    known to be worse (Mogstad et al., Inference for ranks, 2024). Draws of ranks
+    themselves, such as those of the bootstrap, mislead where encoders are close.
+
+    Args:
+        encoders: The number of encoders.
+        differences: How much higher the score of the first of two encoders is.
+
+    Returns:
+        The bounds; NaN if no difference has an interval.
+    """
+    is_better, is_known = np.zeros((encoders, encoders), bool), False
+    for (i, k), difference in differences.items():
+        # For each encoder, the differences from all others shall hold together.
+        low, high = difference.interval(is_score=False, comparisons=encoders - 1)
+        is_better[i, k], is_better[k, i] = low > 0, high < 0
+        is_known |= bool(np.isfinite(low))
+    ends = np.stack([1 + is_better.sum(0), encoders - is_better.sum(1)], -1)
+    return np.where(is_known, ends, np.nan)
+
+
+def _differences(
+    cells: Sequence[ResultCell], resampler: Resampler
+) -> dict[tuple[int, int], Estimate]:
+    """The differences of encoders that were tested on the same clips."""
+    return {
+        (i, k): resampler.difference(a, b)
+        for (i, a), (k, b) in itertools.combinations(enumerate(cells), 2)
+        if a.has_clips_of(b)
+    }
 
 
 def _interval_paragraph(grid: ResultGrid) -> str:
-    """Explains what was drawn for the first interval, for each data set."""
+    """Explains what is resampled for the interval, for each data set."""
     kinds: dict[str, list[str]] = {}
     for dataset in grid.datasets:
-        # What the cell with the least to draw has.
+        # What the cell with the least to resample has.
         bases = [basis(c) for c in grid.of_dataset(dataset)]
         least = min(bases, key=lambda b: (bool(b.kind), b.has_seeds))
         text = least.text.replace(", ", " and ") or "nothing"
         kinds.setdefault(text, []).append(dataset)
     parts = [f"{text} ({', '.join(v)})" for text, v in kinds.items()]
     return (
-        f"The first interval is over draws with replacement of {'; of '.join(parts)}. "
-        "Groups are recordings, sites or speakers. Clips cannot be drawn where their "
-        "predictions were not saved."
+        f"The interval allows for the choice of {'; of '.join(parts)}. Groups are "
+        "recordings, sites or speakers. The choice of clips is not known to matter "
+        "where their predictions were not saved."
     )
 
 
@@ -155,10 +188,9 @@ def _rank_picture(grid: ResultGrid, rankings: Sequence[Ranking]) -> Picture:
     dots = {
         r.probe: {
             encoder: Dot(value=rank, low=low, high=high)
-            for encoder, rank, draws in zip(
-                r.encoders, r.mean.tolist(), ranks(r.draws).mean(-1).T, strict=True
+            for encoder, rank, (low, high) in zip(
+                r.encoders, r.mean.tolist(), r.bounds.mean(1).tolist(), strict=True
             )
-            for low, high in [interval(draws)]
         }
         for r in rankings
     }

@@ -1,17 +1,13 @@
 """Estimates how much scores would vary with other clips and seeds.
 
-Where the logits of the test clips were saved, clips are left out or drawn by groups:
+Where the logits of the test split were saved, the score is computed again without each
+of some blocks of clips (the jackknife of `intervals.py`). Clips are left out by groups:
 the recordings, sites or speakers that they were cut from. A test split with fewer than
-five groups tells nothing about other groups: there they are left out or drawn one by
-one. Without logits, folds stand for clips if there are five.
+five groups tells nothing about other groups: there clips are left out whatever their
+group. Without logits, folds stand for clips if there are five.
 
-Intervals of scores and gains come from the jackknife, which leaves out blocks of clips
-(`intervals.py`). Those of ranks and correlations come from the bootstrap, which draws
-as many clips as there are, with replacement, and seeds.
-
-Cells of one test split share blocks and draws, so that differences and ranks of
-encoders are compared on the same clips. Draws of seeds do not depend on the encoder, so
-that two encoders with the same tokens differ in nothing.
+Cells of one test split share the blocks, so that probes and encoders are compared on
+the same clips.
 """
 
 from __future__ import annotations
@@ -23,7 +19,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Num
+from jaxtyping import Float, Num, UInt8
 
 from unmute_jax.console import progress
 from unmute_jax.io import write_atomically
@@ -32,22 +28,22 @@ from unmute_jax.report.intervals import Estimate
 from unmute_jax.report.result_grid import RecordFile, ResultCell
 from unmute_jax.results.predictions import Predictions, read_predictions
 
-# Increased whenever the same file would give other draws.
-VERSION = 2
+# Increased whenever the same file would give other scores.
+VERSION = 3
 # Into how many blocks the clips or groups of a test split are divided at most.
 BLOCKS = 50
-# With fewer groups, or folds, draws of them say next to nothing about others.
+# Fewer groups, or folds, say next to nothing about others.
 LEAST_UNITS = 5
-# Draws times clips of one pass, few enough to stay in the cache of the processor.
-_BLOCK = 1 << 22
+# Blocks times rows of one pass, few enough to stay in the cache of the processor.
+_PASS = 1 << 22
 
 
 @dataclass(frozen=True)
 class Basis:
-    """What is resampled (left out or drawn) for a cell.
+    """What is resampled (left out in turn) for a cell.
 
     Attributes:
-        kind: "groups", "clips" or "folds"; empty if only seeds are drawn, or nothing.
+        kind: "groups", "clips" or "folds"; empty if only seeds vary, or nothing.
         units: How many there are of them in each test split, or of folds.
         has_seeds: Whether there are several seeds.
         has_few_groups: Whether clips are resampled although they come from groups,
@@ -91,38 +87,20 @@ def _unit(clips: int, groups: int) -> str:
     return "groups" if LEAST_UNITS <= groups < clips else "clips"
 
 
-@dataclass(frozen=True)
-class _Resampled:
-    """The scores of a cell under resampling, in points of 100.
-
-    Attributes:
-        cell: The cell. It is kept here, so that no other can get its id.
-        draws: The mean over seeds and folds in each draw of clips, groups or folds;
-            None if none of them is drawn.
-        seeds: By how much the mean over seeds differs in each draw of seeds.
-        folds: For each fold the mean over seeds: on all clips, and without each block.
-            Where folds are resampled, one entry with the means without each fold.
-    """
-
-    cell: ResultCell
-    draws: Float[np.ndarray, " R"] | None
-    seeds: Float[np.ndarray, " R"]
-    folds: tuple[tuple[float, Float[np.ndarray, " J"]], ...]
+# For each fold, the mean over seeds in points of 100: on all clips, and without each
+# block. Where folds are resampled, there is one entry with the means without each fold.
+_Folds = tuple[tuple[float, Float[np.ndarray, " J"]], ...]
 
 
 class Resampler:
-    """Computes the scores of cells on parts and draws of their clips.
+    """Computes the scores of cells on parts of their clips."""
 
-    Attributes:
-        resamples: The number R of draws.
-    """
-
-    def __init__(self, resamples: int, folder: pathlib.Path):
-        """Sets the number of draws, and the folder in which scores are cached."""
-        self.resamples = resamples
+    def __init__(self, folder: pathlib.Path):
+        """Sets the folder in which scores are cached."""
         self._folder = folder
-        self._cells: dict[int, _Resampled] = {}
-        self._counts: dict[str, Num[np.ndarray, "_ B"]] = {}
+        # Cells are kept here, so that no other can get the id of one.
+        self._cells: dict[int, tuple[ResultCell, _Folds]] = {}
+        self._counts: dict[str, UInt8[np.ndarray, "J B"]] = {}
 
     def prepare(self, cells: Iterable[ResultCell]) -> None:
         """Resamples all cells, with a progress bar."""
@@ -133,38 +111,24 @@ class Resampler:
         with progress("resampling test clips", files, unit="records") as advance:
             for cell in clips:
                 self._resampled(cell, advance)
-                # Cells are ordered by data set: the draws of others can go.
+                # Cells are ordered by data set: the blocks of others can go.
                 if len(self._counts) > len(cell.folds):
                     self._counts.clear()
 
-    def draws(self, cell: ResultCell) -> Float[np.ndarray, " R"]:
-        """The score of a cell in each draw, with the score of the cell as their mean.
-
-        It is constant if nothing can be drawn, and NaN if a seed diverged. Draws of `n`
-        clips or seeds vary less than other clips or seeds would, by `(n - 1) / n`;
-        this is corrected.
-        """
-        found, units = self._resampled(cell, _ignore), basis(cell).units
-        scores = cell.mean + found.seeds * _factor([len(cell.seeds)])
-        if found.draws is not None:
-            scores = scores + (found.draws - found.draws.mean()) * _factor(units)
-        return scores
-
     def score(self, cell: ResultCell) -> Estimate:
         """The score of a cell with its errors from clips (or folds) and seeds."""
-        found = self._resampled(cell, _ignore)
-        return self._estimate(cell.mean, found.folds, cell.scores)
+        return self._estimate(cell.mean, self._resampled(cell), cell.scores)
 
     def difference(self, a: ResultCell, b: ResultCell) -> Estimate:
         """The score of `a` minus that of `b`, which has the same folds.
 
         The same clips are left out for both. Seeds of different probes have nothing in
         common; but where both cells have the same predictions, their difference is zero
-        whatever is drawn.
+        whatever is left out.
         """
         if a.has_predictions_of(b):
             return Estimate(a.mean - b.mean, 0.0, ())
-        first, second = (self._resampled(cell, _ignore).folds for cell in (a, b))
+        first, second = self._resampled(a), self._resampled(b)
         folds = []
         if len(first) == len(second):
             folds = [
@@ -187,63 +151,40 @@ class Resampler:
         return intervals.combined(clips, *seeds)
 
     def _resampled(
-        self, cell: ResultCell, advance: Callable[[int], None]
-    ) -> _Resampled:
+        self, cell: ResultCell, advance: Callable[[int], None] = lambda count: None
+    ) -> _Folds:
         if id(cell) not in self._cells:
-            kind, draws, folds = basis(cell).kind, None, []
+            kind, folds = basis(cell).kind, []
             if kind == "folds":
-                draws, folds = self._of_folds(cell)
+                folds = [_without_each_fold(cell)]
             elif kind:
-                found = [self._of_fold(cell, p, advance) for p in cell.folds]
-                draws = np.mean([drawn for _, drawn, _ in found], 0)
-                folds = [(value, left_out) for value, _, left_out in found]
-            rng = _rng("seeds", cell.dataset, cell.probe)
-            scores = cell.scores
-            chosen = rng.integers(len(scores), size=(len(scores), self.resamples))
-            seeds = scores[chosen].mean(0) - scores.mean()
-            self._cells[id(cell)] = _Resampled(cell, draws, seeds, tuple(folds))
-        return self._cells[id(cell)]
-
-    def _of_folds(
-        self, cell: ResultCell
-    ) -> tuple[np.ndarray, list[tuple[float, np.ndarray]]]:
-        """Draws of folds, and the mean over all of them and without each."""
-        tests = {f: [] for f in cell.folds}
-        for file in cell.files:
-            tests[file.record.protocol].append(100 * file.record.test)
-        scores = np.asarray([np.mean(tests[fold]) for fold in cell.folds])
-        n = len(scores)
-        rng = _rng("folds", cell.dataset, *cell.folds)
-        draws = scores[rng.integers(n, size=(n, self.resamples))].mean(0)
-        without = (scores.sum() - scores) / (n - 1)
-        return draws, [(float(scores.mean()), without)]
+                folds = [self._of_fold(cell, p, advance) for p in cell.folds]
+            self._cells[id(cell)] = cell, tuple(folds)
+        return self._cells[id(cell)][1]
 
     def _of_fold(
         self, cell: ResultCell, protocol: str, advance: Callable[[int], None]
-    ) -> tuple[float, np.ndarray, np.ndarray]:
-        """The mean over seeds on all test clips of a fold, in draws, without blocks."""
+    ) -> tuple[float, np.ndarray]:
+        """The mean over seeds on all test clips of a fold, and without each block."""
         files = [f for f in cell.files if f.record.protocol == protocol]
         found = []
         for file in files:
             found.append(self._of_record(file))
             advance(1)
-        means = 100 * np.mean(found, 0)
         value = 100 * float(np.mean([f.record.test for f in files]))
-        return value, means[: self.resamples], means[self.resamples :]
+        return value, 100 * np.mean(found, 0)
 
     def _of_record(self, file: RecordFile) -> np.ndarray:
-        """The score in each draw, followed by that without each block."""
+        """The score without each block."""
         if not np.isfinite(file.record.test):
             # The logits of a diverged training order the clips at random.
             clips, groups = file.test_counts
             units = groups if _unit(clips, groups) == "groups" else clips
-            return np.full(self.resamples + _blocks(units), np.nan)
+            return np.full(_blocks(units), np.nan)
         assert file.predictions is not None
         content = file.predictions.read_bytes()
         metric = file.record.metric
-        key = (
-            f"{VERSION} {self.resamples} {metric} {hashlib.sha256(content).hexdigest()}"
-        )
+        key = f"{VERSION} {metric} {hashlib.sha256(content).hexdigest()}"
         path = self._folder / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
         if path.exists():
             return np.load(path)
@@ -255,49 +196,42 @@ class Resampler:
         write_atomically(path, buffer.getvalue())
         return scores
 
-    def _counts_of(self, saved: Predictions) -> Num[np.ndarray, "_ B"]:
-        """How often each clip occurs in each draw, and without each block."""
+    def _counts_of(self, saved: Predictions) -> UInt8[np.ndarray, "J B"]:
+        """One for each row of some predictions, but zero for those of each block."""
         text = "\n".join((*saved.ids, *saved.groups))
         key = hashlib.sha256(text.encode()).hexdigest()
         if key not in self._counts:
-            clips, groups = len(saved.ids), len(set(saved.groups))
+            clips, groups = len(set(saved.ids)), len(set(saved.groups))
             names = saved.groups if _unit(clips, groups) == "groups" else saved.ids
             rng = _rng("clips", *sorted(set(names)))
-            drawn = draw_counts(names, self.resamples, rng)
-            self._counts[key] = np.concatenate([drawn, block_counts(names, rng)])
+            self._counts[key] = block_counts(names, rng)
         return self._counts[key]
 
 
-def draw_counts(
-    groups: Sequence[str], resamples: int, rng: np.random.Generator
-) -> Num[np.ndarray, "R B"]:
-    """How often each clip occurs in each draw of as many groups as there are.
-
-    Args:
-        groups: The group of each of the B clips.
-        resamples: The number R of draws.
-        rng: The generator.
-    """
-    names, index = np.unique(np.asarray(groups), return_inverse=True)
-    n = len(names)
-    drawn = rng.multinomial(n, np.full(n, 1 / n), size=resamples)
-    return drawn.astype(np.float32)[:, index]
+def _without_each_fold(cell: ResultCell) -> tuple[float, np.ndarray]:
+    """The mean over all folds, and without each."""
+    tests = {f: [] for f in cell.folds}
+    for file in cell.files:
+        tests[file.record.protocol].append(100 * file.record.test)
+    scores = np.asarray([np.mean(tests[fold]) for fold in cell.folds])
+    without = (scores.sum() - scores) / (len(scores) - 1)
+    return float(scores.mean()), without
 
 
 def block_counts(
-    groups: Sequence[str], rng: np.random.Generator
-) -> Num[np.ndarray, "J B"]:
-    """One for each clip, but zero for the clips of the block that is left out.
+    names: Sequence[str], rng: np.random.Generator
+) -> UInt8[np.ndarray, "J B"]:
+    """One for each row, but zero for the rows of the block that is left out.
 
     Args:
-        groups: The group of each of the B clips. Blocks have whole groups, drawn at
-            random; J is the number of groups, but at most `BLOCKS`, and such that
-            blocks are equally large as far as possible.
+        names: The clip or group of each of the B rows. Blocks have whole clips or
+            groups, drawn at random; J is the number of these, but at most `BLOCKS`, and
+            such that blocks are equally large as far as possible.
         rng: The generator.
     """
-    names, index = np.unique(np.asarray(groups), return_inverse=True)
-    n, blocks = len(names), _blocks(len(names))
-    counts = np.ones((blocks, n), np.float32)
+    units, index = np.unique(np.asarray(names), return_inverse=True)
+    n, blocks = len(units), _blocks(len(units))
+    counts = np.ones((blocks, n), np.uint8)
     for row, block in zip(
         counts, np.array_split(rng.permutation(n), blocks), strict=True
     ):
@@ -306,30 +240,17 @@ def block_counts(
 
 
 def _blocks(n: int) -> int:
-    """The number of blocks of so many groups, equally large as far as possible."""
+    """The number of blocks of so many units, equally large as far as possible."""
     size = -(-n // BLOCKS)
     return -(-n // size)
-
-
-def _factor(units: Sequence[int]) -> float:
-    """By how much a draw of so many things varies too little, as a standard deviation.
-
-    One thing varies not at all.
-    """
-    freedom = sum(n - 1 for n in units)
-    return (sum(units) / freedom) ** 0.5 if freedom else 1.0
-
-
-def _ignore(count: int) -> None:
-    """Stands for a progress bar."""
 
 
 def accuracies(
     logits: Float[np.ndarray, "B C"],
     labels: Num[np.ndarray, "B C"],
-    counts: Num[np.ndarray, "R B"],
-) -> Float[np.ndarray, " R"]:
-    """The accuracy in each draw, in which clip `b` occurs `counts[r, b]` times."""
+    counts: UInt8[np.ndarray, "J B"],
+) -> Float[np.ndarray, " J"]:
+    """The accuracy of each choice of clips, in which `counts` is one."""
     right = labels[np.arange(len(labels)), logits.argmax(1)] == 1
     return (counts[:, right].sum(1) / counts.sum(1)).astype(np.float64)
 
@@ -337,17 +258,17 @@ def accuracies(
 def mean_average_precisions(
     logits: Float[np.ndarray, "B C"],
     labels: Num[np.ndarray, "B C"],
-    counts: Num[np.ndarray, "R B"],
-) -> Float[np.ndarray, " R"]:
-    """The mAP in each draw, in which clip `b` occurs `counts[r, b]` times.
+    counts: UInt8[np.ndarray, "J B"],
+) -> Float[np.ndarray, " J"]:
+    """The mAP of each choice of clips (or time steps), in which `counts` is one.
 
     It equals `metrics.mean_average_precision` of these clips. Classes without a
-    positive clip in a draw are left out of the mean of that draw.
+    positive clip in a choice are left out of its mean.
     """
-    step = max(1, _BLOCK // len(labels))
+    step = max(1, _PASS // len(labels))
     parts = []
     for start in range(0, len(counts), step):
-        block = counts[start : start + step]
+        block = counts[start : start + step].astype(np.float32)
         each = [
             _average_precision(logits[:, c], labels[:, c] == 1, block)
             for c in range(labels.shape[1])
@@ -362,7 +283,7 @@ def mean_average_precisions(
 def _average_precision(
     logits: np.ndarray, positive: np.ndarray, counts: np.ndarray
 ) -> np.ndarray:
-    """The average precision of one class `[R]`; NaN if no positive clip was drawn."""
+    """The average precision of one class `[J]`; NaN if no positive clip is left."""
     order = np.argsort(-logits, kind="stable")
     ranked, weights = logits[order], counts[:, order]
     (rows,) = np.nonzero(positive[order])

@@ -40,9 +40,13 @@ class RecordFile:
         """Numbers of clips and groups, and digests of the clips and their logits."""
         assert self.predictions is not None
         saved = predictions.read_predictions(self.predictions)
-        clips = [f"{i}\n{g}" for i, g in zip(saved.ids, saved.groups, strict=True)]
-        contents = "\n".join(clips).encode() + saved.labels.tobytes()
-        digests = (contents, contents + saved.logits.tobytes())
+        rows = [f"{i}\n{g}" for i, g in zip(saved.ids, saved.groups, strict=True)]
+        clips, labels = dict.fromkeys(rows), saved.labels.tobytes()
+        # Time steps, and so their labels, differ between encoders.
+        contents = "\n".join(clips).encode() + (
+            labels if len(clips) == len(rows) else b""
+        )
+        digests = (contents, contents + labels + saved.logits.tobytes())
         first, second = (hashlib.sha256(x).hexdigest() for x in digests)
         return len(clips), len(set(saved.groups)), first, second
 

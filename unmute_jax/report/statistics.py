@@ -1,7 +1,7 @@
 """Statistics of a report, as functions of arrays of scores in points of 100.
 
 Dimension letters: `E` encoders, `D` data sets, `P` probes, `N` configurations (an
-encoder on a data set), `R` resamples. A training that diverged has no score (NaN) and
+encoder on a data set), `R` rankings. A training that diverged has no score (NaN) and
 counts as worse than every other one.
 """
 
@@ -85,18 +85,6 @@ def gap_closed(probe: float, linear: float, fine_tuned: float) -> float:
     """
     gap = fine_tuned - linear
     return 100 * (probe - linear) / gap if gap > 0 else math.nan
-
-
-def interval(draws: Float[np.ndarray, "R"]) -> tuple[float, float]:
-    """The central 95 % of resampled ranks or correlations; NaN is left out.
-
-    Intervals of scores are computed in `intervals.py`.
-    """
-    known = draws[np.isfinite(draws)]
-    if not known.size:
-        return math.nan, math.nan
-    low, high = np.percentile(known, (2.5, 97.5))
-    return float(low), float(high)
 
 
 @dataclass(frozen=True)

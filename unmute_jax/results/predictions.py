@@ -1,7 +1,7 @@
-"""Stores the logits of a record's test clips in a file of their own.
+"""Stores the logits of a record's test split in a file of their own.
 
-A report resamples the recordings that the clips were cut from, and so estimates how far
-a score would move with other test clips.
+A report leaves out the recordings that the clips were cut from in turn, and so
+estimates how far a score would move with other test clips.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from unmute_jax.errors import one_line
 from unmute_jax.io import refuse_lfs_pointer, write_atomically
 from unmute_jax.results.typed_json import DamagedFile
 
-# The most logits (clips times classes) that are stored, 4 MB per record. AudioSet,
-# FSD50K and the larger bird data sets have more, but also clips enough.
-MOST = 1_000_000
+# The most logits (clips or time steps times classes) that are stored: 16 MB per record,
+# and seconds of a report. AudioSet has more.
+MOST = 4_000_000
 # What NumPy raises for files that are damaged.
 _DAMAGE = (
     *(OSError, ValueError, KeyError, TypeError, AttributeError, EOFError),
@@ -34,13 +34,15 @@ _DAMAGE = (
 
 @dataclass(frozen=True)
 class Predictions:
-    """The logits of one trained probe on the test clips.
+    """The logits of one trained probe on the test split, with one row per example.
+
+    An example is a clip, or a time step of one where these are labelled.
 
     Attributes:
-        ids: Names of the clips.
-        groups: Per clip, the recording that it was cut from; its own name if unknown.
-        labels: One where a class is in the clip.
-        logits: Logits of the clips.
+        ids: The clip of each row.
+        groups: The recording that this clip was cut from; its own name if unknown.
+        labels: One where a class is in the example.
+        logits: Logits of the examples.
     """
 
     ids: tuple[str, ...]
@@ -57,18 +59,16 @@ def write_predictions(
     labels: Num[np.ndarray, "B C"],
     logits: Float[np.ndarray, "B C"],
 ) -> None:
-    """Writes `<record_file without .json>.npz`, unless the clips are too many.
+    """Writes `<record_file without .json>.npz`.
 
     Args:
         folder: The folder to write to.
         record_file: Name of the record's file.
-        ids: Names of the clips.
+        ids: The clip of each example.
         groups: The recording that a clip was cut from, by name of the clip.
-        labels: One where a class is in the clip, else zero.
-        logits: Logits of the clips.
+        labels: One where a class is in the example, else zero.
+        logits: Logits of the examples.
     """
-    if logits.size > MOST:
-        return
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
