@@ -42,6 +42,7 @@ _FILES = {
     "audiomae+": "audiomae",
     "beats": "beats",
     "beats+": "beats",
+    "bird_mae": "bird_mae",
     "dasheng": "dasheng",
     "dasheng+": "dasheng",
     "eat": "eat",

@@ -39,12 +39,12 @@ class Input:
         mean: Mean of the log-mels of the data set.
         std: Their standard deviation.
         padding: What lies behind a clip: "zeros" in place of its log-mels, as in all
-            fine-tuning, or the log-mels of "silence".
+            fine-tuning, the log-mels of "silence", or the "minimum" of its log-mels.
     """
 
     mean: float
     std: float
-    padding: Literal["zeros", "silence"] = "zeros"
+    padding: Literal["zeros", "silence", "minimum"] = "zeros"
 
 
 class Recipe(NamedTuple):

@@ -37,7 +37,7 @@ class Origin:
     @property
     def name(self) -> str:
         """Name in the registry of encoders, without the "+" of supervised variants."""
-        return self.title.lower()
+        return self.title.lower().replace("-", "_")
 
     def title_of(self, sizes: Any) -> str:
         """Title with the size: "EAT-base", or width x depth if that has no name."""

@@ -259,6 +259,18 @@ PUBLISHED = (
     _dasheng("dasheng_06b", 2521, hub="mispeech/dasheng-0.6B"),
     _dasheng("dasheng_12b", 4536, hub="mispeech/dasheng-1.2B"),
     _dasheng("dasheng_audioset_mAP497", 343, record=13315686, default_of="dasheng+"),
+    *(
+        PublishedFile(
+            name=f"Bird-MAE-{size}",
+            encoders=("bird_mae",),
+            default_of="bird_mae" if size == "Base" else None,
+            licence="none stated by the authors",
+            hub=f"DBD-research-group/Bird-MAE-{size}",
+            megabytes=megabytes,
+            note="not verified here",
+        )
+        for size, megabytes in (("Base", 342), ("Large", 1211), ("Huge", 2521))
+    ),
     _ast(
         "ast-finetuned-audioset-10-10-0.4593",
         "audioset_10_10_0.4593.pth",
