@@ -36,7 +36,7 @@ from unmute_jax.store.files import DamagedStoreError
 from unmute_jax.store.key import Kept, store_key, store_path
 from unmute_jax.store.layout import CLIPS_PER_SHARD
 from unmute_jax.store.reader import TokenStore
-from unmute_jax.tokens import Tokens, summarise
+from unmute_jax.tokens import Tokens, summarise, summarise_layers, without_bands
 
 ENCODER, DATASET = fake_encoder(), fake_dataset()
 
@@ -50,16 +50,20 @@ def store(tmp_path_factory):
     return run(tmp_path_factory.mktemp("store"))
 
 
-@pytest.fixture(scope="module")
-def direct():
+def encoded(**options):
     """Tokens of all clips from one plain call of the encoder."""
     clips = [DATASET.source_of("train")[i] for i in range(CLIPS)]
     waveforms, lengths = zip(
         *(pad_or_crop(c.waveform, 800) for c in clips), strict=True
     )
     return jax.device_get(
-        ENCODER.apply(ENCODER.params, np.stack(waveforms), np.int32(lengths))
+        ENCODER.apply(ENCODER.params, np.stack(waveforms), np.int32(lengths), **options)
     )
+
+
+@pytest.fixture(scope="module")
+def direct():
+    return encoded()
 
 
 def files(path):
@@ -97,6 +101,37 @@ def test_int8_patches_and_scales_take_half_the_bytes(store, direct):
     np.testing.assert_array_equal(some.layers, meant.layers[np.asarray([80, 3])])
     summary = small.summary()
     np.testing.assert_allclose(summary.mean, store.summary().mean, atol=1e-6)
+
+
+def test_one_layer_takes_no_more_room_than_the_last(store):
+    one = run(store.path.parent, kept=Kept(layer=0))
+    assert (one.layer, store.layer) == (0, None)
+    assert one.layout.disk_bytes == store.layout.disk_bytes
+    tokens, everything = one.load(), encoded(all_layers=True)
+    assert (tokens.layer, tokens.layers) == (0, None)
+    wanted = jax.jit(Tokens.rounded, static_argnums=1)(
+        everything.of_layer(0), "bfloat16"
+    )
+    for name in ("patches", "inverse_norms", "cls", "mask"):
+        got = np.asarray(getattr(tokens, name), np.float32)
+        want = np.asarray(getattr(wanted, name), np.float32)
+        np.testing.assert_allclose(got, want, rtol=2.0**-8, atol=1e-6)
+    assert one.read([3]).layer == one.tokens_of(slice(0, 2)).layer == 0
+
+
+def test_summaries_of_all_layers_are_kept_without_their_tokens(store):
+    both = run(store.path.parent, kept=Kept(summaries=True))
+    assert "layers" not in both.layout.arrays
+    more = both.layout.disk_bytes - store.layout.disk_bytes
+    # Two layers, four statistics of float32.
+    assert CLIPS * 2 * 4 * D * 4 <= more < 1.5 * CLIPS * 2 * 4 * D * 4
+    wanted = without_bands(jax.jit(summarise_layers)(encoded(all_layers=True)))
+    got = both.layer_summary()
+    for name in ("cls", "mean", "max", "std", "band_max"):
+        assert getattr(got, name).shape == getattr(wanted, name).shape
+        np.testing.assert_allclose(
+            getattr(got, name), getattr(wanted, name), rtol=1e-5, atol=1e-6
+        )
 
 
 def test_inverse_norms_are_those_of_the_stored_patches(store):

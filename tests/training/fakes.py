@@ -5,12 +5,12 @@ import dataclasses
 import numpy as np
 
 from tests.store.fakes import RATE, FakeDataset, fake_dataset, fake_encoder
-from unmute_jax import probes, results
+from unmute_jax import results
 from unmute_jax.config import Experiment, Optimizer
 from unmute_jax.datasets import Clip, Protocol
 from unmute_jax.store.embed import embed
 from unmute_jax.training import losses
-from unmute_jax.training.setup import Setup
+from unmute_jax.training.setup import Setup, make_probes
 from unmute_jax.training.step import State
 
 SIZES = {"train": 50, "validation": 21, "test": 22}
@@ -77,7 +77,7 @@ def make_setup(chosen=None, **kinds):
         dataset=dataset,
         encoder=encoder,
         protocols=dataset.protocols(),
-        probes={n: probes.make_probe(n, num_classes=3) for n in chosen.probe_names},
+        probes=make_probes(chosen, 3, encoder),
         loss=losses.make_loss(chosen.loss.name),
     )
 

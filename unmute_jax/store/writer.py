@@ -174,8 +174,9 @@ def to_store_arrays(
             finite &= jnp.isfinite(x).reshape(len(x), -1).all(1)
     if of_layers is not None:
         for array, name in zip(LAYER_STATISTICS, CLIP_STATISTICS, strict=True):
-            arrays[array] = getattr(of_layers, name)
-            finite &= jnp.isfinite(arrays[array]).all((1, 2))
+            statistic = getattr(of_layers, name)
+            arrays[array] = statistic
+            finite &= jnp.isfinite(statistic).all((1, 2))
     return {
         **{name: x for name, x in arrays.items() if x is not None},
         "mask": jnp.asarray(tokens.mask),
