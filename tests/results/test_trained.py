@@ -13,7 +13,7 @@ from tests.inference.recordings.fakes import fake_trained
 from tests.store.fakes import fake_encoder
 from tests.training.fakes import make_setup, settings, tones
 from unmute_jax import distributed
-from unmute_jax.config import Experiment, Optimizer, TokenOptions
+from unmute_jax.config import Experiment, Optimizer, ProbeOptions, TokenOptions
 from unmute_jax.errors import InputError
 from unmute_jax.results import trained
 from unmute_jax.tokens import Tokens
@@ -28,7 +28,18 @@ CHANGES = {
     "plain": {},
     "standardised": {"standardise": True},
     "int8": {"tokens": TokenOptions(dtype="int8")},
+    **{
+        f"layers={layers}": {"probe_options": ProbeOptions(layers=layers, num_heads=2)}
+        for layers in ("0", "-1", "learned", "all")
+    },
 }
+# All probes that can read other layers.
+LAYERED = ("linear", "mhca", "protobin", "stats")
+CASES = [
+    (change, name)
+    for change in CHANGES
+    for name in (LAYERED if "layers" in change else ("linear", "protobin"))
+]
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +52,9 @@ def runs(tmp_path_factory):
             folder = tmp_path_factory.mktemp(change)
             # One rate, so that the search and its repeats share what is compiled.
             rate = Optimizer(learning_rates=(0.1,))
-            setup = make_setup(settings(epochs=1, optimizer=rate, **CHANGES[change]))
+            probes = LAYERED if "layers" in change else ("linear", "protobin")
+            given = {"optimizer": rate, "probes": ",".join(probes), **CHANGES[change]}
+            setup = make_setup(settings(epochs=1, **given))
             workdir = Workdir(folder, setup.settings)
             records = run_experiment(setup, workdir, log=lambda line: None)
             made[change] = folder, records
@@ -60,21 +73,20 @@ def waveforms(split="test"):
     return np.stack([clip.waveform for clip in clips])
 
 
-@pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize("name", ["linear", "protobin"])
+@pytest.mark.parametrize(("change", "name"), CASES)
 def test_it_predicts_what_the_run_predicted(runs, change, name):
     folder, records = runs(change)
     probe = trained.load_trained(folder, probe=name, seed=1)
     made = make_setup(Experiment.from_dict(probe.settings))
-    stores = embed_all(made, made.kept[0], ["test"], distributed.make_mesh())
-    normaliser = probe.normaliser
-    input_kind = probe.probe.input_kind
-    held_out = ProbeData([stores["test"]], input_kind, normaliser)
+    kind, layer = probe.reading
+    (kept,) = (k for k in made.kept if k.layer == layer)
+    stores = embed_all(made, kept, ["test"], distributed.make_mesh())
+    held_out = ProbeData([stores["test"]], kind, probe.normaliser)
     sharding = Sharding(distributed.make_mesh())
     params = sharding.place_state(jax.tree.map(lambda x: x[None], probe.params))
     logits = loop.logits(probe.probe, params, held_out, 16, sharding)
     (want,) = np.moveaxis(logits, 1, 0)
-    got = probe.logits(fake_encoder()(waveforms()))
+    got = probe.logits(fake_encoder()(waveforms(), all_layers=True))
     np.testing.assert_allclose(got, want, atol=2e-5)
     # And those are the ones that were scored.
     (record,) = [r for r in records if (r.probe, r.seed) == (name, 1)]

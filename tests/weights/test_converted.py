@@ -15,6 +15,7 @@ from tests import golden
 from unmute_jax.encoders import conversion, load_encoder, with_weights
 from unmute_jax.errors import InputError
 from unmute_jax.weights import converted, loading
+from unmute_jax.weights.digests import digest_of
 from unmute_jax.weights.files import read_weights
 from unmute_jax.weights.torch_file import read_torch
 
@@ -42,9 +43,7 @@ def altered(eat, tmp_path):
         for key in [key for key, value in metadata.items() if value is None]:
             del about[key]
         if digest:
-            shapes = {name: tensor.shape for name, tensor in stored.items()}
-            hashes = {name: converted._sha256(stored[name]) for name in stored}
-            about["digest"] = converted._digest(about, shapes, hashes)
+            about["digest"] = digest_of(about, stored)
         file = tmp_path / "altered.safetensors"
         safetensors.numpy.save_file(stored, file, about)
         return file

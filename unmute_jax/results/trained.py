@@ -27,17 +27,28 @@ from jaxtyping import Array, Float
 
 from unmute_jax import probes
 from unmute_jax.encoders import Encoder, Geometry
-from unmute_jax.errors import InputError, unknown_name
+from unmute_jax.errors import InputError, one_line, unknown_name
 from unmute_jax.io import fitting, refuse_lfs_pointer, write_atomically
 from unmute_jax.results.places import with_places, without_places
 from unmute_jax.results.record import finite
+from unmute_jax.results.trained_check import (
+    check_normaliser,
+    check_options,
+    check_params,
+    check_tokens,
+    check_values,
+)
+from unmute_jax.results.typed_json import as_dataclass, as_type, parse_object
 from unmute_jax.store.key import as_json
 from unmute_jax.store.normaliser import FeatureNormaliser
-from unmute_jax.tokens import Tokens, summarise
+from unmute_jax.tokens import Tokens, summarise, summarise_layers, without_bands
+from unmute_jax.weights.digests import check_digest, digest_of
 
-# Raised whenever files of the old format could no longer be read.
-FORMAT = 1
+# Version 2 has a digest. Raised whenever an older version could not read the files.
+FORMAT = 2
 _KEY = "unmute_jax"
+# What the names of tensors begin with. The second is older than the class.
+_PARAMS, _NORMALISER = "params/", "standardiser/"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -94,6 +105,11 @@ class TrainedProbe:
         return self.settings.get("labels") == "frames"
 
     @property
+    def reading(self) -> probes.Reading:
+        """What the probe reads of the clips."""
+        return self.probe.reads(of_steps=self.is_framewise)
+
+    @property
     def file_name(self) -> str:
         """The name of its file, `PROBE-PROTOCOL-seedK.safetensors`."""
         parts = (self.name, self.protocol, f"seed{self.seed}")
@@ -110,11 +126,22 @@ class TrainedProbe:
         )
 
     def prepare(self, tokens: Tokens) -> Any:
-        """Turns tokens of the encoder into what the probe read in training."""
+        """Turns tokens of the encoder into what the probe read in training.
+
+        Raises:
+            InputError: The tokens are of another shape.
+        """
+        check_tokens(self.probe, _flat(self.params), tokens, f"probe {self.name!r}")
+        kind, layer = self.reading
+        if layer is not None and tokens.layer is None:
+            tokens = tokens.of_layer(layer)
         # Summaries are computed before the tokens are rounded for the store.
-        is_summary = self.probe.input_kind == "summary" and not self.is_framewise
+        if kind == "layer_summary":
+            return without_bands(summarise_layers(tokens.floats()))
         inputs = (
-            summarise(tokens.floats()) if is_summary else _rounded(tokens, self.dtype)
+            summarise(tokens.floats())
+            if kind == "summary"
+            else _rounded(tokens, self.dtype)
         )
         if self.normaliser is None:
             return inputs
@@ -183,16 +210,16 @@ def save_trained(folder: str | os.PathLike[str], trained: TrainedProbe) -> pathl
     about |= {
         "format": FORMAT,
         "geometry": dataclasses.asdict(trained.geometry),
-        "validation": finite(trained.validation),
         "settings": without_places(trained.settings),
+        "validation": finite(trained.validation),
     }
-    tensors = {f"params/{k}": v for k, v in _flat(trained.params).items()}
+    tensors = {f"{_PARAMS}{k}": v for k, v in _flat(trained.params).items()}
     if trained.normaliser is not None:
         values = dataclasses.asdict(trained.normaliser)
-        # The stored name is older than the class.
-        tensors |= {f"standardiser/{k}": v for k, v in _flat(values).items()}
+        tensors |= {f"{_NORMALISER}{k}": v for k, v in _flat(values).items()}
     path = fitting(pathlib.Path(folder) / trained.file_name)
     metadata = {_KEY: json.dumps(about, sort_keys=True, allow_nan=False)}
+    metadata["digest"] = digest_of(metadata, tensors)
     write_atomically(path, safetensors.numpy.save(tensors, metadata))
     return path
 
@@ -255,44 +282,77 @@ def _located(path: pathlib.Path) -> TrainedProbe:
 
 
 def _read(path: pathlib.Path) -> TrainedProbe:
+    where = os.fspath(path)
+    about, tensors = _content(path)
+    geometry = as_type(about.get("geometry"), dict, f"{where}: geometry")
+    params, normaliser = _under(_PARAMS, tensors), _under(_NORMALISER, tensors)
+    trained = as_dataclass(
+        TrainedProbe,
+        {
+            **about,
+            "geometry": as_dataclass(Geometry, geometry, f"{where}: geometry"),
+            "params": _nested(params),
+            "normaliser": None,
+        },
+        where,
+    )
+    check_values(trained, where)
+    probe = check_options(trained.name, len(trained.classes), trained.options, where)
+    what = f"{where}: probe {trained.name!r} with {len(trained.classes)} classes"
+    bands = len(trained.geometry.frequency_edges_hz)
+    mean = normaliser.get("token_mean")
+    features = mean.size if mean is not None else None
+    check_params(probe, params, bands, features, what)
+    if not normaliser:
+        return trained
+    check_normaliser(normaliser, bands, features or 0, f"{where}: the normaliser")
+    restored = FeatureNormaliser.from_arrays(_nested(normaliser))
+    return dataclasses.replace(trained, normaliser=restored)
+
+
+def _content(path: pathlib.Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Returns the header and the tensors of a file, which are as they were written."""
+    problem = f"{path} is not the file of a trained probe, or it is damaged"
     refuse_lfs_pointer(path)
     try:
         with safetensors.safe_open(path, framework="np") as file:
-            about = json.loads((file.metadata() or {})[_KEY])
+            metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}
-        if about.pop("format") > FORMAT:
-            raise InputError(f"{path} was written by a newer version: update")
-        parts = traverse_util.unflatten_dict(tensors, sep="/")
-        about["geometry"] = Geometry(
-            seconds_per_step=about["geometry"]["seconds_per_step"],
-            frequency_edges_hz=tuple(
-                (low, high) for low, high in about["geometry"]["frequency_edges_hz"]
-            ),
-        )
-        about["classes"] = tuple(about["classes"])
-        about["options"] = {
-            key: tuple(value) if isinstance(value, list) else value
-            for key, value in about["options"].items()
-        }
-        if about["validation"] is None:
-            about["validation"] = math.nan
-        normaliser = parts.get("standardiser")
-        return TrainedProbe(
-            params=parts["params"],
-            normaliser=normaliser and FeatureNormaliser.from_arrays(normaliser),
-            **about,
-        )
-    except (safetensors.SafetensorError, OSError, KeyError, TypeError, ValueError) as e:
-        if isinstance(e, InputError):
-            raise
-        raise InputError(
-            f"{path} is not the file of a trained probe, or it is damaged"
-        ) from e
+    # Damaged files, and tensors that NumPy cannot hold, fail in many ways.
+    except Exception as error:
+        raise InputError(f"{problem} ({one_line(str(error), 100)})") from error
+    if not {_KEY} <= metadata.keys() <= {_KEY, "digest"}:
+        raise InputError(problem)
+    about = parse_object(metadata[_KEY], problem)
+    version = as_type(about.pop("format", None), int, f"{path}: format")
+    if version > FORMAT:
+        raise InputError(f"{path} was written by a newer version: update unmute-jax")
+    if version < 1:
+        raise InputError(problem)
+    # Files of the first version had no digest.
+    if version > 1 or "digest" in metadata:
+        check_digest(metadata, tensors, os.fspath(path))
+    others = [name for name in tensors if not name.startswith((_PARAMS, _NORMALISER))]
+    if others:
+        raise InputError(f"{path}: has the unknown tensor {one_line(others[0], 80)!r}")
+    return about, tensors
+
+
+def _under(prefix: str, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
 
 
 def _flat(tree: Any) -> dict[str, np.ndarray]:
     flat = traverse_util.flatten_dict(tree, sep="/")
     return {k: np.ascontiguousarray(v) for k, v in flat.items()}
+
+
+def _nested(flat: dict[str, np.ndarray]) -> dict[str, Any]:
+    return traverse_util.unflatten_dict(flat, sep="/")
 
 
 def _plain(part: str) -> str:

@@ -9,7 +9,6 @@ was altered is refused.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import importlib.metadata
 import json
 import math
@@ -24,6 +23,11 @@ from unmute_jax.console import progress
 from unmute_jax.errors import InputError
 from unmute_jax.io import writing
 from unmute_jax.weights.contents import first_few, positive_int
+from unmute_jax.weights.digests import (
+    digest_of,
+    digest_of_hashes,
+    sha256_of_array,
+)
 from unmute_jax.weights.encoder_weights import (
     EncoderWeights,
     Origin,
@@ -101,12 +105,12 @@ def write(
     with writing(path) as out, progress(path.name, total, unit="MB") as advance:
         for folders, array in weights.leaves():
             name, data = ".".join(folders), np.ascontiguousarray(array, np.float32)
-            hashes[name] = _sha256(data)
+            hashes[name] = sha256_of_array(data)
             out.seek(len(header) + offsets[name])
             out.write(data.data)
             written += data.nbytes
             advance((written >> 20) - (written - data.nbytes >> 20))
-        digest = _digest(metadata, shapes, hashes)
+        digest = digest_of_hashes(metadata, shapes, hashes)
         out.seek(0)
         out.write(_header(shapes, {**metadata, "digest": digest})[0])
 
@@ -154,9 +158,8 @@ def read(
         )
     tensors: dict[str, np.ndarray] = file.content["model"]
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
-    hashes = {name: _sha256(tensor) for name, tensor in tensors.items()}
     is_float32 = all(tensor.dtype == np.float32 for tensor in tensors.values())
-    if not is_float32 or metadata.get("digest") != _digest(metadata, shapes, hashes):
+    if not is_float32 or metadata.get("digest") != digest_of(metadata, tensors):
         raise InputError(f"{source} was altered after it was converted: convert again")
     stated = _stated(origin, metadata, source)
     _check_shapes(origin, stated.sizes, shapes, source)
@@ -227,19 +230,6 @@ def _check_shapes(
     wrong = [name for name in names if expected.get(name) != shapes.get(name)]
     if wrong:
         raise InputError(f"{source} is damaged in its tensors {first_few(wrong)}")
-
-
-def _sha256(tensor: np.ndarray) -> str:
-    return hashlib.sha256(tensor.reshape(-1).view(np.uint8).data).hexdigest()
-
-
-def _digest(
-    metadata: Mapping[str, str], shapes: Mapping[str, Shape], hashes: Mapping[str, str]
-) -> str:
-    """Returns the SHA-256 of all other metadata, and of the shapes and tensors."""
-    others = {key: value for key, value in metadata.items() if key != "digest"}
-    tensors = {name: [list(shapes[name]), hashes[name]] for name in shapes}
-    return hashlib.sha256(_json([others, tensors]).encode()).hexdigest()
 
 
 def _json(value: Any) -> str:
