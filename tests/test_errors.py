@@ -1,6 +1,6 @@
 import pytest
 
-from unmute_jax.errors import one_line, unknown_name
+from unmute_jax.errors import one_line, printable, unknown_name
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,10 @@ def test_the_place_of_an_unknown_name_comes_first():
 def test_foreign_text_becomes_one_short_line():
     assert one_line("a\x1b[31m\n\tb ") == "a [31m b"
     assert one_line("x" * 50, 10) == "x" * 10 + " ..."
+
+
+def test_what_a_terminal_would_obey_is_made_visible():
+    assert printable("a\x1b[31m\tb\nc") == "a\\x1b[31m\\tb\nc"
+    assert printable("été 蛙") == "été 蛙"
+    # The joiners are letters of some scripts.
+    assert printable("می\u200cخواهم") == one_line("می\u200cخواهم") == "می\u200cخواهم"

@@ -4,6 +4,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Generator
+from typing import Any
 
 from rich.console import Console, RenderableType
 from rich.progress import (
@@ -13,6 +14,9 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
+
+from unmute_jax.errors import printable
 
 
 @contextlib.contextmanager
@@ -28,6 +32,7 @@ def progress(
         done: Units that an earlier run has done. The rate does not count them.
         line_every: Seconds between two lines, where there is no terminal.
     """
+    label = printable(label)
     if sys.stderr.isatty():
         with _bar(label, total, unit, done) as advance:
             yield advance
@@ -40,11 +45,11 @@ def _bar(
     label: str, total: int, unit: str, done: int
 ) -> Generator[Callable[[int], None]]:
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn(unit),
-        TextColumn("{task.fields[rate]}"),
+        TextColumn(unit, markup=False),
+        TextColumn("{task.fields[rate]}", markup=False),
         TimeRemainingColumn(),
     )
     start, new = time.monotonic(), 0
@@ -85,11 +90,28 @@ def _lines(
     return advance
 
 
+def say(text: str, *, error: bool = False) -> None:
+    """Prints a message in which names of the user's files may occur.
+
+    Args:
+        text: The message. Characters that a terminal would obey are made visible.
+        error: Whether it goes to the output for errors.
+    """
+    print(printable(text), file=sys.stderr if error else sys.stdout)
+
+
 class _Output(Console):
-    """A console that leaves a closed pipe to the command, as `print` does."""
+    """A console that leaves a closed pipe to the command, as `print` does.
+
+    Texts in it have no markup, because names of classes may look like it.
+    """
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Makes a text without characters that a terminal would obey."""
+        return super().render_str(printable(text), **options)
 
 
 def print_table(table: RenderableType) -> None:
@@ -99,7 +121,7 @@ def print_table(table: RenderableType) -> None:
         table: What is to be printed. Where the output is a file, rich would assume 80
             columns.
     """
-    console = _Output(highlight=False)
+    console = _Output(highlight=False, markup=False, emoji=False)
     console.width = max(console.width, 100)
     console.print(table)
 

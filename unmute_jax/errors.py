@@ -39,6 +39,28 @@ def one_line(text: str, limit: int = 1000) -> str:
         text: Any text.
         limit: Number of characters after which the line is cut off.
     """
-    printable = "".join(c if c.isprintable() else " " for c in text[: 4 * limit])
-    line = " ".join(printable.split())
+    shown = "".join(c if _is_shown(c) else " " for c in text[: 4 * limit])
+    line = " ".join(shown.split())
     return line if len(line) <= limit else f"{line[:limit]} ..."
+
+
+def printable(text: str) -> str:
+    """Returns a message for a terminal, which would obey some of its characters.
+
+    Line breaks stay. Other characters that are not printed, such as the one that begins
+    a command to the terminal, are written as escapes of Python.
+
+    Args:
+        text: Any text.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c == "\n" or _is_shown(c) else c.encode("unicode_escape").decode()
+        for c in text
+    )
+
+
+def _is_shown(character: str) -> bool:
+    # The joiners are letters of some scripts, and parts of emoji.
+    return character.isprintable() or character in "\u200c\u200d"

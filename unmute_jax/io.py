@@ -84,10 +84,13 @@ def write_atomically(path: str | os.PathLike[str], content: str | bytes) -> None
 
     Args:
         path: Name of the file.
-        content: Its content; text is written as UTF-8.
+        content: Its content; text is written as UTF-8. Halves of surrogate pairs,
+            which UTF-8 does not have, are written as escapes of Python.
     """
+    if isinstance(content, str):
+        content = content.encode(errors="backslashreplace")
     with writing(path) as out:
-        out.write(content.encode() if isinstance(content, str) else content)
+        out.write(content)
 
 
 @contextlib.contextmanager

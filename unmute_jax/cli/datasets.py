@@ -14,6 +14,7 @@ from collections.abc import Collection
 from typing import Any
 
 from unmute_jax.cli.ending import Parser, explained
+from unmute_jax.console import say
 from unmute_jax.datasets import Dataset, dataset_infos, load_dataset
 from unmute_jax.datasets.info import as_table
 from unmute_jax.datasets.names import listed
@@ -84,7 +85,7 @@ def _run(arguments: list[str] | None) -> None:
         on_bad=options.on_bad,
         **given,
     )
-    print(_summary(dataset))
+    say(_summary(dataset))
 
 
 def _option(text: str) -> tuple[str, Any]:

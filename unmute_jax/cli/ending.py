@@ -23,6 +23,7 @@ import traceback
 from collections.abc import Generator
 from typing import Any, NoReturn
 
+from unmute_jax.console import say
 from unmute_jax.errors import InputError, one_line
 from unmute_jax.io import describe_fault, disk_fault
 
@@ -121,7 +122,7 @@ def _prepare_output() -> None:
 
 def _say(line: str) -> None:
     with contextlib.suppress(OSError):
-        print(line, file=sys.stderr)
+        say(line, error=True)
 
 
 def _leave(code: int) -> None:

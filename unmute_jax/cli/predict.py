@@ -40,8 +40,8 @@ from absl import flags
 from unmute_jax.cli import program
 from unmute_jax.cli.finished_run import open_its_encoder, open_trained
 from unmute_jax.config import Experiment
-from unmute_jax.console import print_table, progress
-from unmute_jax.errors import InputError
+from unmute_jax.console import print_table, progress, say
+from unmute_jax.errors import InputError, one_line
 from unmute_jax.inference.explain import check_prototypical
 from unmute_jax.inference.recordings import against, detections
 from unmute_jax.inference.recordings.partial_results import pin_settings
@@ -171,32 +171,32 @@ def main(places: list[str]) -> None:
             else:
                 errors.append(results.error)
 
-    print(describe_training(trained))
+    say(describe_training(trained))
     for summary in summaries:
-        print(_line(summary))
+        say(_line(summary))
     for note in notes_on_seen(trained, recordings):
-        print(f"note: {note}")
+        say(f"note: {note}")
     for summary in summaries:
         for note in detections.notes_on_sound(summary, windowing.highest_hz):
-            print(f"note: {note}")
+            say(f"note: {note}")
     if chosen is not None:
         least = LEAST_POSITIVES.value
         for note in notes_on(chosen, trained.classes, THRESHOLD.value, least):
-            print(f"note: {note}")
+            say(f"note: {note}")
     if folder is not None:
         for note in detections.write_tables(folder, summaries):
-            print(f"note: {note}")
+            say(f"note: {note}")
         if PLOT.value:
             for summary in summaries:
                 detections.write_plots(
                     folder, summary, predictor, windowing, thresholds
                 )
     for error in errors:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", error=True)
     if reference is not None:
         _compare(trained, reference, thresholds, summaries, folder)
     if folder is not None:
-        print(f"all files are in {folder}/")
+        say(f"all files are in {folder}/")
     if errors:
         left_out = f"{len(errors)} of {len(recordings)} recordings were left out"
         print(left_out, file=sys.stderr)
@@ -239,7 +239,7 @@ def _compare(
         frames if trained.is_framewise else None,
     )
     unit = "time steps" if trained.is_framewise else "windows"
-    print(describe_training(trained))
+    say(describe_training(trained))
     print_table(against.as_table(evaluation, unit))
     if evaluation.event_f1 is not None:
         print(
@@ -247,7 +247,7 @@ def _compare(
             f"{100 * evaluation.event_f1:.1f}"
         )
     for note in reference.notes:
-        print(f"note: {note}")
+        say(f"note: {note}")
     if folder is not None:
         title = f"{trained.name} on {trained.encoder_description}"
         against.write_evaluation(folder, evaluation, title)
@@ -291,10 +291,11 @@ def _longest(trained: TrainedProbe, windowing: Windowing) -> float:
 def _line(summary: detections.Detections) -> str:
     """`name (12.5 s): dog 0.93 at 0-10 s, ...`."""
     parts = [
-        f"{name} {score:.2f} at {window.start:g}-{window.end:g} s"
+        f"{one_line(name, 200)} {score:.2f} at {window.start:g}-{window.end:g} s"
         for name, score, window in summary.best[: max(1, TOP.value)]
     ]
-    return f"{summary.recording.name} ({summary.seconds:.1f} s): {', '.join(parts)}"
+    recording = one_line(summary.recording.name)
+    return f"{recording} ({summary.seconds:.1f} s): {', '.join(parts)}"
 
 
 def run() -> None:

@@ -19,8 +19,6 @@ of the windows. Files that cannot be read are named, and the exit code is then 1
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import pathlib
 import sys
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -28,9 +26,10 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from absl import flags
 
 from unmute_jax.cli import program
-from unmute_jax.console import progress
+from unmute_jax.console import progress, say
+from unmute_jax.datasets.tables import csv_text
 from unmute_jax.encoders import load_encoder
-from unmute_jax.errors import InputError
+from unmute_jax.errors import InputError, one_line
 from unmute_jax.inference.recordings.partial_results import pin_settings
 from unmute_jax.inference.recordings.stream import count_windows, score_recordings
 from unmute_jax.inference.recordings.tagger import (
@@ -100,11 +99,11 @@ def main(places: list[str]) -> None:
             add(tag.row for tag in window_tags(results, tagger.classes, TOP.value))
             lines.append(_line(best_tags(results, tagger.classes, TOP.value)))
     for line in lines:
-        print(line)
+        say(line)
     if folder is not None:
-        print(f"all files are in {folder}/")
+        say(f"all files are in {folder}/")
     for error in errors:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", error=True)
     if errors:
         left_out = f"{len(errors)} of {len(recordings)} recordings were left out"
         print(left_out, file=sys.stderr)
@@ -122,9 +121,7 @@ def _table(
     with writing(folder / "tags.csv") as out:
 
         def add(rows: Iterable[Sequence[str]]) -> None:
-            text = io.StringIO()
-            csv.writer(text, lineterminator="\n").writerows(rows)
-            out.write(text.getvalue().encode())
+            out.write(csv_text(rows).encode(errors="backslashreplace"))
 
         add([COLUMNS])
         yield add
@@ -132,8 +129,11 @@ def _table(
 
 def _line(found: list[Tag]) -> str:
     """`name: Dog 0.93 at 0-10 s, ...`."""
-    parts = [f"{t.name} {t.score:.2f} at {t.start:g}-{t.end:g} s" for t in found]
-    return f"{found[0].file}: {', '.join(parts)}"
+    parts = [
+        f"{one_line(t.name, 200)} {t.score:.2f} at {t.start:g}-{t.end:g} s"
+        for t in found
+    ]
+    return f"{one_line(found[0].file)}: {', '.join(parts)}"
 
 
 def run() -> None:

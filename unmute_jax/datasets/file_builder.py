@@ -14,7 +14,6 @@ import dataclasses
 import hashlib
 import os
 import pathlib
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +21,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from jaxtyping import Float32
 
+from unmute_jax.console import say
 from unmute_jax.datasets.base import ClipBuilder, OnBad
 from unmute_jax.datasets.clips import Clip, Event
 from unmute_jax.datasets.dataset import Protocol
@@ -182,7 +182,7 @@ class FileBuilder(ClipBuilder):
             names = [entry.file for entry in self._all_entries()]
             self.files.check_complete(names, self.dataset_name)
         if self.notes:
-            print(f"{self.dataset_name}: {'; '.join(self.notes)}", file=sys.stderr)
+            say(f"{self.dataset_name}: {'; '.join(self.notes)}", error=True)
         return self._splits
 
     def groups(self) -> Mapping[str, str]:

@@ -25,8 +25,11 @@ def normal_name(name: str) -> str:
     """Returns a name in Unicode NFC and without surrounding blanks.
 
     macOS writes an umlaut as two characters and other systems write one, so the same
-    name would otherwise be two.
+    name would otherwise be two. What JSON may hold and no text file can, a NUL and half
+    of a surrogate pair, becomes the replacement character.
     """
+    name = name.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    name = name.replace("\0", "\ufffd")
     name = unicodedata.normalize("NFC", name)
     return re.sub(f"^{_BLANKS}|{_BLANKS}$", "", name)
 

@@ -15,13 +15,13 @@ import dataclasses
 import hashlib
 import os
 import pathlib
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow_datasets as tfds
 
 from unmute_jax.audio.listing import check_name
+from unmute_jax.console import say
 from unmute_jax.datasets.base import ClipBuilder, OnBad
 from unmute_jax.datasets.class_folders import read_class_folders
 from unmute_jax.datasets.clips import Clip
@@ -113,7 +113,7 @@ class OwnFiles(ClipBuilder):
             names = [entry.file for entry in self._all_entries()]
             self._files.check_complete(names, self.dataset_name)
         if self.notes:
-            print(f"{self.dataset_name}: {'; '.join(self.notes)}", file=sys.stderr)
+            say(f"{self.dataset_name}: {'; '.join(self.notes)}", error=True)
         return self._splits
 
     def groups(self) -> Mapping[str, str]:

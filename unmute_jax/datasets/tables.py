@@ -7,11 +7,18 @@ import dataclasses
 import io
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from unmute_jax.datasets.files import Files
 from unmute_jax.errors import InputError, one_line
 from unmute_jax.io import refuse_lfs_pointer
+
+# The beginning of a text that a spreadsheet takes for a formula, with the apostrophes
+# that `csv_text` has put before it; and numbers, which are none.
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
+# Letters of the longest field that is read; a longer one tells of a missing quote.
+_LONGEST_FIELD = 10_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,9 +181,12 @@ def parse_table(
         quoting=csv.QUOTE_MINIMAL if has_quotes else csv.QUOTE_NONE,
     )
     header, lines = ([], []) if has_header else (list(columns), [])
+    longest = csv.field_size_limit(_LONGEST_FIELD)
     try:
         for fields in reader:
             fields = [field.strip() for field in fields]
+            if has_quotes:
+                fields = [_without_apostrophe(field) for field in fields]
             # Spreadsheets leave lines of nothing but delimiters.
             if not any(fields) or (has_comments and fields[0].startswith("#")):
                 continue
@@ -197,12 +207,41 @@ def parse_table(
             lines.append(Line(values, place, delimiter != ","))
     except csv.Error as error:
         raise InputError(f"{where}: is not a table ({error})") from None
+    finally:
+        csv.field_size_limit(longest)
     if missing := [column for column in columns if column not in header]:
         raise InputError(
             f"{where}: has no column {', '.join(missing)}, only "
             f"{', '.join(header) or 'nothing'}"
         )
     return lines
+
+
+def csv_text(rows: Iterable[Iterable[object]]) -> str:
+    """Formats rows as csv, which `parse_table` reads again; None is an empty field.
+
+    A spreadsheet takes a text that begins with one of "=+-@", a tab or a line break for
+    a formula. An apostrophe before it says that it is text, as the Open Worldwide
+    Application Security Project recommends (its page "CSV Injection").
+
+    Args:
+        rows: The rows, the first of which is the header.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerows([_as_text(field) for field in row] for row in rows)
+    return out.getvalue()
+
+
+def _as_text(field: object) -> object:
+    is_formula = isinstance(field, str) and _FORMULA.match(field)
+    return f"'{field}" if is_formula and not _NUMBER.fullmatch(field) else field
+
+
+def _without_apostrophe(field: str) -> str:
+    """The field that `csv_text` was given."""
+    marked = field.startswith("'") and _FORMULA.match(field)
+    return field[1:] if marked else field
 
 
 def _find_delimiter(text: str) -> tuple[str, str]:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from unmute_jax.errors import one_line
 from unmute_jax.results.ranges import in_words
 from unmute_jax.results.record import Record, training_seconds
 
@@ -133,7 +134,9 @@ def table(records: Sequence[Record], order: Sequence[str]) -> Table:
     """The table that a run prints, with scores in points of 100."""
     metric = records[0].metric
     made = Table(
-        title=escape(title(records)), title_justify="left", caption_justify="left"
+        title=Text(title(records), style="table.title"),
+        title_justify="left",
+        caption_justify="left",
     )
     made.add_column("probe")
     more = [f"test {name}" for name in records[0].more]
@@ -146,7 +149,7 @@ def table(records: Sequence[Record], order: Sequence[str]) -> Table:
     for row in rows(records, order):
         spread = "" if math.isnan(row.test_sd) else f" ± {100 * row.test_sd:.2f}"
         made.add_row(
-            " ".join([row.probe, *(f"{k}={v}" for k, v in row.options.items())]),
+            Text(" ".join([row.probe, *(f"{k}={v}" for k, v in row.options.items())])),
             f"{100 * row.validation:.2f}",
             f"{100 * row.test:.2f}{spread}{' (!)' if row.never_started else ''}",
             *(f"{100 * value:.2f}" for value in row.more.values()),
@@ -157,7 +160,9 @@ def table(records: Sequence[Record], order: Sequence[str]) -> Table:
         notes.update(dict.fromkeys(row.notes))
         if row.never_started:
             notes["(!) trainings that never left their start"] = None
-    made.caption = escape("\n".join(notes)) or None
+    if notes:
+        lines = "\n".join(one_line(note) for note in notes)
+        made.caption = Text(lines, style="table.caption")
     return made
 
 
@@ -190,4 +195,4 @@ def title(records: Sequence[Record]) -> str:
         parts.append("refit on train + validation")
     if settings.get("standardise"):
         parts.append("standardised inputs")
-    return " · ".join(parts)
+    return " · ".join(one_line(part, 300) for part in parts)

@@ -28,9 +28,7 @@ Files are written whole or not at all, and existing files are not written again.
 
 from __future__ import annotations
 
-import csv
 import functools
-import io
 import json
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
@@ -40,6 +38,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from unmute_jax.console import progress
+from unmute_jax.datasets.tables import csv_text
 from unmute_jax.encoders.exported import FACTS
 from unmute_jax.errors import InputError, unknown_name
 from unmute_jax.io import check_room, write_atomically, writing
@@ -171,13 +170,12 @@ def _write_or_check_about(folder: pathlib.Path, ours: dict[str, Any]) -> None:
 
 def _clips_csv(stores: Mapping[str, TokenStore]) -> str:
     """Returns the content of `clips.csv`."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(("split", "row", "id", "labels"))
-    for split, store in stores.items():
-        for row, clip in enumerate(store.ids):
-            writer.writerow((split, row, clip, ";".join(_class_names(store, row))))
-    return out.getvalue()
+    rows = (
+        (split, row, clip, ";".join(_class_names(store, row)))
+        for split, store in stores.items()
+        for row, clip in enumerate(store.ids)
+    )
+    return csv_text([("split", "row", "id", "labels"), *rows])
 
 
 def _class_names(store: TokenStore, row: int) -> list[str]:

@@ -21,7 +21,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -29,6 +28,7 @@ import tensorflow_datasets as tfds
 
 from unmute_jax.audio.decode import SUFFIXES
 from unmute_jax.audio.listing import list_audio
+from unmute_jax.console import say
 from unmute_jax.datasets.annotations import event_table
 from unmute_jax.datasets.annotations.events import SoundEvent
 from unmute_jax.datasets.annotations.plan import WindowEntry, plan_windows
@@ -138,7 +138,7 @@ class AnnotatedRecordings(ClipBuilder):
     def entries(self) -> Mapping[str, Sequence[WindowEntry]]:
         """See `ClipBuilder`."""
         if self.notes:
-            print(f"{self.dataset_name}: {'; '.join(self.notes)}", file=sys.stderr)
+            say(f"{self.dataset_name}: {'; '.join(self.notes)}", error=True)
         return self._splits
 
     def groups(self) -> Mapping[str, str]:

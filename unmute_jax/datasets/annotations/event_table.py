@@ -8,15 +8,13 @@ a file says that it was annotated and contains no event. Optional columns are `g
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from unmute_jax.datasets.annotations import columns
 from unmute_jax.datasets.annotations.events import SoundEvent, check_times
 from unmute_jax.datasets.names import SPLITS, normal_name, split_named
-from unmute_jax.datasets.tables import Line, parse_table
+from unmute_jax.datasets.tables import Line, csv_text, parse_table
 from unmute_jax.errors import InputError, unknown_name
 
 # The names of each column, as `columns.canonical` returns them.
@@ -83,22 +81,19 @@ def read(text: str, where: str, label_column: str = "") -> list[Row]:
 
 def write(events: Sequence[tuple[str, SoundEvent]]) -> str:
     """Formats events, each with the name of its recording, as csv."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(WRITTEN)
-    for name, e in events:
-        writer.writerow(
-            (
-                name,
-                f"{e.onset:.3f}",
-                f"{e.offset:.3f}",
-                e.label,
-                "" if e.score is None else f"{e.score:.4f}",
-                "" if e.low_hz is None else f"{e.low_hz:.0f}",
-                "" if e.high_hz is None else f"{e.high_hz:.0f}",
-            )
+    rows = [
+        (
+            name,
+            f"{e.onset:.3f}",
+            f"{e.offset:.3f}",
+            e.label,
+            "" if e.score is None else f"{e.score:.4f}",
+            "" if e.low_hz is None else f"{e.low_hz:.0f}",
+            "" if e.high_hz is None else f"{e.high_hz:.0f}",
         )
-    return out.getvalue()
+        for name, e in events
+    ]
+    return csv_text([WRITTEN, *rows])
 
 
 def _column(lines: Sequence[Line], where: str, names: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass, field
 
 from unmute_jax.errors import InputError
@@ -52,5 +53,10 @@ def check_times(event: SoundEvent) -> SoundEvent:
 
 
 def one_line(name: str) -> str:
-    """Removes tabs and line breaks, which label tracks and selection tables forbid."""
-    return " ".join(name.split())
+    """Removes tabs, line breaks and other control characters.
+
+    Label tracks and selection tables forbid tabs and line breaks, and the programs that
+    read them stop at a NUL. The name is not shortened.
+    """
+    is_control = {c for c in name if unicodedata.category(c) == "Cc"}
+    return " ".join("".join(" " if c in is_control else c for c in name).split())

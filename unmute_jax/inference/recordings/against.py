@@ -14,8 +14,6 @@ class. Onsets and offsets are compared only for time steps, because windows are 
 
 from __future__ import annotations
 
-import csv
-import io
 import pathlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,8 +22,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from rich import box
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from unmute_jax.audio.decode import AudioFile
 from unmute_jax.config import Frames
@@ -34,7 +32,8 @@ from unmute_jax.datasets.annotations.reading import read_annotations
 from unmute_jax.datasets.annotations.species import map_labels, read_species_list
 from unmute_jax.datasets.annotations.windows import Cut, events_of_windows, within
 from unmute_jax.datasets.names import listed, normal_name
-from unmute_jax.errors import InputError
+from unmute_jax.datasets.tables import csv_text
+from unmute_jax.errors import InputError, one_line
 from unmute_jax.inference.recordings.calibration_plot import calibration_png
 from unmute_jax.inference.recordings.partial_results import WindowScores
 from unmute_jax.inference.recordings.windows import RecordingFile
@@ -54,6 +53,8 @@ from unmute_jax.metrics.ranking import mean_average_precision
 # Seconds of an event that a window must contain, as in training by default.
 MIN_OVERLAP = 0.25
 ALL = "all classes"
+# Longer names of classes are cut in the table of the terminal.
+MOST_LETTERS = 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,19 +275,18 @@ def rows(evaluation: Evaluation) -> list[dict[str, Any]]:
 
 def as_csv(evaluation: Evaluation) -> str:
     """Formats `rows` as csv; what cannot be computed is empty."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for row in rows(evaluation):
-        writer.writerow(
+    lines = [
+        [
             ""
             if isinstance(value, float) and np.isnan(value)
             else f"{value:.6g}"
             if isinstance(value, float)
             else value
             for value in row.values()
-        )
-    return out.getvalue()
+        ]
+        for row in rows(evaluation)
+    ]
+    return csv_text([COLUMNS, *lines])
 
 
 def as_table(evaluation: Evaluation, unit: str) -> Table:
@@ -312,7 +312,7 @@ def as_table(evaluation: Evaluation, unit: str) -> Table:
         if not any(counts) and row["class"] != ALL:
             continue
         table.add_row(
-            escape(row["class"]),
+            Text(one_line(row["class"], MOST_LETTERS)),
             *(f"{count:,}" for count in counts[1:]),
             *(
                 "-" if np.isnan(row[name]) else f"{100 * row[name]:.1f}"

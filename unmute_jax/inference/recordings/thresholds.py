@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import os
 import pathlib
@@ -17,7 +15,7 @@ from jaxtyping import Float, Int, Num
 from unmute_jax.config import Experiment
 from unmute_jax.datasets.files import Folder
 from unmute_jax.datasets.names import listed
-from unmute_jax.datasets.tables import read_table
+from unmute_jax.datasets.tables import csv_text, read_table
 from unmute_jax.encoders import Encoder
 from unmute_jax.errors import InputError, unknown_name
 from unmute_jax.inference.clips_of_run import batches_of, stores_of
@@ -234,9 +232,7 @@ def write_thresholds(
             values = (float(of_class[c]) for of_class in chosen.rates)
             row += [chosen.how[c], str(chosen.decisions), str(chosen.positives[c])]
             row += ["" if math.isnan(value) else f"{value:.4f}" for value in values]
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(rows)
-    write_atomically(folder / "thresholds.csv", out.getvalue())
+    write_atomically(folder / "thresholds.csv", csv_text(rows))
 
 
 def notes_on(
