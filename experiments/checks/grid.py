@@ -25,7 +25,7 @@ from experiments.checks.killable import KILLS, RANDOM_SEED, Killable
 from unmute_jax.cli import program
 from unmute_jax.errors import InputError
 from unmute_jax.grid.cells import Grid, default_grid
-from unmute_jax.results.record import MEASURED
+from unmute_jax.results.record import DIGEST, MEASURED
 
 WORKERS = flags.DEFINE_integer(
     "workers", 2, "The number of processes at a time.", lower_bound=1
@@ -37,7 +37,7 @@ EXPIRY = 20
 # What a worker prints when it has taken a cell.
 BEGINS = b"cell "
 # Fields of records that describe time and place and not the outcome.
-ELSEWHERE = (*MEASURED, "versions", "devices")
+ELSEWHERE = (*MEASURED, DIGEST, "versions", "devices")
 # The number of kills and of records, and the records that differ.
 Row = tuple[int, int, list[str]]
 

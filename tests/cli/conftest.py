@@ -7,7 +7,8 @@ import pathlib
 import filelock
 import pytest
 
-from tests.cli.commands import TINY, Done, start
+from experiments.checks.forks import Done
+from tests.cli.commands import TINY, start
 
 
 @pytest.fixture(scope="session")

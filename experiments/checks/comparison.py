@@ -1,0 +1,55 @@
+"""Compares everything that two runs of the same commands have written."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import pathlib
+import re
+from typing import Any
+
+from unmute_jax.results.record import DIGEST, MEASURED
+
+# Fields of JSON files that differ between two undisturbed runs.
+MEASURED_FIELDS = {*MEASURED, DIGEST}
+# Temporary files that only a killed process leaves.
+LEFT_BEHIND = re.compile(r"\.tmp$|\.__lock$|incomplete|orbax-checkpoint-tmp")
+# What two undisturbed runs do not have in common: checkpoints have random names.
+NOT_COMPARED = re.compile(r"^cache/compiled|/checkpoints/|\.lock$")
+
+
+def compare(calm: pathlib.Path, harried: pathlib.Path) -> tuple[list[str], list[str]]:
+    """Compares all files of two runs, except those that no two runs have in common.
+
+    Args:
+        calm: Folder of a run that nothing disturbed.
+        harried: Folder of a run that was killed and started again.
+
+    Returns:
+        The temporary files in `harried`, and the files that differ or exist only once.
+    """
+    wanted, found = _files_of(calm), _files_of(harried)
+    left = {n for n in found.keys() - wanted.keys() if LEFT_BEHIND.search(n)}
+    names = {n for n in wanted.keys() | found.keys() if not NOT_COMPARED.search(n)}
+    both = wanted.keys() & found.keys()
+    same = {n for n in names & both if _content(wanted[n]) == _content(found[n])}
+    return sorted(left), sorted(names - same - left)
+
+
+def _files_of(folder: pathlib.Path) -> dict[str, pathlib.Path]:
+    return {str(p.relative_to(folder)): p for p in folder.rglob("*") if p.is_file()}
+
+
+def _content(path: pathlib.Path) -> Any:
+    data = path.read_bytes()
+    if path.suffix == ".json":
+        with contextlib.suppress(ValueError):
+            return _without_times(json.loads(data))
+    return data
+
+
+def _without_times(value: Any) -> Any:
+    if isinstance(value, dict):
+        kept = {k: v for k, v in value.items() if k not in MEASURED_FIELDS}
+        return {k: _without_times(v) for k, v in kept.items()}
+    return list(map(_without_times, value)) if isinstance(value, list) else value
