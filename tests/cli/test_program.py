@@ -24,7 +24,7 @@ def test_help_says_which_values_an_option_may_have(tmp_path):
         "--config.optimizer.b1=0.9": "a number from 0 to below 1",
         "--config.optimizer.learning_rates=": "up to 100 different numbers separated",
         "--config.report_epoch=last": "last or best",
-        "--config.tokens.batch_size=None": "a whole number from 1 to 10,000, or None",
+        "--config.tokens.batch_size=None": "a whole number from 1 to 4,096, or None",
     }.items():
         at = next(i for i, line in enumerate(lines) if line.strip().startswith(option))
         assert lines[at + 1].strip().startswith(words)

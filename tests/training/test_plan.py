@@ -2,18 +2,15 @@ import dataclasses
 import json
 import re
 
-import jax
 import numpy as np
 import pytest
 
 from tests.store.fakes import unhashed_encoder
-from tests.training.fakes import make_setup, settings, store
-from unmute_jax import distributed
+from tests.training.fakes import make_setup, settings
 from unmute_jax.config import Experiment, Sweep
 from unmute_jax.encoders import ExportedTokens
 from unmute_jax.errors import InputError
 from unmute_jax.training import plan
-from unmute_jax.training.data import ProbeData
 from unmute_jax.training.run import run_experiment
 from unmute_jax.training.search.halving import rung_epochs
 from unmute_jax.training.workdir import Workdir
@@ -149,23 +146,3 @@ def test_a_sweep_is_measured_on_this_machine(tmp_path):
         r"36 steps of 16 clips 15 times, up to 13 trials .*: about \d+ s", text
     )
     assert not (tmp_path / "new").exists()
-
-
-@pytest.mark.parametrize("labels", ["clip", "frames"])
-@pytest.mark.parametrize("name", ["linear", "protobin", "cgp"])
-def test_zeros_are_like_the_tokens_that_are_to_come(name, labels):
-    made = make_setup(settings(probes=name, labels=labels))
-    probe, rule = made.probes[name], made.settings.frame_rule
-    (kept,), kind = made.kept, made.reading(name).kind
-    real = ProbeData([store(kept=kept)], kind, frame_rule=rule)
-    zeros = plan.Zeros(made, probe, len(real))
-    assert len(zeros) == len(real)
-    assert zeros.on_devices(distributed.make_mesh(1)) is None
-
-    def sizes(clips):
-        targets = clips.targets.astype(np.float32)  # As all do who read them.
-        arrays = clips.read(np.arange(3)), clips.labels, targets, clips.weights
-        paths, _ = jax.tree.flatten_with_path(arrays)
-        return {jax.tree_util.keystr(p): (x.shape, x.dtype) for p, x in paths}
-
-    assert sizes(zeros) == sizes(real)

@@ -88,6 +88,16 @@ def decode_audio(
     return resample(mono, recording.sample_rate, sample_rate), sample_rate
 
 
+def audio_seconds(data: bytes, name: str) -> float:
+    """Returns the length of a file in seconds, see `AudioFile.seconds`.
+
+    Args:
+        data: The content of the file.
+        name: The name of the file in error messages.
+    """
+    return _Recording(io.BytesIO(data), len(data), name, ChannelMix()).seconds()
+
+
 class AudioFile:
     """A recording that is decoded block by block and never held in memory as a whole.
 

@@ -22,6 +22,7 @@ from unmute_jax.cli.processes import joined, writer_first
 from unmute_jax.config import Experiment, default_config
 from unmute_jax.console import print_table
 from unmute_jax.training import plan
+from unmute_jax.training.placeholders import preview
 from unmute_jax.training.run import run_experiment
 from unmute_jax.training.setup import prepare
 from unmute_jax.training.workdir import Workdir, alone_in
@@ -42,15 +43,26 @@ EXPLAIN = flags.DEFINE_bool(
 def main(settings: Experiment) -> None:
     """Trains the probes of an experiment and prints the table of their scores."""
     folder = program.WORKDIR.value or settings.default_workdir()
-    setup = writer_first(lambda: prepare(settings))
     if DRY_RUN.value:
-        print(plan.describe(setup, folder, explain=EXPLAIN.value))
+        _print_plan(settings, folder)
         return
+    setup = writer_first(lambda: prepare(settings))
     with alone_in(folder):
         workdir = Workdir(folder, settings)
         records = run_experiment(setup, workdir, explain=EXPLAIN.value)
         if distributed.is_writer():
             show(records, workdir, settings.probe_names)
+
+
+def _print_plan(settings: Experiment, folder: str) -> None:
+    """Prints what the run would do, as far as that is known without any download."""
+    setup, missing = preview(settings)
+    if setup is not None:
+        print(plan.describe(setup, folder, explain=EXPLAIN.value, missing=missing))
+        return
+    print(f"data      {settings.dataset}: its clips can be counted once they are here")
+    for problem in missing:
+        print(f"missing   {problem}")
 
 
 def show(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from unmute_jax.datasets.clips import Clip, ClipSource
+from unmute_jax.datasets.counting import only_counting
 from unmute_jax.datasets.dataset import Dataset, Protocol
 from unmute_jax.errors import InputError, unknown_name
 
@@ -20,6 +21,7 @@ __all__ = [
     "ClipSource",
     "Dataset",
     "Protocol",
+    "count_dataset",
     "dataset_infos",
     "list_datasets",
     "load_dataset",
@@ -103,6 +105,42 @@ def load_dataset(
         InputError: The name or an option is unknown, files are missing, or a clip
             cannot be read.
     """
+    return _builder(name, data_dir, on_bad, options).dataset()
+
+
+def count_dataset(
+    name: str,
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    on_bad: str = "fail",
+    **options: Any,
+) -> Dataset:
+    """Opens a data set as `load_dataset` does, but prepares and fetches nothing.
+
+    If it is not prepared yet, its clips are counted in listings and tables, and cannot
+    be read.
+
+    Args:
+        name: See `load_dataset`.
+        data_dir: See `load_dataset`.
+        on_bad: See `load_dataset`.
+        **options: See `load_dataset`.
+
+    Raises:
+        InputError: See `load_dataset`.
+        NotHereError: Files would have to be downloaded or unpacked first.
+    """
+    with only_counting():
+        return _builder(name, data_dir, on_bad, options).counted()
+
+
+def _builder(
+    name: str,
+    data_dir: str | os.PathLike[str] | None,
+    on_bad: str,
+    options: Mapping[str, Any],
+) -> Any:
+    """Makes the builder of a data set."""
     if on_bad not in ("fail", "skip"):
         raise unknown_name("on_bad", on_bad, ("fail", "skip"))
     kind, _, place = name.partition(":")
@@ -115,7 +153,7 @@ def load_dataset(
     code = importlib.import_module(f"{__name__}.{module}")
     make = functools.partial(getattr(code, function), *arguments)
     checked = _checked_options(name, make, options)
-    return make(data_dir=data_dir, on_bad=on_bad, **checked).dataset()
+    return make(data_dir=data_dir, on_bad=on_bad, **checked)
 
 
 def _unknown(name: str) -> InputError:

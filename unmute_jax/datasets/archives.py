@@ -22,6 +22,7 @@ from collections.abc import Generator, Iterator
 from typing import IO, cast
 
 from unmute_jax.console import progress, size_text
+from unmute_jax.datasets.counting import refuse_while_counting
 from unmute_jax.errors import InputError, one_line
 from unmute_jax.io import (
     cache_dir,
@@ -81,6 +82,10 @@ def unpack(archive: pathlib.Path) -> pathlib.Path:
     target = fitting(cache_dir("datasets") / "unpacked" / f"{archive.name}-{key}")
     if target.exists():
         return target
+    refuse_while_counting(
+        f"{archive} ({size_text(stat.st_size)}) is unpacked when needed: its clips "
+        "cannot be counted before"
+    )
     lock = cache_dir("locks") / f"unpacked-{key}"
     try:
         with locked(lock, f"unpacking {archive}"):

@@ -24,6 +24,7 @@ from unmute_jax.audio.decode import decode_audio
 from unmute_jax.audio.resample import RESAMPLER
 from unmute_jax.console import duration_text, progress, say, size_text
 from unmute_jax.datasets.clips import Clip, quiet_tfds, to_record
+from unmute_jax.datasets.counting import metadata_of
 from unmute_jax.datasets.dataset import Dataset, Protocol, Task
 from unmute_jax.datasets.names import listed
 from unmute_jax.datasets.statistics import Statistics
@@ -131,8 +132,35 @@ class ClipBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         """Returns the data set, after preparing it if that was not done before."""
         if not self._is_prepared():
             self._prepare()
-        folder = pathlib.Path(self.data_dir)
-        metadata = json.loads((folder / "metadata.json").read_text())
+        path = pathlib.Path(self.data_dir) / "metadata.json"
+        return self._with_metadata(json.loads(path.read_text()))
+
+    def counted(self) -> Dataset:
+        """Returns the data set, without preparing it if that was not done before.
+
+        In that case its clips cannot be read; see `counting.metadata_of`.
+        """
+        if self._is_prepared():
+            return self.dataset()
+        return self._with_metadata(metadata_of(self))
+
+    def id_of(self, entry: Any) -> str:
+        """Returns the id that a clip will have, which is unique in the data set."""
+        return entry.id
+
+    def longest_known(self) -> float | None:
+        """Returns the length of the longest clip in seconds, if no clip need be read.
+
+        By default it is not known.
+        """
+        return None
+
+    def seconds_of(self, entry: Any) -> float:
+        """Returns the length of a clip in seconds; by default, the clip is read."""
+        clip, _ = self.read_clip(entry)
+        return len(clip.waveform) / clip.sample_rate
+
+    def _with_metadata(self, metadata: Mapping[str, Any]) -> Dataset:
         return Dataset(
             name=self.dataset_name,
             source=self.source,
@@ -149,12 +177,13 @@ class ClipBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
             notes=(*self.notes, *metadata["notes"]),
             splits=metadata["splits"],
             fingerprints=metadata["fingerprints"],
-            folder=folder,
+            folder=pathlib.Path(self.data_dir),
             has_events=self.has_events,
             all_protocols=self.protocols,
             groups=self.groups(),
             # What an earlier version has prepared has no counts.
             clips_per_class=tuple(metadata.get("clips_per_class", ())),
+            listed_ids=metadata.get("listed_ids", {}),
         )
 
     def decode(self, data: bytes, name: str) -> tuple[Float32[np.ndarray, " S"], int]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from unmute_jax.datasets.clips import ClipSource, Event
+from unmute_jax.datasets.counting import NOT_PREPARED
 from unmute_jax.errors import InputError, unknown_name
 
 Task = Literal["multi-label", "single-label"]
@@ -55,6 +56,8 @@ class Dataset:
             or a speaker. Clips of one group are not independent of each other.
         clips_per_class: Number of clips of all splits with each class. Empty where it
             is not known.
+        listed_ids: The ids of the clips of each split, in order, if the data set is not
+            prepared but its clips are listed somewhere.
     """
 
     name: str
@@ -76,6 +79,9 @@ class Dataset:
     )
     groups: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
     clips_per_class: Sequence[int] = ()
+    listed_ids: Mapping[str, list[str]] = dataclasses.field(
+        default_factory=dict[str, list[str]]
+    )
 
     def fingerprint(self, split: str) -> str:
         """Returns the SHA-256 of the ids, labels, events and audio of a split.
@@ -86,12 +92,23 @@ class Dataset:
         """
         return self.fingerprints[self._checked(split)]
 
+    @property
+    def is_prepared(self) -> bool:
+        """Whether the clips can be read; others are only counted."""
+        return NOT_PREPARED not in self.fingerprints.values()
+
     def source_of(self, split: str) -> ClipSource:
         """Returns the clips of a split, with random access."""
         return ClipSource(self.folder, self._checked(split), self.splits[split])
 
     def ids(self, split: str) -> list[str]:
-        """Returns the ids of a split in order; this reads all of its records."""
+        """Returns the ids of a split in order; this reads all of its records.
+
+        Of a data set that is not prepared, they are those of its listing, if it has
+        one, and otherwise none.
+        """
+        if not self.is_prepared:
+            return self.listed_ids.get(self._checked(split), [])
         return [clip.id for clip in self.source_of(split)]
 
     def events(self, split: str, row: int) -> tuple[Event, ...]:

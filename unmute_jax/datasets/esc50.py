@@ -208,6 +208,10 @@ class Esc50(ClipBuilder):
             self._copy.check_complete()
         return {f"fold{k}": self._copy.in_fold(k) for k in range(1, FOLDS + 1)}
 
+    def id_of(self, entry: CsvRow) -> str:
+        """See `ClipBuilder`."""
+        return pathlib.PurePosixPath(entry.filename).stem
+
     def groups(self) -> Mapping[str, str]:
         """Returns the recording of each clip, from FOLD-RECORDING-TAKE-TARGET."""
         names = [pathlib.PurePosixPath(row.filename).stem for row in self._copy.rows]
@@ -218,7 +222,7 @@ class Esc50(ClipBuilder):
         """See `ClipBuilder`."""
         x, rate, digest = self._copy.read(entry)
         clip = Clip(
-            id=pathlib.PurePosixPath(entry.filename).stem,
+            id=self.id_of(entry),
             waveform=x,
             sample_rate=rate,
             labels=(self._copy.targets.index(entry.target),),

@@ -99,6 +99,10 @@ class EscMix(ClipBuilder):
             for split, mixer in self.mixers().items()
         }
 
+    def longest_known(self) -> float:
+        """See `ClipBuilder`."""
+        return float(mixing.SECONDS)
+
     def read_clip(self, entry: MixtureEntry) -> tuple[Clip, str]:
         """Makes a mixture."""
         mixture = entry.mixer.mix(entry.number)

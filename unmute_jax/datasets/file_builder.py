@@ -185,6 +185,13 @@ class FileBuilder(ClipBuilder):
             say(f"{self.dataset_name}: {'; '.join(self.notes)}", error=True)
         return self._splits
 
+    def longest_known(self) -> float | None:
+        """See `ClipBuilder`."""
+        whole = self.dataset_info.max_seconds
+        lengths = {entry.seconds or whole for entry in self._all_entries()}
+        known = [seconds for seconds in lengths if seconds is not None]
+        return max(known) if len(known) == len(lengths) else None
+
     def groups(self) -> Mapping[str, str]:
         """See `ClipBuilder`."""
         return {entry.id: entry.group for entry in self._all_entries() if entry.group}

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from unmute_jax.console import size_text
+from unmute_jax.datasets.counting import refuse_while_counting
 from unmute_jax.datasets.files import Folder
 from unmute_jax.datasets.hub_layout import Layout, layout_of, layout_on_disk
 from unmute_jax.datasets.parquet import SUFFIXES
@@ -66,7 +67,12 @@ class Copy:
         if self.folder or not self.listing:
             return self.folder or pathlib.Path()
         files = list(files)
-        if len(missing := self.missing(files)) > 1:
+        if missing := self.missing(files):
+            described = self.described(missing)
+            refuse_while_counting(
+                f"hf:{self.name}: {described} are downloaded when needed"
+            )
+        if len(missing) > 1:
             needed = sum(self.listing.sizes[file] for file in missing)
             check_hub_room(needed, f"the {len(missing)} files of {self.name}")
             _log.warning("%s: downloading %s", self.name, self.described(missing))

@@ -102,34 +102,6 @@ def hugging_face(
     return RowBuilder(about, reader.files, rows, on_bad=on_bad, folds=folds)
 
 
-def to_download(
-    place: str,
-    *,
-    train_from: str = "",
-    validation_from: str = "",
-    test_from: str = "",
-    revision: str = "",
-    **others: object,
-) -> str:
-    """Returns what `hugging_face` would download, such as "3 files (2.1 GB)".
-
-    Args:
-        place: See `hugging_face`.
-        train_from: See `hugging_face`.
-        validation_from: See `hugging_face`.
-        test_from: See `hugging_face`.
-        revision: See `hugging_face`.
-        **others: Options that do not change it.
-
-    Returns:
-        The number and the size of the tables; empty if all of them are here.
-    """
-    copy = find_copy(place, revision)
-    given = {"train": train_from, "validation": validation_from, "test": test_from}
-    tables = _tables(copy, choose_splits(copy.layout.splits, given, copy.name))
-    return copy.described(copy.missing(tables))
-
-
 def _tables(copy: Copy, chosen: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """Returns the split that each table of some splits serves for."""
     return {

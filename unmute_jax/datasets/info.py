@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypeVar
 
+from unmute_jax.datasets.counting import refuse_while_counting
 from unmute_jax.datasets.dataset import Task
 from unmute_jax.datasets.files import Files
 from unmute_jax.datasets.hub import downloaded, has_tables
@@ -109,6 +110,7 @@ def obtain(
 
     Raises:
         InputError: The files cannot be found; the message says how to get them.
+        NotHereError: They would be downloaded, but are only to be counted.
     """
     if data_dir is not None:
         on_hub = str(data_dir).startswith("hf:")
@@ -128,7 +130,11 @@ def obtain(
         and (files := find(info.folder))
     ):
         return files
-    if not info.downloads:
+    if info.downloads:
+        refuse_while_counting(
+            f"{info.name} is not in {info.folder}: downloaded when needed ({info.home})"
+        )
+    else:
         raise InputError(how_to_get(info, f"is not in {info.folder}"))
     for item in info.downloads:
         checksum = f"md5:{item.md5}" if item.md5 else None

@@ -20,6 +20,7 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
+from unmute_jax.audio.decode import audio_seconds
 from unmute_jax.audio.listing import check_name
 from unmute_jax.console import say
 from unmute_jax.datasets.base import ClipBuilder, OnBad
@@ -116,6 +117,16 @@ class OwnFiles(ClipBuilder):
             say(f"{self.dataset_name}: {'; '.join(self.notes)}", error=True)
         return self._splits
 
+    def id_of(self, entry: OwnEntry) -> str:
+        """See `ClipBuilder`."""
+        return entry.file
+
+    def seconds_of(self, entry: OwnEntry) -> float:
+        """Returns the length that the header of a file states, in seconds."""
+        return audio_seconds(
+            self._files.read(entry.file), self._files.where(entry.file)
+        )
+
     def groups(self) -> Mapping[str, str]:
         """See `ClipBuilder`."""
         return {entry.file: entry.group for entry in self._all_entries() if entry.group}
@@ -126,7 +137,7 @@ class OwnFiles(ClipBuilder):
         x, rate = self.decode(data, self._files.where(entry.file))
         index = {name: i for i, name in enumerate(self.classes)}
         clip = Clip(
-            id=entry.file,
+            id=self.id_of(entry),
             waveform=x,
             sample_rate=rate,
             labels=tuple(sorted(index[name] for name in entry.labels)),

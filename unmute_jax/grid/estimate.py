@@ -34,6 +34,7 @@ from unmute_jax.training import placeholders, plan
 from unmute_jax.training.length import steps_of
 from unmute_jax.training.setup import Setup
 from unmute_jax.training.sharding import Sharding
+from unmute_jax.training.zeros import zeros_for
 
 Counted = TypeVar("Counted", bound=Callable)
 
@@ -265,7 +266,7 @@ def _training(cell: Cell, setup: Setup, clock: _Clock) -> TrainingCost:
 
 def _counts(probe: Probe, setup: Setup) -> tuple[int, int]:
     """Returns a probe's parameters, and multiply-adds to train on one clip."""
-    leaves, structure = jax.tree.flatten(plan.zeros_for(setup, probe, 1))
+    leaves, structure = jax.tree.flatten(zeros_for(setup, probe, 1))
     shapes = tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in leaves)
     method = "frames" if setup.settings.frame_rule is not None else None
     return _counted(probe, shapes, structure, method)

@@ -141,6 +141,10 @@ class AnnotatedRecordings(ClipBuilder):
             say(f"{self.dataset_name}: {'; '.join(self.notes)}", error=True)
         return self._splits
 
+    def longest_known(self) -> float:
+        """See `ClipBuilder`."""
+        return self._options.cut.window
+
     def groups(self) -> Mapping[str, str]:
         """See `ClipBuilder`."""
         return self._groups

@@ -32,6 +32,7 @@ from unmute_jax.results.record import finite
 from unmute_jax.results.typed_json import DamagedFile, as_dataclass, read_object
 from unmute_jax.training import loop
 from unmute_jax.training.checkpoints import History
+from unmute_jax.training.divergence import advice
 from unmute_jax.training.search.halving import promoted, rung_epochs
 from unmute_jax.training.search.samplers import Point, Space, sobol, tpe
 from unmute_jax.training.search.stack_size import fastest_stack, trials_at_once
@@ -123,8 +124,8 @@ class Study:
             shutil.rmtree(self.folder("stacks"), ignore_errors=True)
         if not any(trial.status == "finished" for trial in done):
             raise InputError(
-                f"every trial of {self.key['probe']} diverged: lower "
-                "config.sweep.lowest_rate and highest_rate"
+                f"every trial of {self.key['probe']} diverged: "
+                f"{advice(self.settings, self.space.learning_rate)}"
             )
         return done
 
