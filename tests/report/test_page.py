@@ -52,3 +52,12 @@ def test_a_field_without_a_number_has_no_value_to_sort_by():
     page = Page(html_page("t", "s", [section("a", [("name", "diverged")])]))
     assert page.values == []
     assert "diverged" in page.text
+
+
+def test_heads_of_columns_and_small_print_may_be_broken_into_lines():
+    columns = ("encoder", "my_models:<Bird>")
+    rows = (("EAT", Field("1.0", 1.0, "[0.5, 1.5]; paper 2.0")),)
+    table = Table(name="t", title="T", columns=columns, rows=rows)
+    text = html_page("t", "s", [section("a", tables=(table,))])
+    assert "my_<wbr>models:<wbr>&lt;Bird&gt;</th>" in text
+    assert "<small>[0.5, 1.5]\npaper 2.0</small>" in text

@@ -118,6 +118,10 @@ def _mean_table(grid: ResultGrid, means: Means) -> Table:
         e: scores.highest([v for (x, _), v in means.values.items() if x == e])
         for e in encoders
     }
+    titles = (
+        [names.dataset_title(d) for d in datasets]
+        for datasets in (means.datasets, (*means.datasets, *means.others))
+    )
     return Table(
         name=f"means-{names.slug(means.metric)}",
         title=f"Mean test {means.metric} over {len(means.datasets)} data sets",
@@ -132,9 +136,8 @@ def _mean_table(grid: ResultGrid, means: Means) -> Table:
             )
             for p in scores.with_baseline(probes)
         ),
-        note=f"{scores.over_datasets(means.datasets, [*means.datasets, *means.others])}"
-        " A dash means that the probe was not run on all of them, or failed. "
-        f"{searched(grid.cells)}".strip(),
+        note=f"{scores.over_datasets(*titles)} A dash means that the probe was not "
+        f"run on all of them, or failed. {searched(grid.cells)}".strip(),
     )
 
 
