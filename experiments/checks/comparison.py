@@ -8,6 +8,10 @@ import pathlib
 import re
 from typing import Any
 
+import jax
+import numpy as np
+
+from unmute_jax.datasets.clips import quiet_tfds
 from unmute_jax.results.record import DIGEST, MEASURED
 
 # Fields of JSON files that differ between two undisturbed runs.
@@ -41,11 +45,29 @@ def _files_of(folder: pathlib.Path) -> dict[str, pathlib.Path]:
 
 
 def _content(path: pathlib.Path) -> Any:
+    """Returns the content of a file, without what differs between undisturbed runs."""
     data = path.read_bytes()
-    if path.suffix == ".json":
-        with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError):
+        if path.suffix == ".json":
             return _without_times(json.loads(data))
+        if path.suffix == ".safetensors":
+            # The metadata have no order.
+            start = 8 + int.from_bytes(data[:8], "little")
+            return json.loads(data[8:start]), data[start:]
+        if ".array_record-" in path.name:
+            return _clips(path)
     return data
+
+
+def _clips(path: pathlib.Path) -> list[Any]:
+    """Reads the clips of a split; their fields have no order in the file."""
+    import tensorflow_datasets as tfds
+
+    split = path.name.partition(".")[0].rpartition("-")[2]
+    with quiet_tfds():
+        builder: Any = tfds.builder_from_directory(path.parent)
+        records = builder.as_data_source(split=split)
+    return [jax.tree.map(lambda x: np.asarray(x).tobytes(), r) for r in records]
 
 
 def _without_times(value: Any) -> Any:

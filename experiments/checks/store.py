@@ -6,8 +6,9 @@ Two processes embed the same data set into one cache at once. Each is killed wit
 SIGKILL at random moments of its pass and started again, until there were enough kills.
 Their store must equal that of an undisturbed process, file by file and byte by byte.
 Then single bytes of a store are altered and files are truncated, anywhere, one at a
-time: verifying must find all of it, and reading must never return it. At last several
-shards are damaged at once, and embedding again must restore every byte.
+time, and intact files take the place of others: verifying must find all of it, and
+reading must never return it. At last several shards are damaged at once, and embedding
+again must restore every byte.
 """
 
 from __future__ import annotations
@@ -62,10 +63,12 @@ def main(rest: list[str]) -> None:
         results = [
             kill_writers(undisturbed, pathlib.Path(folder, "killed"), seconds, rng)
         ]
-        (store,) = (
-            p for p in store_folders(undisturbed / "tokens") if "-validation-" in p.name
+        store, other = (
+            next(p for p in store_folders(undisturbed / "tokens") if f"-{s}-" in p.name)
+            for s in ("validation", "test")
         )
         results += [alter_bytes(store, rng), truncate_files(store, rng)]
+        results += [exchange_files(store, other, rng)]
         results += [repair(store, rng, lambda: write(undisturbed))]
     print("| trial | times | failures |\n|---|---|---|")
     for trial, times, failures in results:
@@ -194,6 +197,37 @@ def truncate_files(path: pathlib.Path, rng: random.Random) -> Result:
             where = f"{file.relative_to(path)}, truncated to {length} bytes"
             failures += undetected(path, wanted, where)
     return "truncated files", len(names), failures
+
+
+def exchange_files(
+    path: pathlib.Path, other: pathlib.Path, rng: random.Random
+) -> Result:
+    """Puts intact files in the place of others, one at a time.
+
+    Args:
+        path: The store that is damaged.
+        other: Store of another split, whose files take the place of those of the same
+            name. Files of the store itself take the place of others of equal size.
+        rng: Source of the choices.
+    """
+    wanted, failures = content(path), []
+    pairs = [
+        (file, donor)
+        for file in files_of(path)
+        for donor in (other / file.relative_to(path), *files_of(path))
+        if donor.stat().st_size == file.stat().st_size or path not in donor.parents
+        if donor.read_bytes() != file.read_bytes()
+    ]
+    pairs = rng.sample(pairs, min(len(pairs), CORRUPTIONS.value))
+    with progress("exchanged files", len(pairs), unit="files") as advance:
+        for file, donor in pairs:
+            with replaced(file, donor.read_bytes()):
+                where = (
+                    f"{file.relative_to(path)} holds {donor.relative_to(path.parent)}"
+                )
+                failures += undetected(path, wanted, where)
+            advance(1)
+    return "exchanged files", len(pairs), failures
 
 
 @contextlib.contextmanager

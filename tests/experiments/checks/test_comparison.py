@@ -1,5 +1,9 @@
 """Two runs may differ in times, and in nothing else."""
 
+import json
+
+import pytest
+
 from experiments.checks.comparison import compare
 
 
@@ -13,3 +17,23 @@ def test_times_may_differ_and_nothing_else(tmp_path):
     left, different = compare(tmp_path / "a", tmp_path / "c")
     assert left == [".record.json.12345678.tmp"]
     assert different == ["record.json"]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "numbers", "differing"),
+    [
+        ({"a": "1", "b": "2"}, b"same", []),
+        ({"b": "2", "a": "1"}, b"same", []),
+        ({"b": "3", "a": "1"}, b"same", ["probe.safetensors"]),
+        ({"b": "2", "a": "1"}, b"some", ["probe.safetensors"]),
+    ],
+)
+def test_the_metadata_of_probes_have_no_order(tmp_path, metadata, numbers, differing):
+    wanted = {"a": "1", "b": "2"}, b"same"
+    for folder, (facts, data) in (("a", wanted), ("b", (metadata, numbers))):
+        head = json.dumps({"__metadata__": facts}).encode()
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "probe.safetensors").write_bytes(
+            len(head).to_bytes(8, "little") + head + data
+        )
+    assert compare(tmp_path / "a", tmp_path / "b") == ([], differing)

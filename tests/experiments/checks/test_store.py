@@ -66,6 +66,10 @@ def test_damage_is_found_and_repaired(path):
     rng = random.Random(0)
     assert check.alter_bytes(path, rng) == ("altered bytes", 3, [])
     assert check.truncate_files(path, rng)[2] == []
+    other = embed(
+        fake_encoder(1), fake_dataset(70), "train", root=path.parent, log=str
+    ).path
+    assert check.exchange_files(path, other, rng) == ("exchanged files", 3, [])
     _, shards, failures = check.repair(path, rng, lambda: fill(path.parents[1]))
     assert (shards, failures) == (2, [])
 
