@@ -28,7 +28,8 @@ def test_another_process_is_named_and_its_death_frees_the_lock(tmp_path):
         with locked(path, "preparing esc50", patience=0.0):
             holder = json.loads((tmp_path / "new" / "lock.holder").read_text())
             assert holder["process"] == os.getpid()
-    assert os.listdir(path.parent) == ["lock"]
+    # Some versions of filelock delete the lock file.
+    assert set(os.listdir(path.parent)) <= {"lock"}
 
 
 def test_who_waits_says_for_whom(tmp_path, caplog):

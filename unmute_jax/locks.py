@@ -32,7 +32,7 @@ def locked(
     """Lets one process at a time enter; the others log whom they wait for.
 
     Args:
-        path: Lock file, which remains.
+        path: Lock file, which may remain.
         doing: What the process does inside, for messages ("preparing esc50").
         patience: Seconds to wait for another process, at least a moment.
 
