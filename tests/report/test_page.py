@@ -29,7 +29,9 @@ def test_no_text_can_contain_markup():
     assert not page.open
     assert page.tags.count("script") == 1
     assert "<script>alert" not in text
-    assert page.text.count(HOSTILE) == 10
+    # The head of a column is in parts, between which a line may be broken.
+    whole = Page(text.replace("<wbr>", ""))
+    assert whole.text.count(HOSTILE) == 10
     assert page.values == [0.5]
 
 
