@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import safetensors
 
+from tests import golden
 from tests.inference.one_bit_probes import CLASSES, random_tokens, trained
 from tests.store.fakes import fake_encoder
 from unmute_jax.errors import InputError
@@ -61,6 +62,33 @@ def test_prototypes_of_urban_take_19200_bytes(tmp_path):
     assert sizes["file"] == (tmp_path / "urban.safetensors").stat().st_size < 25_000
 
 
+@pytest.mark.parametrize("layers", ["1", "all"])
+def test_a_file_states_which_layers_it_reads(tmp_path, layers):
+    probe = trained(options={"prototypes_per_class": 4, "layers": layers})
+    tokens, path = random_tokens(), tmp_path / "probe.safetensors"
+    both = np.stack([tokens.patches[::-1], tokens.patches], axis=1)
+    tokens = tokens.replace(layers=both, layer_cls=both.mean((2, 3)))
+    export_probe(probe, path)
+    want = np.asarray(probe.logits(tokens))
+    exported = load_exported(path, fake_encoder())
+    got = np.asarray(exported.logits(tokens))
+    assert (np.abs(got - want) <= error_bound(probe, "float16") + 1e-5).all()
+    device = one_bit.load(path)
+    assert device.layers == layers
+    for i in range(4):
+        read = both[i] if layers == "all" else both[i, 1:]
+        read = read[:, tokens.mask[i]].reshape(-1, read.shape[-1])
+        np.testing.assert_allclose(device.logits(read), got[i], atol=2e-5)
+    export_probe(trained(), path)
+    assert one_bit.load(path).layers == "last"
+
+
+def test_learned_weights_of_layers_do_not_fit_into_a_one_bit_file(tmp_path):
+    probe = trained(options={"prototypes_per_class": 4, "layers": "learned"})
+    with pytest.raises(InputError, match=r"layers=learned.* floating-point"):
+        export_probe(probe, tmp_path / "probe.safetensors")
+
+
 def test_tokens_of_another_encoder_are_refused(tmp_path):
     path = tmp_path / "p.safetensors"
     export_probe(trained(), path)
@@ -81,6 +109,27 @@ def test_mistakes_are_named(tmp_path):
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(InputError, match="is no one-bit probe, or is cut short"):
         load_exported(path)
+
+
+@pytest.mark.parametrize("dense", ["float16", "int8"])
+def test_files_of_the_first_version_are_read_and_predict_the_same(dense):
+    with np.load(golden.FOLDER / "format_1" / "expected.npz") as expected:
+        want = expected[f"one_bit_{dense}"]
+    path = golden.FOLDER / "format_1" / f"one_bit_{dense}.safetensors"
+    exported, tokens = load_exported(path, fake_encoder()), random_tokens()
+    np.testing.assert_allclose(exported.logits(tokens), want, atol=1e-6)
+    device = one_bit.load(path)
+    for i in range(4):
+        alone = device.logits(tokens.patches[i], tokens.mask[i])
+        np.testing.assert_allclose(alone, want[i], atol=2e-5)
+
+
+def test_tokens_of_another_width_are_refused(tmp_path):
+    """A width that a damaged file without a digest may state, as the bits suffice."""
+    path = tmp_path / "p.safetensors"
+    export_probe(trained(d=18), path)
+    with pytest.raises(InputError, match="other tokens than these, which have 19 feat"):
+        load_exported(path).logits(random_tokens())
 
 
 def test_a_training_that_diverged_is_exported_as_valid_json(tmp_path):

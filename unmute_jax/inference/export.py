@@ -20,6 +20,7 @@ from unmute_jax.inference import one_bit
 from unmute_jax.io import write_atomically
 from unmute_jax.results.trained import TrainedProbe
 from unmute_jax.store.normaliser import FeatureNormaliser
+from unmute_jax.weights.digests import digest_of
 
 Dense = Literal["float16", "int8"]
 # Attributes of `TrainedProbe` that the file contains under the same names.
@@ -46,8 +47,8 @@ def export_probe(
         `file`.
 
     Raises:
-        InputError: The probe is not protobin, it was trained on time steps, or the
-            type is unknown.
+        InputError: The probe is not protobin, it was trained on time steps or on a
+            weighted mean of layers, or the type is unknown.
     """
     if trained.name != "protobin":
         raise InputError(
@@ -57,6 +58,13 @@ def export_probe(
         raise InputError(
             "this probe was trained on time steps (config.labels=frames); a one-bit "
             "file is for probes of whole clips"
+        )
+    layers = str(trained.options.get("layers", "last"))
+    if layers == "learned":
+        raise InputError(
+            "this probe reads a mean of all layers with learned weights "
+            "(layers=learned), which needs products with floating-point numbers: a "
+            "one-bit file is for layers=last, all or one number"
         )
     if dense not in get_args(Dense):
         raise unknown_name("type of the dense layer", dense, get_args(Dense))
@@ -71,6 +79,7 @@ def export_probe(
         tensors["token_sd"] = np.asarray(trained.normaliser.token_sd, np.float32)
     about = {
         "format": one_bit.FORMAT,
+        "layers": layers,
         "features": prototypes.shape[1],
         "classes": list(trained.classes),
         "task": trained.task,
@@ -84,9 +93,9 @@ def export_probe(
         # JSON has no NaN, which is the score of a training that diverged.
         about["validation"] = None
     metadata = {one_bit.KEY: json.dumps(about, sort_keys=True, allow_nan=False)}
-    content = safetensors.numpy.save(
-        {name: np.ascontiguousarray(x) for name, x in tensors.items()}, metadata
-    )
+    tensors = {name: np.ascontiguousarray(x) for name, x in tensors.items()}
+    metadata["digest"] = digest_of(metadata, tensors)
+    content = safetensors.numpy.save(tensors, metadata)
     write_atomically(path, content)
     sizes = {name: x.nbytes for name, x in tensors.items()}
     signs = sizes.pop("signs")
@@ -130,6 +139,7 @@ def load_exported(
         name="protobin",
         options={
             "prototypes_per_class": len(arrays["signs"]) // len(probe.classes),
+            "layers": probe.layers,
         },
         params={
             "prototypes": arrays["signs"],
