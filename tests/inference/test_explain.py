@@ -184,3 +184,27 @@ def test_other_probes_are_refused_with_those_that_can(name):
     assert not explain.is_prototypical(probe)
     with pytest.raises(InputError, match="protobin, protofloat, proto"):
         explain.contribution_maps(probe, {}, draw())
+
+
+@pytest.mark.parametrize("layers", ["1", "learned", "all"])
+def test_maps_of_other_layers_sum_to_the_logits_too(layers):
+    rng = np.random.default_rng(4)
+    x = draw()
+    x = x.replace(
+        layers=rng.standard_normal((B, 2, T, F, D), np.float32),
+        layer_cls=rng.standard_normal((B, 2, D), np.float32),
+    )
+    probe = make_probe("protobin", num_classes=C, prototypes_per_class=J, layers=layers)
+    shapes = jax.eval_shape(probe.init, jax.random.key(1), x)
+    variables = jax.tree.map(
+        lambda s: jnp.asarray(rng.standard_normal(s.shape, np.float32)), shapes
+    )
+    maps = np.asarray(explain.contribution_maps(probe, variables, x))
+    assert maps.shape == (B, C, T, F)
+    bias = np.asarray(variables["params"]["classifier"]["bias"])
+    logits = probe.apply(variables, x)
+    np.testing.assert_allclose(np.nansum(maps, (2, 3)) + bias, logits, atol=1e-5)
+    best = explain.best_matches(probe, variables, x)
+    assert np.asarray(best.cells).max() < T * F
+    nearest = explain.nearest_prototypes(probe, variables, x)
+    assert nearest.shape == ((B, 2, T, F) if layers == "all" else (B, T, F))

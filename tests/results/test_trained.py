@@ -94,6 +94,22 @@ def test_it_predicts_what_the_run_predicted(runs, change, name):
     assert ap[0] == pytest.approx(record.test, abs=1e-9)
 
 
+@pytest.mark.parametrize("layers", ["0", "learned", "all"])
+def test_records_hold_the_weights_of_the_layers(runs, layers):
+    _, records = runs(f"layers={layers}")
+    for r in records:
+        assert r.num_layers == 2
+        assert r.probe_options["layers"] == layers
+        if layers != "learned":
+            assert r.layer_weights == ()
+            continue
+        assert len(r.layer_weights) == 2
+        assert sum(r.layer_weights) == pytest.approx(1, abs=1e-6)
+        # Training has moved them away from equal weights.
+        assert r.layer_weights[0] != pytest.approx(0.5, abs=1e-4)
+    assert {r.num_layers for r in runs("plain")[1]} == {0}
+
+
 def test_the_best_seed_is_the_default(finished):
     folder, records = finished
     best = max((r for r in records if r.probe == "linear"), key=lambda r: r.validation)

@@ -7,7 +7,7 @@ import pytest
 
 from tests.store.fakes import unhashed_encoder
 from tests.training.fakes import make_setup, settings
-from unmute_jax.config import Experiment, Sweep
+from unmute_jax.config import Experiment, ProbeOptions, Sweep
 from unmute_jax.encoders import ExportedTokens
 from unmute_jax.errors import InputError
 from unmute_jax.training import plan
@@ -87,6 +87,38 @@ def test_the_plan_of_rates_counts_them_and_the_seeds(monkeypatch, tmp_path):
     assert measured == [(2, "clips")]
     # The better rate has one seed already; both are trained again.
     assert "16 steps of 16 clips 5 times, 2 trials at once: about 80 s" in text
+
+
+@pytest.mark.parametrize(
+    ("layers", "linear", "protobin"),
+    [
+        ("learned", "summaries of 2 layers", "2 layers"),
+        ("-1", "summaries of 2 layers", "layer 1"),
+    ],
+)
+def test_the_plan_says_which_layers_take_how_much(
+    monkeypatch, tmp_path, layers, linear, protobin
+):
+    monkeypatch.setenv("UNMUTE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(plan, "step_seconds", lambda *arguments: (1.0, 77))
+    monkeypatch.setattr(plan, "encoder_rate", lambda *arguments: 50.0)
+
+    def tokens(probes):
+        options = ProbeOptions(layers=layers)
+        made = make_setup(settings(probes=probes, probe_options=options))
+        text = plan.describe(made, tmp_path / "run")
+        return [line for line in text.splitlines() if line.startswith("tokens")]
+
+    more = "0 MB (0 MB for the last layer alone), to be made"
+    assert tokens("linear")[0] == (
+        f"tokens    train, {linear}: 50 clips, {more} (0 of 50 clips done)"
+    )
+    cost = more if layers == "learned" else "0 MB, to be made"
+    found = tokens("protobin")
+    assert found[0].startswith(f"tokens    train, {protobin}: 50 clips, {cost} (0 of")
+    assert len(found) == 3
+    # A run keeps all that its probes read; one other layer has a store of its own.
+    assert len(tokens("linear,mlp,protobin")) == (3 if layers == "learned" else 6)
 
 
 def unhashed(seed):

@@ -6,14 +6,22 @@ import pytest
 
 from tests.training.fakes import make_setup, settings, store
 from unmute_jax import distributed
+from unmute_jax.config import ProbeOptions
 from unmute_jax.training.data import ProbeData
 from unmute_jax.training.zeros import Zeros
 
 
 @pytest.mark.parametrize("labels", ["clip", "frames"])
-@pytest.mark.parametrize("name", ["linear", "protobin", "cgp"])
-def test_zeros_are_like_the_tokens_that_are_to_come(name, labels):
-    made = make_setup(settings(probes=name, labels=labels))
+@pytest.mark.parametrize(
+    ("name", "layers"),
+    [
+        *(("linear", None), ("protobin", None), ("cgp", None)),
+        *(("linear", "0"), ("stats", "learned"), ("protobin", "-1"), ("linear", "all")),
+    ],
+)
+def test_zeros_are_like_the_tokens_that_are_to_come(name, layers, labels):
+    options = ProbeOptions(layers=layers)
+    made = make_setup(settings(probes=name, labels=labels, probe_options=options))
     probe, rule = made.probes[name], made.settings.frame_rule
     (kept,), kind = made.kept, made.reading(name).kind
     real = ProbeData([store(kept=kept)], kind, frame_rule=rule)

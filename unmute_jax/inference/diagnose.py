@@ -236,10 +236,10 @@ class _ClipStatistics:
         rows: Int[np.ndarray, "B"],
         scores: Float[np.ndarray, "B P"],
         cells: Int[np.ndarray, "B P"],
-        nearest: Int[np.ndarray, "B T F"],
+        nearest: Int[np.ndarray, "B *L T F"],
     ) -> None:
         """Adds the clips of a batch."""
-        self._grid = nearest.shape[1:]
+        self._grid = nearest.shape[-2:]
         valid = nearest[nearest >= 0]
         self.wins += np.bincount(valid, minlength=len(self.wins))
         self.tokens += valid.size

@@ -52,7 +52,8 @@ class BestMatches(NamedTuple):
 
     Attributes:
         scores: The similarities, which enter the logits.
-        cells: The first cell `n = t * F + f` with this similarity.
+        cells: The first cell `n = t * F + f` with this similarity; of a probe with
+            layers="all", in the first layer that has it.
     """
 
     scores: Float[Array, "B P"]
@@ -128,16 +129,19 @@ def best_matches(probe: Probe, variables: Variables, tokens: Tokens) -> BestMatc
         best = jnp.take_along_axis(scores, cells[None], axis=0)[0]
         return jnp.where(mask.any(), best, 0.0), cells
 
-    return BestMatches(*lax.map(match_clip, (view.patches, view.scale, view.mask)))
+    scores, found = lax.map(match_clip, (view.patches, view.scale, view.mask))
+    t, f = view.grid
+    return BestMatches(scores, found % (t * f))
 
 
 def nearest_prototypes(
     probe: Probe, variables: Variables, tokens: Tokens
-) -> Int[Array, "B T F"]:
+) -> Int[Array, "B *L T F"]:
     """Finds the prototype that is most similar to each token.
 
-    On ties, the first prototype wins. Masked time steps have -1. The arguments and
-    errors are those of `best_matches`.
+    On ties, the first prototype wins. Masked time steps have -1. The result has an axis
+    of layers if the probe reads all of them side by side. The arguments and errors are
+    those of `best_matches`.
     """
     # A token that is unlike all prototypes has a nearest one even if the probe sets
     # negative similarities to zero.
@@ -148,7 +152,8 @@ def nearest_prototypes(
         return jnp.where(clip[2], nearest, -1)
 
     nearest = lax.map(match_clip, (view.patches, view.scale, view.mask))
-    return nearest.reshape(len(nearest), *view.grid)
+    layers = (view.layers,) if view.layers > 1 else ()
+    return nearest.reshape(len(nearest), *layers, *view.grid)
 
 
 def contribution_maps(
@@ -158,7 +163,8 @@ def contribution_maps(
 
     Prototype p assigns to cell n the share `softmax_n(s_p(n) / (spread * sd_n s_p))` of
     its contribution `w_pc max_n s_p(n)`. The maps of a class and its bias sum to the
-    logit. One clip is processed at a time to save memory.
+    logit. Where a probe reads all layers side by side, the maps of the layers are
+    summed. One clip is processed at a time to save memory.
 
     Args:
         probe: A prototypical probe.
@@ -185,7 +191,7 @@ def contribution_maps(
         return jnp.where(mask, contributions, jnp.nan).T
 
     maps = lax.map(explain_clip, (view.patches, view.scale, view.mask))
-    return maps.reshape(*maps.shape[:2], *view.grid)
+    return maps.reshape(*maps.shape[:2], view.layers, *view.grid).sum(2)
 
 
 def _widths(
@@ -207,6 +213,7 @@ class _View(NamedTuple):
         bank: The prototypes.
         grid: The numbers (T, F) of time steps and frequency patches.
         is_rectified: Whether the probe sets negative similarities to zero.
+        layers: The number of layers whose tokens stand one after the other.
     """
 
     patches: Array
@@ -215,6 +222,7 @@ class _View(NamedTuple):
     bank: Float[Array, "P D"]
     grid: tuple[int, int]
     is_rectified: bool
+    layers: int = 1
 
     def similarities(self, patches: Array, scale: Array) -> Float[Array, "N P"]:
         """The similarities of one clip."""
@@ -225,17 +233,25 @@ class _View(NamedTuple):
 
 def _view_of(probe: Probe, variables: Variables, tokens: Tokens) -> _View:
     check_prototypical(probe)
-    tokens = tokens.with_inverse_norms()
+    _, t, f, _ = tokens.patches.shape
+    if isinstance(probe, Protobin):
+        gates = variables["params"].get("gates")
+        gates = None if gates is None else jnp.asarray(gates)
+        tokens = probe.tokens_of(tokens, gates)
+    else:
+        tokens = tokens.with_inverse_norms()
+    layers = tokens.patches.shape[1] // t
     if isinstance(probe, Protofloat | Proto) and probe.focal:
         tokens = subtract_cls(tokens)
     if isinstance(probe, Proto) and probe.upsample:
         tokens = upsampled(tokens)
     patches, scale, mask = as_sequence(tokens)
-    _, t, f, _ = tokens.patches.shape
     if isinstance(probe, Proto):
+        _, t, f, _ = tokens.patches.shape
         vectors = jnp.asarray(variables["params"]["prototypes"])
         bank = vectors / (SHRINK * guarded_norms(vectors, EXTRA))[:, None]
         scale = scale / jnp.sqrt(1.0 + EXTRA * jnp.square(scale))
     else:
         bank = prototypes(probe, variables)
-    return _View(patches, scale, mask, bank, (t, f), isinstance(probe, Proto))
+    rectified = isinstance(probe, Proto)
+    return _View(patches, scale, mask, bank, (t, f), rectified, layers)

@@ -12,6 +12,7 @@ from unmute_jax.report import (
     comparisons,
     costs,
     gains,
+    layers,
     origins,
     overview,
     rankings,
@@ -24,10 +25,10 @@ from unmute_jax.report.comparisons import Comparison
 from unmute_jax.report.gather import find_records, make_grid
 from unmute_jax.report.latex import document
 from unmute_jax.report.missing import find_missing
-from unmute_jax.report.page import Section, html_page
+from unmute_jax.report.page import Section, html_page, visible_section
 from unmute_jax.report.resampling import Resampler
 from unmute_jax.report.result_grid import ResultGrid
-from unmute_jax.report.tables import as_csv, markdown
+from unmute_jax.report.tables import as_csv, escape_markdown, markdown
 
 __all__ = ["write_report"]
 
@@ -83,6 +84,7 @@ def _make_sections(
         rates.section(grid),
         gains.gap_section(grid),
         gains.prototypes_section(grid),
+        *layers.sections(grid),
         classes.section(grid),
         costs.section(grid),
         origins.section(grid),
@@ -100,6 +102,7 @@ def _write(
         for picture in section.pictures:
             write_atomically(out / "plots" / f"{picture.name}.png", picture.png)
         tables = tables | {table.name: as_csv(table) for table in section.tables}
+    sections = list(map(visible_section, sections))
     for name, text in tables.items():
         write_atomically(out / "tables" / f"{name}.csv", text)
     write_atomically(out / "report.md", _markdown(sections, summary))
@@ -110,8 +113,11 @@ def _write(
 def _markdown(sections: Sequence[Section], summary: str) -> str:
     parts = [f"# {TITLE}", summary]
     for section in sections:
-        parts += [f"## {section.title}", *section.paragraphs]
-        parts += [f"![{p.alt}](plots/{p.name}.png)" for p in section.pictures]
+        parts.append(f"## {escape_markdown(section.title)}")
+        parts += map(escape_markdown, section.paragraphs)
+        parts += [
+            f"![{escape_markdown(p.alt)}](plots/{p.name}.png)" for p in section.pictures
+        ]
         parts += map(markdown, section.tables)
     return "\n\n".join(p.rstrip("\n") for p in parts) + "\n"
 

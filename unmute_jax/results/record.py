@@ -78,6 +78,9 @@ class Record:
             chance.
         token_checks: By split, how it was checked that a custom encoder gives the
             tokens that were read; empty where the key of the tokens says it.
+        num_layers: Number of layers of the encoder, where the probe reads others than
+            the last; 0 where it does not, or an older version wrote the record.
+        layer_weights: The learned weight of each layer; empty where none are learned.
     """
 
     experiment: str
@@ -111,6 +114,8 @@ class Record:
     chance: dict[str, float] = field(default_factory=dict)
     never_started: bool = False
     token_checks: dict[str, str] = field(default_factory=dict)
+    num_layers: int = 0
+    layer_weights: tuple[float, ...] = field(default=())
 
     def file_name(self) -> str:
         """The name of its file, `<hash of the key>.json`."""

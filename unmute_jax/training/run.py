@@ -260,8 +260,16 @@ def _record(
         steps=runs.steps,
         never_started=runs.never_started[k],
         token_checks={s: x.checked for s, x in run.stores.items() if x.checked},
+        num_layers=setup.encoder.num_layers if run.reading.needs_layers else 0,
+        layer_weights=_layer_weights(runs, k),
         **of_test,
     )
+
+
+def _layer_weights(runs: FinalRuns, k: int) -> tuple[float, ...]:
+    """The weights of the layers that the `k`-th final run has learned, if any."""
+    weights = runs.probe.layer_weights(jax.tree.map(lambda x: x[k], runs.params))
+    return () if weights is None else tuple(np.asarray(weights).tolist())
 
 
 def _trained_probe(
