@@ -136,6 +136,13 @@ def is_optional(hint: Any) -> bool:
     return type(None) in typing.get_args(hint)
 
 
+def required(hint: Any) -> Any:
+    """Returns the type without None: `Annotated[int, ...]` for that or None."""
+    if typing.get_origin(hint) not in (typing.Union, types.UnionType):
+        return hint
+    return next(a for a in typing.get_args(hint) if a is not type(None))
+
+
 def plain_type(hint: Any) -> type:
     """Returns the type of the stored values: int for `Annotated[int, ...] | None`."""
     kind, _ = _parts(hint)
@@ -153,8 +160,7 @@ def _parts(hint: Any) -> tuple[Any, Any]:
     The limit is the `Within` of a number, the `Matching` or None of a text, and the
     type itself of a tuple or a Literal.
     """
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        hint = next(a for a in typing.get_args(hint) if a is not type(None))
+    hint = required(hint)
     origin = typing.get_origin(hint)
     if origin is typing.Annotated:
         return typing.get_args(hint)[:2]

@@ -8,13 +8,15 @@ vector, so that keys and values of the tokens are never computed:
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float
 
+from unmute_jax import bounds
+from unmute_jax.bounds import Within
 from unmute_jax.errors import InputError
 from unmute_jax.probes.base import (
     SECOND_HAND,
@@ -58,10 +60,6 @@ class Mhca(LayeredProbe):
     num_heads: int = 12
     num_queries: int = 1
     batch_norm: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_positive("num_heads", "num_queries")
 
     @nn.compact
     def __call__(self, x: Tokens | Summary) -> Float[Array, "B C"]:
@@ -112,10 +110,6 @@ class Ep(Probe):
     num_queries: int = 32
     reduction: int = 1
     batch_norm: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_positive("num_queries", "reduction")
 
     @nn.compact
     def __call__(self, x: Tokens | Summary) -> Float[Array, "B C"]:
@@ -168,8 +162,7 @@ class SimPool(Probe):
         super().__post_init__()
         self.check_choice("reading", SimPoolReading)
         self.check_choice("query", QuerySource)
-        if isinstance(self.gamma, bool) or not self.gamma >= 1:
-            raise InputError(f"SimPool: gamma must be at least 1, not {self.gamma!r}")
+        bounds.check(self.gamma, Annotated[float, Within(1, 100)], "SimPool: gamma")
         if self.reading == "unprojected" and (self.query, self.gamma) != ("mean", 1):
             raise InputError(
                 "SimPool: reading='unprojected' has query='mean' and gamma=1, not "
@@ -244,10 +237,6 @@ class ESimPool(Probe):
     input_kind: ClassVar = "tokens"
 
     num_heads: int = 12
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_positive("num_heads")
 
     @nn.compact
     def __call__(self, x: Tokens | Summary) -> Float[Array, "B C"]:

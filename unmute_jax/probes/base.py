@@ -3,9 +3,10 @@
 To add a probe, write a subclass of `Probe`, a Flax linen module:
 
 * Set `input_kind` to what its `__call__` reads: "tokens", "layers" or "summary".
-* Declare its options as attributes with defaults, and check them in `__post_init__`
-  with the `check_...` methods. A config sets them as `probe_options.NAME`, so a new
-  name also needs a field in `config.ProbeOptions`.
+* Declare its options as attributes with defaults. A config sets them as
+  `probe_options.NAME`, so a new name also needs a field in `config.ProbeOptions`, whose
+  range is checked here as well. Check choices, and what depends on several options, in
+  `__post_init__`.
 * Write `__call__`, compact, from tokens to logits `[B, C]`. It must ignore masked time
   steps and end in float32; `self.classify` is the usual last layer.
 * If it reads the class token, let `needs_cls` say so. If its loss has a further term,
@@ -17,14 +18,17 @@ To add a probe, write a subclass of `Probe`, a Flax linen module:
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal, NamedTuple, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, get_args, get_type_hints
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float
 
+from unmute_jax import bounds
+from unmute_jax.config import ProbeOptions
 from unmute_jax.errors import InputError, unknown_name
 from unmute_jax.tokens import Summary, Tokens, summarise
 
@@ -41,6 +45,14 @@ SECOND_HAND = (
 Initialiser = Callable[..., Array]
 Statistic = Literal["cls", "mean"]
 InputKind = Literal["tokens", "layers", "summary", "layer_summary"]
+
+
+# The ranges of the options that are numbers or True or False.
+_RANGES = {
+    name: bounds.required(hint)
+    for name, hint in get_type_hints(ProbeOptions, include_extras=True).items()
+    if bounds.plain_type(hint) in (int, float, bool)
+}
 
 
 class Reading(NamedTuple):
@@ -86,6 +98,18 @@ class Probe(nn.Module):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_positive("num_classes")
+        self.check_ranges()
+
+    def check_ranges(self) -> None:
+        """Raises InputError if a number is out of the range that configs state for it.
+
+        Names are checked by `check_choice`, as probes do not share their choices.
+        """
+        for field in dataclasses.fields(self):
+            value, hint = getattr(self, field.name), _RANGES.get(field.name)
+            may_be_none = field.default is None and value is None
+            if hint is not None and not may_be_none:
+                bounds.check(value, hint, f"{type(self).__name__}: {field.name}")
 
     def check_positive(self, *fields: str) -> None:
         """Raises InputError if an option is not a whole number of at least 1."""
@@ -103,14 +127,6 @@ class Probe(nn.Module):
         if value not in get_args(choices):
             raise unknown_name(
                 f"{field} of {type(self).__name__}", value, get_args(choices)
-            )
-
-    def check_not_negative(self, field: str) -> None:
-        """Raises InputError if an option is not a number of at least 0."""
-        value = getattr(self, field)
-        if isinstance(value, bool) or not value >= 0:
-            raise InputError(
-                f"{type(self).__name__}: {field} must be at least 0, not {value!r}"
             )
 
     def check_divides(self, field: str, features: int, what: str) -> None:

@@ -130,10 +130,8 @@ class Proto(Probe):
             if getattr(self, option) is None:
                 setattr(self, option, of_reading)
         super().__post_init__()
-        self.check_positive("prototypes_per_class", "top_k")
         self.check_choice("classifier", ClassifierKind)
         self.check_choice("initialisation", Initialisation)
-        self.check_not_negative("penalty_weight")
         if self.reading == "shared":
             self.check_shared()
 

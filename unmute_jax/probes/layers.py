@@ -114,7 +114,6 @@ class Head2Toe(VectorProbe):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_choice("group", LassoGroup)
-        self.check_not_negative("penalty_weight")
 
     @nn.compact
     def __call__(self, x: Tokens | Summary) -> Float[Array, "B C"]:

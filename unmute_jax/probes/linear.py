@@ -62,9 +62,6 @@ class Mlp(VectorProbe):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_choice("activation", Activation)
-        self.check_positive("hidden_layers")
-        if self.width != 0:
-            self.check_positive("width")
 
     @nn.compact
     def __call__(self, x: Tokens | Summary) -> Float[Array, "B C"]:

@@ -48,7 +48,6 @@ class AbMilp(Probe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check_positive("depth")
         self.check_choice("activation", ScoreActivation)
         self.check_choice("self_attention", SelfAttention)
 

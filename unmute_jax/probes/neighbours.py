@@ -45,13 +45,6 @@ class Knn(VectorProbe):
     neighbours: int | None = None
     temperature: float | None = None
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.neighbours is not None:
-            self.check_positive("neighbours")
-        if self.temperature is not None and not self.temperature > 0:
-            raise InputError(f"Knn: temperature must be above 0: {self.temperature!r}")
-
     def fit(self, x: Tokens | Summary, labels: Float[Any, "B C"]) -> Any:
         """The variables: the unit vectors and the labels of all training clips."""
         memory = {"vectors": self.unit(as_summary(x)), "labels": jnp.asarray(labels)}

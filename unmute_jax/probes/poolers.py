@@ -50,10 +50,6 @@ class Pooler(Probe):
 
     num_heads: int = 12
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_positive("num_heads")
-
     @nn.compact
     def __call__(self, x: Tokens | Summary) -> Float[Array, "B C"]:
         """The logits."""

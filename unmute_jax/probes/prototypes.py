@@ -33,10 +33,6 @@ class Protobin(LayeredProbe):
 
     prototypes_per_class: int = 20
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_positive("prototypes_per_class")
-
     @nn.compact
     def __call__(self, x: Tokens | Summary) -> Float[Array, "B C"]:
         """The logits."""
@@ -69,7 +65,6 @@ class Protofloat(Probe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check_positive("prototypes_per_class", "top_k")
         self.check_choice("classifier", ClassifierKind)
 
     @nn.compact

@@ -84,7 +84,7 @@ class Conv(Probe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check_positive("kernel_size", "width")
+        self.check_positive("width")
         self.check_choice("pooling", Pooling)
 
     def __call__(self, x: Tokens | Summary) -> Float[Array, "B C"]:
