@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from tests.nasty_names import IN_FILES, NAMES, is_safe_to_print
+from tests.report import made_up
+from tests.report.page_reader import Page
 from tests.results.records import record
 from unmute_jax import results
 from unmute_jax.cli import ending
@@ -16,14 +18,22 @@ from unmute_jax.datasets.annotations import audacity, event_table, raven
 from unmute_jax.datasets.annotations.events import SoundEvent
 from unmute_jax.datasets.names import normal_name
 from unmute_jax.datasets.tables import csv_text, parse_table
+from unmute_jax.encoders import Geometry
 from unmute_jax.errors import InputError, one_line
 from unmute_jax.inference.recordings import against, thresholds
+from unmute_jax.inference.recordings.calibration_plot import calibration_png
+from unmute_jax.inference.recordings.evidence_plot import evidence_png
+from unmute_jax.inference.recordings.windows import Window
 from unmute_jax.io import write_atomically
 from unmute_jax.metrics.decisions import Counts, calibration
+from unmute_jax.report import write_report
+from unmute_jax.results import plots
 
 EVENTS = [
     SoundEvent(onset=float(k), offset=k + 1.0, label=n) for k, n in enumerate(NAMES)
 ]
+# Pictures have the letters of one font; others are boxes.
+pytestmark = pytest.mark.filterwarnings("ignore:Glyph .* missing from font")
 FORMULA = re.compile(r"[=+\-@\t\r\n]")
 
 
@@ -122,6 +132,108 @@ def test_the_table_of_a_run_shows_markup_as_it_is(capsys):
     assert ":dog:" in words
     # A note of 200,000 letters would fill the terminal.
     assert len(shown) < 20_000
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """The folder of a report of records with such names wherever there are names."""
+    folder = tmp_path_factory.mktemp("report")
+    records = [
+        made_up.record(
+            dataset=f"folder:{name}",
+            encoder=name,
+            probe=probe,
+            seed=seed,
+            protocol=f"fold {name}",
+            source=name,
+            notes=(name,),
+            test=0.4 + 0.01 * seed + 0.1 * (probe == "protobin"),
+            per_class={n: 0.4 + 0.01 * k for k, n in enumerate(IN_FILES)},
+        )
+        for name in IN_FILES
+        for probe in ("linear", "protobin")
+        for seed in (0, 1)
+    ]
+    made_up.write(folder / "run", records)
+    write_report([folder / "run"], folder / "out")
+    return folder / "out"
+
+
+def test_the_page_of_a_report_has_no_foreign_elements(report):
+    text = (report / "report.html").read_text()
+    page = Page(text)
+    assert not page.open
+    assert "<script>alert" not in text
+    assert is_safe_to_print(text)
+    # No name fills the page.
+    assert "L" * 2000 not in text
+
+
+def test_the_markdown_of_a_report_has_no_markup_in_names(report):
+    text = (report / "report.md").read_text()
+    assert is_safe_to_print(text)
+    assert "L" * 2000 not in text
+    assert not re.search(r"(?<!\\)<", text)
+    for markup in ("|b", "`code`", "*bold*", "_it_", "[c](", "~~f~~", "US$"):
+        assert re.escape(markup[0]) or True
+        assert markup not in text.replace("\\" + markup[0], "")
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert all(line.endswith("|") for line in rows)
+
+
+def test_the_latex_of_a_report_has_no_commands_in_names(report):
+    text = (report / "report.tex").read_text()
+    assert is_safe_to_print(text)
+    assert "L" * 2000 not in text
+    assert r"\input{" not in text
+    assert r"\textbackslash{}input\{x\}" in re.sub(r"\\allowbreak\{\}", "", text)
+    body = "\n".join(x for x in text.splitlines() if not x.startswith("%"))
+    assert not re.search(r"(?<!\\)[%#]", body)
+
+
+def test_the_tables_of_a_report_keep_names_and_have_no_formula(report):
+    files = sorted((report / "tables").glob("*.csv"))
+    assert len(files) > 5
+    before = csv.field_size_limit(10**6)
+    for path in files:
+        with path.open(newline="", encoding="utf-8") as file:
+            fields = [field for row in csv.reader(file) for field in row]
+        # Differences have a sign; what follows it is no formula.
+        signed = re.compile(r"[+-][\d.,]+[^=+@|(A-Za-z]*")
+        assert not [
+            f for f in fields if FORMULA.match(f) and not signed.fullmatch(f)
+        ], path
+    csv.field_size_limit(before)
+    text = (report / "tables" / "per_class.csv").read_bytes().decode()
+    lines = parse_table(text, "per_class.csv", ("class",))
+    assert {line["class"] for line in lines} == set(IN_FILES)
+
+
+def test_every_data_set_has_pictures_of_its_own(report):
+    names = [path.name for path in (report / "plots").glob("rates_*.png")]
+    assert len(names) == len(IN_FILES)
+    assert max(len(name.encode()) for name in names) < 200
+
+
+def test_pictures_show_names_and_no_formulas(tmp_path):
+    made = record(
+        dataset=NAMES[1],
+        encoder=NAMES[0],
+        per_class=dict.fromkeys(NAMES, 0.5),
+        positives=dict.fromkeys(NAMES, 3),
+        chance=dict.fromkeys(NAMES, 0.1),
+    )
+    plots.training_curves(tmp_path / "curves.png", [], [made], ["linear"])
+    plots.per_class_scores(tmp_path / "classes.png", [made], ["linear"])
+    empty = calibration(np.full((4, 2), 0.5), np.ones((4, 2), bool))
+    for name in NAMES:
+        assert calibration_png(empty, name).startswith(b"\x89PNG")
+        geometry = Geometry(0.25, ((0.0, 4000.0),))
+        window = Window(
+            index=0, start=0.0, end=1.0, waveform=np.zeros(8000, np.float32)
+        )
+        maps = {name: np.ones((4, 1), np.float32)}
+        assert evidence_png(window, 8000, maps, geometry, name).startswith(b"\x89PNG")
 
 
 def test_a_comparison_with_annotations_shows_and_keeps_classes(capsys):

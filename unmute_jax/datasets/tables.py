@@ -14,9 +14,12 @@ from unmute_jax.errors import InputError, one_line
 from unmute_jax.io import refuse_lfs_pointer
 
 # The beginning of a text that a spreadsheet takes for a formula, with the apostrophes
-# that `csv_text` has put before it; and numbers, which are none.
+# that `csv_text` has put before it; and numbers, which are none, with what tables write
+# behind them, such as "+0.41 ± 0.02†".
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
+_NUMBER = re.compile(
+    r"[+-]?(\d[\d,]*\.?\d*|\.\d+)(e[+-]?\d+)?[\d ±†‡%\[\],.;−]*", re.IGNORECASE
+)
 # Letters of the longest field that is read; a longer one tells of a missing quote.
 _LONGEST_FIELD = 10_000_000
 

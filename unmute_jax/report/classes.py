@@ -9,11 +9,12 @@ import numpy as np
 from jaxtyping import Bool, Float
 from matplotlib.patheffects import withStroke
 
+from unmute_jax.datasets.tables import csv_text
 from unmute_jax.report import drawing
 from unmute_jax.report.names import slug
 from unmute_jax.report.page import Picture, Section
 from unmute_jax.report.result_grid import ResultCell, ResultGrid
-from unmute_jax.report.tables import Table, csv_text, number
+from unmute_jax.report.tables import Table, number
 from unmute_jax.results import looks
 from unmute_jax.results.plots import FEW_POSITIVES
 
@@ -102,7 +103,7 @@ def as_csv(grid: ResultGrid) -> str:
             numbers = [f"{v:.4f}" if np.isfinite(v) else "" for v in (mean, sd, level)]
             positives = counts.get(name)
             lines.append((*names, *numbers[:2], len(values), positives, numbers[2]))
-    return csv_text(COLUMNS, lines)
+    return csv_text([COLUMNS, *lines])
 
 
 def _per_seed(cell: ResultCell) -> tuple[tuple[str, ...], np.ndarray]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from unmute_jax.datasets.tables import csv_text
 from unmute_jax.report import intervals
 from unmute_jax.report.common import common_items
 from unmute_jax.report.intervals import Estimate
@@ -22,7 +23,6 @@ from unmute_jax.report.tables import (
     Field,
     Table,
     between,
-    csv_text,
     signed,
 )
 
@@ -151,7 +151,7 @@ def section(grid: ResultGrid, comparisons: Sequence[Comparison]) -> Section:
 
 def as_csv(comparisons: Sequence[Comparison]) -> str:
     """Formats all comparisons as CSV, with one row each."""
-    return csv_text(COLUMNS, [_csv_line(c) for c in comparisons])
+    return csv_text([COLUMNS, *map(_csv_line, comparisons)])
 
 
 def _of_pairs(

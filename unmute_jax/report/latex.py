@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from unmute_jax.errors import printable
 from unmute_jax.report.tables import Field, Table
 
 # The width of the text and the height of a page in the class `article` at 10 pt, a bit
@@ -61,7 +62,7 @@ _LETTERS = {
 
 def escape_latex(text: str) -> str:
     """Escapes the characters that have a meaning in LaTeX."""
-    return "".join(_LETTERS.get(c, c) for c in text)
+    return "".join(_LETTERS.get(c, c) for c in printable(text).replace("\n", " "))
 
 
 def document(tables: Iterable[Table]) -> str:

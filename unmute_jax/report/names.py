@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import pathlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -48,6 +50,8 @@ PROBES = (
     *("linear", "mlp", "linearc", "conv", "linpre", "mhca", "ep", "simpool", "abmilp"),
     *("proto", "protofloat", "protobin", "stats"),
 )
+# Bytes of the name of a file that come from a name in a record.
+LONGEST_SLUG = 150
 # File names that many publishers use, and which therefore do not identify weights.
 _COMMON_FILES = (
     *("model.safetensors", "pytorch_model.bin"),
@@ -171,9 +175,18 @@ def position(name: str, order: tuple[str, ...]) -> tuple[int, str]:
 
 
 def slug(text: str) -> str:
-    """Converts a text to lower-case letters, digits and hyphens for a file name."""
+    """Converts a text to lower-case letters, digits and hyphens for a file name.
+
+    A text that is long or has unusual characters ends with a digest, so that two of
+    them have two names.
+    """
     safe = "".join(c if c.isalnum() else "-" for c in text.lower())
-    return "-".join(part for part in safe.split("-") if part)
+    name = "-".join(part for part in safe.split("-") if part)
+    start = name.encode()[:LONGEST_SLUG].decode(errors="ignore")
+    if start == name and re.fullmatch(r"[\w\s:/().,+-]*", text):
+        return name
+    digest = hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()
+    return f"{start}-{digest[:8]}".lstrip("-")
 
 
 @functools.cache

@@ -7,13 +7,14 @@ Jinja escapes every text, so that names of classes or files cannot contain marku
 from __future__ import annotations
 
 import base64
+import dataclasses
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jinja2
 
-from unmute_jax.report.tables import Table
+from unmute_jax.report.tables import Table, shown, visible
 
 # Tables with more rows are folded. They are open on paper.
 FOLDED_ROWS = 14
@@ -53,6 +54,19 @@ class Section:
     tables: tuple[Table, ...] = ()
 
 
+def visible_section(section: Section) -> Section:
+    """The section with texts as readers see them (see `tables.visible`)."""
+    return dataclasses.replace(
+        section,
+        title=visible(section.title),
+        paragraphs=tuple(map(visible, section.paragraphs)),
+        pictures=tuple(
+            dataclasses.replace(p, alt=visible(p.alt)) for p in section.pictures
+        ),
+        tables=tuple(map(shown, section.tables)),
+    )
+
+
 def html_page(
     title: str,
     summary: str,
@@ -69,7 +83,10 @@ def html_page(
         most_rows: The largest number of rows of a table that is not folded.
     """
     return _template().render(
-        title=title, summary=summary, sections=sections, most_rows=most_rows
+        title=title,
+        summary=visible(summary),
+        sections=list(map(visible_section, sections)),
+        most_rows=most_rows,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import scipy.stats
 
+from unmute_jax.datasets.tables import csv_text
 from unmute_jax.report import drawing
 from unmute_jax.report.common import common_items
 from unmute_jax.report.names import slug
@@ -20,7 +21,7 @@ from unmute_jax.report.statistics import (
     status,
     validation,
 )
-from unmute_jax.report.tables import UNKNOWN, Field, Table, csv_text, number
+from unmute_jax.report.tables import UNKNOWN, Field, Table, number
 from unmute_jax.results import looks
 from unmute_jax.results.ranges import ranges_of
 
@@ -82,7 +83,7 @@ def as_csv(grid: ResultGrid) -> str:
                         *(t.get("epochs"), "yes" if is_chosen else "no"),
                     )
                 )
-    return csv_text(COLUMNS, lines)
+    return csv_text([COLUMNS, *lines])
 
 
 def of_cell(cell: ResultCell) -> Sensitivity | None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
+from unmute_jax.datasets.tables import csv_text
 from unmute_jax.report.names import has_published_weights
 from unmute_jax.report.result_grid import ResultCell, ResultGrid
-from unmute_jax.report.tables import csv_text
 from unmute_jax.results.record import Record, finite
 
 COLUMNS = (
@@ -31,7 +31,7 @@ def as_csv(grid: ResultGrid) -> str:
         for cell in grid.cells
         for file in cell.files
     ]
-    return csv_text((*COLUMNS, *others), rows)
+    return csv_text([(*COLUMNS, *others), *rows])
 
 
 def _row(cell: ResultCell, r: Record) -> tuple[object, ...]:

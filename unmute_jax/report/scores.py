@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from unmute_jax.datasets.tables import csv_text
 from unmute_jax.report import drawing, missing, paper_numbers
 from unmute_jax.report.names import (
     encoder_title,
@@ -25,7 +26,6 @@ from unmute_jax.report.tables import (
     Table,
     between,
     counted,
-    csv_text,
     number,
     signed,
 )
@@ -116,7 +116,8 @@ def _marks(grid: ResultGrid) -> list[str]:
 
 def as_csv(grid: ResultGrid, resampler: Resampler) -> str:
     """Formats all facts about the scores as CSV, with one line per cell."""
-    return csv_text(COLUMNS, [_csv_line(cell, resampler) for cell in grid.cells])
+    lines = [_csv_line(cell, resampler) for cell in grid.cells]
+    return csv_text([COLUMNS, *lines])
 
 
 def with_baseline(probes: Sequence[str]) -> list[str]:

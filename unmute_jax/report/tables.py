@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import dataclasses
 import math
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
+
+from unmute_jax.datasets.tables import csv_text
+from unmute_jax.errors import printable
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,10 @@ NOT_RUN = Field("–")
 # Where there is a cell but no such number; a dash would say that it was not run.
 UNKNOWN = Field("n/a")
 DIVERGED = Field("diverged")
+# A longer text would hide the rest of the table.
+LONGEST = 1000
+# Underscores within a word are those of names.
+_MARKDOWN = re.compile(r"[\\`*\[\]<|~$]|(?<![^\W_])_|_(?![^\W_])")
 _NUMBER = re.compile(r"[+−-]?\d[\d,]*(\.\d+)?")
 
 
@@ -90,17 +95,50 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
+def visible(text: str) -> str:
+    """A text as readers see it: cut if it is very long, and without hidden characters.
+
+    Args:
+        text: The text, in which names from outside may occur.
+    """
+    text = printable(text)
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def shown(table: Table) -> Table:
+    """The table with texts as readers see them (see `visible`)."""
+    return dataclasses.replace(
+        table,
+        title=visible(table.title),
+        columns=tuple(map(visible, table.columns)),
+        rows=tuple(
+            tuple(
+                dataclasses.replace(f, text=visible(f.text), under=visible(f.under))
+                for f in row
+            )
+            for row in table.fields()
+        ),
+        note=visible(table.note),
+    )
+
+
+def escape_markdown(text: str) -> str:
+    """Escapes the characters that have a meaning in Markdown, or in HTML within it."""
+    return _MARKDOWN.sub(r"\\\g<0>", text).replace("&", "&amp;").replace("\n", " ")
+
+
 def markdown(table: Table) -> str:
     """Formats a table with its title and note as Markdown."""
     kinds = ["---:" if table.is_number(i) else "---" for i in range(len(table.columns))]
     lines = [
-        "| " + " | ".join(map(_escape_pipes, table.columns)) + " |",
+        "| " + " | ".join(map(escape_markdown, table.columns)) + " |",
         f"|{'|'.join(kinds)}|",
     ]
     for row in table.fields():
         lines.append("| " + " | ".join(map(_markdown_field, row)) + " |")
-    parts = [f"**{table.title}**", "\n".join(lines)]
-    return "\n\n".join([*parts, table.note] if table.note else parts) + "\n"
+    parts = [f"**{escape_markdown(table.title)}**", "\n".join(lines)]
+    note = [escape_markdown(table.note)] if table.note else []
+    return "\n\n".join([*parts, *note]) + "\n"
 
 
 def as_csv(table: Table) -> str:
@@ -120,7 +158,7 @@ def as_csv(table: Table) -> str:
         ):
             columns.append([f"{name} (as shown)", *whole])
     names, *lines = zip(*columns, strict=True)
-    return csv_text(names, lines)
+    return csv_text([names, *lines])
 
 
 def _plain(field: Field) -> str:
@@ -140,20 +178,7 @@ def _is_more_than_a_number(text: str) -> bool:
     return _NUMBER.sub("", text, count=1).strip() not in ("", "%")
 
 
-def csv_text(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Formats rows as CSV; None becomes an empty field."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    return out.getvalue()
-
-
-def _escape_pipes(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
-
-
 def _markdown_field(field: Field) -> str:
-    text = _escape_pipes(field.text)
+    text = escape_markdown(field.text)
     text = f"**{text}**" if field.strong else text
-    return f"{text} ({_escape_pipes(field.under)})" if field.under else text
+    return f"{text} ({escape_markdown(field.under)})" if field.under else text

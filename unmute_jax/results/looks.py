@@ -9,6 +9,8 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from unmute_jax.errors import one_line
+
 # Okabe and Ito's palette, which colour-blind readers can tell apart as well.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 # Eight markers and seven colours share no factor, so that every pair of them occurs.
@@ -49,9 +51,11 @@ def probe_look(name: str) -> dict[str, Any]:
 def shorten(text: str, length: int = 28) -> str:
     """Cuts a name that is longer than `length`, for a picture, and marks the cut.
 
-    Dollar signs are escaped, as two of them would start a formula.
+    Dollar signs are escaped, as two of them would start a formula. Characters that are
+    not printed become spaces.
     """
-    cut = text if len(text) <= length else text[: length - 1] + "…"
+    line = one_line(text, 4 * length)
+    cut = line if len(line) <= length else line[: length - 1] + "…"
     return cut.replace("$", r"\$")
 
 
