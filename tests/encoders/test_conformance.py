@@ -15,9 +15,9 @@ from unmute_jax.errors import InputError
 _TINY_VIT = {"width": 16, "depth": 2, "num_heads": 2, "target_frames": 208}
 _TINY_BEATS = {"width": 32, "depth": 2, "num_heads": 2}
 _TINY_DASHENG = {"width": 16, "depth": 2, "num_heads": 2}
-_VITS = ["asit", "audiomae", "audiomae+", "eat", "eat+", "sslam", "sslam+"]
+_VITS = ["asit", "audiomae", "audiomae+", "aves2_eat", "eat", "eat+", "sslam", "sslam+"]
 TINY = dict.fromkeys(_VITS, _TINY_VIT)
-TINY |= dict.fromkeys(["beats", "beats+"], _TINY_BEATS)
+TINY |= dict.fromkeys(["aves2_beats", "beats", "beats+", "openbeats"], _TINY_BEATS)
 TINY |= dict.fromkeys(["bird_mae", "dasheng", "dasheng+"], _TINY_DASHENG)
 TINY |= dict.fromkeys(["ast", "whisper"], _TINY_VIT)
 # Untrained networks of a "+" are those of the same name without it.
@@ -40,7 +40,7 @@ def clips(encoder):
     """Three inputs of up to 2 s, as the pipeline prepares them, and their lengths."""
     samples = encoder.input_samples(SECONDS)
     rate = encoder.sample_rate
-    lengths = np.array([2 * rate, rate, rate * 3 // 16], np.int32)
+    lengths = np.array([2 * rate, rate, rate * 17 // 80], np.int32)
     noise = np.random.default_rng(0).standard_normal((3, samples), np.float32) / 10
     return np.where(np.arange(samples) < lengths[:, None], noise, 0), lengths
 

@@ -21,7 +21,7 @@ WAVEFORM_ATOL = {"beats": 1e-2, "dasheng": 1e-3, "whisper": 1e-3, "ast": 1e-3}
 WITH_PADDING = {"whisper": {"mask_padding": False}}
 
 # Encoders whose files do not state the number of heads.
-WITHOUT_HEADS = {"asit", "ast", "audiomae", "bird_mae"}
+WITHOUT_HEADS = {"asit", "ast", "audiomae", "aves2_eat", "bird_mae"}
 
 
 def cases(having):

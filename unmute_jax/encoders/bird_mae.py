@@ -152,7 +152,6 @@ def build(
     made = BirdMaeEncoder.build(
         name,
         read,
-        recipe="birdset",
         length_policy=length_policy,
         mean=mean,
         std=std,

@@ -67,7 +67,8 @@ class VitEncoder(SpectrogramEncoder):
         filters: Front end of the encoder.
         networks: Classes of networks, by how the stored positions become those of
             another length; the first is that of the authors.
-        recipes: Lengths and constants of the reference, by the name of the data set.
+        recipes: Lengths and constants of the reference, by the name of the data set;
+            the first is the usual one.
         network: The Flax module.
         input: Padding and normalisation of the spectrogram.
         positions: The way in which stored positions fit another length.
@@ -87,7 +88,7 @@ class VitEncoder(SpectrogramEncoder):
         name: str,
         read: Callable[[], EncoderWeights],
         *,
-        recipe: str = "audioset",
+        recipe: str | None = None,
         length_policy: str = "pad",
         target_frames: int | None = None,
         mean: float | None = None,
@@ -100,7 +101,8 @@ class VitEncoder(SpectrogramEncoder):
         Args:
             name: The name in the registry.
             read: Reads the weights; called once the options are valid.
-            recipe: One of `recipes`: length and constants of the input.
+            recipe: One of `recipes`: length and constants of the input; None, the
+                first.
             length_policy: The policy for clips of other lengths, see `framing`. The
                 reference always pads or crops.
             target_frames: Length of the input in frames; None, that of the recipe.
@@ -113,6 +115,7 @@ class VitEncoder(SpectrogramEncoder):
             InputError: The recipe, the policy or `positions` is unknown, the network
                 does not take inputs that long, or `read` fails.
         """
+        recipe = recipe or next(iter(cls.recipes))
         if recipe not in cls.recipes:
             raise unknown_name(f"recipe of encoder {name!r}", recipe, cls.recipes)
         positions = positions or next(iter(cls.networks))

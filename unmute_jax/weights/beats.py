@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -43,7 +43,7 @@ _CONV_NAMES = {
 }
 
 # Entry of the configuration in a file -> (value here, default of the reference).
-_STRUCTURE: dict[str, tuple[Any, Any]] = {
+STRUCTURE: Mapping[str, tuple[Any, Any]] = {
     "activation_fn": ("gelu", "gelu"),
     "conv_bias": (False, False),
     "deep_norm": (True, False),
@@ -96,8 +96,13 @@ def _qkv(name: str) -> str:
 
 
 class BeatsCheckpoints(Checkpoints):
-    """Checkpoints of BEATs."""
+    """Checkpoints of BEATs.
 
+    Attributes:
+        structure: What a configuration may say of the network.
+    """
+
+    structure: ClassVar[Mapping[str, tuple[Any, Any]]] = STRUCTURE
     sizes_type = Sizes
     rules = (
         Rule(re.escape(_TABLE), "relative_positions", make=np.asarray),
@@ -139,22 +144,14 @@ class BeatsCheckpoints(Checkpoints):
         Raises:
             InputError: The file holds no state dict of tensors, or tables that differ.
         """
-        found = select(
-            state_dict(content, source),
-            layout="the authors' code",
-            ignored={},
-            rename=lambda name: _CONV_NAMES.get(name, name),
+        return with_one_table(
+            select(
+                state_dict(content, source),
+                layout="the authors' code",
+                ignored={},
+                rename=older_name,
+            )
         )
-        table = found.tensors.get(_TABLE)
-        for name in list(found.tensors):
-            is_copy = re.sub(_BLOCK, "encoder.layers.0.", name, count=1) == _TABLE
-            if is_copy and name != _TABLE and table is not None:
-                if not np.array_equal(found.tensors.pop(name), table):
-                    raise InputError(
-                        f"{source}: {name} is not that of layer 0, as tied"
-                    )
-                found.ignored[name] = "tied to that of layer 0, and the same"
-        return found
 
     def read_sizes(self, found: EncoderTensors) -> Sizes:
         """Reads the sizes off the shapes and the configuration in the file.
@@ -193,7 +190,7 @@ class BeatsCheckpoints(Checkpoints):
             classes=size(head, 0) if head in found.tensors else None,
         )
         if config:
-            _check_config(config, sizes, found.source)
+            _check_config(config, sizes, self.structure, found.source)
         return sizes
 
     def base_sizes(self, width: int, depth: int, num_heads: int) -> Sizes:
@@ -270,9 +267,43 @@ class BeatsCheckpoints(Checkpoints):
         return {name: _draw(name, shapes[name], sizes, rng) for name in shapes}
 
 
-def _check_config(config: Mapping[Any, Any], sizes: Sizes, source: str) -> None:
-    stated = {key: config.get(key, default) for key, (_, default) in _STRUCTURE.items()}
-    wanted: dict[str, Any] = {key: here for key, (here, _) in _STRUCTURE.items()}
+def older_name(name: str) -> str:
+    """Returns the older name of a part of the weight norm, other names as they are."""
+    return _CONV_NAMES.get(name, name)
+
+
+def with_one_table(found: EncoderTensors) -> EncoderTensors:
+    """Keeps the table of relative positions once, which all blocks share.
+
+    A file may hold it under every block, or under any one of them.
+
+    Raises:
+        InputError: The tables differ.
+    """
+    in_block = re.compile(_TABLE.replace(".0.", r"\.\d{1,4}\.").replace(".w", r"\.w"))
+    copies = [name for name in found.tensors if in_block.fullmatch(name)]
+    if not copies:
+        return found
+    first = _TABLE if _TABLE in copies else copies[0]
+    table = found.tensors.pop(first)
+    for name in copies:
+        if name == first:
+            continue
+        if not np.array_equal(found.tensors.pop(name), table):
+            raise InputError(f"{found.source}: {name} is not that of {first}, as tied")
+        found.ignored[name] = f"tied to {first}, and the same"
+    found.tensors[_TABLE] = table
+    return found
+
+
+def _check_config(
+    config: Mapping[Any, Any],
+    sizes: Sizes,
+    structure: Mapping[str, tuple[Any, Any]],
+    source: str,
+) -> None:
+    stated = {key: config.get(key, default) for key, (_, default) in structure.items()}
+    wanted: dict[str, Any] = {key: here for key, (here, _) in structure.items()}
     # The depth scales every residual: a file that lost a block must not pass.
     shown = {
         "encoder_layers": sizes.depth,

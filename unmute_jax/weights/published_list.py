@@ -108,6 +108,33 @@ def _dasheng(
     )
 
 
+def _aves2(
+    name: str, encoder: str, *, is_default: bool = False, note: str = ""
+) -> PublishedFile:
+    """A repository of huggingface.co/EarthSpeciesProject, as avex 1.4.0 lists it."""
+    return PublishedFile(
+        name=name,
+        encoders=(encoder,),
+        default_of=encoder if is_default else None,
+        licence="CC BY-NC-SA",
+        url=f"https://huggingface.co/EarthSpeciesProject/{name}/resolve/main/"
+        f"{name}.safetensors",
+        note=f"not verified here{note}",
+    )
+
+
+def _openbeats(name: str, *, default_of: str | None = None) -> PublishedFile:
+    """A repository of huggingface.co/shikhar7ssu, as openbeats 0.1.1 lists it."""
+    return PublishedFile(
+        name=name,
+        encoders=("openbeats",),
+        default_of=default_of,
+        licence="none found",
+        url=f"https://huggingface.co/shikhar7ssu/{name}/resolve/main/epoch_latest.pt",
+        note="not verified here; some repositories name the file otherwise",
+    )
+
+
 def _ast(
     name: str, authors: str, *, megabytes: int = 346, default_of: str | None = None
 ) -> PublishedFile:
@@ -271,6 +298,26 @@ PUBLISHED = (
         )
         for size, megabytes in (("Base", 342), ("Large", 1211), ("Huge", 2521))
     ),
+    *(
+        _openbeats(
+            f"OpenBEATs-{size}-i{i}",
+            default_of="openbeats" if (size, i) == ("Base", 3) else None,
+        )
+        for size in ("Base", "Large")
+        for i in (1, 2, 3)
+    ),
+    _aves2("esp-aves2-sl-beats-all", "aves2_beats", is_default=True),
+    _aves2("esp-aves2-sl-beats-bio", "aves2_beats"),
+    _aves2("esp-aves2-naturelm-audio-v1-beats", "aves2_beats"),
+    _aves2(
+        "esp-aves2-sed-birdcode-ablation-ssl-beats-clip-pseudo-encoder",
+        "aves2_beats",
+        note="; needs --config.frontend.recipe=32khz_as_16khz",
+    ),
+    _aves2("esp-aves2-eat-all", "aves2_eat"),
+    _aves2("esp-aves2-eat-bio", "aves2_eat"),
+    _aves2("esp-aves2-sl-eat-all-ssl-all", "aves2_eat", is_default=True),
+    _aves2("esp-aves2-sl-eat-bio-ssl-all", "aves2_eat"),
     _ast(
         "ast-finetuned-audioset-10-10-0.4593",
         "audioset_10_10_0.4593.pth",
