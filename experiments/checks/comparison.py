@@ -18,8 +18,9 @@ from unmute_jax.results.record import DIGEST, MEASURED
 MEASURED_FIELDS = {*MEASURED, DIGEST}
 # Temporary files that only a killed process leaves.
 LEFT_BEHIND = re.compile(r"\.tmp$|\.__lock$|incomplete|orbax-checkpoint-tmp")
-# What two undisturbed runs do not have in common: checkpoints have random names.
-NOT_COMPARED = re.compile(r"^cache/compiled|/checkpoints/|\.lock$")
+# What two undisturbed runs do not have in common: checkpoints have random names, and
+# claims say who worked on a cell and when.
+NOT_COMPARED = re.compile(r"^cache/compiled|/checkpoints/|/claims/|\.lock$")
 
 
 def compare(calm: pathlib.Path, harried: pathlib.Path) -> tuple[list[str], list[str]]:
