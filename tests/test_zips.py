@@ -84,7 +84,7 @@ def number(content, start, size, value):
 def test_a_member_that_grows_beyond_all_measure_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(zips, "most_bytes", lambda packed: 100 * packed)
     path = pack(tmp_path / "a.zip", ("zeros.wav", bytes(3_000_000)))
-    line = r"it would grow from \d\.\d kB to 3\.0 MB, as no recordings or tables do"
+    line = r"it would grow from \d\.\d kB to 3\.0 MB, as few recordings or ta"
     with pytest.raises(InputError, match=f"is refused: {line}"):
         zips.open_zip(path)
     # Beside large members, the whole archive is not conspicuous.

@@ -98,8 +98,8 @@ def most_bytes(packed: int) -> int:
 def _refuse_growth(what: str, size: int, packed: int) -> None:
     if size > most_bytes(packed):
         raise InputError(
-            f"{what} would grow from {size_text(packed)} to {size_text(size)}, as no "
-            "recordings or tables do"
+            f"{what} would grow from {size_text(packed)} to {size_text(size)}, as few "
+            "recordings or tables do: if that is right, unpack it yourself"
         )
 
 

@@ -244,7 +244,8 @@ class _Headers:
         if self.tell() > (most := most_bytes(self._size)):
             raise InputError(
                 f"{self._path}: is refused: it has {size_text(self._size)} and holds "
-                f"more than {size_text(most)}, as no recordings or tables do"
+                f"more than {size_text(most)}, as few recordings or tables do: if that "
+                "is right, unpack it yourself"
             )
         return self.last
 
