@@ -6,6 +6,7 @@ import json
 import os
 import struct
 
+import jax
 import ml_dtypes
 import numpy as np
 import pytest
@@ -13,9 +14,10 @@ import safetensors.numpy
 
 from tests import golden
 from tests.weights.torch_files import tensor, torch_zip
-from unmute_jax.encoders import load_encoder
+from unmute_jax.encoders import convert, load_encoder, with_weights
 from unmute_jax.errors import InputError
 from unmute_jax.weights.files import read_weights
+from unmute_jax.weights.loading import from_file
 
 
 def test_the_hash_is_of_the_bytes():
@@ -96,6 +98,9 @@ def entry(begin, end, shape, dtype="F32"):
         {"x": entry(0, 24, [1 << 62, 1 << 62])},
         {"x": entry(0, 24, [-6])},
         {"x": entry(24, 0, [6])},
+        {"x": entry(0, 24, [1] * 64 + [6])},
+        {"x": entry(0, 24, [1] * 100_000 + [6])},
+        {"x": entry(0, 0, [0, 1 << 62, 1 << 62]), "y": entry(0, 24, [6])},
         {"x": entry(0, 24, [6], "OBJECT")},
         {"x": entry(0, 24, [3], "C64")},
         {"x": entry(0, 24, "six")},
@@ -109,7 +114,10 @@ def entry(begin, end, shape, dtype="F32"):
     ],
 )
 def test_headers_that_lie_are_refused(about, tmp_path, refused):
-    refused(header(tmp_path, about, bytes(24)), "no safetensors file|not supported")
+    refused(
+        header(tmp_path, about, bytes(24)),
+        "no safetensors file|not supported|impossible",
+    )
 
 
 @pytest.mark.parametrize("length", [2**63, 2**64 - 1, 10**8, 2**24 + 1, 3, 0])
@@ -126,6 +134,34 @@ def test_a_hostile_config_is_refused(config, tmp_path):
     (tmp_path / "config.json").write_bytes(config)
     with pytest.raises(InputError, match=r"config\.json is no JSON object"):
         read_weights(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["pt", "safetensors", "converted"])
+def test_a_loaded_encoder_does_not_follow_its_file(kind, tmp_path):
+    path = tmp_path / "eat.safetensors"
+    if kind == "converted":
+        convert(with_weights("eat"), golden.ENCODERS / "eat_tiny.pt", path)
+    else:
+        name = {"pt": "eat_tiny.pt", "safetensors": "eat_tiny_ft_hf.safetensors"}[kind]
+        path = tmp_path / name
+        path.write_bytes((golden.ENCODERS / name).read_bytes())
+    params = load_encoder("eat", path, num_heads=4).params
+    before = jax.tree.map(np.array, params)
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2)
+        file.write(bytes(path.stat().st_size // 2))
+    jax.tree.map(np.testing.assert_array_equal, params, before)
+
+
+@pytest.mark.parametrize("name", ["eat_tiny.pt", "eat_tiny_ft_hf.safetensors"])
+def test_a_file_that_changes_while_it_is_read_is_refused(name, tmp_path):
+    path = tmp_path / name
+    path.write_bytes((golden.ENCODERS / name).read_bytes())
+    weights = from_file(with_weights("eat").ORIGIN, read_weights(path), 4)
+    assert weights.params
+    os.utime(path, ns=(0, 0))
+    with pytest.raises(InputError, match="was changed while it was read: try again"):
+        _ = weights.params
 
 
 def test_what_is_no_regular_file_is_refused(tmp_path, refused):

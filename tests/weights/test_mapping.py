@@ -46,11 +46,11 @@ def test_tensors_that_are_used_twice_or_never_are_refused():
     tensors = {"a.weight": np.ones((2, 3)), "b": np.ones(2)}
     rule = Rule(r"a\.(weight)", r"x.\1")
     with pytest.raises(AssertionError, match="'b'"):
-        list(map_tensors(tensors, [rule]))
+        list(map_tensors(tensors, [rule], "F"))
     with pytest.raises(AssertionError, match=r"a\.weight"):
-        list(map_tensors(tensors, [rule, rule, Rule("b", "y.bias")]))
+        list(map_tensors(tensors, [rule, rule, Rule("b", "y.bias")], "F"))
     with pytest.raises(AssertionError, match="'c'"):
-        list(map_tensors(tensors, [rule, Rule("b", "y", others=("c",))]))
+        list(map_tensors(tensors, [rule, Rule("b", "y", others=("c",))], "F"))
 
 
 def test_rules_rename_combine_and_reshape():
@@ -64,7 +64,7 @@ def test_rules_rename_combine_and_reshape():
         Rule(r"(conv|norm)\.(weight|bias)", r"block.\1.\2"),
         Rule("first", "both", others=("second",), make=lambda *x: np.concatenate(x)),
     ]
-    params = nested(map_tensors(tensors, rules))
+    params = nested(map_tensors(tensors, rules, "F"))
     assert params["block"]["conv"]["weight"].tolist() == [[*range(6)], [*range(6, 12)]]
     assert list(params["block"]["norm"]) == ["scale"]
     assert params["both"].tolist() == [0, 0, 1, 1]
@@ -79,3 +79,32 @@ def test_one_line_lists_all_that_does_not_fit():
         "file.pt does not fit the network; missing: c; not expected: e; of another "
         "shape: b is [2], not [3]; not floating point: d is int64"
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (np.nan, "has NaN or infinity"),
+        (-np.inf, "has NaN or infinity"),
+        (1e300, "has values that are too large for float32"),
+    ],
+)
+def test_values_that_float32_cannot_hold_are_refused_by_name(value, message):
+    tensors = {"a.weight": np.ones((2, 3)), "b": np.ones(2)}
+    rules = [Rule(r"a\.(weight)", r"x.\1"), Rule("b", "y", make=lambda x: 2 * x)]
+    list(map_tensors(tensors, rules, "F"))
+    for name in tensors:
+        changed = {name: tensors[name].copy()}
+        changed[name].flat[1] = value
+        with pytest.raises(InputError, match=rf"^F: the tensor {name} {message}"):
+            list(map_tensors(tensors | changed, rules, "F"))
+
+
+def test_a_norm_of_zero_is_found_behind_the_tensors_it_is_made_of():
+    checkpoints = with_weights("beats").ORIGIN.checkpoints
+    sizes = checkpoints.base_sizes(48, 1, 4)
+    tensors = {k: np.ones(v, np.float32) for k, v in checkpoints.layout(sizes).items()}
+    (direction,) = (name for name in tensors if name.endswith("weight_v"))
+    tensors[direction] *= 0
+    with pytest.raises(InputError, match=r"weight_g and .*weight_v has NaN"):
+        list(checkpoints.leaves(tensors, sizes, "F"))

@@ -132,7 +132,8 @@ class Checkpoints(abc.ABC):
             source: The origin of the tensors, for messages.
 
         Raises:
-            InputError: The tensors are not exactly those of `layout(sizes)`.
+            InputError: The tensors are not exactly those of `layout(sizes)`, or, once
+                the iterator comes to it, one has a value that is not finite.
         """
         check_layout(tensors, self.layout(sizes), source)
-        return map_tensors(tensors, self.rules)
+        return map_tensors(tensors, self.rules, source)

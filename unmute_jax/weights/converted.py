@@ -14,7 +14,7 @@ import json
 import math
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -35,13 +35,12 @@ from unmute_jax.weights.encoder_weights import (
     describe,
     training_of,
 )
-from unmute_jax.weights.files import WeightsFile
-from unmute_jax.weights.mapping import Shape
+from unmute_jax.weights.files import WeightsFile, release_pages
+from unmute_jax.weights.mapping import Leaf, Shape, check_finite
 
 FORMAT, FORMAT_VERSION = "unmute_jax encoder", 1
-# JAX can use a tensor where it lies if it is aligned. The first tensor is, and all
-# others whose sizes allow it.
-_ALIGNMENT = 64
+# The format wants the tensors to begin at a multiple of this number of bytes.
+_ALIGNMENT = 8
 
 
 def is_converted(file: WeightsFile) -> bool:
@@ -123,7 +122,7 @@ def _header(
     about: dict[str, Any] = {"__metadata__": dict(metadata)}
     offsets: dict[str, int] = {}
     end = 0
-    for name in sorted(sizes, key=lambda name: sizes[name] % _ALIGNMENT != 0):
+    for name in sizes:
         offsets[name], end = end, end + sizes[name]
         about[name] = {
             "dtype": "F32",
@@ -161,6 +160,9 @@ def read(
     is_float32 = all(tensor.dtype == np.float32 for tensor in tensors.values())
     if not is_float32 or metadata.get("digest") != digest_of(metadata, tensors):
         raise InputError(f"{source} was altered after it was converted: convert again")
+    for name, tensor in tensors.items():
+        check_finite(tensor, name, source)
+        release_pages(tensor)
     stated = _stated(origin, metadata, source)
     _check_shapes(origin, stated.sizes, shapes, source)
     if num_heads not in (None, stated.num_heads):
@@ -168,11 +170,14 @@ def read(
             f"{source} was converted with {stated.num_heads} heads, not {num_heads}: "
             "convert again"
         )
-    return dataclasses.replace(
-        stated,
-        used=len(tensors),
-        leaves=lambda: ((tuple(k.split(".")), v) for k, v in tensors.items()),
-    )
+
+    def leaves() -> Iterator[Leaf]:
+        for name, tensor in tensors.items():
+            yield tuple(name.split(".")), tensor
+            release_pages(tensor)
+        file.check_unchanged()
+
+    return dataclasses.replace(stated, used=len(tensors), leaves=leaves)
 
 
 def _check_version(metadata: Mapping[str, str], source: str) -> None:

@@ -80,10 +80,14 @@ class EncoderWeights:
     def params(self) -> dict[str, Any]:
         """Nested dict of float32 arrays on the default device.
 
-        They are moved one by one, so that no second copy of all of them is made.
+        They are copied one by one: JAX would use aligned arrays where they lie, which
+        is in the mapped file, and an encoder would follow whatever happens to that.
+
+        Raises:
+            InputError: A value is not finite, or the file was changed meanwhile.
         """
         return nested(
-            (path, jax.device_put(np.ascontiguousarray(array, np.float32)))
+            (path, jax.device_put(np.array(array, np.float32, order="C")))
             for path, array in self.leaves()
         )
 

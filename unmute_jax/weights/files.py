@@ -46,6 +46,7 @@ class WeightsFile:
 
     Attributes:
         path: Path of the file.
+        state: Its inode, size and time of modification, before anything was read.
         content: The saved object of a torch file. For a safetensors file, a dict
             `{"model": tensors, "config": ...}`, where the config is the JSON file
             beside it, or `{}`. Tensors are views of the file, which must not be changed
@@ -55,6 +56,7 @@ class WeightsFile:
     """
 
     path: pathlib.Path
+    state: tuple[int, int, int]
     content: Any
     metadata: dict[str, str] = dataclasses.field(default_factory=dict[str, str])
     is_safetensors: bool = False
@@ -64,6 +66,15 @@ class WeightsFile:
         """SHA-256 of the bytes of the file, as hexadecimal digits."""
         with self.path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def check_unchanged(self) -> None:
+        """Checks that nobody has written to the file since it was opened.
+
+        Raises:
+            InputError: The tensors that were read may be a mixture of two files.
+        """
+        if not self.path.is_file() or _state(self.path) != self.state:
+            raise InputError(f"{self.path} was changed while it was read: try again")
 
 
 def read_weights(path: str | os.PathLike[str]) -> WeightsFile:
@@ -80,6 +91,7 @@ def read_weights(path: str | os.PathLike[str]) -> WeightsFile:
         path = path / "model.safetensors"
     if not path.is_file():
         raise InputError(f"there is no weights file {path}")
+    state = _state(path)
     try:
         with path.open("rb") as file:
             start = file.read(64)
@@ -87,18 +99,27 @@ def read_weights(path: str | os.PathLike[str]) -> WeightsFile:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     refuse_lfs_pointer(path, start)
     if is_ctranslate2(start):
-        return WeightsFile(path=path, content=read_ctranslate2(path))
+        return WeightsFile(path=path, state=state, content=read_ctranslate2(path))
     # A safetensors file begins with the length of a JSON object, then the object.
     if start[8:9] != b"{" and path.suffix != ".safetensors":
-        return WeightsFile(path=path, content=read_torch(path))
+        return WeightsFile(path=path, state=state, content=read_torch(path))
     try:
         tensors, metadata = _read_safetensors(path)
     except InputError as error:
         raise InputError(f"{path} {one_line(str(error))}") from error
     content = {"model": tensors, "config": _config_beside(path)}
     return WeightsFile(
-        path=path, content=content, metadata=metadata, is_safetensors=True
+        path=path,
+        state=state,
+        content=content,
+        metadata=metadata,
+        is_safetensors=True,
     )
+
+
+def _state(path: pathlib.Path) -> tuple[int, int, int]:
+    stat = path.stat()
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 def release_pages(tensor: np.ndarray) -> None:
@@ -140,7 +161,14 @@ def _read_safetensors(
         kind, shape = about.get_dtype(), tuple(about.get_shape())
         if kind not in _DTYPES:
             raise InputError(f"holds {name} as {kind}, which is not supported")
-        tensor = np.ndarray(shape, _DTYPES[kind], content, start)
+        try:
+            tensor = np.ndarray(shape, _DTYPES[kind], content, start)
+        # NumPy has at most 64 axes, and lengths of 63 bits in all.
+        except ValueError as error:
+            raise InputError(
+                f"holds {one_line(name, 80)} in the shape {list(shape)!s:.80}, which "
+                f"is impossible ({one_line(str(error), 80)})"
+            ) from error
         tensors[name] = tensor
         start += tensor.nbytes
     return tensors, dict(opened.metadata() or {})

@@ -58,11 +58,12 @@ def describe_weights(origin: Origin, weights: EncoderWeights) -> Iterator[str]:
 def _fit(origin: Origin, file: WeightsFile) -> Iterator[str]:
     try:
         weights = loading.from_file(origin, file)
+        lines = list(describe_weights(origin, weights))
     except InputError as error:
         reason = str(error).removeprefix(str(file.path)).strip(" :")
         yield f"does not fit {origin.title}: {one_line(reason, 160)}"
         return
-    yield "fits " + "\n".join(describe_weights(origin, weights))
+    yield "fits " + "\n".join(lines)
 
 
 def _container(file: WeightsFile) -> str:

@@ -71,6 +71,7 @@ def _from_checkpoint(
         for leaf in checkpoints.leaves(found.tensors, sizes, source):
             yield leaf
             release_pages(next(iter(found.tensors.values())))
+        file.check_unchanged()
 
     return EncoderWeights(
         sizes=sizes,

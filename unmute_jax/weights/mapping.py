@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from unmute_jax.errors import InputError
+from unmute_jax.errors import InputError, one_line
 from unmute_jax.weights.contents import first_few
 
 Shape = tuple[int, ...]
@@ -38,12 +38,18 @@ class Rule:
 
 
 def map_tensors(
-    tensors: Mapping[str, np.ndarray], rules: Sequence[Rule]
+    tensors: Mapping[str, np.ndarray], rules: Sequence[Rule], source: str
 ) -> Iterator[Leaf]:
     """Yields the parameters one by one, as views of the tensors where possible.
 
+    Args:
+        tensors: Canonical name -> tensor of a file.
+        rules: Key map.
+        source: Name of the file, for messages.
+
     Raises:
         AssertionError: The rules do not use each tensor exactly once.
+        InputError: A parameter has a value that is not finite in float32.
     """
     plan: list[tuple[list[str], str, Rule]] = []
     for name in tensors:
@@ -58,10 +64,37 @@ def map_tensors(
     for names, target, rule in plan:
         *folders, last = target.split(".")
         if rule.make:
-            yield (*folders, last), rule.make(*(tensors[name] for name in names))
+            # Numbers of a damaged file overflow; the check below names them.
+            with np.errstate(all="ignore"):
+                array = rule.make(*(tensors[name] for name in names))
         else:
-            leaf, array = flax_leaf(last, tensors[names[0]])
-            yield (*folders, leaf), array
+            last, array = flax_leaf(last, tensors[names[0]])
+        check_finite(array, " and ".join(names), source)
+        yield (*folders, last), array
+
+
+def check_finite(array: np.ndarray, name: str, source: str) -> None:
+    """Refuses a parameter with values that are not finite, or not in float32.
+
+    Args:
+        array: Parameter, of any floating-point type.
+        name: Names of the tensors in the file that it is made of.
+        source: Name of the file, for the message.
+
+    Raises:
+        InputError: A value is NaN, infinite, or too large for float32.
+    """
+    with np.errstate(over="ignore"):
+        if np.isfinite(np.asarray(array, np.float32)).all():
+            return
+    is_large = np.isfinite(np.asarray(array, np.float64)).all()
+    what = "values that are too large for float32" if is_large else "NaN or infinity"
+    raise InputError(
+        one_line(
+            f"{source}: the tensor {name} has {what}: it is damaged, or of a "
+            "training that diverged"
+        )
+    )
 
 
 def flax_leaf(name: str, tensor: np.ndarray) -> tuple[str, np.ndarray]:

@@ -24,6 +24,8 @@ _STORAGE_DTYPES = {
     "ComplexFloat": np.dtype(np.complex64),
     "ComplexDouble": np.dtype(np.complex128),
 }
+# NumPy has no arrays of more axes.
+_MOST_AXES = 64
 DTYPES = {dtype.name: dtype for dtype in _STORAGE_DTYPES.values()}
 
 
@@ -94,7 +96,7 @@ def _tensor(
     """A view of `storage`. NumPy itself checks that it stays inside."""
     numbers = (offset, *_tuple(size), *_tuple(stride))
     is_view = isinstance(storage, Storage) and len(size) == len(stride)
-    if not is_view or not _are_counts(numbers):
+    if not is_view or not _are_counts(numbers) or len(size) > _MOST_AXES:
         raise InputError("holds a tensor with an impossible shape")
     width = storage.dtype.itemsize
     strides = tuple(width * step for step in stride)
