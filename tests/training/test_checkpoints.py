@@ -72,6 +72,30 @@ def test_on_a_full_disk_the_checkpoint_before_stays(tmp_path, monkeypatch):
     assert latest(tmp_path, state(0.0)).step == 8
 
 
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("_CHECKPOINT_METADATA", "[]"),
+        ("history/metadata", "{"),
+        ("history/metadata", "{}"),
+        ("history/metadata", '{"rows": "2", "evaluations": []}'),
+        ("history/metadata", '{"rows": 2, "evaluations": [3]}'),
+        ("history/metadata", '{"rows": 2, "evaluations": [{"epoch": 1}]}'),
+        (
+            "history/metadata",
+            '{"rows": 2, "evaluations": [{"epoch": 1, "loss": "x", "validation": 1}]}',
+        ),
+    ],
+)
+def test_a_damaged_checkpoint_is_one_line_that_says_what_to_delete(
+    file, content, tmp_path
+):
+    save(tmp_path, 4)
+    (tmp_path / "4" / file).write_text(content)
+    with pytest.raises(InputError, match=r"cannot be read \(.*delete that folder"):
+        latest(tmp_path, state(0.0))
+
+
 @pytest.mark.parametrize("trials", [2, 4])
 def test_trials_are_restored_on_other_devices(trials, tmp_path):
     save(tmp_path, 4)

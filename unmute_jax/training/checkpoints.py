@@ -19,6 +19,7 @@ from unmute_jax.distributed import signals
 from unmute_jax.errors import InputError
 from unmute_jax.io import check_room, naming_disk_faults
 from unmute_jax.results.record import without_nan
+from unmute_jax.results.typed_json import as_type
 
 History = list[dict[str, Any]]
 
@@ -47,17 +48,26 @@ class Checkpoints:
     """The latest checkpoint of one stack of trials. Use it as a context manager."""
 
     def __init__(self, folder: str | os.PathLike[str]):
-        """Opens the checkpoints in `folder`, which need not exist."""
+        """Opens the checkpoints in `folder`, which need not exist.
+
+        Raises:
+            InputError: They are damaged.
+        """
         # Orbax logs its steps and, several times, the errors that it then raises.
         for name in ("absl", "asyncio"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
-        with naming_disk_faults(folder):
-            self._manager = ocp.CheckpointManager(
-                pathlib.Path(folder).absolute(),
-                options=ocp.CheckpointManagerOptions(
-                    preservation_policy=checkpoint_managers.LatestN(1)
-                ),
-            )
+        try:
+            with naming_disk_faults(folder):
+                self._manager = ocp.CheckpointManager(
+                    pathlib.Path(folder).absolute(),
+                    options=ocp.CheckpointManagerOptions(
+                        preservation_policy=checkpoint_managers.LatestN(1)
+                    ),
+                )
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise _damaged(f"the checkpoints in {os.fspath(folder)}", error) from error
 
     def __enter__(self) -> Checkpoints:
         return self
@@ -110,23 +120,21 @@ class Checkpoints:
             return None
         try:
             history = self._read(step, history=ocp.args.JsonRestore())["history"]
-            trials = history["rows"]
+            trials = as_type(history["rows"], int, "rows")
+            evaluations = [_evaluation(entry) for entry in history["evaluations"]]
             restored = {
                 name: self._restore(step, name, like, trials)
                 for name, like in (("state", state), ("best", best))
                 if like is not None
             }
         except Exception as error:  # A damaged file may raise anything in its reader.
-            why = (str(error) or type(error).__name__).splitlines()[0][:200]
-            raise InputError(
-                f"checkpoint {self._manager.directory / str(step)} cannot be read "
-                f"({why}): delete that folder, and this training starts again"
-            ) from error
+            place = f"checkpoint {self._manager.directory / str(step)}"
+            raise _damaged(place, error) from error
         return Saved(
             step=step,
             state=restored["state"],
             best=restored.get("best"),
-            history=[_with_nan(entry) for entry in history["evaluations"]],
+            history=evaluations,
         )
 
     def _restore(self, step: int, name: str, like: Any, trials: int) -> Any:
@@ -141,8 +149,19 @@ class Checkpoints:
         return self._manager.restore(step, args=ocp.args.Composite(**items))
 
 
-def _with_nan(entry: dict[str, Any]) -> dict[str, Any]:
+def _damaged(place: str, error: Exception) -> InputError:
+    why = (str(error) or type(error).__name__).splitlines()[0][:200]
+    return InputError(
+        f"{place} cannot be read ({why}): delete that folder, and this training starts "
+        "again"
+    )
+
+
+def _evaluation(entry: dict[str, Any]) -> dict[str, Any]:
     """An entry of the history as it was before it went through JSON."""
+    as_type(entry["epoch"], int, "epoch")
+    as_type(entry["loss"], list[float], "loss")
+    as_type(entry.get("validation", []), list[float], "validation")
     return {
         key: [math.nan if x is None else x for x in value]
         if isinstance(value, list)
