@@ -64,6 +64,16 @@ class MelDecibels:
         """The height of each triangle, given the corners of all."""
         return np.ones(self.num_mels)
 
+    def patch_edges_hz(self, bands: int) -> tuple[tuple[float, float], ...]:
+        """(low, high) in Hz of patches of `bands` mel bands, side by side.
+
+        An edge lies where two neighbouring triangles cross.
+        """
+        corners = self.corners_hz
+        edges = (corners[:-1] + corners[1:]) / 2
+        starts = range(0, self.num_mels - bands + 1, bands)
+        return tuple((float(edges[m]), float(edges[m + bands])) for m in starts)
+
     def num_frames(self, samples: int) -> int:
         """Number of frames of `samples` samples; frame 0 is centred on sample 0."""
         return 1 + samples // self.frame_shift
@@ -131,19 +141,31 @@ def mel_decibels(
             values of a quiet clip depend on the loudest clip beside it.
     """
     waveform, half = jnp.asarray(waveform), options.fft_size // 2
-    matrices = _spectrum_matrix(options), mel_banks(options).astype(np.float32)
-
-    def run(matrices: tuple[Arr, Arr], waveform: Array) -> Array:
-        padded = jnp.pad(waveform, ((0, 0), (half, half)), mode="reflect")
-        frames = cut_frames(padded, options.fft_size, options.frame_shift)
-        frames = frames[:, : options.num_frames(waveform.shape[1])]
-        powers = band_powers(frames, *matrices)
-        return 10.0 * jnp.log10(jnp.maximum(powers, options.floor))
-
-    size = clips_at_once(waveform)
-    decibels = map_in_chunks(run, matrices, (waveform,), size=size)
+    padded = jnp.pad(waveform, ((0, 0), (half, half)), mode="reflect")
+    frames = options.num_frames(waveform.shape[1])
+    decibels = band_decibels(padded, options, frames)
     peak = decibels.max((1, 2) if clamp == "clip" else None, keepdims=True)
     return jnp.maximum(decibels, peak - options.range_db)
+
+
+def band_decibels(
+    padded: Float[Array, "B S"], options: MelDecibels, frames: int
+) -> Float[Array, "B {frames} mels"]:
+    """Computes 10 log10 of the mel band powers, without a limit of their range.
+
+    Args:
+        padded: Waveforms with half a frame before the first sample and behind the last.
+        options: The constants of the spectrogram.
+        frames: Number of frames.
+    """
+    matrices = _spectrum_matrix(options), mel_banks(options).astype(np.float32)
+
+    def run(matrices: tuple[Arr, Arr], padded: Array) -> Array:
+        cut = cut_frames(padded, options.fft_size, options.frame_shift)[:, :frames]
+        powers = band_powers(cut, *matrices)
+        return 10.0 * jnp.log10(jnp.maximum(powers, options.floor))
+
+    return map_in_chunks(run, matrices, (padded,), size=clips_at_once(padded))
 
 
 @functools.cache

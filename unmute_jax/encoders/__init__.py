@@ -42,6 +42,7 @@ _FILES = {
     "audiomae+": "audiomae",
     "aves2_beats": "aves2_beats",
     "aves2_eat": "aves2_eat",
+    "bat": "bat",
     "beats": "beats",
     "beats+": "beats",
     "bird_mae": "bird_mae",

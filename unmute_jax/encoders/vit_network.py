@@ -11,7 +11,6 @@ from jaxtyping import Array, Float
 
 from unmute_jax.encoders.blocks import (
     Linear,
-    PostNormBlock,
     PreNormBlock,
     layer_norm,
     patchify,
@@ -39,7 +38,8 @@ class VitNetwork(nn.Module):
     head_epsilon: float = EPSILON
     dtype: Any = jnp.float32
 
-    block: ClassVar[type[PreNormBlock | PostNormBlock]]
+    # A module with the fields of `PreNormBlock`.
+    block: ClassVar[type[Any]]
 
     def setup(self) -> None:
         """Names the parameters as `weights.vit.VitCheckpoints` does."""

@@ -306,6 +306,17 @@ PUBLISHED = (
         for size in ("Base", "Large")
         for i in (1, 2, 3)
     ),
+    PublishedFile(
+        name="BAT-vit-b16-pretrainedAS2M",
+        encoders=("bat",),
+        default_of="bat",
+        licence="MIT (code; none stated for the weights)",
+        hub="lrauch/BAT-vit-b16-pretrainedAS2M",
+        megabytes=354,
+        drive_id="1fJ3FA4HC9fICQkpkk5AmZOd4O2sseg30",
+        drive_name="BAT_base.pt",
+        note="not verified here",
+    ),
     _aves2("esp-aves2-sl-beats-all", "aves2_beats", is_default=True),
     _aves2("esp-aves2-sl-beats-bio", "aves2_beats"),
     _aves2("esp-aves2-naturelm-audio-v1-beats", "aves2_beats"),
