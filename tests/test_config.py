@@ -54,6 +54,13 @@ def test_a_wrong_setting_is_one_line_that_names_it(values, message):
     assert "\n" not in str(caught.value)
 
 
+# Texts that have the form of a setting and others that do not, by a word of the form.
+FORMS = {
+    "groups": (["groups", "archives", "3", "100"], ["2", "101", "groups5", ""]),
+    "learned": (["last", "all", "learned", "0", "-1"], ["first", "1.5", "--1", ""]),
+}
+
+
 def settings_of(record, before=""):
     """Every setting of an experiment: section and name, and its type."""
     for name, hint in get_type_hints(type(record), include_extras=True).items():
@@ -109,8 +116,9 @@ def examples(hint):
         inside, outside = names, [*outside, "", f"{names[0]} ", names[0].upper(), True]
     else:
         outside += [5, True, "\0", "x" * 5000]
-        inside = ["groups", "5", "100"] if "Matching" in str(hint) else ["a b", ""]
-        outside += ["2", "101", "groups5"] if "Matching" in str(hint) else []
+        free = ["a b", ""], []
+        inside, wrong = next((x for k, x in FORMS.items() if k in str(hint)), free)
+        outside += wrong
     return inside, outside
 
 

@@ -292,8 +292,6 @@ def test_probes_without_time_steps_are_refused_before_anything_is_loaded():
         check_probes(chosen(probes="linear"))
     with pytest.raises(InputError, match="cross_entropy is for clips of one class"):
         chosen(loss=dataclasses.replace(chosen().loss, name="cross_entropy"))
-    with pytest.raises(InputError, match=r"config\.labels 'frame'"):
-        chosen(labels="frame")
 
 
 def test_a_data_set_without_onsets_is_refused_before_it_is_embedded():
