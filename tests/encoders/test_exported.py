@@ -1,16 +1,20 @@
 """Tokens that other code has exported: layouts of files, stores, runs and mistakes."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 
+from tests import golden
+from tests.damage import LONE, damaged
 from tests.store.fakes import fake_dataset
 from tests.training.fakes import make_setup, settings
 from unmute_jax import load_encoder
 from unmute_jax.encoders import ExportedTokens, load_source
 from unmute_jax.encoders import exported as module
 from unmute_jax.errors import InputError
+from unmute_jax.io import CACHE_VARIABLE, cache_dir
 from unmute_jax.store.embed import embed
 from unmute_jax.training import plan
 from unmute_jax.training.run import run_experiment
@@ -248,3 +252,118 @@ def test_exported_tokens_have_no_options_and_encode_no_other_audio(tmp_path, arr
         load_source(f"tokens:{tmp_path / 'x'}", "weights.pt")
     with pytest.raises(InputError, match="no encoder for other audio"):
         load_encoder(f"tokens:{tmp_path / 'x'}")
+
+
+# Damage
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": 3}, "must be strings"),
+        ({"seconds_per_step": True}, "must be a number > 0, not True"),
+        ({"seconds_per_step": 10**400}, "must be a number > 0, not 1000"),
+        ({"frequency_edges_hz": [[0, 10**400]]}, "lowest first"),
+        ({"name": LONE}, "is not valid JSON .*surrogates"),
+        ({"format": 9}, "was written by a newer version"),
+        ({"format": 2}, "was altered or damaged"),
+        ({"format": "2"}, "was altered or damaged"),
+        ({"files": {}}, "was altered or damaged"),
+        ({"digest": "0"}, "was altered or damaged"),
+    ],
+)
+def test_descriptions_that_are_impossible_are_refused(tmp_path, change, message):
+    (tmp_path / "tokens.json").write_text(json.dumps(FACTS | change))
+    with pytest.raises(InputError, match=message) as caught:
+        ExportedTokens.open(tmp_path)
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 10_000, '{"name": 1, "name": 2}', '{"name": NaN}', b"\xff", "1"]
+)
+def test_descriptions_that_are_no_json_objects_are_refused(tmp_path, text):
+    content = text if isinstance(text, bytes) else text.encode()
+    (tmp_path / "tokens.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"tokens\.json (is not valid JSON|must hold)"):
+        ExportedTokens.open(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def sealed_folder(tmp_path_factory, arrays):
+    """A folder with digests, never to be changed."""
+    folder = tmp_path_factory.mktemp("sealed")
+    write(folder, arrays, np.arange(9), np.arange(9, CLIPS))
+    digests = {p.name: module.sha256_of_file(p) for p in folder.glob("*.npz")}
+    (folder / "tokens.json").write_text(json.dumps(module.sealed(FACTS, digests)))
+    return folder
+
+
+def test_damage_anywhere_in_an_exported_folder_is_noticed(sealed_folder, tmp_path):
+    shutil.copytree(sealed_folder, tmp_path / "x")
+    assert len(ExportedTokens.open(tmp_path / "x").files) == 2
+    read = []
+    for name in ("tokens.json", "part0.npz"):
+        path = tmp_path / "x" / name
+        content = path.read_bytes()
+        for what, changed in damaged(content, 1, 150):
+            path.write_bytes(changed)
+            try:
+                ExportedTokens.open(tmp_path / "x")
+            except InputError as error:
+                message = str(error)
+            else:
+                # Spaces at the end of JSON mean nothing.
+                if changed.strip() != content.strip():
+                    read.append(f"{name}: {what}")
+                continue
+            assert message.isprintable()
+            assert len(message) < 600
+        path.write_bytes(content)
+    assert not read
+
+
+def test_missing_additional_and_exchanged_files_are_noticed(sealed_folder, tmp_path):
+    def changed(name):
+        return shutil.copytree(sealed_folder, tmp_path / name)
+
+    (changed("less") / "part1.npz").unlink()
+    shutil.copy(sealed_folder / "part0.npz", changed("more") / "part2.npz")
+    other = changed("other")
+    (other / "part0.npz").rename(other / "part3.npz")
+    (other / "part1.npz").rename(other / "part0.npz")
+    (other / "part3.npz").rename(other / "part1.npz")
+    for name, message in (
+        ("less", r"lacks part1\.npz, which was exported"),
+        ("more", r"part2\.npz is not one of the files that tokens\.json lists"),
+        ("other", r"part0\.npz was altered or damaged after it was exported"),
+    ):
+        with pytest.raises(InputError, match=message):
+            ExportedTokens.open(tmp_path / name)
+
+
+def test_a_changed_number_in_a_file_without_digest_is_noticed(tmp_path, arrays):
+    write(tmp_path / "x", arrays)
+    path = tmp_path / "x" / "part0.npz"
+    content = bytearray(path.read_bytes())
+    content[content.index(arrays["patches"].tobytes()) + 9] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"checksum of 'patches\.npy' differs"):
+        ExportedTokens.open(tmp_path / "x")
+
+
+def test_folders_of_the_first_version_are_read_and_give_the_same():
+    exported = ExportedTokens.open(golden.FOLDER / "format_1" / "tokens")
+    with np.load(golden.FOLDER / "format_1" / "expected.npz") as expected:
+        want = expected["patches"]
+    tokens = exported.read([f"clip {i}" for i in range(len(want))])
+    np.testing.assert_array_equal(tokens.patches, want)
+
+
+def test_a_damaged_cache_of_digests_is_made_again(tmp_path, arrays, monkeypatch):
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "caches"))
+    first = write(tmp_path / "x", arrays)
+    (cache,) = cache_dir("tokens").glob("exported-*.json")
+    for content in ("[1]", '{"x": 1}', "3", "{"):
+        cache.write_text(content)
+        assert ExportedTokens.open(tmp_path / "x").sha256 == first.sha256

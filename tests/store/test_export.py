@@ -138,3 +138,27 @@ def test_a_missing_pyarrow_is_named_in_one_line(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(InputError, match=r"pip install 'unmute-jax\[parquet\]'"):
         check_export_options("pooled", "parquet")
+
+
+def test_a_damaged_file_of_an_export_is_not_sealed_again(stores, tmp_path):
+    folder = tmp_path / "out"
+    export(stores, folder, "tokens", "npy")
+    before = (folder / "tokens.json").read_text()
+    assert sorted(json.loads(before)["files"]) == ["train_00000.npz", "train_00001.npz"]
+    content = bytearray((folder / "train_00001.npz").read_bytes())
+    content[-200] ^= 1
+    (folder / "train_00001.npz").write_bytes(content)
+    export(stores, folder, "tokens", "npy")
+    assert (folder / "tokens.json").read_text() == before
+    with pytest.raises(InputError, match="delete it and export again"):
+        load_source(f"tokens:{folder}")
+    (folder / "train_00001.npz").unlink()
+    export(stores, folder, "tokens", "npy")
+    load_source(f"tokens:{folder}")
+
+
+@pytest.mark.parametrize("content", ["[]", "{", "[" * 10_000])
+def test_a_damaged_description_of_an_export_is_named(stores, tmp_path, content):
+    (tmp_path / "about.json").write_text(content)
+    with pytest.raises(InputError, match=r"about\.json cannot be read"):
+        export_tokens(stores, tmp_path, "tokens", "npy")

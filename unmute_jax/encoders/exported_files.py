@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import json
+import math
 import pathlib
 import struct
 import zipfile
@@ -14,11 +14,13 @@ import numpy as np
 import safetensors
 
 from unmute_jax.encoders.token_arrays import NAMES
-from unmute_jax.errors import InputError, unknown_name
-from unmute_jax.io import refuse_lfs_pointer
+from unmute_jax.errors import InputError, one_line, unknown_name
+from unmute_jax.io import parse_json, refuse_lfs_pointer
 from unmute_jax.zips import FAULTS, open_zip, read_npz
 
 SUFFIXES = (".npz", ".safetensors")
+# Patches of clips, time steps, bands and features.
+_MOST_AXES = 4
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,26 @@ class TokenFile:
     arrays: dict[str, Rows]
 
 
+def check_whole(path: pathlib.Path) -> None:
+    """Compares the checksums in an npz file with its content; others have none.
+
+    Raises:
+        InputError: They differ, or the file cannot be read.
+    """
+    refuse_lfs_pointer(path)
+    if path.suffix != ".npz":
+        return
+    try:
+        with open_zip(path) as archive:
+            damaged = archive.testzip()
+    except InputError:
+        raise
+    except FAULTS as error:
+        raise _unreadable(path, error) from error
+    if damaged is not None:
+        raise InputError(f"{path} is damaged: the checksum of {damaged!r:.80} differs")
+
+
 def open_file(path: pathlib.Path) -> TokenFile:
     """Opens a file and reads the ids of its clips, but no array.
 
@@ -72,21 +94,29 @@ def open_file(path: pathlib.Path) -> TokenFile:
     try:
         refuse_lfs_pointer(path)
         file = (_open_npz if path.suffix == ".npz" else _open_safetensors)(path)
-    except (*FAULTS, safetensors.SafetensorError) as e:
-        if isinstance(e, InputError):
-            raise
-        raise InputError(f"{path} cannot be read, or is cut short ({e})") from e
+        # Halves of characters could not be written again.
+        "".join(file.ids).encode()
+    except InputError:
+        raise
+    # Headers of damaged arrays fail in many ways.
+    except Exception as error:
+        raise _unreadable(path, error) from error
     for name, rows in file.arrays.items():
         if name not in NAMES:
             raise unknown_name("array", name, (*NAMES, "ids"), path)
-        if len(rows.shape) == 0 or rows.shape[0] != len(file.ids):
+        if not 0 < len(rows.shape) <= _MOST_AXES or rows.shape[0] != len(file.ids):
             raise InputError(
                 f"{path} has {len(file.ids)} ids, and {name} of shape "
-                f"{list(rows.shape)}: it must have one row per clip"
+                f"{list(rows.shape)!s:.80}: it must have one row per clip"
             )
     if "patches" not in file.arrays:
         raise InputError(f"{path} has no patches, only {', '.join(file.arrays)}")
     return file
+
+
+def _unreadable(path: pathlib.Path, error: Exception) -> InputError:
+    reason = one_line(str(error), 200)
+    return InputError(f"{path} cannot be read, or is cut short ({reason})")
 
 
 # Files of type npz, which are zip archives of npy files
@@ -121,6 +151,12 @@ def _member(
         header = file.tell()
     if dtype.hasobject:
         raise InputError(f"{path}: {member.filename} holds Python objects, not numbers")
+    size = header + math.prod(shape) * dtype.itemsize
+    if min(shape, default=0) < 0 or size != member.file_size:
+        raise InputError(
+            f"{path} is damaged: {member.filename} has {member.file_size} bytes, which "
+            f"is not the size of an array {list(shape)!s:.80} of {dtype}"
+        )
     if member.compress_type != zipfile.ZIP_STORED:
         return _Packed(path, member.filename.removesuffix(".npy"), shape)
     with open(path, "rb") as file:
@@ -156,7 +192,7 @@ def _open_safetensors(path: pathlib.Path) -> TokenFile:
     text = (file.metadata() or {}).get("ids")
     if text is None:
         raise _no_ids(path, 'metadata={"ids": json.dumps([...])}')
-    ids = json.loads(text)
+    ids = parse_json(text)
     if not isinstance(ids, list) or not all(isinstance(i, str) for i in ids):
         raise InputError(
             f"ids in the metadata of {path} must be a JSON list of strings"

@@ -80,7 +80,7 @@ def check_edges(name: str, edges: Any) -> None:
         pairs = [(float(low), float(high)) for low, high in edges]
         is_right = all(0 <= low < high < math.inf for low, high in pairs)
         is_right = is_right and len(pairs) > 0 and pairs == sorted(pairs)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         is_right = False
     if not is_right:
         raise InputError(

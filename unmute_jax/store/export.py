@@ -15,7 +15,8 @@ Every export contains
 `what="tokens"`, token maps, in the form "npy", which `--config.encoder=tokens:FOLDER`
 reads again (`encoders.exported`):
 
-    tokens.json              name, description, licence and geometry
+    tokens.json              name, description, licence, geometry and the digests of
+                             all files; it is written last
     <split>_00000.npz, ...   64 clips each: patches [n, T, F, D] float32, cls [n, D],
                              mask [n, T] of real time steps, ids [n]
 
@@ -39,9 +40,9 @@ import numpy as np
 
 from unmute_jax.console import progress
 from unmute_jax.datasets.tables import csv_text
-from unmute_jax.encoders.exported import FACTS
+from unmute_jax.encoders.exported import FACTS, read_facts, sealed, sha256_of_file
 from unmute_jax.errors import InputError, unknown_name
-from unmute_jax.io import check_room, write_atomically, writing
+from unmute_jax.io import check_room, parse_json, write_atomically, writing
 from unmute_jax.store.key import as_json
 from unmute_jax.store.reader import TokenStore
 
@@ -97,15 +98,23 @@ def export_tokens(
     size = sum(file.rows * file.row_bytes for file in todo)
     check_room(folder, size, "the exported files")
     write_atomically(folder / "clips.csv", _clips_csv(stores))
-    if (what, form) == ("tokens", "npy"):
-        facts = json.dumps(_token_facts(next(iter(stores.values()))), indent=1)
-        write_atomically(folder / FACTS, facts + "\n")
+    # Files of an earlier call keep the digests that it has written.
+    known = read_facts(folder).get("files", {}) if (folder / FACTS).exists() else {}
     total = sum(file.rows for file in files)
     done = total - sum(file.rows for file in todo)
     with progress(f"exporting {what}", total, unit="rows", done=done) as advance:
         for file in todo:
             with writing(folder / file.name) as out:
                 file.write(out, advance)
+    if (what, form) == ("tokens", "npy"):
+        digests = {
+            file.name: sha256_of_file(folder / file.name)
+            if file in todo or file.name not in known
+            else known[file.name]
+            for file in files
+        }
+        facts = sealed(_token_facts(next(iter(stores.values()))), digests)
+        write_atomically(folder / FACTS, json.dumps(facts, indent=1) + "\n")
 
 
 def check_export_options(what: str, form: str) -> None:
@@ -155,12 +164,14 @@ def _write_or_check_about(folder: pathlib.Path, ours: dict[str, Any]) -> None:
     """Writes `about.json`, or checks that an existing one is the same."""
     path = folder / "about.json"
     try:
-        theirs = json.loads(path.read_text("utf-8"))
+        theirs = parse_json(path.read_bytes())
     except FileNotFoundError:
         write_atomically(path, json.dumps(ours, indent=1) + "\n")
         return
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({error})") from error
+    if not isinstance(theirs, dict):
+        raise InputError(f"{path} cannot be read (it holds no object)")
     if other := [key for key in ours if theirs.get(key) != ours[key]]:
         raise InputError(
             f"{folder} holds another export (it differs in {', '.join(other)}): use "
