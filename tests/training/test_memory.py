@@ -3,6 +3,7 @@ import pytest
 
 from tests.training.fakes import store
 from unmute_jax import distributed
+from unmute_jax.config import Experiment
 from unmute_jax.errors import InputError
 from unmute_jax.training import memory
 from unmute_jax.training.data import ProbeData
@@ -48,6 +49,20 @@ def test_a_batch_that_does_not_fit_is_one_line(free):
         "a batch of 26 clips takes 2.1 kB, and 2.0 kB of memory are free: lower "
         "config.batch_size"
     )
+
+
+def test_a_probe_that_does_not_fit_is_one_line(free):
+    free(12 * 10 * 100)
+    memory.check_trials("mlp", 100, Experiment())
+    with pytest.raises(InputError) as caught:
+        memory.check_trials("mlp", 101, Experiment())
+    assert str(caught.value) == (
+        "probe 'mlp': 10 trials of 101 parameters take 12.1 kB, and 12.0 kB of memory "
+        "are free: lower config.probe_options or the number of "
+        "config.optimizer.learning_rates"
+    )
+    with pytest.raises(InputError, match=r"lower config\.probe_options or config\.see"):
+        memory.check_trials("mlp", 100, Experiment(seeds=11))
 
 
 def test_every_process_decides_as_the_one_with_the_least_memory(free, monkeypatch):

@@ -13,6 +13,7 @@ import jax
 from jax.sharding import Mesh
 
 from unmute_jax import distributed
+from unmute_jax.config import Experiment
 from unmute_jax.console import size_text
 from unmute_jax.errors import InputError
 
@@ -61,6 +62,31 @@ def check_batch(clips: int, one: Any, mesh: Mesh) -> None:
         raise InputError(
             f"a batch of {clips:,} clips takes {size_text(needed)}, and "
             f"{size_text(int(free))} of memory are free: lower config.batch_size"
+        )
+
+
+def check_trials(name: str, parameters: int, settings: Experiment) -> None:
+    """Refuses a probe whose trials alone are larger than the free memory.
+
+    Args:
+        name: The name of the probe.
+        parameters: The number of parameters of one trial.
+        settings: The experiment's settings.
+
+    Raises:
+        InputError: The trials that are trained together do not fit.
+    """
+    count, what = settings.seeds, "config.seeds"
+    rates = len(settings.optimizer.learning_rates)
+    if settings.search == "rates" and rates > count:
+        count, what = rates, "the number of config.optimizer.learning_rates"
+    # A parameter and its two moments, in float32.
+    needed, free = 12 * parameters * count, distributed.free_memory()
+    if not distributed.global_min(needed <= free):
+        raise InputError(
+            f"probe {name!r}: {count} trials of {parameters:,} parameters take "
+            f"{size_text(needed)}, and {size_text(free)} of memory are free: lower "
+            f"config.probe_options or {what}"
         )
 
 

@@ -18,7 +18,7 @@ from unmute_jax.errors import InputError
 from unmute_jax.store.clip_lengths import length_notes
 from unmute_jax.store.key import Kept, as_json
 from unmute_jax.tokens import Tokens
-from unmute_jax.training import losses, selection
+from unmute_jax.training import losses, memory, selection
 from unmute_jax.training.step import LossFn
 
 
@@ -145,7 +145,7 @@ def assemble(settings: Experiment, encoder: Source, dataset: Dataset) -> Setup:
             "config.labels=frames needs them"
         )
     made = make_probes(settings, len(dataset.classes), encoder)
-    _check_widths(made, encoder, dataset)
+    _check_sizes(made, encoder, dataset, settings)
     return Setup(
         settings=settings,
         dataset=dataset,
@@ -235,10 +235,13 @@ def _check_framewise(name: str, probe: probes.Probe) -> None:
         )
 
 
-def _check_widths(
-    made: Mapping[str, probes.Probe], encoder: Source, dataset: Dataset
+def _check_sizes(
+    made: Mapping[str, probes.Probe],
+    encoder: Source,
+    dataset: Dataset,
+    settings: Experiment,
 ) -> None:
-    """Refuses a probe that does not fit the shape of the tokens, before any exist."""
+    """Refuses a probe that does not fit the shape of the tokens, or into memory."""
     (t, f), d = encoder.grid(dataset.clip_seconds), encoder.num_features
 
     def init(probe: probes.Probe) -> Any:
@@ -253,14 +256,17 @@ def _check_widths(
         return probe.init(jax.random.key(0), clip)
 
     for name, probe in made.items():
-        if "summary" not in probe.reads().kind:
-            try:
-                jax.eval_shape(functools.partial(init, probe))
-            except InputError as error:
-                raise InputError(
-                    f"probe {name!r} on the tokens of {encoder.description}: {error}: "
-                    "see config.probe_options"
-                ) from error
+        if probe.is_fitted or probe.reads().kind == "layer_summary":
+            continue
+        try:
+            shapes = jax.eval_shape(functools.partial(init, probe))
+        except InputError as error:
+            raise InputError(
+                f"probe {name!r} on the tokens of {encoder.description}: {error}: "
+                "see config.probe_options"
+            ) from error
+        parameters = sum(x.size for x in jax.tree.leaves(shapes["params"]))
+        memory.check_trials(name, parameters, settings)
 
 
 def make_probes(
