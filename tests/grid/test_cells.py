@@ -44,6 +44,14 @@ def test_weights_places_and_options_follow_an_at():
     assert "/" not in grid.cells()[-1].folder
 
 
+def test_layers_are_named_or_numbered():
+    probes = "linear,linear@layers=last,linear@layers=0,stats@layers=-1,mhca@layers=all"
+    grid = made(probes=probes)
+    layers = [cell.settings.probe_options.layers for cell in grid.cells()]
+    assert layers == [None, "0", "-1", "all"]
+    assert grid.cells()[2].name == "logmel-esc_mix-stats@layers=-1"
+
+
 @pytest.mark.parametrize("kind", ["folder", "csv", "annotations", "hf", "wds"])
 def test_a_place_may_contain_the_sign_that_adds_details(kind):
     grid = made(datasets=f"{kind}:/my@birds")

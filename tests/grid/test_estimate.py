@@ -41,6 +41,21 @@ def test_a_missing_data_set_is_estimated_from_its_official_numbers():
     assert "without 2 cells" in text
 
 
+def test_what_is_kept_of_other_layers_has_a_line_of_its_own():
+    probes = "protobin,linear@layers=0,linear@layers=learned,protobin@layers=-1"
+    chosen = cells(datasets="urban", probes=probes)
+    found = estimate.estimate(chosen, rate=1e9)
+    last, summaries, one = found.tokens
+    assert last.layers == ()
+    # Four vectors of 256 numbers in four bytes.
+    assert summaries.size - last.size == pytest.approx(10_000 * 4096, rel=0.02)
+    assert one.size == last.size
+    lines = estimate.describe(found, chosen, set())
+    assert any("logmel urban: 10,000 clips, " in line for line in lines)
+    assert any("logmel urban, summaries of 1 layer: 10,000" in line for line in lines)
+    assert any("logmel urban, layer 0: 10,000 clips, " in line for line in lines)
+
+
 def test_lengths_that_matter_are_told_for_each_encoder(tmp_path, monkeypatch):
     monkeypatch.setenv("UNMUTE_CACHE", str(tmp_path / "cache"))
     for i in range(10):

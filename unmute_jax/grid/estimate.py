@@ -30,6 +30,8 @@ from unmute_jax.ops.flops import count_multiply_adds
 from unmute_jax.probes import Probe
 from unmute_jax.store.clip_lengths import length_notes
 from unmute_jax.store.estimate import estimate_store
+from unmute_jax.store.key import Kept
+from unmute_jax.store.maintenance import layers_in_words
 from unmute_jax.training import placeholders, plan
 from unmute_jax.training.length import steps_of
 from unmute_jax.training.setup import Setup
@@ -46,11 +48,12 @@ FEW, LONG = 16, 1e9
 
 @dataclass(frozen=True, kw_only=True)
 class TokenCost:
-    """The cost of the tokens of an encoder and a data set.
+    """The cost of the tokens of an encoder and a data set, for some of their cells.
 
     Attributes:
         encoder: The encoder as it is written in the grid.
         dataset: The data set as it is written in the grid.
+        layers: What is kept of other layers than the last, for people.
         clips: The number of clips.
         size: The size of all tokens on disk, in bytes.
         missing: The number of clips whose tokens are not computed yet.
@@ -60,6 +63,7 @@ class TokenCost:
 
     encoder: str
     dataset: str
+    layers: tuple[str, ...]
     clips: int
     size: int
     missing: int
@@ -163,7 +167,9 @@ def _add(
             result.failures.append(f"{cell.name}: {error}")
         advance(1)
     if setups:
-        result.tokens.append(_tokens(cells[0].pair, setups, clock))
+        wanted = dict.fromkeys(kept for setup in setups for kept in setup.kept)
+        pair, one = cells[0].pair, setups[0]
+        result.tokens.extend(_tokens(pair, one, kept, clock) for kept in wanted)
 
 
 def describe(result: Estimate, cells: Sequence[Cell], done: set[str]) -> list[str]:
@@ -175,12 +181,16 @@ def describe(result: Estimate, cells: Sequence[Cell], done: set[str]) -> list[st
         done: The folders of the cells that are done.
     """
     lines = ["tokens, once per encoder and data set:"]
+    noted = set[tuple[str, str]]()
     for t in result.tokens:
         lines.append(
-            f"  {t.encoder} {t.dataset}: {t.clips:,} clips, {t.size / 1e9:,.1f} GB, "
+            f"  {', '.join([f'{t.encoder} {t.dataset}', *t.layers])}: "
+            f"{t.clips:,} clips, {t.size / 1e9:,.1f} GB, "
             + (f"{hours(t.cost)}" if t.missing else "there already")
         )
-        lines += [f"    {note}" for note in t.notes]
+        if (t.encoder, t.dataset) not in noted:
+            lines += [f"    {note}" for note in t.notes]
+        noted.add((t.encoder, t.dataset))
     lines.append("training, per cell:")
     alike: dict[str, list[TrainingCost]] = {}
     for t in result.trainings:
@@ -216,34 +226,34 @@ def describe(result: Estimate, cells: Sequence[Cell], done: set[str]) -> list[st
     return lines
 
 
-def _tokens(pair: tuple[str, str], setups: Sequence[Setup], clock: _Clock) -> TokenCost:
-    one, size, clips, missing = setups[0], 0, 0, 0
-    encoder, options = one.encoder, one.settings.tokens
-    for kept in dict.fromkeys(kept for setup in setups for kept in setup.kept):
-        for split in one.splits:
-            store = estimate_store(
-                encoder,
-                one.dataset,
-                split,
-                dtype=options.dtype,
-                kept=kept,
-                lengths=options.lengths,
-            )
-            size += store["bytes"]
-            clips += store["clips"]
-            if not store["exists"]:
-                missing += store["clips"] - store["resumable"]
+def _tokens(
+    pair: tuple[str, str], setup: Setup, kept: Kept, clock: _Clock
+) -> TokenCost:
+    encoder, options = setup.encoder, setup.settings.tokens
+    stores = [
+        estimate_store(
+            encoder,
+            setup.dataset,
+            split,
+            dtype=options.dtype,
+            kept=kept,
+            lengths=options.lengths,
+        )
+        for split in setup.splits
+    ]
+    missing = sum(s["clips"] - s["resumable"] for s in stores if not s["exists"])
     cost = 0.0
     if missing and isinstance(encoder, Encoder):
-        cost = missing * clock.of_clip(one, encoder)
+        cost = missing * clock.of_clip(setup, encoder)
     return TokenCost(
         encoder=pair[0],
         dataset=pair[1],
-        clips=clips,
-        size=size,
+        layers=tuple(layers_in_words(stores[0]["key"])),
+        clips=sum(s["clips"] for s in stores),
+        size=sum(s["bytes"] for s in stores),
         missing=missing,
         cost=cost,
-        notes=length_notes(encoder, one.dataset, options.lengths),
+        notes=length_notes(encoder, setup.dataset, options.lengths),
     )
 
 

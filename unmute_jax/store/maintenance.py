@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import pathlib
 import shutil
@@ -15,6 +14,7 @@ from typing import Any
 
 from unmute_jax.console import duration_text, size_text
 from unmute_jax.errors import InputError
+from unmute_jax.io import parse_json
 from unmute_jax.store.files import (
     DamagedStoreError,
     PathOrUrl,
@@ -131,10 +131,14 @@ def layers_in_words(key: dict[str, Any]) -> list[str]:
     """Returns which other layers than the last a store has, a few words for each."""
     words = {
         "layer": "layer {}",
-        "layers": "{} layers",
-        "layer_summaries": "summaries of {} layers",
+        "layers": "{} layer{s}",
+        "layer_summaries": "summaries of {} layer{s}",
     }
-    return [text.format(key[field]) for field, text in words.items() if field in key]
+    return [
+        text.format(key[field], s="s" * (key[field] != 1))
+        for field, text in words.items()
+        if field in key
+    ]
 
 
 def list_manifests(root: str | pathlib.Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -146,7 +150,7 @@ def list_manifests(root: str | pathlib.Path) -> Iterator[tuple[str, dict[str, An
     for name in _folders(root):
         data = read_file(root, f"{name}/{MANIFEST}")
         try:
-            manifest = json.loads(data or b"")
+            manifest = parse_json(data or b"")
             _ = _subject(manifest["key"]), *map(manifest.__getitem__, MANIFEST_FIELDS)
         except (ValueError, LookupError, TypeError):
             continue
@@ -255,7 +259,7 @@ def used_by_run(run: pathlib.Path) -> Use:
     """
     try:
         config, sources = (
-            json.loads((run / f"{name}.json").read_text("utf-8"))
+            parse_json((run / f"{name}.json").read_bytes())
             for name in ("config", "sources")
         )
         dtype, encoder = config["tokens"]["dtype"], sources["encoder"]
