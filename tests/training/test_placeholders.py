@@ -66,6 +66,8 @@ def test_a_preview_without_anything_says_what_is_missing():
     weights, data = missing
     assert weights == "the weights of sslam are not here: downloaded when needed"
     assert data.startswith("urban is not in ")
+    setup, _ = placeholders.preview(Experiment(dataset="urban", labels="frames"))
+    assert setup.dataset.has_events
     settings = Experiment(dataset="urban", labels="frames", probes="knn")
     with pytest.raises(InputError, match="knows no time steps"):
         placeholders.preview(settings)

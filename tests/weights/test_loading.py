@@ -66,6 +66,11 @@ def test_untrained_weights_are_told_by_their_seed(name):
     assert first.description.endswith("-48x1, untrained (seed 0)")
 
 
+def test_weights_that_no_memory_holds_are_one_line():
+    with pytest.raises(InputError, match=r"width=16,384 and depth=1,000 make 12\.9 TB"):
+        loading.untrained(with_weights("eat").ORIGIN, 0, width=16384, depth=1000)
+
+
 def test_untrained_weights_have_the_sizes_of_the_base_model_by_default():
     weights = loading.untrained(with_weights("eat").ORIGIN, 0)
     assert (weights.sizes.width, weights.sizes.depth) == (768, 12)

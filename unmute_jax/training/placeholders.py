@@ -131,6 +131,7 @@ def _placeholder(info: DatasetInfo, settings: Experiment) -> Dataset:
         splits=splits,
         fingerprints=dict.fromkeys(splits, NOT_PREPARED),
         folder=info.folder,
+        has_events=info.has_events,
         all_protocols=tuple(protocols) or (official,),
     )
 

@@ -7,6 +7,8 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from unmute_jax import distributed
+from unmute_jax.console import size_text
 from unmute_jax.datasets import audioset_labels
 from unmute_jax.errors import InputError, one_line
 from unmute_jax.weights import converted
@@ -108,9 +110,17 @@ def untrained(
             this size, or width / 64.
 
     Raises:
-        InputError: The sizes do not fit each other.
+        InputError: The sizes do not fit each other, or the weights not into memory.
     """
     size = (width or _BASE[0], depth or _BASE[1])
+    # A block has four maps from D to D, and two between D and its fourfold, in float32.
+    needed, free = 4 * 12 * size[0] ** 2 * size[1], distributed.host_memory()
+    if needed > free:
+        raise InputError(
+            f"width={size[0]:,} and depth={size[1]:,} make {size_text(needed)} of "
+            f"weights, and {size_text(free)} of memory are free: lower "
+            "config.encoder_options"
+        )
     _, usual = origin.published.get(size, (None, size[0] // HEAD_WIDTH))
     heads = num_heads or usual
     sizes = origin.checkpoints.base_sizes(*size, heads)
