@@ -290,6 +290,11 @@ def test_a_tar_without_its_end_is_not_whole(tmp_path):
     path.write_bytes(whole[:1024])  # Between two clips.
     with pytest.raises(InputError, match="has no mark at its end"):
         archives.unpack(path)
+    long = tarfile.TarInfo("long.wav")
+    long.size = 200_000_000
+    path.write_bytes(long.tobuf() + bytes(5000))  # Within a long clip.
+    with pytest.raises(InputError, match=r"not a whole tar archive .*cut short"):
+        archives.unpack(path)
     path.write_bytes(gzip.compress(whole) + gzip.compress(whole))
     with pytest.raises(InputError, match="goes on after its end"):
         archives.unpack(path)

@@ -102,6 +102,11 @@ def test_archives_that_are_not_whole_are_refused(tmp_path):
     path.write_bytes(whole[:3000] + b"x" * 2000 + whole[5000:])
     with pytest.raises(InputError, match=r"whole tar archive \(a header is damaged\)"):
         Tars([path])
+    long = tarfile.TarInfo("long.wav")
+    long.size = 200_000_000
+    path.write_bytes(long.tobuf() + bytes(5000))
+    with pytest.raises(InputError, match=r"not a whole tar archive .*cut short"):
+        Tars([path])
     path.write_bytes(gzip.compress(whole))
     with pytest.raises(InputError, match="is compressed, so clips cannot be read one"):
         Tars([path])

@@ -241,7 +241,8 @@ class _Headers:
         if not 0 <= size <= self.end - self.tell():
             raise tarfile.ReadError("a header is too long")
         self.last = self._read(size)
-        if self.tell() > (most := most_bytes(self._size)):
+        # Nothing is read behind the end of an archive that was cut short.
+        if self.last and self.tell() > (most := most_bytes(self._size)):
             raise InputError(
                 f"{self._path}: is refused: it has {size_text(self._size)} and holds "
                 f"more than {size_text(most)}, as few recordings or tables do: if that "
