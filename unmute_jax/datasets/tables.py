@@ -237,8 +237,9 @@ def csv_text(rows: Iterable[Iterable[object]]) -> str:
 
 
 def _as_text(field: object) -> object:
-    is_formula = isinstance(field, str) and _FORMULA.match(field)
-    return f"'{field}" if is_formula and not _NUMBER.fullmatch(field) else field
+    if not isinstance(field, str) or not _FORMULA.match(field):
+        return field
+    return field if _NUMBER.fullmatch(field) else f"'{field}"
 
 
 def _without_apostrophe(field: str) -> str:

@@ -12,6 +12,7 @@ the same clips.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import pathlib
@@ -186,7 +187,8 @@ class Resampler:
         metric = file.record.metric
         key = f"{VERSION} {metric} {hashlib.sha256(content).hexdigest()}"
         path = self._folder / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
-        if path.exists():
+        # A damaged file of the cache is computed again.
+        with contextlib.suppress(OSError, ValueError, EOFError):
             return np.load(path)
         saved = read_predictions(file.predictions)
         score = accuracies if metric == "accuracy" else mean_average_precisions
