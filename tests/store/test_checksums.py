@@ -1,5 +1,6 @@
 """What stands in the place of something else is found, whatever its own checksums."""
 
+import json
 import pathlib
 import re
 import shutil
@@ -13,7 +14,7 @@ from tests.store.random_store import change_manifest
 from unmute_jax.store.damage import verify_store
 from unmute_jax.store.embed import embed
 from unmute_jax.store.estimate import estimate_store
-from unmute_jax.store.files import DamagedStoreError
+from unmute_jax.store.files import DamagedStoreError, to_checked_json
 from unmute_jax.store.layout import CHECKSUMS, Layout, checksum_file
 from unmute_jax.store.manifest import new_manifest
 from unmute_jax.store.reader import TokenStore
@@ -210,3 +211,56 @@ def test_a_pass_goes_on_with_what_an_earlier_version_began(tmp_path):
     assert verify_store(path) == []
     embed(encoder, dataset, "train", root=tmp_path, log=lines.append)
     assert lines[-1] == f"tokens of fake/noise train: read from {path}"
+
+
+def seal(path, **changes):
+    """Changes a file of JSON, with a checksum that fits."""
+    content = json.loads(path.read_bytes()) | changes
+    del content["checksum"]
+    path.write_bytes(to_checked_json(content))
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        None,
+        [],
+        {"clips": ["xyz"]},
+        {"clips": [7]},
+        {"clips": []},
+        {"patches_crc": ["00000000"], "other": ["00000000"]},
+    ],
+)
+def test_checksums_of_another_form_are_damage(path, chunks):
+    seal(path / checksum_file(1), chunks=chunks)
+    assert "checksums/1" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    "clips",
+    [
+        None,
+        7,
+        [],
+        [{"id": "a", "events": []}],
+        [{"id": 7, "events": []}] * 64,
+        [{"id": "a"}] * 64,
+        [{"id": "a", "events": [[3, 0.0, 1.0]]}] * 64,
+        [{"id": "a", "events": [[0, "x", 1.0]]}] * 64,
+        [{"id": "a", "events": [["ash", 0.0, 1.0]]}] * 64,
+        [{"id": "a", "events": [[0, 0.0]]}] * 64,
+    ],
+)
+def test_clips_of_another_form_are_damage(path, clips):
+    seal(path / "clips/1", clips=clips)
+    assert "clips/1" in refusal(path)
+
+
+def refusal(path):
+    """How reading refuses a store, as verifying does."""
+    with pytest.raises(DamagedStoreError) as refused:
+        _ = TokenStore.open(path).ids
+    shutil.rmtree(path / "damaged")
+    [fault] = verify_store(path)
+    assert refused.value.why in fault
+    return refused.value.why

@@ -3,7 +3,8 @@
 import pytest
 
 from tests.store.random_store import CLIPS, random_rows, write_random_store
-from unmute_jax.store.files import write_file
+from unmute_jax.store.damage import verify_store
+from unmute_jax.store.files import DamagedStoreError, write_file
 from unmute_jax.store.layout import (
     CLIPS_PER_SHARD,
     DAMAGE_MARKS,
@@ -11,6 +12,7 @@ from unmute_jax.store.layout import (
     is_shard_finished,
     unusable_shards,
 )
+from unmute_jax.store.reader import TokenStore
 
 
 @pytest.fixture(scope="module")
@@ -60,3 +62,24 @@ def test_missing_and_marked_shards_are_unusable(store):
     }
     finished = [is_shard_finished(path, layout, shard) for shard in layout.shards]
     assert finished == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b'{"a":' * 100_000 + b"0" + b"}" * 100_000, "it is nested too deeply"),
+        (b"{", "patches/zarr.json is not JSON"),
+        (None, "patches/zarr.json is missing"),
+        (b'{"zarr_format": 2}', "FAILED_PRECONDITION"),
+    ],
+)
+def test_a_damaged_description_of_an_array_is_one_short_line(tmp_path, content, why):
+    # Without a limit of its depth, the first one would end the process.
+    path = write_random_store(tmp_path / "store", random_rows()).path
+    file = path / "patches" / "zarr.json"
+    file.unlink() if content is None else file.write_bytes(content)
+    with pytest.raises(DamagedStoreError, match=why) as refused:
+        TokenStore.open(path)
+    assert len(refused.value.why) < 250
+    assert refused.value.why.isprintable()
+    assert any(why in fault for fault in verify_store(path))

@@ -76,18 +76,6 @@ def test_properties_say_what_the_store_holds(store, rows):
     assert_same_bits(store.mask, rows["mask"])
 
 
-def test_clips_on_a_local_disk_do_not_pass_through_tensorstore(path, rows):
-    store = TokenStore.open(path)
-    store.read([0])
-    fetched = []
-    object.__setattr__(
-        store, "_fetch", lambda *names, rows: fetched.extend(names) or {}
-    )
-    read = store.read([70, 3, 136, 3]).patches
-    assert_same_bits(read, rows["patches"][[70, 3, 136, 3]])
-    assert fetched == []
-
-
 def test_an_empty_request_returns_no_clips(store):
     assert store.read([]).patches.shape == (0, *GRID)
 

@@ -93,7 +93,11 @@ def decode_checksums(
         raise DamagedStoreError(store, f"{name} is missing or empty")
     try:
         content = from_checked_json(data)
-    except ValueError as error:
+        chunks = content["chunks"]
+        found = {array: [int(crc, 16) for crc in chunks[array]] for array in chunks}
+        _ = content["store"], content["shard"]
+    # Its checksum shows that it is as it was written, but not by whom.
+    except (ValueError, KeyError, TypeError) as error:
         raise DamagedStoreError(store, f"{name}: {error}") from error
     if content["store"] != layout.bound_to:
         why = f"{name} belongs to the tokens of {content['store']}"
@@ -101,8 +105,15 @@ def decode_checksums(
     if content["shard"] != shard:
         why = f"{name} belongs to shard {content['shard']}"
         raise DamagedStoreError(store, why)
-    chunks = content["chunks"]
-    return {name: [int(crc, 16) for crc in crcs] for name, crcs in chunks.items()}
+    clips = layout.count_clips([shard])
+    counts = {
+        array: clips if array in CHUNKED_BY_CLIP else 1
+        for array in ("clips", *layout.arrays)
+        if array not in CHECKSUMS
+    }
+    if {array: len(crcs) for array, crcs in found.items()} != counts:
+        raise DamagedStoreError(store, f"{name} is of other arrays or clips")
+    return found
 
 
 def read_checksums(store: PathOrUrl, layout: Layout, shard: int) -> ShardChecksums:
@@ -116,12 +127,17 @@ def read_checksums(store: PathOrUrl, layout: Layout, shard: int) -> ShardChecksu
 
 
 def decode_clips(
-    store: PathOrUrl, shard: int, data: bytes, checksums: ShardChecksums | None = None
+    store: PathOrUrl,
+    layout: Layout,
+    shard: int,
+    data: bytes,
+    checksums: ShardChecksums | None = None,
 ) -> list[dict[str, Any]]:
     """Decodes `clips/SHARD`.
 
     Args:
         store: Folder or URL of the store.
+        layout: Layout of the store.
         shard: Index of the shard.
         data: Content of the file, empty if it is missing.
         checksums: What belongs to the shard, where the store says it.
@@ -134,8 +150,28 @@ def decode_clips(
         raise DamagedStoreError(store, f"{name} is missing or empty")
     try:
         clips = from_checked_json(data)["clips"]
-    except ValueError as error:
+        right = [_is_clip(clip, layout.classes) for clip in clips]
+    except (ValueError, KeyError, TypeError) as error:
         raise DamagedStoreError(store, f"{name}: {error}") from error
+    if not all(right) or len(right) != layout.count_clips([shard]):
+        raise DamagedStoreError(store, f"{name} does not describe the clips")
     if checksums is not None and checksums["clips"] != [zlib.crc32(data)]:
         raise DamagedStoreError(store, f"{name}: not what was written there")
     return clips
+
+
+def _is_clip(clip: Any, classes: int) -> bool:
+    """Whether a value has the id and the events of a clip."""
+    if not isinstance(clip, dict) or not isinstance(clip.get("id"), str):
+        return False
+    events = clip.get("events")
+    return isinstance(events, list) and all(_is_event(e, classes) for e in events)
+
+
+def _is_event(event: Any, classes: int) -> bool:
+    """Whether a value is the class, the onset and the offset of an event."""
+    if not isinstance(event, list) or [type(x) for x in event[:1]] != [int]:
+        return False
+    times = event[1:]
+    are_numbers = all(type(x) in (int, float) for x in times)
+    return len(times) == 2 and are_numbers and 0 <= event[0] < classes

@@ -38,7 +38,12 @@ from unmute_jax.store.layout import (
     open_arrays,
     unusable_shards,
 )
-from unmute_jax.store.manifest import read_manifest, store_name, write_manifest
+from unmute_jax.store.manifest import (
+    check_bound_to,
+    read_manifest,
+    store_name,
+    write_manifest,
+)
 
 # Clips of a large array that are read at a time. With 13 layers, a clip of 10 s takes
 # 10 MB.
@@ -59,10 +64,11 @@ def verify_store(path: PathOrUrl) -> list[str]:
     """
     try:
         manifest = read_manifest(path)
+        if manifest is None:
+            raise InputError(f"there is no token store at {path}")
+        check_bound_to(path, manifest)
     except DamagedStoreError as error:
         return [error.why]
-    if manifest is None:
-        raise InputError(f"there is no token store at {path}")
     layout = Layout.from_manifest(manifest)
     arrays, faults = {}, _wrong_name(path, manifest)
     for name in layout.arrays:
@@ -158,7 +164,7 @@ class _ShardReader:
         path, layout = self._path, self._layout
         expected = dict(read_checksums(path, layout, shard)) if layout.bound_to else {}
         clips = read_file(path, f"clips/{shard}") or b""
-        decode_clips(path, shard, clips)
+        decode_clips(path, layout, shard, clips)
         found = {"clips": [zlib.crc32(clips)]}
         large_array_of = {array: name for name, array in CHECKSUMS.items()}
         rows = layout.rows(shard)

@@ -18,7 +18,8 @@ from typing import Any
 
 import tensorstore as ts
 
-from unmute_jax.errors import InputError
+from unmute_jax.errors import InputError, one_line
+from unmute_jax.io import parse_json
 
 PathOrUrl = pathlib.Path | str
 # How tensorstore's message begins where a bucket refused a request or did not answer.
@@ -48,7 +49,9 @@ class DamagedStoreError(InputError):
             why: The fault: a text, or an error of tensorstore, of which the first
                 line is used.
         """
-        self.why = str(why).splitlines()[0][:300]
+        # Behind the reason, tensorstore repeats how the array was opened.
+        first = str(why).partition("\n")[0].partition(" [tensorstore_spec=")[0]
+        self.why = one_line(first, 200)
         super().__init__(
             f"token store {store} is damaged ({self.why}): embed again, and the "
             "damaged part will be recomputed"
@@ -121,7 +124,10 @@ def from_checked_json(data: bytes) -> dict[str, Any]:
     body = data[:-length] + b"}"
     if data[-length:] != _checksum_member(body):
         raise ValueError("its checksum does not match")
-    return json.loads(body)
+    value = parse_json(body)
+    if not isinstance(value, dict):
+        raise ValueError("it is no object")
+    return value
 
 
 def _checksum_member(body: bytes) -> bytes:

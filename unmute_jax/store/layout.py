@@ -29,7 +29,7 @@ writes it, so any number of processes may fill a store at once without locks. In
 large arrays every clip is a chunk of its own, so that shuffled reads fetch the wanted
 clips and nothing else. All chunks carry a CRC-32C and all JSON a part of its SHA-256,
 so that damage is detected and never read. `patches_crc` and `layers_crc` serve the
-reader's fast path (see `reader`). What stands in the place of something else is
+reader's fast path (see `direct_reads`). What stands in the place of something else is
 detected by the files in `checksums/`, which stores of earlier versions lack.
 """
 
@@ -42,8 +42,10 @@ from typing import Any
 import numpy as np
 import tensorstore as ts
 
+from unmute_jax.io import parse_json
 from unmute_jax.store.files import (
     CONTEXT,
+    DamagedStoreError,
     PathOrUrl,
     kvstore_spec,
     list_files,
@@ -231,6 +233,8 @@ def open_arrays(
         DamagedStoreError: If the description of an array is missing or was altered.
     """
     context = ts.Context({"cache_pool": {"total_bytes_limit": CACHE_BYTES}}, CONTEXT)
+    names = list(layout.arrays) if names is None else names
+    _check_descriptions(store, names)
     with translate_errors(store):
         opening = {
             name: ts.open(
@@ -240,9 +244,27 @@ def open_arrays(
                 open=True,
             )
             for name, array in layout.arrays.items()
-            if names is None or name in names
+            if name in names
         }
         return {name: future.result() for name, future in opening.items()}
+
+
+def _check_descriptions(store: PathOrUrl, names: Iterable[str]) -> None:
+    """Refuses descriptions of arrays with which tensorstore would end the process.
+
+    It has no limit for the depth of JSON.
+    """
+    files = open_kvstore(store)
+    with translate_errors(store):
+        reads = {name: files.read(f"{name}/zarr.json") for name in names}
+        for name, read in reads.items():
+            if read.result().state != "value":
+                raise DamagedStoreError(store, f"{name}/zarr.json is missing")
+            try:
+                parse_json(read.result().value)
+            except ValueError as error:
+                why = f"{name}/zarr.json is not JSON: {error}"
+                raise DamagedStoreError(store, why) from error
 
 
 def array_spec(name: str, shape: tuple[int, ...], dtype: str) -> dict[str, Any]:

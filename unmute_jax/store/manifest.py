@@ -10,7 +10,8 @@ from typing import Any
 
 from unmute_jax.datasets import Dataset
 from unmute_jax.encoders import Source
-from unmute_jax.errors import InputError
+from unmute_jax.errors import InputError, one_line
+from unmute_jax.io import parse_json
 from unmute_jax.store.files import (
     DamagedStoreError,
     PathOrUrl,
@@ -20,6 +21,7 @@ from unmute_jax.store.files import (
     write_file,
 )
 from unmute_jax.store.key import (
+    DTYPES,
     FORMAT,
     Kept,
     as_json,
@@ -30,6 +32,8 @@ from unmute_jax.store.key import (
 MANIFEST = "manifest.json"
 # Fields that say what the tokens in a store are.
 CONTENT_FIELDS = ("key", "clips", "grid", "classes")
+# The most clips, time steps, bands, features or layers of a store.
+_MOST = 2**31
 
 
 def new_manifest(
@@ -145,11 +149,14 @@ def read_manifest(store: PathOrUrl) -> dict[str, Any] | None:
         if manifest is None:
             why = f"the checksum of {MANIFEST} does not match"
             raise DamagedStoreError(store, why) from error
-    if manifest["format"] == FORMAT:
+    version = manifest.get("format")
+    if version == FORMAT:
+        if wrong := wrong_field(manifest):
+            raise DamagedStoreError(store, f"{MANIFEST} has no valid {wrong}")
         return manifest
     raise InputError(
-        f"token store {store} has format {manifest['format']}, but this program reads "
-        f"format {FORMAT}: embed again"
+        f"token store {store} has format {one_line(str(version), 40)}, but this "
+        f"program reads format {FORMAT}: embed again"
     )
 
 
@@ -168,10 +175,60 @@ def usable_manifest(store: PathOrUrl) -> dict[str, Any] | None:
 def _read_without_checksum(data: bytes) -> dict[str, Any] | None:
     """Reads a manifest of the first formats, which had no checksum, or returns None."""
     with contextlib.suppress(ValueError):
-        manifest = json.loads(data)
+        manifest = parse_json(data)
         if isinstance(manifest, dict) and "checksum" not in manifest:
             return manifest if manifest.get("format", FORMAT) != FORMAT else None
     return None
+
+
+def wrong_field(manifest: dict[str, Any]) -> str | None:
+    """Returns the first field whose value no store can have, if there is one.
+
+    Its checksum shows that a manifest is as it was written, but not by whom.
+
+    Args:
+        manifest: A manifest of the present format.
+    """
+    key, grid, classes = (manifest.get(f) for f in ("key", "grid", "classes"))
+    if not isinstance(key, dict):
+        return "key"
+    encoder, is_count = key.get("encoder"), _is_count
+    if not isinstance(encoder, dict) or not isinstance(encoder.get("name"), str):
+        return "name of the encoder"
+    layers = ("layers", "layer_summaries")
+    checks = {
+        "complete": isinstance(manifest.get("complete"), bool),
+        "clips": is_count(manifest.get("clips")),
+        "grid": isinstance(grid, list) and len(grid) == 3 and all(map(is_count, grid)),
+        "classes": _are_texts(classes),
+        "bound_to": isinstance(manifest.get("bound_to", ""), str),
+        "dataset in its key": isinstance(key.get("dataset"), str),
+        "split in its key": isinstance(key.get("split"), str),
+        "dtype in its key": key.get("dtype") in DTYPES,
+        "layers in its key": all(is_count(key[f]) for f in layers if f in key),
+        "layer in its key": key.get("layer", 0) == 0 or is_count(key["layer"]),
+    }
+    return next((name for name, is_right in checks.items() if not is_right), None)
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 < value <= _MOST
+
+
+def _are_texts(values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(v, str) for v in values)
+
+
+def check_bound_to(store: PathOrUrl, manifest: dict[str, Any]) -> None:
+    """Refuses a manifest whose files belong to the tokens of another one.
+
+    Raises:
+        DamagedStoreError: If they do.
+    """
+    bound_to = manifest.get("bound_to", "")
+    if bound_to and bound_to != store_name(manifest):
+        why = f"its files belong to the tokens of {bound_to}, {MANIFEST} to others"
+        raise DamagedStoreError(store, why)
 
 
 def check_same_store(store: PathOrUrl, existing: dict, wanted: dict) -> None:

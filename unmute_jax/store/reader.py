@@ -6,15 +6,13 @@ import contextlib
 import functools
 import pathlib
 import sys
-import zlib
 from collections.abc import Generator, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
 import tensorstore as ts
-from jaxtyping import Bool, Float, Int, UInt8, UInt32
+from jaxtyping import Bool, Float, Int, UInt8
 
 from unmute_jax.errors import InputError
 from unmute_jax.store.checksums import (
@@ -24,6 +22,7 @@ from unmute_jax.store.checksums import (
     first_misplaced,
 )
 from unmute_jax.store.damage import mark_damage
+from unmute_jax.store.direct_reads import read_clips
 from unmute_jax.store.files import (
     DamagedStoreError,
     PathOrUrl,
@@ -37,7 +36,6 @@ from unmute_jax.store.layout import (
     CHECKSUMS,
     CLIP_STATISTICS,
     CLIPS_PER_SHARD,
-    CRC_BYTES,
     LAYER_ARRAYS,
     LAYER_STATISTICS,
     SUMMARY_ARRAYS,
@@ -47,11 +45,8 @@ from unmute_jax.store.layout import (
     open_arrays,
     unusable_shards,
 )
-from unmute_jax.store.manifest import read_manifest
+from unmute_jax.store.manifest import check_bound_to, read_manifest
 from unmute_jax.tokens import Summary, Tokens
-
-# Files that `read_clips` reads at a time: remote disks need many requests in flight.
-READ_THREADS = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +78,7 @@ class TokenStore:
         manifest = read_manifest(path)
         if manifest is None:
             raise InputError(f"there is no token store at {path}")
+        check_bound_to(path, manifest)
         layout = Layout.from_manifest(manifest)
         unusable = unusable_shards(path, layout)
         if not manifest["complete"]:
@@ -353,7 +349,8 @@ class TokenStore:
         for shard, read in enumerate(reads):
             with self._marking(shard):
                 data = read.result().value
-                clips += decode_clips(self.path, shard, data, checksums.get(shard))
+                known = checksums.get(shard)
+                clips += decode_clips(self.path, self.layout, shard, data, known)
         return clips
 
     @contextlib.contextmanager
@@ -365,52 +362,3 @@ class TokenStore:
         except DamagedStoreError:
             mark_damage(self.path, self.layout, [shard])
             raise
-
-
-def read_clips(
-    store: pathlib.Path,
-    layout: Layout,
-    name: str,
-    rows: Int[np.ndarray, "B"],
-    checksums: UInt32[np.ndarray, "B"],
-) -> np.ndarray | None:
-    """Reads clips from the files of a local disk straight into their batch.
-
-    tensorstore copies a chunk several times on its way, which takes a second of
-    processor time per gigabyte: more than a fast disk or the page cache needs. Here
-    every clip is read once, into its place. If a checksum does not match or anything
-    else is odd, the caller reads through tensorstore, which knows the whole format and
-    reports errors.
-
-    Args:
-        store: Folder of the store.
-        layout: Layout of the store.
-        name: Name of an array in which every clip is its own chunk.
-        rows: Clips to read, at least one.
-        checksums: CRC-32 of each of these clips.
-
-    Returns:
-        The clips, or None unless all of them are as they were written.
-    """
-    (_, *sizes), dtype = layout.arrays[name]
-    out = np.empty((len(rows), *sizes), ts.dtype(dtype).numpy_dtype)
-    raw = out.reshape(len(rows), -1).view(np.uint8)
-
-    def read(k: int) -> bool:
-        shard, i = divmod(int(rows[k]), CLIPS_PER_SHARD)
-        path = store / layout.shard_file(name, shard)
-        try:
-            with path.open("rb", buffering=0) as file:
-                # Clips lie in order, each followed by its checksum.
-                file.seek(i * (raw.shape[1] + CRC_BYTES))
-                count = file.readinto(raw[k].data)
-        except OSError:
-            return False
-        return count == raw.shape[1] and zlib.crc32(raw[k].data) == int(checksums[k])
-
-    return out if all(list(_read_pool().map(read, range(len(rows))))) else None
-
-
-@functools.cache
-def _read_pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(READ_THREADS, "clips")
