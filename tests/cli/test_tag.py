@@ -33,6 +33,7 @@ def test_tags_are_written_reused_and_bad_files_are_named(tmp_path):
     # The second command lists the best class only, from the saved scores.
     assert again.returncode == 1
     assert f"error: {tmp_path}/bad.wav: is damaged" in again.stderr
+    assert again.stderr.splitlines()[-1] == "1 of 3 recordings were left out"
     assert again.stdout.splitlines()[1] == second.split(", ")[0]
     windows = (out / "windows" / "noise.wav.jsonl").read_text().splitlines()
     # A line about the recording, four windows, and a line about the end.
