@@ -32,8 +32,7 @@ from unmute_jax.config import ProbeOptions
 from unmute_jax.errors import InputError, unknown_name
 from unmute_jax.tokens import Summary, Tokens, summarise
 
-# Added to the variance in LayerNorm and BatchNorm, as in the public code closest to the
-# paper; section 3.
+# Added to variances in LayerNorm and BatchNorm, as in the closest public code (3).
 VARIANCE_EPS = 1e-6
 
 # What is known of those readings of the paper that stand in other people's code.
@@ -133,8 +132,7 @@ class Probe(nn.Module):
         """Raises InputError if an option does not divide the number of features."""
         value = getattr(self, field)
         if features % value:
-            smaller = range(1, min(value, features + 1))
-            fits = max(n for n in smaller if features % n == 0)
+            fits = max(n for n in range(1, value) if features % n == 0)
             raise InputError(
                 f"{type(self).__name__}: {field}={value} does not divide the "
                 f"{features} {what}; {fits} does"
@@ -314,9 +312,7 @@ def as_summary(x: Tokens | Summary) -> Summary:
     if isinstance(x, Tokens):
         return summarise(_of_last_layer(x))
     if x.is_of_layers:
-        raise InputError(
-            "this probe reads the last layer, and this is a summary of all layers"
-        )
+        raise InputError("this probe reads the last layer; this summary is of all")
     return x
 
 
@@ -324,8 +320,7 @@ def as_tokens(x: Tokens | Summary) -> Tokens:
     """The tokens of the last layer with inverse norms.
 
     Raises:
-        InputError: `x` is a summary, which cannot be turned back into tokens, or
-            belongs to another layer.
+        InputError: `x` is a summary, or belongs to another layer.
     """
     return _of_last_layer(not_summary(x)).with_inverse_norms()
 
@@ -344,8 +339,7 @@ def not_summary(x: Tokens | Summary) -> Tokens:
 def _of_last_layer(x: Tokens) -> Tokens:
     if x.layer is not None:
         raise InputError(
-            f"this probe reads the last layer, and these are the tokens of layer "
-            f"{x.layer}"
+            f"this probe reads the last layer, and these are tokens of layer {x.layer}"
         )
     return x
 
