@@ -123,7 +123,7 @@ def test_huge_options_are_refused_at_once(name, options):
         ("linea", {}, "did you mean 'linear'"),
         ("protobin", {"prototypes_per_class": True}, "cannot be True"),
         ("protobin", {"prototypes_per_class": 20.0}, "cannot be 20.0"),
-        ("protobin", {"prototypes_per_class": 0}, "whole number of at least 1"),
+        ("protobin", {"prototypes_per_class": 0}, "must be a whole number from 1"),
         ("protofloat", {"classifier": {}}, "cannot be {}"),
         ("simpool", {"gamma": "1"}, "cannot be '1'"),
         ("simpool", {"gamma": 10**400}, "cannot be 1000"),
