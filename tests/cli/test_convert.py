@@ -141,7 +141,7 @@ def test_what_stops_leaves_nothing_behind(capsys, tmp_path, monkeypatch):
     def stop(array):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(converted, "_sha256", stop)
+    monkeypatch.setattr(converted, "sha256_of_array", stop)
     output = tmp_path / "eat.safetensors"
     base = ["--encoder=eat", "--input", EAT, "--output", output]
     assert run(capsys, *base)[0] == 130
