@@ -150,7 +150,7 @@ def test_what_stops_leaves_nothing_behind(capsys, tmp_path, monkeypatch):
     def full(array):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(converted, "_sha256", full)
+    monkeypatch.setattr(converted, "sha256_of_array", full)
     status, _, complaint = run(capsys, *base)
     assert status == 2
     assert complaint.startswith(f"error: {output}: No space left on device (")
