@@ -17,7 +17,7 @@ from unmute_jax.results.record import DIGEST, MEASURED
 # Fields of JSON files that differ between two undisturbed runs.
 MEASURED_FIELDS = {*MEASURED, DIGEST}
 # Files that only a killed process leaves, and that no later one takes for anything.
-LEFT_BEHIND = re.compile(r"\.tmp$|\.__lock$|incomplete|orbax-checkpoint-tmp")
+LEFT_BEHIND = re.compile(r"\.(tmp|__lock|holder)$|incomplete|orbax-checkpoint-tmp")
 # What two undisturbed runs do not have in common: checkpoints have random names, and
 # claims say who worked on a cell and when.
 NOT_COMPARED = re.compile(r"^cache/compiled|/checkpoints/|/claims/|\.lock$")
