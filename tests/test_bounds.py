@@ -71,6 +71,7 @@ def test_a_value_is_stored_as_its_type_says(hint, value, stored):
         (tuple[Whole, ...], 3),
         (Folds, "12 "),
         (str, "\0"),
+        (str, "\ud800"),
         (bool, 1),
         (Literal["a"], ["a"]),
     ],

@@ -32,3 +32,11 @@ def test_what_a_terminal_would_obey_is_made_visible():
     assert printable("été 蛙") == "été 蛙"
     # The joiners are letters of some scripts.
     assert printable("می\u200cخواهم") == one_line("می\u200cخواهم") == "می\u200cخواهم"
+
+
+def test_long_names_and_long_lists_are_cut():
+    error = unknown_name("key", "x\n" * 100_000, [f"option {i}" for i in range(900)])
+    assert str(error).isprintable()
+    assert len(str(error)) < 400
+    assert str(error).endswith(" more")
+    assert "known: option 0, option 1, option 10, option 100, " in str(error)

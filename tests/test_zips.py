@@ -210,3 +210,21 @@ def test_damaged_arrays_are_named(tmp_path, content, reason):
         zips.read_npz(path, ["x"])
     with pytest.raises(InputError, match="its array y is not in the archive"):
         zips.read_npz(path, ["y"])
+
+
+def test_a_name_without_characters_is_refused(tmp_path):
+    path = pack(tmp_path / "a.zip", (zipfile.ZipInfo(""), b"x"), ("a.wav", NOISE))
+    with pytest.raises(InputError, match=r"a\.zip: is refused: "):
+        zips.open_zip(path)
+
+
+def test_the_reason_of_a_damaged_member_is_short(tmp_path):
+    path = pack(tmp_path / "a.zip", ("a.wav", NOISE))
+    data = bytearray(path.read_bytes())
+    # The length of the name in front of the member, which then goes on in its content.
+    data[26:28] = (60_000 % len(NOISE)).to_bytes(2, "little")
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="cannot be unpacked: ") as refused:
+        read(path)
+    assert len(str(refused.value)) < 150
+    assert str(refused.value).isprintable()

@@ -13,6 +13,7 @@ allows, for messages and for `--help`. NaN is in no range, and infinities are in
 
 from __future__ import annotations
 
+import os
 import re
 import types
 import typing
@@ -104,7 +105,7 @@ def check(value: Any, hint: Any, where: str) -> Any:
         fits = value in limit
         stored = kind(value) if fits else value
     if not fits:
-        raise InputError(f"{where}={_shown(value)}: must be {described(hint)}")
+        raise InputError(f"{where}={shown(value)}: must be {described(hint)}")
     return stored
 
 
@@ -175,6 +176,10 @@ def _is_number(value: Any, kind: type) -> bool:
 def _is_text(value: str, form: Matching | None) -> bool:
     if form is not None:
         return re.fullmatch(form.pattern, value) is not None
+    try:
+        os.fsencode(value)  # Half a pair of surrogates can be in no name of a file.
+    except UnicodeEncodeError:
+        return False
     return len(value) <= LONGEST_TEXT and "\0" not in value
 
 
@@ -194,8 +199,14 @@ def _number(value: int | float) -> str:
     return f"{int(value):,}" if value == int(value) else f"{value:g}"
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any, limit: int = 200) -> str:
+    """Returns a value of any kind as short text, for messages.
+
+    Args:
+        value: The value.
+        limit: Number of characters after which it is cut off.
+    """
     try:
-        return one_line(repr(value), 200)
+        return one_line(repr(value), limit)
     except ValueError:  # Python does not write integers of thousands of digits.
         return "a number of thousands of digits"

@@ -697,7 +697,7 @@ def _config_dict(record: Any) -> ConfigDict:
 
 def _build(cls: type, values: Any, where: str) -> Any:
     if not isinstance(values, Mapping):
-        raise InputError(f"{where}={values!r}: must be options by name")
+        raise InputError(f"{where}={bounds.shown(values)}: must be options by name")
     hints = _hints(cls)
     built = {}
     for key, value in values.items():

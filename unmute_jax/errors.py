@@ -1,8 +1,12 @@
 """Errors whose messages tell the user what to do."""
 
 import difflib
+import itertools
 import os
 from collections.abc import Iterable
+
+# The most characters of a name, and of a list of names, in a message.
+_LONG_NAME, _LONG_LISTING = 80, 250
 
 
 class InputError(ValueError):
@@ -25,11 +29,20 @@ def unknown_name(
     """
     options = sorted(set(known))
     near = [option for option in options if option.casefold() == name.casefold()]
-    near = near or difflib.get_close_matches(name, options, n=3, cutoff=0.5)
+    # The time that a comparison takes grows with the square of the length.
+    near = near or difflib.get_close_matches(name[:_LONG_NAME], options, 3, 0.5)
     hint = f"did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
-    listing = f"known: {', '.join(options)}"
     place = f"{os.fspath(where)}: " if where else ""
-    return InputError(f"{place}unknown {kind} {name!r}: {hint or listing}")
+    shown = repr(one_line(name, _LONG_NAME))
+    return InputError(f"{place}unknown {kind} {shown}: {hint or _listing(options)}")
+
+
+def _listing(options: list[str]) -> str:
+    """Lists as many of the known names as are read in a message."""
+    lengths = itertools.accumulate(len(option) + 2 for option in options)
+    count = sum(length <= _LONG_LISTING for length in lengths)
+    more = f" and {len(options) - count} more" if count < len(options) else ""
+    return f"known: {', '.join(options[:count])}{more}"
 
 
 def one_line(text: str, limit: int = 1000) -> str:

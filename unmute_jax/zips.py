@@ -17,7 +17,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from unmute_jax.console import size_text
-from unmute_jax.errors import InputError
+from unmute_jax.errors import InputError, one_line
 from unmute_jax.io import parts_inside, refuse_lfs_pointer
 
 # More members than the largest published data sets have (AudioSet: two million).
@@ -71,7 +71,8 @@ def _check_list(members: list[zipfile.ZipInfo], size: int, where: str) -> None:
     """Refuses lists that could harm whoever reads all of the members."""
     if len(members) > MOST_MEMBERS:
         raise InputError(f"{where}: it has more than {MOST_MEMBERS:,} members")
-    files = [member for member in members if not member.is_dir()]
+    # Their own method fails for a name without characters.
+    files = [member for member in members if not member.filename.endswith("/")]
     seen = set[str]()
     for member in files:
         parts_inside(member.orig_filename, where)
@@ -132,7 +133,7 @@ def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
     try:
         return archive.read(member)
     except FAULTS as error:
-        raise InputError(f"cannot be unpacked: {error}") from None
+        raise InputError(f"cannot be unpacked: {one_line(str(error), 100)}") from None
 
 
 def read_npz(

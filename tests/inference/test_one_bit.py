@@ -197,3 +197,10 @@ def test_headers_that_lie_are_refused(exported, tmp_path, change):
     path = tmp_path / "p.safetensors"
     path.write_bytes(len(text).to_bytes(8, "little") + text + body)
     assert "no one-bit probe" in read_error(path)
+
+
+def test_tokens_that_are_not_finite_are_no_warning(tmp_path):
+    export_probe(trained(), tmp_path / "p.safetensors")
+    probe = one_bit.load(tmp_path / "p.safetensors")
+    for value in (np.nan, np.inf, 3e38):
+        assert probe(np.full((6, D), value, np.float32)).shape == (3,)

@@ -8,6 +8,7 @@ import pytest
 from tests.report.made_up import grid_of, grid_records, record, write
 from unmute_jax.config import Experiment
 from unmute_jax.errors import InputError
+from unmute_jax.report import classes
 from unmute_jax.report.gather import find_records, make_grid
 
 
@@ -179,3 +180,15 @@ def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
     listed = os.scandir
     monkeypatch.setattr(os, "scandir", scandir)
     assert "run/results: cannot be listed: Permission denied" in refusal(tmp_path)
+
+
+def test_seeds_with_other_folds_are_left_out(tmp_path):
+    scores = {(0, 1): 0.2, (0, 2): 0.6, (1, 1): 0.4, (1, 3): 0.6}
+    grid = write_and_read(
+        tmp_path,
+        *(record(seed=s, protocol=f"fold {f}", test=t) for (s, f), t in scores.items()),
+    )
+    (cell,) = grid.cells
+    assert cell.seeds == (0,)
+    assert cell.folds == ("fold 1", "fold 2")
+    assert "linear" in classes.as_csv(grid)

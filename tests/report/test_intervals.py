@@ -76,3 +76,8 @@ def test_clips_and_seeds_add_what_they_vary():
     scores = np.array([40.0, 44.0])
     found = intervals.combined(Estimate(42.0, 1.0, ((2.0, 9),)), scores)
     assert (found.bias, found.parts) == (1.0, ((2.0, 9), (4.0, 1)))
+
+
+def test_the_interval_of_a_score_about_which_nothing_is_known_is_all_scores():
+    low, high = Estimate(5.0, 20.0, ((800.0, 1),)).interval(is_score=True)
+    assert (low, high) == (0.0, 100.0)

@@ -67,3 +67,10 @@ def test_seeds_far_below_the_best_are_named():
     assert "validates at 80.0, but seed 0 10.0, seed 3 diverged;" in note
     (note,) = unstable({"a": [0.8, 0.65], "b": [0.7, 0.2], "c": [0.3, 0.0]})
     assert "on b: the best seed validates at 70.0, but seed 1 20.0;" in note
+
+
+def test_a_record_that_does_not_know_its_encoder_has_a_table():
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(results.table([record(facts={})], ("linear",)))
+    assert "tones (made up)" in captured.get()

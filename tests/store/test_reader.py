@@ -13,12 +13,14 @@ from tests.store.random_store import (
     assert_same_bits,
     cut_in_half,
     flip_a_bit,
+    manifest,
     random_rows,
     write_random_store,
 )
 from unmute_jax.errors import InputError
 from unmute_jax.store.files import DamagedStoreError
 from unmute_jax.store.reader import TokenStore
+from unmute_jax.store.writer import TokenWriter
 
 
 @pytest.fixture(scope="module")
@@ -138,3 +140,14 @@ def test_a_truncated_text_file_is_found(path, name):
     (path / name).write_bytes(cut_in_half((path / name).read_bytes()))
     with pytest.raises(InputError, match="damaged"):
         _ = (damaged := TokenStore.open(path)).load(), damaged.ids
+
+
+def test_times_of_events_are_floats(tmp_path, rows):
+    writer = TokenWriter(tmp_path / "store", manifest())
+    clips = [{"id": f"clip {i}", "events": [[1, 0, 2]]} for i in range(CLIPS)]
+    for shard in writer.layout.shards:
+        where = writer.layout.rows(shard)
+        part = {name: x[where] for name, x in rows.items()}
+        writer.write(shard, part, clips[where])
+    [(kind, onset, offset)] = writer.finish().events[0]
+    assert [type(x) for x in (kind, onset, offset)] == [int, float, float]

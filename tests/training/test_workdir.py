@@ -154,3 +154,16 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
         pass
     with pytest.raises(InputError, match="mount the bucket"), alone_in("gs://a/b"):
         pass
+
+
+def test_differences_are_one_short_line(tmp_path):
+    Workdir(tmp_path, settings())
+    path = tmp_path / "config.json"
+    there = json.loads(path.read_text())
+    there |= {"x" * 10_000: 1, "\u202e\n": 2, "encoder": "a" * 10_000, "seed": 7}
+    path.write_text(json.dumps(there))
+    with pytest.raises(InputError, match=r"config\.seed: .*; and 1 more") as refused:
+        Workdir(tmp_path, settings())
+    message = str(refused.value)
+    assert message.isprintable()
+    assert len(message) < len(str(tmp_path)) + 400

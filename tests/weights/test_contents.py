@@ -104,3 +104,10 @@ def test_descriptions_stay_short():
     assert short((1, 2)) == "a tuple"
     assert first_few(map(str, range(10)), 3) == "0, 1, 2 and 7 more"
     assert first_few(["a", "b"]) == "a, b"
+
+
+def test_lists_of_names_stay_short():
+    names = [f"{i}\n" + "x" * 70_000 for i in range(1000)]
+    assert len(first_few(names)) < 400
+    assert first_few(names).isprintable()
+    assert first_few(names).endswith(" and 996 more")

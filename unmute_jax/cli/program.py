@@ -58,7 +58,7 @@ def command(
         The arguments that are not options.
     """
     with ending.explained():
-        arguments = _parse(sys.argv, about or "", defaults)
+        arguments = parse(sys.argv, about or "", defaults)
         # At INFO, libraries report every step of their work.
         logging.set_verbosity(logging.WARNING)
         _keep_compiled_programs()
@@ -139,7 +139,20 @@ def _keep_compiled_programs() -> None:
     jax.config.update("jax_compilation_cache_max_size", COMPILED_BYTES)
 
 
-def _parse(argv: list[str], about: str, defaults: ConfigDict | None) -> list[str]:
+def parse(argv: list[str], about: str, defaults: ConfigDict | None) -> list[str]:
+    """Parses a command line, so that `experiment` knows what it says.
+
+    Args:
+        argv: The command and its arguments.
+        about: The text of `--help`.
+        defaults: As for `command`.
+
+    Returns:
+        The arguments that are not options.
+
+    Raises:
+        InputError: An option is unknown, or has a wrong value.
+    """
     if any(a in ("--help", "-h", "-help") for a in argv):
         _help(about, defaults)
         sys.exit(0)

@@ -125,7 +125,7 @@ def _extract(archive: pathlib.Path, folder: pathlib.Path) -> None:
                 _write(folder, archive, member, content)
             elif not member.isdir():
                 raise InputError(
-                    f"{archive}: is refused: its member {member.name!r:.200} "
+                    f"{archive}: is refused: its member {member.name!r:.100} "
                     f"{_other_kind(member)}, and only files and folders are unpacked"
                 )
             advance(raw.tell() // _MEGABYTE - done)
@@ -153,7 +153,7 @@ def _write(
         if error.errno not in reasons:
             raise
         raise InputError(
-            f"{archive}: is refused: its member {member.name!r:.200} "
+            f"{archive}: is refused: its member {member.name!r:.100} "
             f"{reasons[error.errno]}"
         ) from None
     # The times of files tell whether a prepared data set is still that of its files.
@@ -164,7 +164,7 @@ def _write(
 def _other_kind(member: tarfile.TarInfo) -> str:
     """Says what a member is that is neither a regular file nor a folder."""
     if kind := _LINKS.get(member.type):
-        return f"is a {kind} to {member.linkname!r:.200}"
+        return f"is a {kind} to {member.linkname!r:.120}"
     if member.issparse():
         return "is a sparse file"
     return f"is a {_DEVICES.get(member.type, f'member of type {member.type!r}')}"

@@ -31,6 +31,8 @@ FORMAT = 2
 KEY = "one_bit"
 EPS = 1e-12
 _TYPES = {"U8": np.uint8, "I8": np.int8, "F16": np.float16, "F32": np.float32}
+# Tokens that are not finite give scores that are not, without a warning.
+_SILENT = np.errstate(invalid="ignore", over="ignore")
 _TASKS = ("multi-label", "single-label")
 _DTYPES = ("float32", "bfloat16", "int8")
 _NAMES = (
@@ -132,6 +134,7 @@ class OneBitProbe:
         }
         return {name: array for name, array in arrays.items() if array is not None}
 
+    @_SILENT
     def __call__(self, patches: np.ndarray, mask: np.ndarray | None = None) -> Any:
         """Computes the scores `[C]` of one clip, which lie between 0 and 1.
 
@@ -146,10 +149,12 @@ class OneBitProbe:
             return shifted / shifted.sum()
         return np.exp(-np.logaddexp(np.float32(0), -y))
 
+    @_SILENT
     def logits(self, patches: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
         """Computes the logits `[C]`. The arguments are those of `__call__`."""
         return self._weights @ self.matches(patches, mask) + self._bias
 
+    @_SILENT
     def matches(
         self, patches: np.ndarray, mask: np.ndarray | None = None
     ) -> np.ndarray:
@@ -169,9 +174,9 @@ class OneBitProbe:
         if self._mean is not None and self._sd is not None:
             x = (x - self._mean) / self._sd
             x = x if self.about["dtype"] == "float32" else _to_bfloat16(x)
+        best = np.empty(len(self._signs), np.float32)
         norms = np.maximum(np.sqrt(np.square(x).sum(1)), EPS)
         total = x.sum(1)
-        best = np.empty(len(self._signs), np.float32)
         for p, packed in enumerate(self._signs):
             plus = np.unpackbits(packed, count=self.features).astype(bool)
             best[p] = ((2 * x[:, plus].sum(1) - total) / norms).max()

@@ -237,8 +237,16 @@ def _training_settings(record: Record) -> dict[str, str]:
 
 
 def _complete(files: list[RecordFile]) -> tuple[RecordFile, ...]:
-    """The seeds with the most folds; a run in progress has incomplete ones, too."""
-    counts = collections.Counter(file.record.seed for file in files)
-    most = max(counts.values())
-    complete = [file for file in files if counts[file.record.seed] == most]
+    """The seeds with the most folds; a run in progress has incomplete ones, too.
+
+    All of these seeds have the same folds. Where as many have others, those of the
+    lowest seed are taken.
+    """
+    folds: dict[int, frozenset[str]] = {}
+    for file in sorted(files, key=lambda f: f.record.seed):
+        seen = folds.get(file.record.seed, frozenset())
+        folds[file.record.seed] = seen | {file.record.protocol}
+    counts = collections.Counter(folds.values())
+    best = max(counts, key=lambda names: (len(names), counts[names]))
+    complete = [file for file in files if folds[file.record.seed] == best]
     return tuple(sorted(complete, key=lambda f: (f.record.seed, f.record.protocol)))

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.stats
 from jaxtyping import Float
+from scipy.special import expit
 
 # Scores of 0 and 100 have no log-odds; the nearest that are used, in points.
 _NEAREST = 0.1
@@ -67,7 +68,7 @@ class Estimate:
             return centre - half, centre + half
         share = min(max(centre, _NEAREST), 100 - _NEAREST) / 100
         odds, width = math.log(share / (1 - share)), half / 100 / (share * (1 - share))
-        low, high = (100 / (1 + math.exp(-odds + s * width)) for s in (1, -1))
+        low, high = (100 * float(expit(odds - s * width)) for s in (1, -1))
         return low, high
 
 

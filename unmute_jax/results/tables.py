@@ -178,7 +178,7 @@ def title(records: Sequence[Record]) -> str:
     )
     settings = first.settings
     # Clip length and front-end constants, for encoders that have a choice of them.
-    given = first.facts["encoder"].get("input", {})
+    given = first.facts.get("encoder", {}).get("input", {})
     parts = [
         f"{first.dataset} ({first.source})",
         ", ".join([first.encoder, *(f"{k} {v}" for k, v in given.items())]),

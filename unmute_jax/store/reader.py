@@ -155,7 +155,12 @@ class TokenStore:
     @property
     def events(self) -> list[tuple[tuple[int, float, float], ...]]:
         """The known events of each clip: (class, onset, offset), in seconds."""
-        return [tuple(tuple(e) for e in clip["events"]) for clip in self._clips]
+        return [
+            tuple(
+                (c, float(onset), float(offset)) for c, onset, offset in clip["events"]
+            )
+            for clip in self._clips
+        ]
 
     def summary(self) -> Summary:
         """Reads the fixed statistics of all clips, without the patches."""

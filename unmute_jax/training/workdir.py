@@ -8,13 +8,13 @@ import logging
 import os
 import pathlib
 import re
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from unmute_jax import distributed
+from unmute_jax import bounds, distributed
 from unmute_jax.config import WHERE, Experiment, what_counts
-from unmute_jax.errors import InputError
+from unmute_jax.errors import InputError, one_line
 from unmute_jax.io import describe_fault, fitting, write_atomically
 from unmute_jax.locks import locked
 from unmute_jax.results.record import finite
@@ -23,6 +23,8 @@ from unmute_jax.results.typed_json import DamagedFile, as_dataclass, parse_objec
 from unmute_jax.training.checkpoints import History
 from unmute_jax.training.step import Trial
 
+# Differences between two runs that a message lists.
+_LISTED = 3
 _log = logging.getLogger(__name__)
 
 
@@ -259,14 +261,25 @@ def differences(theirs: dict[str, Any], ours: dict[str, Any], prefix: str) -> li
         theirs: The values that were written.
         ours: The values of this run.
         prefix: The name of the values, which begins every key.
+
+    Returns:
+        The first differences, and how many more there are.
     """
-    found = []
+    found = list(_differing(theirs, ours, prefix))
+    first = [
+        f"{one_line(name, 60)}: there {bounds.shown(a, 60)}, here {bounds.shown(b, 60)}"
+        for name, a, b in found[:_LISTED]
+    ]
+    more = len(found) - _LISTED
+    return [*first, *([f"and {more} more"] if more > 0 else [])]
+
+
+def _differing(
+    theirs: dict[str, Any], ours: dict[str, Any], prefix: str
+) -> Iterator[tuple[str, Any, Any]]:
     for key in sorted(theirs.keys() | ours.keys()):
         a, b, name = theirs.get(key), ours.get(key), f"{prefix}.{key}"
-        if a == b:
-            continue
         if isinstance(a, dict) and isinstance(b, dict):
-            found += differences(a, b, name)
-        else:
-            found.append(f"{name}: there {a!r}, here {b!r}")
-    return found
+            yield from _differing(a, b, name)
+        elif a != b:
+            yield name, a, b

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from unmute_jax.errors import InputError
+from unmute_jax.errors import InputError, one_line
 from unmute_jax.weights.inert import InertObject, lookup
 
 # What training scripts save beside the weights, and why it is not used.
@@ -244,9 +244,9 @@ def short(value: Any) -> str:
     return "a dict" if isinstance(value, dict) else f"a {type(value).__name__}"
 
 
-def first_few(names: Iterable[str], limit: int = 8) -> str:
+def first_few(names: Iterable[str], limit: int = 4) -> str:
     """Lists the first of `names`, and says how many more there are."""
-    names = list(names)
+    names = [one_line(name, 80) for name in names]
     rest = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + rest
 

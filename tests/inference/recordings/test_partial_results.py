@@ -77,6 +77,13 @@ def test_scores_of_time_steps_are_kept(tmp_path):
         (1, '{"start": 0, "end": "x", "scores": [0.5]}', "must be a number"),
         (2, '{"start": 0, "end": 1, "scores": [0.5]}', "another number of scores"),
         (2, '{"start": 0, "end": 1, "scores": [0.1, 7]}', "between 0 and 1"),
+        (1, '{"start": 0, "end": 1, "scores": [0], "bands": [[0]]}', "two bands"),
+        (
+            1,
+            '{"start": 0, "end": 1, "scores": [0], "steps": [[0, 0]]}',
+            "its time steps",
+        ),
+        (1, '{"start": 0, "end": 1, "scores": [0], "steps": [[7]]}', "between 0 and 1"),
         (2, '{"seconds": 1.0, "above": null}', "it follows the end"),
         (-1, '{"seconds": "long", "above": null}', "must be a number"),
     ],

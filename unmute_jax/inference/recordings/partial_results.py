@@ -203,14 +203,21 @@ def _from_line(line: dict[str, Any]) -> WindowScores:
     start, end = (as_type(line[name], float, name) for name in ("start", "end"))
     scores, bands = _array(line["scores"], 1, "if"), line.get("bands")
     steps = line.get("steps")
-    if not ((scores >= 0) & (scores <= 1)).all():
-        raise ValueError("a score does not lie between 0 and 1")
+    bands = None if bands is None else _array(bands, 2, "i")
+    steps = None if steps is None else _array(steps, 2, "if")
+    if bands is not None and bands.shape != (len(scores), 2):
+        raise ValueError("it does not have two bands for each score")
+    if steps is not None and steps.shape[1] != len(scores):
+        raise ValueError("its time steps have another number of scores")
+    for values in (scores, steps):
+        if values is not None and not ((values >= 0) & (values <= 1)).all():
+            raise ValueError("a score does not lie between 0 and 1")
     return WindowScores(
         start=start,
         end=end,
         scores=scores.astype(np.float32),
-        bands=None if bands is None else _array(bands, 2, "i").astype(np.int32),
-        steps=None if steps is None else _array(steps, 2, "if").astype(np.float32),
+        bands=None if bands is None else bands.astype(np.int32),
+        steps=None if steps is None else steps.astype(np.float32),
     )
 
 
