@@ -105,3 +105,7 @@ def test_damage_is_one_line(read):
         read(model([x, x]))
     with pytest.raises(InputError, match="names c as b"):
         read(model([x], [("b", "c")]))
+    odd = variable("a\n\x1b[31m\0", np.zeros(1, np.float32), 127)
+    with pytest.raises(InputError, match="as data type 127") as refused:
+        read(model([odd]))
+    assert str(refused.value).isprintable()

@@ -81,3 +81,11 @@ def test_untrained_weights_have_the_sizes_of_the_base_model_by_default():
 def test_sizes_that_do_not_fit_each_other_are_refused():
     with pytest.raises(InputError, match="48 cannot be split into 5 heads"):
         loading.untrained(with_weights("eat").ORIGIN, 0, width=48, num_heads=5)
+
+
+def test_an_impossible_number_of_heads_names_the_file():
+    case = next(c.values[0] for c in cases() if c.values[0]["encoder"] == "eat")
+    path = golden.ENCODERS / case["weights"]
+    origin, file = with_weights("eat").ORIGIN, read_weights(path)
+    with pytest.raises(InputError, match=r"^.*/eat_tiny\S*: width 48 cannot be split"):
+        from_file(origin, file, num_heads=-3)

@@ -99,7 +99,11 @@ def read_weights(path: str | os.PathLike[str]) -> WeightsFile:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     refuse_lfs_pointer(path, start)
     if is_ctranslate2(start):
-        return WeightsFile(path=path, state=state, content=read_ctranslate2(path))
+        try:
+            content = read_ctranslate2(path)
+        except InputError as error:
+            raise InputError(one_line(str(error))) from error
+        return WeightsFile(path=path, state=state, content=content)
     # A safetensors file begins with the length of a JSON object, then the object.
     if start[8:9] != b"{" and path.suffix != ".safetensors":
         return WeightsFile(path=path, state=state, content=read_torch(path))

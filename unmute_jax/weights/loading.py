@@ -56,7 +56,10 @@ def from_file(
         return _from_checkpoint(origin, file, num_heads)
     except InputError as error:
         # Names in foreign files may be long, and hold line breaks.
-        raise InputError(one_line(str(error))) from error
+        message, source = one_line(str(error)), str(file.path)
+        if source not in message:
+            message = f"{source}: {message}"
+        raise InputError(message) from error
 
 
 def _from_checkpoint(
