@@ -1,69 +1,104 @@
-"""Tries damaged files of one kind: each must be read, or refused with one clear line.
+"""Tries damaged inputs of one kind: each must be read, or refused with one clear line.
 
 python -m experiments.checks.fuzz --kind audio --count 3000 --seed 1 --output failures
 
-The files are tried in a process of their own with limits of time and memory, so that a
-crash or an endless loop is seen. The program prints a table of what happened after each
-mutation, writes the files that failed to --output, and exits with code 1 if there are
-any.
+    weights   files of encoders: PyTorch, safetensors, CTranslate2, converted ones
+    audio     sound files
+    store     token stores: the manifest, the shards, their checksums, the summaries
+    probe     trained probes, one-bit files, exported tokens
+    record    records, trials, predictions, settings and journals of runs
+    config    settings as dictionaries, and as values on the command line
+    archive   tar and zip archives, and tar archives of WebDataset
+
+The inputs are read in a process of its own with limits of time and memory. A failure is
+any exception but an `InputError` of one short line; anything that is printed; a crash;
+a limit that is passed; a file written elsewhere; and, where a digest or a checksum
+protects an input, values other than before that are read without a word. The program
+prints a table of what happened after each mutation, writes the inputs that failed to
+--output, and exits with code 1 if there are any. `--only=INDEX` tries one input again.
+
+Hypothesis is not used: it runs its examples in the process that it is in, which a crash
+or a limit of memory would end, and finds no headers of files with digests by itself.
+Here every input follows from --seed and its number.
 """
 
 from __future__ import annotations
 
 import collections
 import json
-import multiprocessing
 import os
 import pathlib
-import resource
+import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
-from typing import Any
 
 import numpy as np
 from absl import flags
 
-from experiments.checks import fuzz_audio
-from unmute_jax.cli import program
-
-KIND = flags.DEFINE_enum("kind", "audio", ["audio"], "The kind of files.")
-COUNT = flags.DEFINE_integer("count", 3000, "The number of files.", lower_bound=1)
-SEED = flags.DEFINE_integer("seed", 0, "The seed of all choices.")
-SECONDS = flags.DEFINE_float("seconds", 20.0, "The time limit for one file in seconds.")
-MEGABYTES = flags.DEFINE_integer(
-    "megabytes", 2000, "The memory that one file may take beyond that of the program."
+from experiments.checks import (
+    fuzz_archive,
+    fuzz_audio,
+    fuzz_config,
+    fuzz_probe,
+    fuzz_record,
+    fuzz_store,
+    fuzz_weights,
 )
-OUTPUT = flags.DEFINE_string("output", None, "A folder for the files that failed.")
+from experiments.checks.fuzz_cases import Case
+from experiments.checks.fuzz_worker import FAILED, Check, Prepare, Worker
+from unmute_jax.cli import program
+from unmute_jax.io import CACHE_VARIABLE
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """A kind of files that can be tried.
+    """A kind of inputs that can be tried.
 
     Attributes:
-        make: Makes a damaged file: its kind, the mutation and the content.
-        check: Reads a file of a kind and returns the outcome in words; every exception
-            is a failure.
+        make: Makes a damaged input.
+        check: Reads one; see `Check`.
+        prepare: Imports and computes what all inputs need.
     """
 
-    make: Callable[[np.random.Generator], tuple[str, str, bytes]]
-    check: Callable[[pathlib.Path, str], str]
+    make: Callable[[np.random.Generator], Case]
+    check: Check
+    prepare: Prepare | None = None
 
 
-KINDS = {"audio": Kind(make=fuzz_audio.make, check=fuzz_audio.check)}
+KINDS = {
+    name: Kind(make=module.make, check=module.check, prepare=module.prepare)
+    for name, module in {
+        "weights": fuzz_weights,
+        "audio": fuzz_audio,
+        "store": fuzz_store,
+        "probe": fuzz_probe,
+        "record": fuzz_record,
+        "config": fuzz_config,
+        "archive": fuzz_archive,
+    }.items()
+}
+
+KIND = flags.DEFINE_enum("kind", "audio", list(KINDS), "Kind of the inputs.")
+COUNT = flags.DEFINE_integer("count", 3000, "Number of inputs.", lower_bound=1)
+SEED = flags.DEFINE_integer("seed", 0, "Seed of all choices.")
+ONLY = flags.DEFINE_integer("only", None, "Number of the only input that is tried.", 0)
+SECONDS = flags.DEFINE_float("seconds", 20.0, "Time limit for one input in seconds.")
+MEGABYTES = flags.DEFINE_integer(
+    "megabytes", 2000, "Memory that one input may take beyond that of the program."
+)
+OUTPUT = flags.DEFINE_string("output", None, "Folder for the inputs that failed.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """What happened with one file.
+    """What happened with one input.
 
     Attributes:
-        index: The number of the file, which makes it again together with the seed.
-        kind: What the file was before it was damaged.
+        index: The number of the input, which makes it again together with the seed.
+        kind: What the input was before it was damaged.
         mutation: How it was damaged.
         outcome: The outcome in words; "failed" if it is a failure.
         seconds: How long it took.
@@ -80,151 +115,90 @@ class Trial:
     reason: str = ""
 
 
-class Worker:
-    """A process that reads files, and is replaced when it ends or takes too long."""
-
-    def __init__(
-        self, check: Callable[[pathlib.Path, str], str], seconds: float, megabytes: int
-    ):
-        """Starts no process before the first file.
-
-        Args:
-            check: The function of a `Kind`.
-            seconds: The time limit for one file.
-            megabytes: The memory limit for one file.
-        """
-        self._arguments, self._seconds = (check, megabytes), seconds
-        self._process: Any = None
-
-    def run(self, path: pathlib.Path, kind: str) -> tuple[str, float, str]:
-        """Reads a file: the outcome, the memory in megabytes, and what is wrong."""
-        if self._process is None:
-            context = multiprocessing.get_context("spawn")
-            self._connection, theirs = context.Pipe()
-            self._process = context.Process(
-                target=_work, args=(theirs, *self._arguments), daemon=True
-            )
-            self._process.start()
-            theirs.close()
-            self._connection.recv()  # It is ready.
-        self._connection.send((path, kind))
-        try:
-            if self._connection.poll(self._seconds):
-                return self._connection.recv()
-            self.stop()
-            return "failed", 0.0, f"takes longer than {self._seconds:g} s"
-        except EOFError:
-            self._process.join()
-            code = self._process.exitcode
-            self._process = None
-            return "failed", 0.0, f"ends the process with code {code}"
-
-    def stop(self) -> None:
-        """Ends the process."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.join()
-            self._process = None
-
-
-def _work(
-    connection: Connection, check: Callable[[pathlib.Path, str], str], megabytes: int
-) -> None:
-    """Reads the files whose paths arrive, in a process of its own."""
-    # What a decoder prints must not reach the terminal: it is a failure.
-    with tempfile.TemporaryFile() as printed:
-        os.dup2(printed.fileno(), 1)
-        os.dup2(printed.fileno(), 2)
-        size = _status("VmSize") + megabytes * 1_000_000
-        resource.setrlimit(resource.RLIMIT_AS, (size, size))
-        connection.send("ready")
-        while True:
-            try:
-                path, name = connection.recv()
-            except EOFError:
-                return
-            before = _peak_from_now_on()
-            try:
-                outcome, reason = check(path, name), ""
-            except Exception as error:
-                outcome, reason = "failed", f"{type(error).__name__}: {error}"
-            if os.fstat(printed.fileno()).st_size:
-                printed.seek(0)
-                outcome, reason = "failed", f"prints {printed.read(500)!r}"
-                printed.seek(0)
-                printed.truncate()
-            connection.send((outcome, (_status("VmHWM") - before) / 1e6, reason))
-
-
-def _peak_from_now_on() -> int:
-    """Starts the measurement of the peak memory again, and returns the present one."""
-    pathlib.Path("/proc/self/clear_refs").write_text("5", "ascii")
-    return _status("VmRSS")
-
-
-def _status(field: str) -> int:
-    """A memory field of this process in bytes."""
-    lines = pathlib.Path("/proc/self/status").read_text("ascii").splitlines()
-    (line,) = (line for line in lines if line.startswith(f"{field}:"))
-    return 1024 * int(line.split()[1])
-
-
-def try_files(
-    kind: str,
+def try_inputs(
+    kind: Kind,
+    indices: Iterable[int],
     *,
-    count: int,
     seed: int,
     seconds: float,
     megabytes: int,
     output: pathlib.Path | None = None,
 ) -> list[Trial]:
-    """Tries damaged files.
+    """Tries damaged inputs.
 
     Args:
-        kind: The kind of files.
-        count: The number of files.
+        kind: The kind of inputs.
+        indices: The numbers of the inputs.
         seed: The seed of all choices.
-        seconds: The time limit for one file.
-        megabytes: The memory limit for one file.
-        output: A folder for the files that failed.
+        seconds: The time limit for one input.
+        megabytes: The memory limit for one input.
+        output: A folder for the inputs that failed.
     """
-    worker = Worker(KINDS[kind].check, seconds, megabytes)
+    worker = Worker(kind.check, seconds, megabytes, kind.prepare)
     trials = list[Trial]()
-    with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder) / "file"
-        for index in range(count):
-            rng = np.random.default_rng([seed, index])
-            name, mutation, data = KINDS[kind].make(rng)
-            path.write_bytes(data)
+    with tempfile.TemporaryDirectory() as outside:
+        # Folders around the inputs, in which names that climb would be found.
+        place = pathlib.Path(outside, "a", "b", "c")
+        (place / "cache").mkdir(parents=True)
+        os.environ[CACHE_VARIABLE] = str(place / "cache")
+        for index in indices:
+            case = kind.make(np.random.default_rng([seed, index]))
+            # Each has a place of its own, as readers keep what they know of a path.
+            folder = place / str(index)
+            case.write(folder)
             begin = time.monotonic()
-            outcome, memory, reason = worker.run(path, name)
+            outcome, memory, reason = worker.run(folder, case.kind, case.may_differ)
+            taken = time.monotonic() - begin
+            shutil.rmtree(folder)
+            if written := _written_elsewhere(pathlib.Path(outside), place):
+                outcome, reason = FAILED, f"writes {written}"
             trial = Trial(
                 index=index,
-                kind=name,
-                mutation=mutation,
+                kind=case.kind,
+                mutation=case.mutation,
                 outcome=outcome,
-                seconds=time.monotonic() - begin,
+                seconds=taken,
                 megabytes=memory,
                 reason=reason,
             )
             trials.append(trial)
-            if outcome == "failed":
-                print(f"{index}: {name}, {mutation}: {reason}", file=sys.stderr)
+            if outcome == FAILED:
+                print(f"{index}: {case.kind}, {case.mutation}: {reason}", flush=True)
                 if output is not None:
-                    output.mkdir(parents=True, exist_ok=True)
-                    (output / f"{seed}_{index}").write_bytes(data)
-                    record = json.dumps(vars(trial), indent=1)
-                    (output / f"{seed}_{index}.json").write_text(record, "utf-8")
+                    _keep(case, trial, output / f"{seed}_{index}")
     worker.stop()
     return trials
+
+
+def _written_elsewhere(outside: pathlib.Path, place: pathlib.Path) -> list[str]:
+    """Returns what lies beside the cache, and takes it away."""
+    allowed = {place, place / "cache", *place.parents}
+    found = [
+        path
+        for folder in (outside, *outside.glob("a"), *outside.glob("a/b"), place)
+        for path in folder.iterdir()
+        if path not in allowed
+    ]
+    for path in found:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return [str(path) for path in found]
+
+
+def _keep(case: Case, trial: Trial, folder: pathlib.Path) -> None:
+    """Writes an input that failed, and what happened with it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    case.write(folder)
+    record = json.dumps(vars(trial), indent=1)
+    folder.with_suffix(".json").write_text(record, "utf-8")
 
 
 def table(trials: list[Trial]) -> str:
     """Returns a Markdown table of the outcomes after each mutation."""
     counts = collections.Counter((t.mutation, t.outcome) for t in trials)
-    outcomes = [*sorted({t.outcome for t in trials} - {"failed"}), "failed"]
+    outcomes = [*sorted({t.outcome for t in trials} - {FAILED}), FAILED]
     lines = [
-        f"| mutation | files | {' | '.join(outcomes)} |",
+        f"| mutation | inputs | {' | '.join(outcomes)} |",
         f"|---|{'---:|' * (len(outcomes) + 1)}",
     ]
     for mutation in sorted({t.mutation for t in trials}):
@@ -236,11 +210,12 @@ def table(trials: list[Trial]) -> str:
     return "\n".join(lines)
 
 
-def main(_: list[str]) -> None:
-    """Tries the files, prints the table, and exits with code 1 if one fails."""
-    trials = try_files(
-        KIND.value,
-        count=COUNT.value,
+def main(arguments: list[str]) -> None:
+    """Tries the inputs, prints the table, and exits with code 1 if one fails."""
+    program.only_options(arguments)
+    trials = try_inputs(
+        KINDS[KIND.value],
+        range(COUNT.value) if ONLY.value is None else [ONLY.value],
         seed=SEED.value,
         seconds=SECONDS.value,
         megabytes=MEGABYTES.value,
@@ -250,13 +225,14 @@ def main(_: list[str]) -> None:
     slowest = max(trials, key=lambda trial: trial.seconds)
     largest = max(trials, key=lambda trial: trial.megabytes)
     print(
-        f"\nThe slowest took {slowest.seconds:.2f} s ({slowest.kind}, "
-        f"{slowest.mutation}); the largest took {largest.megabytes:.0f} MB "
-        f"({largest.kind}, {largest.mutation})."
+        f"\nThe slowest took {slowest.seconds:.2f} s (number {slowest.index}: "
+        f"{slowest.kind}, {slowest.mutation}); the largest took "
+        f"{largest.megabytes:.0f} MB (number {largest.index}: {largest.kind}, "
+        f"{largest.mutation})."
     )
-    sys.exit(any(trial.outcome == "failed" for trial in trials))
+    sys.exit(any(trial.outcome == FAILED for trial in trials))
 
 
 if __name__ == "__main__":
-    with program.command(__doc__) as arguments:
-        main(arguments)
+    with program.command(__doc__) as given:
+        main(given)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from experiments.checks.audio_files import FORMATS
+from experiments.checks.fuzz_cases import REFUSED, Case
 from experiments.checks.mutations import mutate
 from unmute_jax.audio.decode import AudioFile, read_audio
 from unmute_jax.errors import InputError
@@ -21,26 +22,35 @@ def _files() -> tuple[bytes, ...]:
     return tuple(form.encode() for form in FORMATS)
 
 
-def make(rng: np.random.Generator) -> tuple[str, str, bytes]:
+def prepare() -> None:
+    """Writes the undamaged files."""
+    _files()
+
+
+def make(rng: np.random.Generator) -> Case:
     """Makes a damaged file.
 
     Args:
         rng: The source of all choices.
-
-    Returns:
-        The format, the mutation and the content.
     """
     chosen = int(rng.integers(len(FORMATS)))
     mutation, data = mutate(_files(), chosen, rng)
-    return FORMATS[chosen].name, mutation, data
+    # Most formats of sound have no checksums.
+    return Case(
+        kind=FORMATS[chosen].name,
+        mutation=mutation,
+        files={"file": data},
+        may_differ=True,
+    )
 
 
-def check(path: pathlib.Path, kind: str) -> str:
+def check(folder: pathlib.Path, kind: str, may_differ: bool) -> str:
     """Decodes a file as a whole and in blocks.
 
     Args:
-        path: The file.
+        folder: Folder of the file.
         kind: The name of its format before it was damaged.
+        may_differ: As in `Case`.
 
     Returns:
         The outcome in words.
@@ -48,10 +58,11 @@ def check(path: pathlib.Path, kind: str) -> str:
     Raises:
         AssertionError: The two ways disagree, or the error is not one line.
     """
+    path = folder / "file"
     whole, stream = _outcome(_read, path), _outcome(_stream, path)
     if isinstance(whole, str) or isinstance(stream, str):
         assert whole == stream, f"{whole!r} as a whole, {stream!r} in blocks"
-        return "refused"
+        return REFUSED
     (x, rate), (y, other_rate) = whole, stream
     assert rate == other_rate, f"{rate} Hz as a whole, {other_rate} Hz in blocks"
     assert np.array_equal(x, y), "other samples as a whole than in blocks"

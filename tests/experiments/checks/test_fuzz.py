@@ -1,80 +1,66 @@
-"""Damaged files never end in anything but samples or one clear line."""
+"""Damaged inputs never end in anything but what was there or one clear line."""
 
-import os
-import time
+import pathlib
 
 import numpy as np
 import pytest
 
-from experiments.checks import fuzz, fuzz_audio
-from experiments.checks.fuzz import Trial, Worker, table
+from experiments.checks import fuzz
+from experiments.checks.fuzz import Trial, table
+from experiments.checks.fuzz_cases import Case
+from tests.experiments.checks.test_fuzz_worker import behave
 
 
-@pytest.mark.parametrize("index", range(150))
-def test_damaged_audio_files_are_read_or_refused(index, tmp_path):
-    kind, _, data = fuzz_audio.make(np.random.default_rng([7, index]))
-    (tmp_path / "file").write_bytes(data)
-    fuzz_audio.check(tmp_path / "file", kind)
+@pytest.mark.parametrize(
+    ("kind", "count"),
+    [
+        ("weights", 12),
+        ("audio", 60),
+        ("store", 15),
+        ("probe", 16),
+        ("record", 30),
+        ("config", 60),
+        ("archive", 30),
+    ],
+)
+def test_damaged_inputs_are_read_or_refused(kind, count, tmp_path):
+    outcomes = set()
+    for index in range(count):
+        case = fuzz.KINDS[kind].make(np.random.default_rng([7, index]))
+        folder = tmp_path / str(index)
+        case.write(folder)
+        try:
+            outcome = fuzz.KINDS[kind].check(folder, case.kind, case.may_differ)
+        except Exception as error:
+            error.add_note(f"number {index}: {case.kind}, {case.mutation}")
+            raise
+        outcomes.add(outcome)
+    assert "refused" in outcomes
 
 
-def behave(path, kind):
-    """Stands for a decoder, in the process of the worker."""
-    match kind:
-        case "ends the process":
-            os._exit(7)
-        case "takes long":
-            time.sleep(60)
-        case "takes memory":
-            return bytes(500_000_000)[:0].decode()
-        case "raises":
-            raise ValueError("a fault")
-        case "prints":
-            os.write(2, b"a message")
-    return path.read_text()
+def inputs(kind):
+    """A kind of inputs with which always the same happens."""
+    files = {"file": b"content", "folder/more": b"x"}
+    case = Case(kind=kind, mutation="cut", files=files)
+    return fuzz.Kind(make=lambda rng: case, check=behave)
 
 
-def test_every_failure_is_noticed_and_the_next_file_is_tried(tmp_path):
-    path = tmp_path / "file"
-    path.write_text("fine")
-    worker = Worker(behave, seconds=0.5, megabytes=300)
-    try:
-        outcomes = {
-            kind: worker.run(path, kind)
-            for kind in (
-                "raises",
-                "prints",
-                "takes memory",
-                "ends the process",
-                "fine",
-                "takes long",
-            )
-        }
-    finally:
-        worker.stop()
-    assert outcomes.pop("fine")[0] == "fine"
-    assert {outcome for outcome, _, _ in outcomes.values()} == {"failed"}
-    reasons = [reason for _, _, reason in outcomes.values()]
-    assert reasons == [
-        "ValueError: a fault",
-        "prints b'a message'",
-        "MemoryError: ",
-        "ends the process with code 7",
-        "takes longer than 0.5 s",
-    ]
+LIMITS = {"seed": 3, "seconds": 5, "megabytes": 300}
 
 
-def test_files_that_failed_are_kept(tmp_path, monkeypatch):
-    monkeypatch.setitem(
-        fuzz.KINDS,
-        "audio",
-        fuzz.Kind(make=lambda rng: ("raises", "cut", b"content"), check=behave),
-    )
-    (trial,) = fuzz.try_files(
-        "audio", count=1, seed=3, seconds=5, megabytes=300, output=tmp_path / "out"
-    )
+def test_inputs_that_failed_are_kept_and_can_be_tried_again(tmp_path):
+    [trial] = fuzz.try_inputs(inputs("raises"), [5], output=tmp_path / "out", **LIMITS)
     assert trial.outcome == "failed"
-    assert (tmp_path / "out" / "3_0").read_bytes() == b"content"
-    assert "a fault" in (tmp_path / "out" / "3_0.json").read_text()
+    assert trial.index == 5
+    assert (tmp_path / "out" / "3_5" / "file").read_bytes() == b"content"
+    assert (tmp_path / "out" / "3_5" / "folder" / "more").read_bytes() == b"x"
+    assert "a fault" in (tmp_path / "out" / "3_5.json").read_text()
+
+
+def test_a_file_that_is_written_elsewhere_is_a_failure():
+    first, second = fuzz.try_inputs(inputs("writes"), range(2), **LIMITS)
+    assert (first.outcome, second.outcome) == ("failed", "failed")
+    assert pathlib.Path(first.reason.split("'")[1]).name == "outside"
 
 
 def test_the_table_counts_outcomes_by_mutation():
