@@ -181,6 +181,14 @@ def make(rng: np.random.Generator) -> Case:
         others = [files[name], *files.values()]
         mutation, files[name] = mutate([x for x in others if x], 0, rng)
         is_sealed = False
+    elif kind in ("trial", "predictions") and rng.random() < 0.2:
+        folder = _FILES[kind]
+        files[name] = next(
+            content
+            for other, content in files.items()
+            if other.startswith(folder) and other != name
+        )
+        mutation, is_sealed = "the file of another training", False
     elif kind == "predictions":
         mutation, files[name] = _other_arrays(files[name], rng)
         is_sealed = True
@@ -218,7 +226,7 @@ def _other_arrays(data: bytes, rng: np.random.Generator) -> tuple[str, bytes]:
     """Changes the arrays of a file of predictions, which remains a valid npz."""
     with np.load(io.BytesIO(data)) as arrays:
         found = dict(arrays)
-    name = str(rng.choice(list(found)))
+    name = str(rng.choice([n for n, x in found.items() if x.ndim]))
     x = found[name]
     changes: dict[str, Callable[[], Any]] = {
         "an array left out": lambda: None,

@@ -66,3 +66,21 @@ def test_a_damaged_file_is_named(seed, tmp_path):
         found = predictions.read_predictions(path)
         np.testing.assert_array_equal(found.logits, undisturbed.logits)
         np.testing.assert_array_equal(found.labels, undisturbed.labels)
+
+
+def test_predictions_of_another_record_are_refused(tmp_path):
+    write(tmp_path)
+    (tmp_path / "abc.npz").rename(tmp_path / "other.npz")
+    with pytest.raises(DamagedFile, match="it belongs to the record b'abc'"):
+        predictions.read_predictions(tmp_path / "other.npz")
+
+
+def test_predictions_of_earlier_versions_do_not_say_to_which_record_they_belong(
+    tmp_path,
+):
+    write(tmp_path)
+    with np.load(tmp_path / "abc.npz") as stored:
+        arrays = dict(stored)
+    del arrays["record"]
+    np.savez(tmp_path / "other.npz", **arrays)
+    assert len(predictions.read_predictions(tmp_path / "other.npz").ids) == 4

@@ -85,6 +85,10 @@ def test_a_trial_of_a_search_is_read_as_it_was_written(tmp_path):
     (path,) = tmp_path.iterdir()
     assert strict(path)["scores"] == [[1, 0.5], [2, None]]
     assert results.read_search_trial(path) == trial
+    other = path.with_name("0123456789abcdef.json")
+    other.write_bytes(path.read_bytes())
+    with pytest.raises(InputError, match="is the record of another trial"):
+        results.read_search_trial(other)
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "null"])

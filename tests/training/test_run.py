@@ -101,6 +101,29 @@ def test_what_is_damaged_of_a_finished_probe_is_named_and_made_again(
     assert message.endswith("it is made again")
 
 
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        ("results/*.json", "is the record of another training"),
+        ("predictions/*.npz", "belongs to the record"),
+    ],
+)
+def test_files_of_another_seed_are_named_and_made_again(
+    files, reason, finished, tmp_path, caplog
+):
+    records, workdir = finished
+    shutil.copytree(workdir.path, tmp_path / "run")
+    first, second, *_ = sorted((tmp_path / "run").glob(files))
+    undisturbed = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    again, _ = run(tmp_path / "run", epochs=2, seeds=3)
+    assert [r.test for r in again] == [r.test for r in records]
+    assert first.suffix == ".json" or first.read_bytes() == undisturbed
+    (message,) = caplog.messages
+    assert message.startswith(str(first))
+    assert reason in message
+
+
 def test_every_evaluation_is_a_line_of_the_metrics(finished):
     _, workdir = finished
     text = (workdir.path / "metrics.jsonl").read_text()

@@ -74,6 +74,7 @@ def write_predictions(
         buffer,
         ids=np.asarray([i.encode() for i in ids]),
         groups=np.asarray([groups.get(i, i).encode() for i in ids]),
+        record=np.asarray(pathlib.PurePath(record_file).stem.encode()),
         labels=labels.astype(np.uint8),
         logits=logits.astype(np.float32),
     )
@@ -84,7 +85,8 @@ def read_predictions(path: str | os.PathLike[str]) -> Predictions:
     """Reads what `write_predictions` wrote.
 
     Raises:
-        DamagedFile: The file is damaged.
+        DamagedFile: The file is damaged, or belongs to a record of another name. Files
+            of earlier versions do not say to which they belong.
         InputError: The file is a pointer of Git LFS.
     """
     # Read as bytes first, because NumPy does not close a file that is damaged.
@@ -96,6 +98,7 @@ def read_predictions(path: str | os.PathLike[str]) -> Predictions:
                 tuple(x.decode() for x in arrays[name].tolist())
                 for name in ("ids", "groups")
             )
+            owner = arrays["record"].item() if "record" in arrays else None
             found = Predictions(
                 ids,
                 groups,
@@ -107,6 +110,8 @@ def read_predictions(path: str | os.PathLike[str]) -> Predictions:
             raise ValueError("its arrays do not fit together")
         if not found.labels.shape == found.logits.shape == shape:
             raise ValueError("its arrays do not fit together")
+        if owner not in (None, pathlib.PurePath(path).stem.encode()):
+            raise ValueError(f"it belongs to the record {owner!r:.60}")
     except _DAMAGE as error:
         raise DamagedFile(
             f"{os.fspath(path)}: not a file of predictions "

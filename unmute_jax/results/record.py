@@ -207,10 +207,13 @@ def read_search_trial(path: str | os.PathLike[str]) -> SearchTrial:
     """Reads the trial of a search in one file.
 
     Raises:
-        DamagedFile: As for `read_record`.
+        DamagedFile: As for `read_record`; or the file has the name of another trial.
         InputError: As for `read_record`.
     """
-    return _read(path, SearchTrial, "a trial of a search")
+    trial = _read(path, SearchTrial, "a trial of a search")
+    if trial.file_name() != pathlib.PurePath(path).name:
+        raise DamagedFile(f"{os.fspath(path)}: is the record of another trial")
+    return trial
 
 
 def training_seconds(records: Iterable[Record]) -> float:

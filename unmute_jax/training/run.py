@@ -146,7 +146,11 @@ def finished(
             logits = predictions.path_of(folder.parent / "predictions", path.name)
             if logits.exists():
                 predictions.read_predictions(logits)
-        return [results.read_record(p) for p in paths]
+        records = [results.read_record(p) for p in paths]
+        for record, path in zip(records, paths, strict=True):
+            if record.file_name() != path.name:
+                raise DamagedFile(f"{path}: is the record of another training")
+        return records
     except DamagedFile as error:
         _log.warning("%s: it is made again", error)
         return []
