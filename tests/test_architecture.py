@@ -29,8 +29,11 @@ ROOMS = (
     ("grid",),
     ("cli",),
 )
-# The public doors: the package itself, and `python -m` entries that call a command.
-DOORS = ("unmute_jax", "unmute_jax.convert", "unmute_jax.datasets.__main__")
+# What other benchmarks import; the only modules that import PyTorch.
+FOR_TORCH = ("unmute_jax.hear", "unmute_jax.xares")
+# The public doors: the package itself, `python -m` entries that call a command, and
+# what other benchmarks import.
+DOORS = ("unmute_jax", "unmute_jax.convert", "unmute_jax.datasets.__main__", *FOR_TORCH)
 
 
 def name_of(path):
@@ -65,7 +68,8 @@ def test_only_the_files_of_the_design_lie_at_the_top():
     files = {path.name for path in PACKAGE.glob("*.py")}
     assert files == {
         "__init__.py", "bounds.py", "config.py", "console.py", "convert.py",
-        "downloads.py", "errors.py", "io.py", "locks.py", "tokens.py", "zips.py",
+        "downloads.py", "errors.py", "hear.py", "io.py", "locks.py", "tokens.py",
+        "xares.py", "zips.py",
     }  # fmt: skip
 
 
@@ -85,16 +89,26 @@ def test_no_room_imports_one_below_it():
     assert not against
 
 
+def heads_of(module):
+    """The first parts of all names that a module imports, wherever in its text."""
+    heads = set()
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+        if isinstance(node, ast.ImportFrom):
+            heads.add((node.module or "").split(".")[0])
+        elif isinstance(node, ast.Import):
+            heads |= {alias.name.split(".")[0] for alias in node.names}
+    return heads
+
+
 def test_nothing_in_the_package_imports_experiments_or_configs():
-    for module, path in MODULES.items():
-        for node in ast.walk(ast.parse(path.read_text())):
-            names = [a.name for a in getattr(node, "names", []) if hasattr(a, "name")]
-            if isinstance(node, ast.ImportFrom):
-                names = [node.module or ""]
-            elif not isinstance(node, ast.Import):
-                continue
-            heads = {name.split(".")[0] for name in names}
-            assert not heads & {"experiments", "configs", "tests"}, module
+    for module in MODULES:
+        assert not heads_of(module) & {"experiments", "configs", "tests"}, module
+
+
+def test_only_the_doors_to_other_benchmarks_import_torch():
+    frameworks = {"torch", "torchaudio", "tensorflow", "keras"}
+    importing = {module for module in MODULES if heads_of(module) & frameworks}
+    assert importing == set(FOR_TORCH)
 
 
 def test_there_are_no_circular_imports():

@@ -450,7 +450,9 @@ class Experiment:
     dataset: str = "esc_mix"
     # Folder or archive with your copy of the data set. Empty: the cache, or a download.
     data_dir: str = ""
-    # Name of the encoder; see `unmute encoders`.
+    # Name of the encoder; `unmute check-encoder` lists them. "MODULE:CLASS": your own.
+    # "hear:MODULE[:WEIGHTS]", "xares:MODULE:CLASS[:WEIGHTS]": those of HEAR and X-ARES.
+    # "tokens:PATH": tokens that other code has exported.
     encoder: str = "logmel"
     # Weight file, "untrained", or empty for the encoder's published default.
     weights: str = ""

@@ -18,6 +18,8 @@ def settings(**changes):
         ({"dataset": "hf:/home/ann/birds:small"}, "hf:birds:small"),
         ({"dataset": "wds:/home/ann/s-{00..09}.tar"}, "wds:s-{00..09}.tar"),
         ({"encoder": "tokens:/home/ann/tokens"}, "tokens:tokens"),
+        ({"encoder": "hear:a.module:/home/ann/w.pt"}, "hear:a.module:w.pt"),
+        ({"encoder": "xares:module:Class:~/w:1.pt"}, "xares:module:Class:w:1.pt"),
         ({"weights": "/home/ann/w/mine.pt"}, "mine.pt"),
         ({"weights": "../../ann/mine.pt"}, "mine.pt"),
         # The name of published weights is how a report recognises them.
@@ -41,6 +43,8 @@ def test_a_path_becomes_the_name_of_the_file(changes, name):
         {"dataset": "folder:data/clips"},
         {"dataset": "hf:OWNER/NAME:config"},
         {"encoder": "my_module:MyEncoder"},
+        {"encoder": "hear:a.module"},
+        {"encoder": "xares:module:Class"},
         {"data_dir": "data"},
         {"data_dir": "hf:OWNER/NAME"},
         {"weights": "untrained"},

@@ -1,6 +1,7 @@
 """Loads encoders by name. To add one, write a file here and enter it in `_FILES`.
 
-Encoders that live elsewhere need no entry; `custom` describes `my_module:MyEncoder`.
+Encoders that live elsewhere need no entry. `custom` describes `my_module:MyEncoder`,
+`hear_modules` describes `hear:MODULE`, and `xares_encoders` `xares:MODULE:CLASS`.
 """
 
 import functools
@@ -11,7 +12,7 @@ import pathlib
 from types import ModuleType
 from typing import Any
 
-from unmute_jax.encoders import custom
+from unmute_jax.encoders import custom, hear_modules, xares_encoders
 from unmute_jax.encoders.base import Encoder, Geometry
 from unmute_jax.encoders.conversion import EncoderModule, convert
 from unmute_jax.encoders.exported import ExportedTokens
@@ -57,6 +58,9 @@ _FILES = {
     "whisper": "whisper",
 }
 
+# How encoders are named that live elsewhere.
+_ELSEWHERE = ("MODULE:CLASS", "hear:MODULE", "xares:MODULE:CLASS", "tokens:PATH")
+
 # Where the tokens of a data set can come from.
 Source = Encoder | ExportedTokens
 # Prefix of a folder of tokens that other code has exported.
@@ -84,7 +88,9 @@ def load_encoder(
 
     Args:
         name: One of `list_encoders()`, or `my_module:MyEncoder`, a custom encoder (see
-            `encoders.custom`), which gets all arguments that are given.
+            `encoders.custom`), which gets all arguments that are given, and so do
+            `hear:MODULE[:WEIGHTS]` (see `encoders.hear_modules`) and
+            `xares:MODULE:CLASS[:WEIGHTS]` (see `encoders.xares_encoders`).
         source: A weights file (.pt, .pth, .safetensors), or a folder that holds
             `model.safetensors`. None: the published default, from the cache or the
             network.
@@ -113,7 +119,12 @@ def load_encoder(
         if precision != "float32":
             given["precision"] = precision
         given = {option: value for option, value in given.items() if value is not None}
-        return custom.load(name, **given, **sizes, **options)
+        load = custom.load
+        if name.startswith(hear_modules.PREFIX):
+            load = hear_modules.load
+        elif name.startswith(xares_encoders.PREFIX):
+            load = xares_encoders.load
+        return load(name, **given, **sizes, **options)
     module = _module(name)
     if weights not in (None, "untrained"):
         raise InputError(
@@ -198,7 +209,7 @@ def with_weights(name: str) -> EncoderModule:
 
 def _module(name: str) -> Any:
     if name not in _FILES:
-        raise unknown_name("encoder", name, [*_FILES, "MODULE:CLASS", "tokens:PATH"])
+        raise unknown_name("encoder", name, [*_FILES, *_ELSEWHERE])
     return importlib.import_module(f"{__name__}.{_FILES[name]}")
 
 

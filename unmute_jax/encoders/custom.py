@@ -39,16 +39,11 @@ clip is embedded again whenever cached tokens are reused (see `store.recheck`).
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import hashlib
-import importlib
-import inspect
 import json
 import math
-import os
 import pathlib
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -62,7 +57,8 @@ from unmute_jax import distributed
 from unmute_jax.encoders.base import Encoder, Geometry, Params
 from unmute_jax.encoders.custom_code import code_digest
 from unmute_jax.encoders.token_arrays import as_tokens, check_edges
-from unmute_jax.errors import InputError, unknown_name
+from unmute_jax.encoders.user_modules import check_options, import_class
+from unmute_jax.errors import InputError
 from unmute_jax.ops.arrays import Arr
 from unmute_jax.tokens import Tokens
 
@@ -82,10 +78,27 @@ def load(name: str, **options: Any) -> CustomEncoder:
         InputError: There is no such module or class, it does not know an option, or
             its object is not an encoder.
     """
-    make = _import(name)
-    _check_options(name, make, options)
-    model = make(**options)
+    make = import_class(name)
+    check_options(name, make, options)
+    return wrap(name, make(**options), module=name.partition(":")[0], options=options)
+
+
+def wrap(name: str, model: Any, *, module: str, options: Mapping) -> CustomEncoder:
+    """Makes an encoder of an object with the attributes of a custom encoder.
+
+    Args:
+        name: The name of the encoder.
+        model: The object.
+        module: The imported module whose code is behind it.
+        options: The options it was made with. `weights` may be the path of a file,
+            whose content becomes a part of `identity`.
+
+    Raises:
+        InputError: The object is not an encoder, or an option is neither a number nor a
+            string.
+    """
     _check_model(name, model)
+    options = dict(options)
     weights = _weights_identity(options.pop("weights", None))
     version = str(model.version)
     kind = CustomEncoder if getattr(model, "jittable", True) else HostEncoder
@@ -93,7 +106,7 @@ def load(name: str, **options: Any) -> CustomEncoder:
         name=name,
         description=getattr(model, "description", f"{name}, version {version}"),
         licence=getattr(model, "licence", "not said"),
-        code=code_digest(name.partition(":")[0]),
+        code=code_digest(module),
         weights=weights,
         params=model.params if _takes_params(model) else {},
         model=model,
@@ -278,59 +291,6 @@ class HostEncoder(CustomEncoder):
 def _takes_params(model: Any) -> bool:
     """Whether the model is called as `apply(params, waveform, lengths)`."""
     return getattr(model, "jittable", True) and hasattr(model, "params")
-
-
-def _import(name: str) -> Callable[..., Any]:
-    """The class or function `module:name`."""
-    path, _, attribute = name.partition(":")
-    if not all(part.isidentifier() for part in (*path.split("."), attribute)):
-        raise InputError(
-            f"{name!r} does not name an encoder: a module, a colon and a class in it "
-            "are expected, as in my_module:MyEncoder"
-        )
-    # `python -m` has the current folder on the path; other ways to start have not.
-    if not {"", os.getcwd()} & set(sys.path):
-        sys.path.append(os.getcwd())
-    try:
-        module = importlib.import_module(path)
-    except ModuleNotFoundError as error:
-        missing = error.name or path
-        if path == missing or path.startswith(f"{missing}."):
-            raise _no_module(path) from None
-        raise InputError(f"{path} imports {missing}, which is not installed") from error
-    made = getattr(module, attribute, None)
-    if inspect.isclass(made) or inspect.isroutine(made):
-        return made
-    if made is not None:
-        raise InputError(
-            f"{name} is an object of type {type(made).__name__}: name its class, or a "
-            "function that makes it"
-        )
-    known = [key for key, v in vars(module).items() if inspect.isclass(v)]
-    raise unknown_name(f"encoder class in {path}", attribute, known)
-
-
-def _no_module(path: str) -> InputError:
-    here = [p.stem for p in sorted(pathlib.Path.cwd().glob("*.py"))]
-    near = difflib.get_close_matches(path, here, n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return InputError(
-        f"there is no module {path!r}, neither in {pathlib.Path.cwd()} nor among the "
-        f"installed packages{hint}"
-    )
-
-
-def _check_options(name: str, make: Callable[..., Any], options: Mapping) -> None:
-    try:
-        parameters = inspect.signature(make).parameters.values()
-    except ValueError:  # Compiled code has no signature; the call itself will fail.
-        return
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        return
-    known = [p.name for p in parameters if p.kind is not p.POSITIONAL_ONLY]
-    for option in options:
-        if option not in known:
-            raise unknown_name(f"option of encoder {name!r}", option, known)
 
 
 def _check_model(name: str, model: Any) -> None:

@@ -112,8 +112,11 @@ def _public(key: str, value: str) -> str:
 
 def _path_in(value: str) -> str:
     """The path in "folder:/path", and the whole value where no kind stands before."""
-    kind, colon, path = value.partition(":")
-    return path if colon and "/" not in kind and not kind.startswith("~") else value
+    kind, colon, _ = value.partition(":")
+    if not colon or "/" in kind or kind.startswith("~"):
+        return value
+    # A path of weights stands behind the module, or behind the module and the class.
+    return value.split(":", {"hear": 2, "xares": 3}.get(kind, 1))[-1]
 
 
 def _is_local(path: str) -> bool:
