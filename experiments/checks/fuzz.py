@@ -31,7 +31,6 @@ import pathlib
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -146,24 +145,20 @@ def try_inputs(
             # Each has a place of its own, as readers keep what they know of a path.
             folder = place / str(index)
             case.write(folder)
-            begin = time.monotonic()
-            outcome, memory, reason = worker.run(folder, case.kind, case.may_differ)
-            taken = time.monotonic() - begin
+            answer = worker.run(folder, case.kind, case.may_differ)
             shutil.rmtree(folder)
             if written := _written_elsewhere(pathlib.Path(outside), place):
-                outcome, reason = FAILED, f"writes {written}"
+                answer = answer._replace(outcome=FAILED, reason=f"writes {written}")
             trial = Trial(
                 index=index,
                 kind=case.kind,
                 mutation=case.mutation,
-                outcome=outcome,
-                seconds=taken,
-                megabytes=memory,
-                reason=reason,
+                **answer._asdict(),
             )
             trials.append(trial)
-            if outcome == FAILED:
-                print(f"{index}: {case.kind}, {case.mutation}: {reason}", flush=True)
+            if trial.outcome == FAILED:
+                what = f"{index}: {case.kind}, {case.mutation}"
+                print(f"{what}: {trial.reason}", flush=True)
                 if output is not None:
                     _keep(case, trial, output / f"{seed}_{index}")
     worker.stop()

@@ -11,10 +11,11 @@ import os
 import pathlib
 import resource
 import tempfile
+import time
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, NamedTuple
 
 # A function that reads the case in a folder: what it was, and whether it may be read
 # with other values. It returns the outcome in words; every exception is a failure.
@@ -23,6 +24,22 @@ Check = Callable[[pathlib.Path, str, bool], str]
 Prepare = Callable[[], None]
 FAILED = "failed"
 _START_SECONDS = 300.0
+
+
+class Answer(NamedTuple):
+    """What happened with one input.
+
+    Attributes:
+        outcome: The outcome in words.
+        reason: What is wrong, if it is a failure.
+        seconds: How long it took.
+        megabytes: The memory that it took beyond that of the process.
+    """
+
+    outcome: str
+    reason: str = ""
+    seconds: float = 0.0
+    megabytes: float = 0.0
 
 
 class Worker:
@@ -46,10 +63,8 @@ class Worker:
         self._arguments, self._seconds = (check, megabytes, prepare), seconds
         self._process: Any = None
 
-    def run(
-        self, folder: pathlib.Path, kind: str, may_differ: bool = False
-    ) -> tuple[str, float, str]:
-        """Reads an input: the outcome, the memory in megabytes, and what is wrong."""
+    def run(self, folder: pathlib.Path, kind: str, may_differ: bool = False) -> Answer:
+        """Reads an input."""
         if self._process is None:
             context = multiprocessing.get_context("spawn")
             self._connection, theirs = context.Pipe()
@@ -60,19 +75,22 @@ class Worker:
             theirs.close()
             if not self._connection.poll(_START_SECONDS):
                 self.stop()
-                return FAILED, 0.0, "the process that reads does not start"
+                return Answer(FAILED, "the process that reads does not start")
             self._connection.recv()  # It is ready.
+        begin = time.monotonic()
         self._connection.send((folder, kind, may_differ))
         try:
             if self._connection.poll(self._seconds):
-                return self._connection.recv()
+                answer = self._connection.recv()
+                return answer._replace(seconds=time.monotonic() - begin)
             self.stop()
-            return FAILED, 0.0, f"takes longer than {self._seconds:g} s"
+            reason = f"takes longer than {self._seconds:g} s"
+            return Answer(FAILED, reason, self._seconds)
         except EOFError:
             self._process.join()
             code = self._process.exitcode
             self._process = None
-            return FAILED, 0.0, f"ends the process with code {code}"
+            return Answer(FAILED, f"ends the process with code {code}")
 
     def stop(self) -> None:
         """Ends the process."""
@@ -115,7 +133,8 @@ def _work(
                 outcome, reason = FAILED, f"prints {printed.read(500)!r}"
                 printed.seek(0)
                 printed.truncate()
-            connection.send((outcome, (_status("VmHWM") - before) / 1e6, reason))
+            megabytes = (_status("VmHWM") - before) / 1e6
+            connection.send(Answer(outcome, reason, megabytes=megabytes))
 
 
 def _peak_from_now_on() -> int:

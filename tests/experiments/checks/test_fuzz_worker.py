@@ -37,10 +37,10 @@ def test_every_failure_is_noticed_and_the_next_input_is_tried(tmp_path):
         outcomes = {kind: worker.run(tmp_path, kind) for kind in kinds}
     finally:
         worker.stop()
-    assert outcomes.pop("fine")[0] == "fine"
-    assert {outcome for outcome, _, _ in outcomes.values()} == {"failed"}
+    assert outcomes.pop("fine").outcome == "fine"
+    assert {answer.outcome for answer in outcomes.values()} == {"failed"}
     reasons = [
-        reason.partition(" (test_fuzz_worker")[0] for _, _, reason in outcomes.values()
+        answer.reason.partition(" (test_fuzz_worker")[0] for answer in outcomes.values()
     ]
     assert reasons == [
         "ValueError: a fault",
