@@ -133,8 +133,8 @@ def _work(
                 outcome, reason = FAILED, f"prints {printed.read(500)!r}"
                 printed.seek(0)
                 printed.truncate()
-            megabytes = (_status("VmHWM") - before) / 1e6
-            connection.send(Answer(outcome, reason, megabytes=megabytes))
+            taken = (_status("VmHWM") - before) / 1e6
+            connection.send(Answer(outcome, reason, megabytes=taken))
 
 
 def _peak_from_now_on() -> int:

@@ -367,3 +367,14 @@ def test_a_damaged_cache_of_digests_is_made_again(tmp_path, arrays, monkeypatch)
     for content in ("[1]", '{"x": 1}', "3", "{"):
         cache.write_text(content)
         assert ExportedTokens.open(tmp_path / "x").sha256 == first.sha256
+
+
+def test_long_and_odd_ids_are_shown_in_one_short_line(tmp_path, arrays):
+    odd = np.array(["\x1b[31m\n" + "x" * 10_000] * CLIPS)
+    source = write(tmp_path, arrays, [0], ids=odd[:1])
+    with pytest.raises(
+        InputError, match="has no tokens of 1 of the 1 clips"
+    ) as refused:
+        source.check_clips(["y" * 10_000], "a split")
+    assert str(refused.value).isprintable()
+    assert len(str(refused.value)) < len(str(tmp_path)) + 300

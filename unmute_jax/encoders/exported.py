@@ -315,7 +315,7 @@ def _locations(files: Sequence[TokenFile]) -> dict[str, tuple[int, int]]:
 
 
 def _some(ids: Sequence[str]) -> str:
-    listed = ", ".join(repr(i) for i in ids[:LISTED_IDS])
+    listed = ", ".join(repr(one_line(i, 60)) for i in ids[:LISTED_IDS])
     return listed + (", ..." if len(ids) > LISTED_IDS else "")
 
 
