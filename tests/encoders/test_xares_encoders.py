@@ -81,7 +81,7 @@ def test_weights_and_options_reach_the_class_and_the_key(tmp_path, waveform):
         ("SpectralEncoder:gone.pt", {}, "cannot open its weights: .*gone.pt"),
         ("SpectralEncoder", {"gian": 2}, "did you mean 'gain'"),
         ("SpectralEncode", {}, "did you mean 'SpectralEncoder'"),
-        ("", {}, "does not name an encoder: a module, a colon and a class in it"),
+        ("", {}, "does not name an encoder of X-ARES: xares:MODULE:CLASS or xar"),
     ],
 )
 def test_what_is_no_encoder_of_x_ares_is_refused_in_one_line(name, options, message):

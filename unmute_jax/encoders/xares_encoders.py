@@ -47,6 +47,11 @@ def load(
             its object has not the shape of an X-ARES encoder.
     """
     _, path, attribute, weights_in_name = split_name(name, 4)
+    if not all(part.isidentifier() for part in (*path.split("."), attribute)):
+        raise InputError(
+            f"{name!r} does not name an encoder of X-ARES: xares:MODULE:CLASS or "
+            "xares:MODULE:CLASS:WEIGHTS is expected, as in xares:my_file:MyEncoder"
+        )
     make = import_class(f"{path}:{attribute}")
     check_options(name, make, options)
     weights = choose_weights(name, weights_in_name, weights)
