@@ -1,6 +1,6 @@
 """Converts a random file of every published layout at full size.
 
-python -m experiments.checks.manifests --manifests tests/data/encoders --only dasheng
+python -m experiments.checks.manifests --only dasheng
 
 A manifest lists the names and shapes of the tensors in published files. For each layout
 in it, the program writes a file of random numbers and converts it with `unmute convert`
@@ -11,7 +11,6 @@ reclaim.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import pathlib
 import re
@@ -19,24 +18,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import safetensors.numpy
 from absl import flags
 
 from experiments.benchmarks.torch_writer import random_or_own, write_torch_zip
-from unmute_jax.audio.mel import mel_banks, window
+from experiments.checks.published_layouts import Layout, layouts
 from unmute_jax.cli import program
-from unmute_jax.encoders import with_weights
-from unmute_jax.weights.dasheng import MEL
-from unmute_jax.weights.encoder_weights import EncoderWeights
-from unmute_jax.weights.files import WeightsFile
-from unmute_jax.weights.loading import from_file
 
-MANIFESTS = flags.DEFINE_string(
-    "manifests", "tests/data/encoders", "The folder of the files *_manifest.json."
+MANIFESTS = flags.DEFINE_list(
+    "manifests",
+    "tests/data/encoders,tests/data/encoders_more",
+    "The folders of the files *manifest*.json.",
 )
 ONLY = flags.DEFINE_string(
     "only", "", "Convert only layouts whose name contains this text."
@@ -53,167 +47,13 @@ _COLUMNS = (
     "peak memory, MB",
     "of that anonymous, MB",
 )
-_BEATS_TABLE = "relative_attention_bias"
-
-
-@dataclasses.dataclass(frozen=True)
-class Layout:
-    """The content of a published file.
-
-    Attributes:
-        name: The name in the table.
-        encoder: The encoder's name.
-        content: The content as the reader returns it. Arrays that repeat one number
-            stand for any numbers.
-        is_hub: Whether the file is safetensors with `content["config"]` beside it.
-    """
-
-    name: str
-    encoder: str
-    content: dict[str, Any]
-    is_hub: bool = False
-
-    def load(self, path: pathlib.Path | None = None) -> EncoderWeights:
-        """The weights that reading such a file returns."""
-        file = WeightsFile(path=path or pathlib.Path(__file__), content=self.content)
-        return from_file(with_weights(self.encoder).ORIGIN, file)
-
-
-def layouts(folder: pathlib.Path) -> Iterator[Layout]:
-    """Yields the layouts of every manifest in `folder`.
-
-    Raises:
-        FileNotFoundError: The folder has no manifest.
-    """
-    files = sorted(folder.glob("*_manifest.json"))
-    if not files:
-        raise FileNotFoundError(f"no *_manifest.json in {folder}")
-    for file in files:
-        name = file.name.removesuffix("_manifest.json")
-        family = re.split("_", name)[0]
-        manifest = json.loads(file.read_text("utf-8"))
-        yield from _OF_FAMILY[family](name, manifest)
-
-
-def _eat(name: str, manifest: dict[str, Any]) -> Iterator[Layout]:
-    encoder = name.split("_")[0]
-    width = manifest["huggingface_pretrained"]["model.extra_tokens"][2]
-    heads = {"num_heads": width // 64}
-    for section, shapes in manifest.items():
-        tuned = "finetuned" in section
-        if not isinstance(shapes, dict) or not section.startswith(("fair", "hugg")):
-            continue
-        if section.endswith("_ema"):
-            continue
-        model: dict[str, Any] = _tensors(shapes)
-        if section.startswith("huggingface"):
-            content = {"model": model, "config": heads}
-            yield Layout(f"{name}, {section}", encoder, content, is_hub=True)
-            continue
-        if not tuned:
-            model["_ema"] = _tensors(manifest["fairseq_pretrained__ema"])
-        inner = {"pretrained_model_args": {"model": heads}} if tuned else heads
-        yield Layout(
-            f"{name}, {section}",
-            encoder,
-            {
-                "args": None,
-                "cfg": {"model": inner},
-                "model": model,
-                "criterion": None,
-                "optimizer_history": [{"optimizer_name": "composite"}],
-                "task_state": {},
-                "extra_state": {"epoch": 30},
-                "last_optimizer_state": {"state": _tensors({"0": [1000]})},
-            },
-        )
-
-
-def _audiomae(name: str, manifest: dict[str, Any]) -> Iterator[Layout]:
-    tensors = _tensors(manifest["keys"])
-    beside = {"optimizer": {"state": {}}, "epoch": 31, "scaler": {}, "args": {}}
-    yield Layout(f"{name}, training script", "audiomae", {"model": tensors, **beside})
-    needed = manifest.get("encoder_keys", manifest["keys"])
-    flat = {key: tensors[key] for key in needed}
-    yield Layout(f"{name}, copy for timm", "audiomae", flat)
-
-
-def _asit(name: str, manifest: dict[str, Any]) -> Iterator[Layout]:
-    teacher = _tensors(manifest["keys"])
-    content = {
-        "student": {f"module.{key}": value for key, value in teacher.items()},
-        "teacher": teacher,
-        "optimizer": {"state": {}},
-        "epoch": 100,
-        "args": {},
-        "CLS_PATCH_loss": _tensors({"center": [1, 8192], "center2": [1, 1, 8192]}),
-    }
-    yield Layout(f"{name}, training script", "asit", content)
-    heads = {"weak_head.weight": [447, 768], "strong_head.weight": [447, 768]}
-    copy = {
-        key.replace("backbone.", "model."): teacher[key]
-        for key in manifest["encoder_keys"]
-    }
-    yield Layout(f"{name}, copy by others", "asit", copy | _tensors(heads))
-
-
-def _beats(name: str, manifest: dict[str, Any]) -> Iterator[Layout]:
-    tensors = _tensors(manifest["state_dict"])
-    tables = [key for key in tensors if _BEATS_TABLE in key]
-    tensors |= dict.fromkeys(tables, tensors[tables[0]])
-    content: dict[str, Any] = {"cfg": manifest["cfg"], "model": tensors}
-    if "predictor.weight" in tensors:
-        outputs = tensors["predictor.weight"].shape[0]
-        content["label_dict"] = {i: f"/m/{i}" for i in range(outputs)}
-    yield Layout(f"{name}, unilm", "beats", content)
-
-
-def _dasheng(name: str, manifest: dict[str, Any]) -> Iterator[Layout]:
-    tensors = _tensors(manifest["state_dict"])
-    banks = np.pad(mel_banks(MEL), ((0, 1), (0, 0)))
-    tensors["front_end.0.spectrogram.window"] = window(MEL).astype(np.float32)
-    tensors["front_end.0.mel_scale.fb"] = banks.astype(np.float32)
-    tensors["init_bn.1.num_batches_tracked"] = np.array(7, np.int64)
-    config = manifest["constructor_arguments"]
-    content = {"model": tensors, "config": config}
-    yield Layout(f"{name}, package", "dasheng", content)
-    hub = {f"encoder.{k}": v for k, v in tensors.items() if "front_end" not in k}
-    content = {"model": hub, "config": {"encoder_kwargs": config}}
-    yield Layout(f"{name}, Hugging Face", "dasheng", content, is_hub=True)
-    if name == "dasheng_base":
-        head = {
-            "outputlayer.0.weight": [768],
-            "outputlayer.0.bias": [768],
-            "outputlayer.1.weight": [527, 768],
-            "outputlayer.1.bias": [527],
-        }
-        yield Layout(f"{name}, fine-tuned", "dasheng", tensors | _tensors(head))
-
-
-_OF_FAMILY = {
-    "asit": _asit,
-    "audiomae": _audiomae,
-    "beats": _beats,
-    "dasheng": _dasheng,
-    "eat": _eat,
-    "sslam": _eat,
-}
-
-
-def _tensors(shapes: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Arrays of the given shapes that take no memory."""
-    zero = np.zeros((), np.float32)
-    return {name: np.broadcast_to(zero, shape) for name, shape in shapes.items()}
-
-
-# Converting ----------------------------------------------------------------------
 
 
 def main(_: list[str]) -> None:
     """Converts one layout after the other, and exits with code 1 if one fails."""
     print(f"| {' | '.join(_COLUMNS)} |\n|---|{'---:|' * (len(_COLUMNS) - 1)}")
     failed = False
-    for layout in layouts(pathlib.Path(MANIFESTS.value)):
+    for layout in layouts(*map(pathlib.Path, MANIFESTS.value)):
         if ONLY.value in layout.name:
             with tempfile.TemporaryDirectory() as folder:
                 failed |= not _check(layout, pathlib.Path(folder))

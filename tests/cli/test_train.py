@@ -36,7 +36,7 @@ def test_a_run_ends_in_a_table_and_leaves_everything_in_its_folder(tiny_run, lis
     assert len(listing) == 3 * 2
     assert listing[0]["facts"]["clips"] == {"train": 24, "validation": 12, "test": 12}
     assert {"test", "validation", "seed", "probe"} <= set(listing[0])
-    assert set(listing[0]) <= {"format", *Record.__dataclass_fields__}
+    assert set(listing[0]) <= {"format", "digest", *Record.__dataclass_fields__}
     assert json.loads((folder / "config.json").read_text())["epochs"] == 2
 
 

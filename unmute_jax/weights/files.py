@@ -73,7 +73,7 @@ class WeightsFile:
         Raises:
             InputError: The tensors that were read may be a mixture of two files.
         """
-        if not self.path.is_file() or _state(self.path) != self.state:
+        if not self.path.is_file() or file_state(self.path) != self.state:
             raise InputError(f"{self.path} was changed while it was read: try again")
 
 
@@ -91,7 +91,7 @@ def read_weights(path: str | os.PathLike[str]) -> WeightsFile:
         path = path / "model.safetensors"
     if not path.is_file():
         raise InputError(f"there is no weights file {path}")
-    state = _state(path)
+    state = file_state(path)
     try:
         with path.open("rb") as file:
             start = file.read(64)
@@ -121,7 +121,8 @@ def read_weights(path: str | os.PathLike[str]) -> WeightsFile:
     )
 
 
-def _state(path: pathlib.Path) -> tuple[int, int, int]:
+def file_state(path: pathlib.Path) -> tuple[int, int, int]:
+    """Returns the inode, size and time of modification of a file."""
     stat = path.stat()
     return stat.st_ino, stat.st_size, stat.st_mtime_ns
 

@@ -70,11 +70,9 @@ class OpenBeatsCheckpoints(BeatsCheckpoints):
         def rename(name: str) -> str:
             if name.startswith(_HEAD):
                 return name.replace(_HEAD, "predictor.")
-            if is_prefixed:
-                # Names without the prefix are those of the decoder.
-                is_part = name.startswith("encoder.")
-                name = name.removeprefix("encoder.") if is_part else f"decoder_{name}"
-            return older_name(name)
+            if is_prefixed and name.startswith("decoder."):
+                return f"decoder_{name}"
+            return older_name(name.removeprefix("encoder.") if is_prefixed else name)
 
         layout = "ESPnet, fine-tuned" if has_head else "ESPnet, pre-trained"
         found = with_one_table(
