@@ -228,3 +228,14 @@ def test_the_reason_of_a_damaged_member_is_short(tmp_path):
         read(path)
     assert len(str(refused.value)) < 150
     assert str(refused.value).isprintable()
+
+
+def test_a_list_that_hides_members_is_refused(tmp_path):
+    path = pack(tmp_path / "a.zip", ("a.wav", NOISE), ("b.wav", NOISE), ("c.wav", b"x"))
+    data = bytearray(path.read_bytes())
+    # The comment of the first member then goes on over the second one.
+    at = data.index(b"PK\1\2")
+    data[at + 32] = 46 + len("b.wav")
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="its list has 2 of 3 members"):
+        zips.open_zip(path)

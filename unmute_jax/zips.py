@@ -24,6 +24,8 @@ from unmute_jax.io import parts_inside, refuse_lfs_pointer
 MOST_MEMBERS = 5_000_000
 # Bits of the flags and the attributes of a member.
 _ENCRYPTED, _UNIX_MODE = 1, 16
+# What stands in the place of a number of members that needs more than 16 bits.
+_UNSTATED = 0xFFFF
 # The decompressors of the other methods cannot be told how much to unpack at once.
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _METHOD_NAMES = {9: "Deflate64", 12: "bzip2", 14: "LZMA", 93: "zstd", 95: "xz"}
@@ -46,7 +48,7 @@ def open_zip(path: str | os.PathLike[str]) -> zipfile.ZipFile:
     """
     try:
         refuse_lfs_pointer(path)
-        size = os.stat(path).st_size
+        size, stated = os.stat(path).st_size, _stated_members(path)
         archive = zipfile.ZipFile(path)
     except InputError:
         raise
@@ -60,11 +62,29 @@ def open_zip(path: str | os.PathLike[str]) -> zipfile.ZipFile:
             f"{path}: is not a zip archive, or its download was cut short"
         ) from None
     try:
+        # One changed length in the list hides the members behind it.
+        if stated is not None and stated != len(archive.infolist()) & _UNSTATED:
+            raise InputError(
+                f"{path}: is damaged: its list has {len(archive.infolist()):,} of "
+                f"{stated:,} members"
+            )
         _check_list(archive.infolist(), size, f"{path}: is refused")
     except InputError:
         archive.close()
         raise
     return archive
+
+
+def _stated_members(path: str | os.PathLike[str]) -> int | None:
+    """Returns how many members the end of an archive states (modulo 2^16), or None."""
+    with open(path, "rb") as file:
+        file.seek(-min(os.fstat(file.fileno()).st_size, 22 + _UNSTATED), os.SEEK_END)
+        end = file.read()
+    at = end.rfind(b"PK\5\6")
+    if at < 0 or len(end) < at + 12:
+        return None
+    (count,) = struct.unpack_from("<H", end, at + 10)
+    return None if count == _UNSTATED else count
 
 
 def _check_list(members: list[zipfile.ZipInfo], size: int, where: str) -> None:
