@@ -127,14 +127,18 @@ def _asit(name: str, manifest: dict[str, Any]) -> Iterator[Layout]:
 
 
 def _beats(name: str, manifest: dict[str, Any]) -> Iterator[Layout]:
-    tensors = _tensors(manifest["state_dict"])
-    tables = [key for key in tensors if _BEATS_TABLE in key]
-    tensors |= dict.fromkeys(tables, tensors[tables[0]])
+    tensors = _tied(_tensors(manifest["state_dict"]))
     content: dict[str, Any] = {"cfg": manifest["cfg"], "model": tensors}
     if "predictor.weight" in tensors:
         outputs = tensors["predictor.weight"].shape[0]
         content["label_dict"] = {i: f"/m/{i}" for i in range(outputs)}
     yield Layout(f"{name}, unilm", "beats", content)
+
+
+def _tied(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The tensors with one table of relative positions, which all blocks share."""
+    tables = [key for key in tensors if _BEATS_TABLE in key]
+    return tensors | dict.fromkeys(tables, tensors[tables[0]])
 
 
 def _dasheng(name: str, manifest: dict[str, Any]) -> Iterator[Layout]:
@@ -171,7 +175,11 @@ def _ast(name: str, manifest: dict[str, Any]) -> Iterator[Layout]:
 
 def _aves2(name: str, manifest: dict[str, Any]) -> Iterator[Layout]:
     for part in ("beats", "eat"):
-        content = {"model": _tensors(manifest[part]), "config": {}}
+        tensors = _tensors(manifest[part])
+        # The format holds no tensor twice, so the table stands under one block.
+        for table in [key for key in tensors if _BEATS_TABLE in key][1:]:
+            del tensors[table]
+        content = {"model": tensors, "config": {}}
         yield Layout(f"{name}_{part}, avex", f"aves2_{part}", content, is_hub=True)
 
 
@@ -198,7 +206,7 @@ def _bird_mae(name: str, manifest: dict[str, Any]) -> Iterator[Layout]:
 
 
 def _openbeats(name: str, manifest: dict[str, Any]) -> Iterator[Layout]:
-    encoder = _tensors(manifest["encoder_keys"])
+    encoder = _tied(_tensors(manifest["encoder_keys"]))
     decoder = _tensors(manifest["pretraining_decoder_keys"])
     whole = {f"encoder.{key}": value for key, value in encoder.items()}
     whole |= {f"decoder.{key}": value for key, value in decoder.items()}
@@ -209,7 +217,7 @@ def _openbeats(name: str, manifest: dict[str, Any]) -> Iterator[Layout]:
     ):
         content = {"cfg": manifest["cfg"], "model": model}
         yield Layout(f"{name}, {layout}", "openbeats", content)
-    tuned = _tensors(manifest["espnet_finetuned"])
+    tuned = _tied(_tensors(manifest["espnet_finetuned"]))
     yield Layout(f"{name}, ESPnet fine-tuned", "openbeats", tuned)
 
 
