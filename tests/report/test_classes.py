@@ -7,6 +7,7 @@ import pytest
 
 from tests.report import made_up
 from tests.report.made_up import CLASSES, grid_of, grid_records, record, rows
+from unmute_jax.errors import InputError
 from unmute_jax.report import classes
 from unmute_jax.report.gather import find_records, make_grid
 
@@ -70,6 +71,15 @@ def test_older_records_take_the_positives_of_their_predictions(tmp_path):
     counts, levels = classes.positives_and_chance(cell)
     assert list(counts.values())[:3] == [3, 15, 0]
     assert list(levels.values())[:2] == pytest.approx([3 / 20, 15 / 20])
+
+
+def test_predictions_of_other_classes_are_named(tmp_path):
+    labels = np.ones((20, len(CLASSES) - 1), np.uint8)
+    made_up.write(tmp_path, [record()])
+    made_up.write_predictions(tmp_path, record(), labels.astype(np.float32), labels)
+    (cell,) = make_grid(find_records([tmp_path])).cells
+    with pytest.raises(InputError, match=r"\.npz: has \d+ classes, and its record"):
+        classes.positives_and_chance(cell)
 
 
 def test_long_tables_show_both_ends():

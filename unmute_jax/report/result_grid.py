@@ -19,6 +19,7 @@ from unmute_jax.report.tables import NOT_RUN, Field
 from unmute_jax.results import predictions
 from unmute_jax.results.ranges import in_words
 from unmute_jax.results.record import KEY, Record, read_search_trial, record_name
+from unmute_jax.results.typed_json import DamagedFile
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,11 @@ class RecordFile:
         if r.positives or self.predictions is None:
             return r.positives
         labels = predictions.read_predictions(self.predictions).labels
+        if labels.shape[1] != len(r.per_class):
+            raise DamagedFile(
+                f"{self.predictions}: has {labels.shape[1]} classes, and its record "
+                f"{len(r.per_class)}: delete it, and run the same command again"
+            )
         return dict(zip(r.per_class, labels.sum(0, dtype=int).tolist(), strict=True))
 
     @functools.cached_property
