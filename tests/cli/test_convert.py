@@ -192,6 +192,13 @@ def test_the_list_names_what_is_published(capsys):
         assert what in out
 
 
+def test_the_list_can_be_that_of_one_encoder(capsys):
+    status, out, _ = run(capsys, "--list", "--encoder", "whisper")
+    assert status == 0
+    assert "whisper-large-v3-turbo: 1618 MB, MIT" in out
+    assert "EAT" not in out
+
+
 def test_the_built_in_signal_is_the_same_everywhere():
     signal = convert.built_in_signal(16000)
     assert (signal.shape, signal.dtype) == ((160_000,), np.float32)

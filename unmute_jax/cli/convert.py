@@ -67,13 +67,17 @@ def _parser() -> Parser:
         help="compare the files and print statistics of tokens",
     )
     add("--info", action="store_true", help="describe the input, then stop")
-    add("--list", action="store_true", help="list the published weights, then stop")
+    add(
+        "--list",
+        action="store_true",
+        help="list the published weights (of --encoder, if given), then stop",
+    )
     return parser
 
 
 def _run(args: argparse.Namespace) -> None:
     if args.list:
-        _list()
+        _list([args.encoder] if args.encoder else _names())
         return
     if args.info:
         _info(args)
@@ -107,8 +111,8 @@ def _names() -> list[str]:
     return [name for name in list_encoders() if name != "logmel"]
 
 
-def _list() -> None:
-    origins = {m.ORIGIN.name: m.ORIGIN for m in map(with_weights, _names())}
+def _list(names: list[str]) -> None:
+    origins = {m.ORIGIN.name: m.ORIGIN for m in map(with_weights, names)}
     for name, origin in origins.items():
         print(f"{name}: {origin.citation}; {origin.code}")
         for line in published.listing(name):

@@ -146,7 +146,6 @@ def _ast(
         licence="BSD-3-Clause",
         hub=f"MIT/{name}",
         megabytes=megabytes,
-        page="https://github.com/YuanGongND/ast",
         note=f"not verified here; {authors} of the authors, whose epsilons differ",
     )
 
