@@ -50,7 +50,7 @@ def check(folder: pathlib.Path, kind: str, may_differ: bool) -> str:
     Args:
         folder: Folder of the file.
         kind: The name of its format before it was damaged.
-        may_differ: As in `Case`.
+        may_differ: The field of `Case`.
 
     Returns:
         The outcome in words.

@@ -54,7 +54,7 @@ def judge(
         read: Function that reads it and returns nested dictionaries, lists, arrays,
             numbers and texts: all that matters of what was read.
         original: The same of the input before it was changed.
-        may_differ: As in `Case`.
+        may_differ: The field of `Case`.
 
     Returns:
         The outcome in words.

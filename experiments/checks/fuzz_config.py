@@ -113,7 +113,7 @@ def check(folder: pathlib.Path, kind: str, may_differ: bool) -> str:
 
     Args:
         folder: Folder of the case.
-        kind: As in `Case`.
+        kind: The field of `Case`.
         may_differ: Not used.
 
     Returns:

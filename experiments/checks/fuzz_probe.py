@@ -222,8 +222,8 @@ def check(folder: pathlib.Path, kind: str, may_differ: bool) -> str:
 
     Args:
         folder: Folder of the case.
-        kind: As in `Case`.
-        may_differ: As in `Case`.
+        kind: The field of `Case`.
+        may_differ: The field of `Case`.
 
     Returns:
         The outcome in words.

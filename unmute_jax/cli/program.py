@@ -145,7 +145,7 @@ def parse(argv: list[str], about: str, defaults: ConfigDict | None) -> list[str]
     Args:
         argv: The command and its arguments.
         about: The text of `--help`.
-        defaults: As for `command`.
+        defaults: The settings and their defaults, see `command`.
 
     Returns:
         The arguments that are not options.

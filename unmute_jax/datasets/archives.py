@@ -287,7 +287,7 @@ def _check_end(path: pathlib.Path, file: io.BufferedIOBase, last: bytes) -> None
     Args:
         path: Path of the archive, for messages.
         file: The archive, open behind the last block that was read.
-        last: That block.
+        last: The last block that was read.
     """
     if len(last) < tarfile.BLOCKSIZE:
         raise InputError(

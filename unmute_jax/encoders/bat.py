@@ -23,6 +23,7 @@ from unmute_jax.encoders.spectrogram_encoder import (
     SpectrogramEncoder,
     weights_fields,
 )
+from unmute_jax.encoders.vit_encoder import split_tokens
 from unmute_jax.errors import unknown_name
 from unmute_jax.tokens import Tokens
 from unmute_jax.weights.bat import PUBLISHED_SIZES, BatCheckpoints
@@ -215,15 +216,8 @@ class BatEncoder(SpectrogramEncoder):
             tokens_per_clip=1 + t * BANDS,
             all_layers=all_layers,
         )
-        patches, cls = self.network.split(feature)
-        layers = [self.network.split(x) for x in outputs]
-        return Tokens(
-            patches=patches,
-            cls=cls,
-            mask=self.step_mask(extent, (b, t)),
-            layers=jnp.stack([x for x, _ in layers], 1) if all_layers else None,
-            layer_cls=jnp.stack([x for _, x in layers], 1) if all_layers else None,
-        )
+        mask = self.step_mask(extent, (b, t))
+        return split_tokens(self.network, outputs, feature, mask)
 
     @property
     def _filters(self) -> MelDecibels:

@@ -43,7 +43,7 @@ def load(
     Args:
         name: "hear:", the name of the module, and optionally a colon and the argument
             of its `load_model`.
-        weights: That argument, if it is not in the name.
+        weights: The argument of `load_model`, if it is not in the name.
         mask_padding: Whether time steps behind the end of a clip are masked.
         **options: Further arguments of `load_model`.
 

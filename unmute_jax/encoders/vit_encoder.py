@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from unmute_jax.audio.kaldi import KaldiFbank, kaldi_fbank, zero_behind
 from unmute_jax.encoders.base import Params
@@ -216,12 +216,30 @@ class VitEncoder(SpectrogramEncoder):
             tokens_per_clip=1 + t * f,
             all_layers=all_layers,
         )
-        patches, cls = self.network.split(feature)
-        layers = [self.network.split(x) for x in outputs]
-        return Tokens(
-            patches=patches,
-            cls=cls,
-            mask=self.step_mask(extent, (b, t)),
-            layers=jnp.stack([x for x, _ in layers], 1) if all_layers else None,
-            layer_cls=jnp.stack([x for _, x in layers], 1) if all_layers else None,
-        )
+        mask = self.step_mask(extent, (b, t))
+        return split_tokens(self.network, outputs, feature, mask)
+
+
+def split_tokens(
+    network: VitNetwork,
+    outputs: list[Float[Array, "B N D"]],
+    feature: Float[Array, "B N D"],
+    mask: Bool[Array, "B T"],
+) -> Tokens:
+    """Makes `Tokens` of what a network returns.
+
+    Args:
+        network: The network, which knows its special tokens.
+        outputs: Outputs of all blocks if they are wanted, otherwise an empty list.
+        feature: The feature of the network.
+        mask: The time steps that count.
+    """
+    patches, cls = network.split(feature)
+    layers = [network.split(x) for x in outputs]
+    return Tokens(
+        patches=patches,
+        cls=cls,
+        mask=mask,
+        layers=jnp.stack([x for x, _ in layers], 1) if layers else None,
+        layer_cls=jnp.stack([x for _, x in layers], 1) if layers else None,
+    )

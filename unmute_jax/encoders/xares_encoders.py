@@ -38,7 +38,7 @@ def load(
     Args:
         name: "xares:", the module, a colon and the class, and optionally another colon
             and the first argument of the class.
-        weights: That argument, if it is not in the name.
+        weights: The first argument of the class, if it is not in the name.
         mask_padding: Whether time steps behind the end of a clip are masked.
         **options: Further arguments of the class.
 

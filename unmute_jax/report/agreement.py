@@ -36,8 +36,8 @@ class Ranking:
         encoders: The E encoders that were run with the probe.
         datasets: The D data sets on which all of these encoders were run.
         scores: The score of each encoder on each data set; NaN if it diverged.
-        bounds: From which to which rank each encoder may have on each data set, with
-            other clips and seeds; NaN where nothing is known of them.
+        bounds: The best and the worst rank that each encoder may have on each data set
+            with other clips and seeds; NaN where nothing is known of them.
     """
 
     probe: str

@@ -53,7 +53,7 @@ class Estimate:
         Args:
             is_score: Whether the value lies between 0 and 100, which a difference of
                 two scores need not.
-            comparisons: Of how many intervals all shall hold, in 95 % of cases
+            comparisons: Number of intervals that shall all hold in 95 % of cases
                 (Bonferroni's correction).
         """
         variance = self.variance

@@ -38,8 +38,8 @@ def with_places(settings: Mapping[str, Any], probe: pathlib.Path) -> dict[str, A
 
     Args:
         settings: The settings that the file of a trained probe holds.
-        probe: That file. If it lies in the folder of a run, the `config.json` there
-            tells the places.
+        probe: Path of the trained probe. If it lies in the folder of a run, the
+            `config.json` there tells the places.
     """
     config = probe.absolute().parent.parent / "config.json"
     if probe.absolute().parent.name != "probes" or not config.is_file():
