@@ -97,7 +97,10 @@ def test_the_csv_has_spreads_and_intervals_rounded_as_shown(tmp_path, monkeypatc
 def test_one_encoder_on_one_data_set_has_nothing_to_compare():
     section = section_of(grid_of([record()]))
     assert not section.tables
-    assert "two encoders or on two data sets" in section.paragraphs[-1]
+    assert (
+        "two encoders, or on two data sets with the same metric"
+        in section.paragraphs[-1]
+    )
 
 
 @pytest.mark.parametrize("probe", ["linear", "mhca"])

@@ -66,7 +66,8 @@ def section(
     ]
     if not means and not probes:
         paragraphs.append(
-            "No probe here was run with two encoders or on two data sets."
+            "No probe here was run with two encoders, or on two data sets with the "
+            "same metric."
         )
     return Section(
         name="overview",
