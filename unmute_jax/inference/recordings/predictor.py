@@ -22,7 +22,7 @@ from unmute_jax.inference.recordings.windows import (
     pad_windows,
 )
 from unmute_jax.results.trained import TrainedProbe
-from unmute_jax.store.embed import default_batch_size
+from unmute_jax.store.batches import default_batch_size
 from unmute_jax.store.key import as_json
 from unmute_jax.tokens import Tokens
 
