@@ -11,7 +11,17 @@ TESTS = pathlib.Path(__file__).parent
 
 # A module imports from its own room and from rooms above it (docs/architecture.md).
 ROOMS = (
-    ("errors", "bounds", "config", "console", "io", "locks", "zips", "downloads"),
+    (
+        "errors",
+        "bounds",
+        "config",
+        "config_files",
+        "console",
+        "io",
+        "locks",
+        "zips",
+        "downloads",
+    ),
     ("ops",),
     ("distributed",),
     ("audio",),
@@ -67,9 +77,9 @@ def room_of(module):
 def test_only_the_files_of_the_design_lie_at_the_top():
     files = {path.name for path in PACKAGE.glob("*.py")}
     assert files == {
-        "__init__.py", "bounds.py", "config.py", "console.py", "convert.py",
-        "downloads.py", "errors.py", "hear.py", "io.py", "locks.py", "tokens.py",
-        "xares.py", "zips.py",
+        "__init__.py", "bounds.py", "config.py", "config_files.py", "console.py",
+        "convert.py", "downloads.py", "errors.py", "hear.py", "io.py", "locks.py",
+        "tokens.py", "xares.py", "zips.py",
     }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from unmute_jax.cli.experiment_files import shipped_configs
+from unmute_jax.config_files import shipped_configs
 from unmute_jax.cli.main import COMMANDS
 from unmute_jax.config import Experiment
 from unmute_jax.grid.cells import default_grid

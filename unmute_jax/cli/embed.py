@@ -34,6 +34,7 @@ from unmute_jax import distributed
 from unmute_jax.cli import program
 from unmute_jax.cli.processes import joined, writer_first
 from unmute_jax.config import Experiment, default_config
+from unmute_jax.config_files import load_experiment
 from unmute_jax.console import size_text
 from unmute_jax.errors import InputError
 from unmute_jax.io import token_root
@@ -159,7 +160,7 @@ def prune() -> None:
     """Lists the stores that nothing uses, and deletes them with --yes."""
     stores = maintenance.list_stores(token_root())
     kept = [program.experiment()] if program.has_config() else []
-    kept += map(program.experiment_in, KEEP.value)
+    kept += map(load_experiment, KEEP.value)
     runs = runs_that_use()
     if not (kept or runs):
         raise InputError(

@@ -6,9 +6,7 @@ import collections
 import contextlib
 import functools
 import re
-import runpy
 import sys
-import traceback
 import warnings
 from collections.abc import Generator, Iterator, Mapping
 from operator import getitem
@@ -19,8 +17,13 @@ from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from unmute_jax.cli import ending
-from unmute_jax.cli.experiment_files import find_config, shipped_configs
 from unmute_jax.config import Experiment, allowed, default_config
+from unmute_jax.config_files import (
+    find_config,
+    mistake_in_config,
+    shipped_configs,
+    values_of,
+)
 from unmute_jax.distributed import signals
 from unmute_jax.errors import InputError, one_line, unknown_name
 from unmute_jax.io import cache_dir
@@ -92,30 +95,6 @@ def experiment() -> Experiment:
     return Experiment.from_dict(config_values())
 
 
-def experiment_in(config: str) -> Experiment:
-    """The experiment of another config, without any changes.
-
-    Args:
-        config: A path or a name, as of `--config`.
-
-    Raises:
-        InputError: There is no such config, or one of its values is wrong.
-    """
-    path = find_config(config)
-    try:
-        namespace = runpy.run_path(path)
-        if "get_config" not in namespace:
-            raise InputError(
-                f"{path}: is no config file, it does not define get_config"
-            )
-        values = namespace["get_config"]()
-    except InputError:
-        raise
-    except Exception as error:
-        raise _mistake_in_config(error) from error
-    return Experiment.from_dict(_as_dict(values))
-
-
 def required(flag: flags.FlagHolder[str | None]) -> str:
     """The value of an option that has no default.
 
@@ -180,17 +159,7 @@ def parse(argv: list[str], about: str, defaults: ConfigDict | None) -> list[str]
     except (flags.Error, AttributeError, TypeError, ValueError) as error:
         raise InputError(str(error).splitlines()[0]) from error
     except Exception as error:
-        raise _mistake_in_config(error) from error
-
-
-def _mistake_in_config(error: Exception) -> InputError:
-    """Says in one line what a config file that is no valid program has raised."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    file, line = last.filename, last.lineno
-    if isinstance(error, SyntaxError) and error.filename:
-        file, line = error.filename, error.lineno
-    reason = one_line(f"{type(error).__name__}: {error}", 200)
-    return InputError(f"{file}, line {line}: {reason}")
+        raise mistake_in_config(error) from error
 
 
 def _raised_by_config(error: BaseException | None) -> str | None:
@@ -274,16 +243,7 @@ def config_values() -> dict[str, Any]:
         raise InputError(
             f"--config is missing: give a path, or one of the names {names}"
         )
-    return _as_dict(CONFIG.value)
-
-
-def _as_dict(config: Any) -> dict[str, Any]:
-    if not isinstance(config, ConfigDict):
-        raise InputError(
-            "get_config of the config file must return a ConfigDict, such as a changed "
-            f"default_config(), not {one_line(repr(config), 100)}"
-        )
-    return config.to_dict()
+    return values_of(CONFIG.value)
 
 
 def _wrong_value(message: str, defaults: Mapping[str, Any]) -> str:
