@@ -14,7 +14,7 @@ from unmute_jax.distributed.collectives import (
     retry_until_visible,
     wait_for_all,
 )
-from unmute_jax.distributed.memory import free_memory, host_memory
+from unmute_jax.distributed.memory import free_memory, host_memory, set_memory_share
 from unmute_jax.distributed.mesh import (
     BATCH,
     local_mesh,
@@ -52,6 +52,7 @@ __all__ = [
     "replicate_read_only",
     "replicated",
     "retry_until_visible",
+    "set_memory_share",
     "shard",
     "split_over_devices",
     "to_host",

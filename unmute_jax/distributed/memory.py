@@ -4,6 +4,15 @@ import jax
 
 from unmute_jax.distributed.collectives import processes_here
 
+# The share of the machine that the task of this process may use.
+_share = 1.0
+
+
+def set_memory_share(share: float) -> None:
+    """Limits this process to a share of the memory that is free on the machine."""
+    global _share
+    _share = min(share, 1.0)
+
 
 def free_memory() -> int:
     """Returns the bytes that are free on every device of this process.
@@ -18,9 +27,10 @@ def free_memory() -> int:
 def host_memory() -> int:
     """Returns the bytes of host memory that are free for this process.
 
-    Processes on one machine have equal shares.
+    The processes of a run have equal shares of their machine; the task of a cluster
+    has the share that belongs to its cores.
     """
-    return _machine_memory() // processes_here()
+    return int(_machine_memory() * _share) // processes_here()
 
 
 def _machine_memory() -> int:

@@ -1,0 +1,98 @@
+"""What tasks need of a cluster, and what is said where there is none."""
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from unmute_jax.distributed import ray_cluster
+from unmute_jax.distributed.ray_cluster import Needs
+from unmute_jax.errors import InputError
+
+
+class Cluster:
+    """A cluster of nodes with some resources."""
+
+    def __init__(self, *nodes):
+        self._nodes = nodes
+
+    def nodes(self):
+        dead = {"Alive": False, "Resources": {"CPU": 512.0, "GPU": 16.0}}
+        return [dead, *({"Alive": True, "Resources": n} for n in self._nodes)]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "amounts"),
+    [
+        ([{"CPU": 2.0}, {"CPU": 64.0}], {"CPU": 1.0}),
+        # The smaller share of cores fits on both nodes.
+        (
+            [{"CPU": 32.0, "GPU": 4.0}, {"CPU": 12.0, "GPU": 2.0}, {"CPU": 2.0}],
+            {"CPU": 6.0, "GPU": 1.0},
+        ),
+        (
+            [{"CPU": 208.0, "TPU": 4.0}, {"CPU": 208.0, "TPU": 4.0}],
+            {"CPU": 208.0, "TPU": 4.0},
+        ),
+    ],
+)
+def test_a_task_needs_one_accelerator_and_its_share_of_the_cores(nodes, amounts):
+    cluster = Cluster(*nodes)
+    needs = ray_cluster.default_needs(cluster)
+    assert needs.amounts() == amounts
+    assert ray_cluster.lacking(cluster, needs) == ""
+
+
+def test_what_no_node_has_is_one_line():
+    cluster = Cluster({"CPU": 8.0}, {"CPU": 2.0, "GPU": 1.0})
+    assert ray_cluster.lacking(cluster, Needs(cpus=2.0, gpus=0.5)) == ""
+    wanted = Needs(cpus=4.0, gpus=1.0, others={"TPU": 4.0})
+    assert "no node of the Ray cluster has CPU 4, GPU 1, TPU 4" in ray_cluster.lacking(
+        cluster, wanted
+    )
+
+
+def test_a_worker_keeps_to_its_share_of_the_machine(tmp_path):
+    """XLA has as many threads as the task has cores, and memory is shared."""
+    code = (
+        "import os; from unmute_jax import distributed; "
+        "from unmute_jax.distributed.ray_cluster import Needs; "
+        "whole = distributed.host_memory(); "
+        "Needs(cpus=1, gpus=0.25, folder=os.environ['FOLDER']).keep_to(); "
+        "import jax, jax.numpy as jnp; jnp.ones(9).sum().block_until_ready(); "
+        "threads = [open(f'/proc/self/task/{t}/comm').read().strip() "
+        "for t in os.listdir('/proc/self/task')]; "
+        "print(sum('Eigen' in t for t in threads), "
+        "round(distributed.host_memory() / whole * os.cpu_count()), "
+        "os.environ['XLA_PYTHON_CLIENT_MEM_FRACTION'], os.getcwd())"
+    )
+    environment = {**os.environ, "FOLDER": str(tmp_path), "JAX_PLATFORMS": "cpu"}
+    environment["PYTHONPATH"] = os.getcwd()
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment
+    )
+    assert ended.stdout.split() == ["1", "1", "0.225", str(tmp_path)], ended.stderr
+
+
+def test_an_address_where_nothing_listens_is_refused_at_once(monkeypatch):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{closed.getsockname()[1]}"
+    for given in (address, ""):
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        with (
+            pytest.raises(InputError, match=f"no Ray cluster answers at {address}"),
+            ray_cluster.connected(given),
+        ):
+            pass
+
+
+def test_without_ray_one_line_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with (
+        pytest.raises(InputError, match=r"pip install unmute-jax\[ray\]"),
+        ray_cluster.connected(),
+    ):
+        pass
