@@ -6,7 +6,7 @@ PyAV brings FFmpeg along, so that no program has to be installed.
 import contextlib
 import itertools
 from collections.abc import Generator, Iterator
-from typing import cast
+from typing import Any, cast
 
 import av
 import av.error
@@ -27,6 +27,10 @@ from unmute_jax.errors import InputError
 _FORMATS = (
     "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,iff,loas,matroska,mov,"
     "mp3,mpc,mpc8,mpeg,mpegts,nistsphere,ogg,rm,tak,tta,w64,wav,wsd,wv"
+)
+# Titles and names of artists may be in any encoding. PyAV 19 always allows it.
+_ANY_METADATA: dict[str, Any] = (
+    {"metadata_errors": "ignore"} if av.__version__.startswith("18.") else {}
 )
 # How many samples, over all channels, are decoded at a time: they fit into caches.
 _BLOCK = 1 << 16
@@ -178,7 +182,7 @@ class FfmpegDecoder:
                 # What begins with a frame of MP3 need not be guessed.
                 format="mp3" if begins_with_mpeg(self._file) else None,
                 container_options=options,
-                metadata_errors="ignore",
+                **_ANY_METADATA,
             ) as container,
         ):
             tracks = container.streams.audio
