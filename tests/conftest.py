@@ -1,6 +1,7 @@
 """Runs every test on two virtual devices, with strict dtypes and full precision."""
 
 import gc
+import importlib.metadata
 import os
 import pathlib
 import re
@@ -15,22 +16,23 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = f"{os.environ['UNMUTE_CACHE']}/compiled"
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     # Most of the time is compiling. The programs of XLA are those of users; only the
-    # machine code is less optimised, and made without MLIR and without threads. XLA
-    # knows these flags in the version of `constraints.txt`; those of the caller win.
-    os.environ["XLA_FLAGS"] = " ".join(
-        [
-            "--xla_backend_optimization_level=0",
-            "--xla_cpu_use_fusion_emitters=false",
-            "--xla_cpu_parallel_codegen_split_count=1",
-            os.environ.get("XLA_FLAGS", ""),
-        ]
-    )
+    # machine code is less optimised, and made without MLIR and without threads. An
+    # XLA_FLAGS of the caller, also an empty one, replaces these flags.
+    quick_compilation = [
+        "--xla_backend_optimization_level=0",
+        "--xla_cpu_parallel_codegen_split_count=1",
+    ]
+    # XLA ends the process at a flag that it does not know: later versions dropped this.
+    if importlib.metadata.version("jaxlib").startswith("0.10."):
+        quick_compilation.append("--xla_cpu_use_fusion_emitters=false")
+    os.environ.setdefault("XLA_FLAGS", " ".join(quick_compilation))
 
 import jax
 import pytest
 from absl import flags
 
 from tests import golden
+from unmute_jax import console
 
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -46,6 +48,14 @@ if not flags.FLAGS.is_parsed():
 def key():
     """A typed PRNG key, the same for every test."""
     return jax.random.key(0)
+
+
+@pytest.fixture
+def verbose():
+    """Lets the library print what it is doing, as it does in commands."""
+    console.set_verbose()
+    yield
+    console.set_verbose(False)
 
 
 def pytest_collection_finish(session):
