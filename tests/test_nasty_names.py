@@ -99,7 +99,7 @@ def test_a_text_that_utf_8_cannot_hold_is_written(tmp_path):
     assert r"half \ud800 pair" in (tmp_path / "x.txt").read_text()
 
 
-def test_a_terminal_shows_names_and_obeys_none(capsys):
+def test_a_terminal_shows_names_and_obeys_none(capsys, verbose):
     for name in NAMES:
         say(name)
         say(name, error=True)

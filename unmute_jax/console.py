@@ -1,4 +1,7 @@
-"""Shows progress as a bar or as lines in a log; prints tables; formats sizes."""
+"""Shows progress as a bar or as lines in a log; prints tables; formats sizes.
+
+The library shows progress only where `set_verbose` asks for it, as every command does.
+"""
 
 import contextlib
 import sys
@@ -18,12 +21,30 @@ from rich.text import Text
 
 from unmute_jax.errors import printable
 
+_is_verbose = False
+
+
+def set_verbose(is_verbose: bool = True) -> None:
+    """Chooses whether the library prints what it is doing; by default it does not.
+
+    Args:
+        is_verbose: Whether progress bars, and lines on what is read, computed, skipped
+            and downloaded, are printed from now on, as the commands of `unmute` do.
+    """
+    global _is_verbose
+    _is_verbose = is_verbose
+
+
+def is_verbose() -> bool:
+    """Whether the library prints what it is doing."""
+    return _is_verbose
+
 
 @contextlib.contextmanager
 def progress(
     label: str, total: int, *, unit: str, done: int = 0, line_every: float = 10.0
 ) -> Generator[Callable[[int], None]]:
-    """Shows the progress of a long task; yields a function that advances it.
+    """Shows the progress of a long task, if the library is verbose.
 
     Args:
         label: The work that is shown.
@@ -31,9 +52,14 @@ def progress(
         unit: Name of the units, in the plural ("clips").
         done: Units that an earlier run has done. The rate does not count them.
         line_every: Seconds between two lines, where there is no terminal.
+
+    Yields:
+        A function that advances the progress by a number of units.
     """
     label = printable(label)
-    if sys.stderr.isatty():
+    if not _is_verbose:
+        yield lambda n: None
+    elif sys.stderr.isatty():
         with _bar(label, total, unit, done) as advance:
             yield advance
     else:
@@ -90,6 +116,17 @@ def _lines(
     return advance
 
 
+def hub_bar() -> Any:
+    """The class of the progress bars of huggingface_hub; None for its usual one."""
+    from huggingface_hub.utils import tqdm
+
+    class Hidden(tqdm):
+        def __init__(self, *args: Any, **options: Any):
+            super().__init__(*args, **options | {"disable": True})
+
+    return None if _is_verbose else Hidden
+
+
 def say(text: str, *, error: bool = False) -> None:
     """Prints a message in which names of the user's files may occur.
 
@@ -98,6 +135,17 @@ def say(text: str, *, error: bool = False) -> None:
         error: Whether it goes to the output for errors.
     """
     print(printable(text), file=sys.stderr if error else sys.stdout)
+
+
+def inform(text: str, *, error: bool = False) -> None:
+    """Prints a message as `say` does, if the library is verbose.
+
+    Args:
+        text: The message, on what the library is doing.
+        error: Whether it goes to the output for errors.
+    """
+    if _is_verbose:
+        say(text, error=error)
 
 
 class _Output(Console):

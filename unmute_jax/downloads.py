@@ -17,7 +17,7 @@ import zipfile
 from collections.abc import Callable, Generator, Mapping
 from typing import Any, BinaryIO, TypeVar
 
-from unmute_jax.console import size_text
+from unmute_jax.console import hub_bar, is_verbose, size_text
 from unmute_jax.errors import InputError, one_line
 from unmute_jax.io import (
     cache_dir,
@@ -83,9 +83,8 @@ def fetch_from_hub(
     endpoint = _endpoint()
     if cached := find_in_hub_cache(repo, file, revision=revision, repo_type=repo_type):
         return cached
-    url = huggingface_hub.hf_hub_url(
-        repo, file, revision=revision, repo_type=repo_type, endpoint=endpoint
-    )
+    where: Any = dict(revision=revision, repo_type=repo_type, endpoint=endpoint)
+    url = huggingface_hub.hf_hub_url(repo, file, **where)
     with _explained(url):
         # `hf_hub_download` tries for half a minute before it reports that the server
         # cannot be reached; this request tries once.
@@ -96,7 +95,7 @@ def fetch_from_hub(
         _announce(url, about.size)
         downloaded = _patiently(
             lambda: huggingface_hub.hf_hub_download(
-                repo, file, revision=revision, repo_type=repo_type, endpoint=endpoint
+                repo, file, **where, tqdm_class=hub_bar()
             )
         )
     path = pathlib.Path(downloaded)
@@ -334,7 +333,9 @@ def _get(url: str, output_file: str, pooch: Any) -> None:
     with (
         requests.Session() as session,
         open(output_file, "wb") as out,
-        tqdm.tqdm(unit="B", unit_scale=True, disable=None) as bar,
+        tqdm.tqdm(
+            unit="B", unit_scale=True, disable=None if is_verbose() else True
+        ) as bar,
     ):
         while True:
             start = out.tell()

@@ -238,7 +238,7 @@ def test_a_bad_clip_stops_the_preparation(load, miniature):
     assert "\n" not in str(caught.value)
 
 
-def test_bad_clips_can_be_left_out(load, miniature, capsys):
+def test_bad_clips_can_be_left_out(load, miniature, verbose, capsys):
     miniature.audio("3-3011-A-11.wav").write_bytes(b"")
     miniature.audio("5-5000-A-0.wav").write_text("not a sound")
     dataset = load(on_bad="skip")
@@ -259,7 +259,7 @@ def test_bad_clips_can_be_left_out(load, miniature, capsys):
 
 
 def test_a_shard_without_a_readable_clip_is_left_out(
-    load, miniature, monkeypatch, capsys
+    load, miniature, monkeypatch, verbose, capsys
 ):
     monkeypatch.setattr(base, "SHARD", 4)
     monkeypatch.setattr(base, "_NAMED_AT_ONCE", 2)

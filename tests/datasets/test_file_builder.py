@@ -96,7 +96,7 @@ def test_a_folder_of_something_else_is_refused(name, tmp_path):
     assert INFOS[name].files in message
 
 
-def test_notes_are_printed_when_clips_are_prepared(place_of, capfd):
+def test_notes_are_printed_when_clips_are_prepared(place_of, verbose, capfd):
     place = place_of("fsd50k")
     dataset = load_dataset("fsd50k", data_dir=place)
     printed = capfd.readouterr().err

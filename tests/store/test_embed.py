@@ -246,7 +246,7 @@ def test_cache_folder_is_the_default(tmp_path, monkeypatch):
         cache_dir("datasets")
 
 
-def test_size_and_remaining_time_are_logged(tmp_path, capsys):
+def test_size_and_remaining_time_are_logged(tmp_path, verbose, capsys):
     embed(ENCODER, DATASET, "train", root=tmp_path)
     first, second = capsys.readouterr().out.splitlines()
     assert f"fake/noise train by fake+: {CLIPS} clips, " in first

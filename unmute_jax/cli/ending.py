@@ -23,6 +23,7 @@ import traceback
 from collections.abc import Generator
 from typing import Any, NoReturn
 
+from unmute_jax import console
 from unmute_jax.console import say
 from unmute_jax.errors import InputError, one_line
 from unmute_jax.io import describe_fault, disk_fault
@@ -44,9 +45,12 @@ def explained() -> Generator[None]:
     """Ends the process with one line and an exit code where an error is foreseen.
 
     Foreseen are errors of the input (`InputError`) and of the machine: a full disk, a
-    missing accelerator, too little memory. Other exceptions pass through.
+    missing accelerator, too little memory. Other exceptions pass through. Commands show
+    what they are doing (`console.set_verbose`).
     """
     _prepare_output()
+    was_verbose = console.is_verbose()
+    console.set_verbose()
     before, sys.unraisablehook = sys.unraisablehook, _report
     try:
         yield
@@ -63,6 +67,7 @@ def explained() -> Generator[None]:
         _leave(2)
     finally:
         sys.unraisablehook = before
+        console.set_verbose(was_verbose)
 
 
 def _report(unraisable: Any) -> None:

@@ -22,7 +22,7 @@ from jaxtyping import Float32
 from unmute_jax.audio.channels import ChannelMix
 from unmute_jax.audio.decode import decode_audio
 from unmute_jax.audio.resample import RESAMPLER
-from unmute_jax.console import duration_text, progress, say, size_text
+from unmute_jax.console import duration_text, inform, progress, size_text
 from unmute_jax.datasets.clips import Clip, quiet_tfds, to_record
 from unmute_jax.datasets.counting import metadata_of
 from unmute_jax.datasets.dataset import Dataset, Protocol, Task
@@ -225,7 +225,7 @@ class ClipBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
             self.unreadable[line] += 1
             # The windows of a recording share their error, which is printed once.
             if self.unreadable[line] == 1 and len(self.unreadable) <= _NAMED_AT_ONCE:
-                say(f"{self.dataset_name}: skipped {line}", error=True)
+                inform(f"{self.dataset_name}: skipped {line}", error=True)
             return None
 
     def _prepare(self) -> None:

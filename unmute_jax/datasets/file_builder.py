@@ -21,7 +21,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from jaxtyping import Float32
 
-from unmute_jax.console import say
+from unmute_jax.console import inform
 from unmute_jax.datasets.base import ClipBuilder, OnBad
 from unmute_jax.datasets.clips import Clip, Event
 from unmute_jax.datasets.dataset import Protocol
@@ -182,7 +182,7 @@ class FileBuilder(ClipBuilder):
             names = [entry.file for entry in self._all_entries()]
             self.files.check_complete(names, self.dataset_name)
         if self.notes:
-            say(f"{self.dataset_name}: {'; '.join(self.notes)}", error=True)
+            inform(f"{self.dataset_name}: {'; '.join(self.notes)}", error=True)
         return self._splits
 
     def longest_known(self) -> float | None:

@@ -22,7 +22,7 @@ import tensorflow_datasets as tfds
 
 from unmute_jax.audio.decode import audio_seconds
 from unmute_jax.audio.listing import check_name
-from unmute_jax.console import say
+from unmute_jax.console import inform
 from unmute_jax.datasets.base import ClipBuilder, OnBad
 from unmute_jax.datasets.class_folders import read_class_folders
 from unmute_jax.datasets.clips import Clip
@@ -114,7 +114,7 @@ class OwnFiles(ClipBuilder):
             names = [entry.file for entry in self._all_entries()]
             self._files.check_complete(names, self.dataset_name)
         if self.notes:
-            say(f"{self.dataset_name}: {'; '.join(self.notes)}", error=True)
+            inform(f"{self.dataset_name}: {'; '.join(self.notes)}", error=True)
         return self._splits
 
     def id_of(self, entry: OwnEntry) -> str:

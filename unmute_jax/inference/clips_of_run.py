@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Int
 
 from unmute_jax.config import Experiment
-from unmute_jax.console import progress
+from unmute_jax.console import inform, progress
 from unmute_jax.encoders import Source
 from unmute_jax.errors import InputError
 from unmute_jax.results.trained import TrainedProbe
@@ -26,7 +26,7 @@ def stores_of(
     trained: TrainedProbe,
     encoder: Source,
     part: Part,
-    log: Callable[[str], None] = print,
+    log: Callable[[str], None] = inform,
 ) -> list[TokenStore]:
     """Opens the tokens of a part of the run's data, and computes missing ones.
 

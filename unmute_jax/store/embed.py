@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from jax.sharding import Mesh
 
 from unmute_jax import distributed
-from unmute_jax.console import duration_text, progress, size_text
+from unmute_jax.console import duration_text, inform, progress, size_text
 from unmute_jax.datasets import Dataset
 from unmute_jax.encoders import ExportedTokens, Source
 from unmute_jax.io import token_root
@@ -60,7 +60,7 @@ def embed(
     batch_size: int | None = None,
     mesh: Mesh | None = None,
     explain: bool = False,
-    log: Callable[[str], None] = print,
+    log: Callable[[str], None] = inform,
 ) -> TokenStore:
     """Returns the tokens of one split, from disk if they are there.
 
@@ -179,7 +179,7 @@ def begin(
     kept: Kept = LAST,
     lengths: int = 1,
     explain: bool = False,
-    log: Callable[[str], None] = print,
+    log: Callable[[str], None] = inform,
 ) -> TokenStore | Pass:
     """Opens the finished store of a split, or creates one to be filled.
 

@@ -13,7 +13,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from unmute_jax import distributed, results
-from unmute_jax.console import say
+from unmute_jax.console import inform
 from unmute_jax.datasets import Protocol
 from unmute_jax.metrics.events import MISSING_SED_EVAL, has_sed_eval
 from unmute_jax.probes import probe_options
@@ -39,7 +39,7 @@ _log = logging.getLogger(__name__)
 
 
 def run_experiment(
-    setup: Setup, workdir: Workdir, *, explain: bool = False, log: Log = say
+    setup: Setup, workdir: Workdir, *, explain: bool = False, log: Log = inform
 ) -> list[results.Record]:
     """Runs what is missing of an experiment, and returns all its records.
 
@@ -95,7 +95,7 @@ def embed_all(
     splits: Iterable[str],
     mesh: Mesh,
     explain: bool = False,
-    log: Log = say,
+    log: Log = inform,
 ) -> dict[str, TokenStore]:
     """The token stores of some splits; what is missing is embedded.
 

@@ -28,7 +28,7 @@ import tensorflow_datasets as tfds
 
 from unmute_jax.audio.decode import SUFFIXES
 from unmute_jax.audio.listing import list_audio
-from unmute_jax.console import say
+from unmute_jax.console import inform
 from unmute_jax.datasets.annotations import event_table
 from unmute_jax.datasets.annotations.events import SoundEvent
 from unmute_jax.datasets.annotations.plan import WindowEntry, plan_windows
@@ -138,7 +138,7 @@ class AnnotatedRecordings(ClipBuilder):
     def entries(self) -> Mapping[str, Sequence[WindowEntry]]:
         """See `ClipBuilder`."""
         if self.notes:
-            say(f"{self.dataset_name}: {'; '.join(self.notes)}", error=True)
+            inform(f"{self.dataset_name}: {'; '.join(self.notes)}", error=True)
         return self._splits
 
     def longest_known(self) -> float:

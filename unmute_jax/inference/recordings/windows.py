@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from unmute_jax.audio.decode import SUFFIXES, AudioFile
 from unmute_jax.audio.listing import check_name, describe, list_audio
 from unmute_jax.audio.resample import resample_blocks
+from unmute_jax.console import inform
 from unmute_jax.encoders import Encoder
 from unmute_jax.encoders.clip_input import ClipInput
 from unmute_jax.errors import InputError
@@ -126,7 +127,7 @@ def make_windowing(
 
 def find_recordings(
     places: Sequence[str | os.PathLike[str]],
-    log: Callable[[str], None] = print,
+    log: Callable[[str], None] = inform,
     *,
     expected: str = "",
 ) -> list[RecordingFile]:
