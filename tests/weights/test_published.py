@@ -1,7 +1,9 @@
 """Finding and fetching published weights, from a server of the test."""
 
 import concurrent.futures
+import dataclasses
 import hashlib
+import urllib.parse
 
 import jax
 import numpy as np
@@ -13,8 +15,8 @@ from unmute_jax.encoders import load_encoder
 from unmute_jax.errors import InputError
 from unmute_jax.io import CACHE_VARIABLE, cache_dir
 from unmute_jax.weights.files import read_weights
-from unmute_jax.weights.published import find_weights, needs_download
-from unmute_jax.weights.published_list import PublishedFile
+from unmute_jax.weights.published import find_weights, listing, needs_download
+from unmute_jax.weights.published_list import PUBLISHED, PublishedFile
 
 WEIGHTS = (golden.ENCODERS / "eat_tiny_hf.safetensors").read_bytes()
 CONFIG = (golden.ENCODERS / "eat_tiny_hf_config.json").read_bytes()
@@ -109,6 +111,29 @@ def test_a_file_at_a_plain_address_must_be_the_published_one(hub, monkeypatch, r
         assert not cached()
 
 
+def test_whisper_comes_from_openai_where_the_hub_does_not_have_it(
+    hub, monkeypatch, caplog
+):
+    torch_file = (golden.MORE_ENCODERS / "whisper_tiny.pt").read_bytes()
+    digest = hashlib.sha256(torch_file).hexdigest()
+    (listed,) = [p for p in PUBLISHED if p.default_of == "whisper"]
+    path = urllib.parse.urlsplit(listed.url).path.replace(listed.sha256, digest)
+    hub.files[path] = torch_file
+    entry = dataclasses.replace(listed, url=f"{hub.url}{path}", sha256=digest)
+    monkeypatch.setattr("unmute_jax.weights.published.PUBLISHED", (entry,))
+    assert "whisper-base.pt" in load_encoder("whisper").description
+    # The size in the list is that of the hub's file.
+    assert "may have replaced it" not in caplog.text
+    (kept,) = cached()
+    kept.unlink()
+    hub.files[path] = torch_file[:-1] + b"?"
+    message = rf"not match the known hash: expected {digest} but .*base\.pt as "
+    with pytest.raises(InputError, match=message) as caught:
+        load_encoder("whisper")
+    assert "\n" not in str(caught.value)
+    assert not cached()
+
+
 @pytest.mark.parametrize("right", [True, False])
 def test_a_copy_on_the_hub_must_be_the_published_file(hub, monkeypatch, right):
     torch_file = (golden.ENCODERS / "eat_tiny.pt").read_bytes()
@@ -140,6 +165,16 @@ def test_what_is_not_on_hugging_face_is_asked_for(hub):
     with pytest.raises(InputError, match=r"fetching failed: .* there is no such repo"):
         load_encoder("eat+")
     assert not hub.downloads
+
+
+def test_the_list_shows_the_hashes_that_are_known():
+    lines = "\n".join(listing("whisper"))
+    for file, digest in {
+        "base.pt": "ed3a0b6b1c0e",
+        "large-v1.pt": "e4b87e7e0bf4",
+    }.items():
+        assert f"SHA-256 of {file}: {digest}" in lines
+    assert "SHA-256 of model.safetensors: 8623072d" in "\n".join(listing("eat"))
 
 
 def test_files_fetched_by_hand_are_found(monkeypatch, tmp_path):

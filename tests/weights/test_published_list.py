@@ -1,5 +1,7 @@
 """The list of published weights."""
 
+import re
+
 from unmute_jax.encoders import list_encoders
 from unmute_jax.weights.published_list import PUBLISHED
 
@@ -24,3 +26,9 @@ def test_every_file_can_be_found_somewhere():
         assert any(places), published.name
     drive_ids = [published.drive_id for published in PUBLISHED if published.drive_id]
     assert {len(drive_id) for drive_id in drive_ids} == {33}
+
+
+def test_hashes_are_complete():
+    hashes = [h for p in PUBLISHED for h in (p.sha256, p.hub_sha256) if h]
+    assert len(hashes) == len(set(hashes)) > 10
+    assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in hashes)

@@ -83,6 +83,11 @@ def listing(encoder: str) -> Iterator[str]:
         if published.note:
             yield f"    note: {published.note}"
         yield f"    {', '.join(_addresses(published))}"
+        if published.hub_sha256:
+            yield f"    SHA-256 of model.safetensors: {published.hub_sha256}"
+        if published.url and published.sha256:
+            name = published.url.rpartition("/")[2]
+            yield f"    SHA-256 of {name}: {published.sha256}"
 
 
 def _published(
@@ -182,10 +187,13 @@ def _fetch_all(published: PublishedFile, files: list[_HubFile]) -> pathlib.Path:
 
 def _compare(published: PublishedFile, file: pathlib.Path) -> None:
     """Warns if a file has another size or hash than the list says."""
+    is_of_hub = file.suffix == ".safetensors"
+    if published.sha256 and not is_of_hub:
+        return  # It was refused unless it has this hash.
     size, expected = file.stat().st_size / 1e6, published.megabytes
     if expected is not None and abs(size - expected) > 0.02 * expected:
         _warn(published, f"{size:.1f} MB", f"{expected} MB")
-    if published.hub_sha256 and file.suffix == ".safetensors":
+    if published.hub_sha256 and is_of_hub:
         digest = _sha256(file)
         if digest != published.hub_sha256:
             _warn(published, f"SHA-256 {digest}", published.hub_sha256)

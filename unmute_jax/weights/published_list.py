@@ -18,7 +18,7 @@ class PublishedFile:
         url: Address of a single torch file.
         sha256: SHA-256 of the file at `url`, if it is known.
         hub_sha256: SHA-256 of the weights in `hub`, when they were last seen.
-        megabytes: Size of the download in MB.
+        megabytes: Size of the download in MB, of that from `hub` if there is one.
         drive_id: Identifier on Google Drive of a torch file to download by hand.
         drive_name: Name of that file, if it is known.
         drive_is_folder: Whether `drive_id` is of the folder in `drive_name`.
@@ -150,20 +150,41 @@ def _ast(
     )
 
 
-def _whisper(
-    name: str, megabytes: int, *, default_of: str | None = None
-) -> PublishedFile:
-    """A repository of huggingface.co/openai. Its files were not opened here."""
+def _whisper(size: str, megabytes: str, sha256: str) -> PublishedFile:
+    """A repository of huggingface.co/openai, and the same weights from OpenAI.
+
+    The hub's files were not opened here.
+    """
+    file = "large-v1" if size == "large" else size
     return PublishedFile(
-        name=name,
+        name=f"whisper-{size}",
         encoders=("whisper",),
-        default_of=default_of,
+        default_of="whisper" if size == "base" else None,
         licence="MIT",
-        hub=f"openai/{name}",
-        megabytes=megabytes,
+        hub=f"openai/whisper-{size}",
+        url=f"https://openaipublic.azureedge.net/main/whisper/models/{sha256}/{file}.pt",
+        sha256=sha256,
+        megabytes=int(megabytes),
         note="not verified here; the file holds the decoder too",
     )
 
+
+# The size on the hub in MB, and the SHA-256 of the file of OpenAI, which is a part of
+# its address (`_MODELS` in openai-whisper 20250625).
+_WHISPER = """
+tiny 151 65147644a518d12f04e32d6f3b26facc3f8dd46e5390956a9424a650c0ce22b9
+tiny.en 151 d3dd57d32accea0b295c96e26691aa14d8822fac7d9d27d5dc00b4ca2826dd03
+base 290 ed3a0b6b1c0edf879ad9b11b1af5a0e6ab5db9205f891f668f8b0e6c6326e34e
+base.en 290 25a8566e1d0c1e2231d1c762132cd20e0f96a85d16145c3a00adf5d1ac670ead
+small 967 9ecf779972d90ba49c06d968637d720dd632c55bbf19d441fb42bf17a411e794
+small.en 967 f953ad0fd29cacd07d5a9eda5624af0f6bcf2258be67c92b79389873d91e0872
+medium 3055 345ae4da62f9b3d59415adc60127b97c714f32e89e936602e85993674d08dcb1
+medium.en 3055 d7440d1dc186f76616474e0ff0b3b6b879abc9d1a4926b7adfa41db2d497ab4f
+large 6173 e4b87e7e0bf463eb8e6956e646f1e277e901512310def2c24bf0e11bd3c28e9a
+large-v2 6173 81f7c96c852ee8fc832187b0132e569d6c3065a3252ed18e56effd0b6a73e524
+large-v3 3087 e5b1a55b89c1367dacf97e3e19bfd829a01529dbfdeefa8caeb59b3f1b81dadb
+large-v3-turbo 1618 aff26ae408abcba5fbf8813c21e62b0941638c5f6eebfb145be0c9839262a19a
+"""
 
 PUBLISHED = (
     _eat(
@@ -340,14 +361,5 @@ PUBLISHED = (
     _ast("ast-finetuned-audioset-14-14-0.443", "audioset_14_14_0.4431.pth"),
     _ast("ast-finetuned-audioset-16-16-0.442", "audioset_16_16_0.4422.pth"),
     _ast("ast-finetuned-speech-commands-v2", "speechcommands_10_10_0.9812.pth"),
-    *(
-        _whisper(f"whisper-{size}{english}", megabytes)
-        for size, megabytes in (("tiny", 151), ("small", 967), ("medium", 3055))
-        for english in ("", ".en")
-    ),
-    _whisper("whisper-base", 290, default_of="whisper"),
-    _whisper("whisper-base.en", 290),
-    _whisper("whisper-large-v2", 6173),
-    _whisper("whisper-large-v3", 3087),
-    _whisper("whisper-large-v3-turbo", 1618),
+    *(_whisper(*row.split()) for row in _WHISPER.strip().splitlines()),
 )
