@@ -168,10 +168,7 @@ def _ff(container: str, codec: str, **options: Any) -> Writer:
 
 
 def _stored(name: str) -> Writer:
-    """Reads a file that PyAV 18 wrote: later versions bring no encoder of its format.
-
-    It holds what `make_signal` makes at 8 kHz with one channel.
-    """
+    """Reads `make_signal(8_000)` as PyAV 18 wrote it: PyAV 19 cannot encode it."""
     return lambda x, rate: (pathlib.Path(__file__).parent / "audio" / name).read_bytes()
 
 
