@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tests.cli.commands import TINY, environment, start
-from unmute_jax.cli.program import COMPILED_BYTES
+from unmute_jax.distributed.compiled import COMPILED_BYTES
 
 
 def test_help_lists_every_option_with_its_default(tmp_path):

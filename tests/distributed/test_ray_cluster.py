@@ -19,8 +19,14 @@ class Cluster:
         self._nodes = nodes
 
     def nodes(self):
-        dead = {"Alive": False, "Resources": {"CPU": 512.0, "GPU": 16.0}}
-        return [dead, *({"Alive": True, "Resources": n} for n in self._nodes)]
+        dead = {"NodeID": "", "Alive": False, "Resources": {"CPU": 512.0, "GPU": 16.0}}
+        return [
+            dead,
+            *(
+                {"NodeID": str(i), "Alive": True, "Resources": n}
+                for i, n in enumerate(self._nodes)
+            ),
+        ]
 
 
 @pytest.mark.parametrize(
@@ -43,6 +49,12 @@ def test_a_task_needs_one_accelerator_and_its_share_of_the_cores(nodes, amounts)
     needs = ray_cluster.default_needs(cluster)
     assert needs.amounts() == amounts
     assert ray_cluster.lacking(cluster, needs) == ""
+
+
+def test_nodes_have_slots_for_what_their_scarcest_resource_allows():
+    cluster = Cluster({"CPU": 8.0, "GPU": 1.0}, {"CPU": 3.0, "GPU": 4.0}, {"CPU": 9.0})
+    needs = Needs(cpus=1.0, gpus=0.1)
+    assert ray_cluster.slots(cluster, needs) == {"0": 8, "1": 3, "2": 0}
 
 
 def test_what_no_node_has_is_one_line():
@@ -78,12 +90,16 @@ def test_a_worker_keeps_to_its_share_of_the_machine(tmp_path):
 
 def test_an_address_where_nothing_listens_is_refused_at_once(monkeypatch):
     with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{closed.getsockname()[1]}"
+        closed.bind(("", 0))
+        port = closed.getsockname()[1]
+    # Ray replaces this by the address that others see.
+    address = f"localhost:{port}"
     for given in (address, ""):
         monkeypatch.setenv("RAY_ADDRESS", address)
         with (
-            pytest.raises(InputError, match=f"no Ray cluster answers at {address}"),
+            pytest.raises(
+                InputError, match=rf"no Ray cluster answers at [\w.]+:{port}"
+            ),
             ray_cluster.connected(given),
         ):
             pass

@@ -87,12 +87,12 @@ def connected(address: str = "") -> Generator[Any]:
         InputError: Ray is not installed, or the cluster cannot be reached.
     """
     ray = _import_ray()
-    if address.startswith("ray://"):
+    if "://" in address:
         raise InputError(
             f"--address={address}: Ray's client is not supported: run the command on a "
             "node of the cluster with --address=auto"
         )
-    _check_reachable(address)
+    _check_reachable(ray, address)
     # Ray would handle SIGTERM in place of `signals`.
     handler = signal.getsignal(signal.SIGTERM)
     try:
@@ -113,6 +113,28 @@ def connected(address: str = "") -> Generator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def node_here() -> str:
+    """Returns Ray's identifier of the node on which this task runs."""
+    return _import_ray().get_runtime_context().get_node_id()
+
+
+def slots(ray: Any, needs: Needs) -> dict[str, int]:
+    """Returns how many tasks each node can run at a time, by its identifier.
+
+    Args:
+        ray: The module, connected to a cluster.
+        needs: The resources of one task.
+    """
+    wanted = needs.amounts()
+    return {
+        node["NodeID"]: math.floor(
+            min(node["Resources"].get(name, 0) / n for name, n in wanted.items()) + 1e-9
+        )
+        for node in ray.nodes()
+        if node["Alive"]
+    }
 
 
 def default_needs(ray: Any) -> Needs:
@@ -143,21 +165,23 @@ def lacking(ray: Any, needs: Needs) -> str:
         ray: The module, connected to a cluster.
         needs: The resources of one task.
     """
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    wanted = needs.amounts()
-    if any(all(n.get(k, 0) >= v for k, v in wanted.items()) for n in nodes):
+    if any(slots(ray, needs).values()):
         return ""
-    text = ", ".join(f"{name} {amount:g}" for name, amount in wanted.items())
+    text = ", ".join(f"{k} {amount:g}" for k, amount in needs.amounts().items())
     return f"no node of the Ray cluster has {text}: waiting until one joins"
 
 
-def _check_reachable(address: str) -> None:
+def _check_reachable(ray: Any, address: str) -> None:
     """Refuses HOST:PORT where nothing listens; Ray would try for ten minutes."""
     if address in ("", "auto"):
         address = os.environ.get("RAY_ADDRESS", address)
     host, colon, port = address.rpartition(":")
     if not colon:
         return
+    if host in ("localhost", "127.0.0.1", "[::1]"):
+        # As Ray does, whose nodes do not listen there.
+        host = ray.util.get_node_ip_address()
+        address = f"{host}:{port}"
     try:
         socket.create_connection((host.strip("[]"), int(port)), _ANSWERS_WITHIN).close()
     except (OSError, ValueError, OverflowError) as error:
