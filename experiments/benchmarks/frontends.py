@@ -17,6 +17,7 @@ from absl import app, flags
 
 from experiments.benchmarks import side_by_side, usual_frontends
 from experiments.benchmarks.side_by_side import Contender, Timing, mebibytes, ratio
+from unmute_jax import console
 from unmute_jax.encoders import beats, logmel
 from unmute_jax.weights.dasheng import MEL
 
@@ -57,6 +58,7 @@ TOLERANCE = 2e-2
 def main(_: list[str]) -> None:
     """Compares and measures the programs, prints the table and writes the file."""
     clips, samples = (2, 8000) if SMALL.value else (BATCH.value, sample_count())
+    console.set_verbose()
     timed = list(FRONT_ENDS)[: 1 if SMALL.value else None]
     makers = dict(MAKERS)
     if not side_by_side.has_torch():

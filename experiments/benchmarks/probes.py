@@ -9,7 +9,9 @@ normalised beforehand, and "GEMM" is the bare float32 product of all tokens and
 prototypes. The contestants of a row take turns in one process. Times are medians in ms,
 and "x" is the median of the ratios within a turn. "MB" is the memory that a step needs
 beside its inputs and state: what XLA plans, and for PyTorch the growth of a separate
-process. Run the benchmark on a machine that does nothing else.
+process. On a GPU both sides run there, PyTorch without TF32, and JAX has to leave
+memory to it: XLA_PYTHON_CLIENT_PREALLOCATE=false. Run the benchmark on a machine that
+does nothing else.
 
 The tables are "protobin" (each of --sizes), "others" (each of --probes) and "trials"
 (many trials at once against one after the other). PyTorch is optional:
@@ -22,30 +24,30 @@ import importlib
 import json
 import os
 import platform
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import flags
+from jax import lax
 
-from unmute_jax import distributed
+from experiments.benchmarks import torch_setup
+from experiments.benchmarks.probe_steps import (
+    Data,
+    Ours,
+    Theirs,
+    in_torch,
+    torch_device,
+)
 from unmute_jax.cli import program
-from unmute_jax.config import Optimizer
 from unmute_jax.console import progress
 from unmute_jax.errors import InputError, unknown_name
 from unmute_jax.io import write_atomically
-from unmute_jax.probes import make_probe
-from unmute_jax.tokens import Tokens, inverse_norms, summarise
-from unmute_jax.training import losses
-from unmute_jax.training.data import Batch, pack, unpack
-from unmute_jax.training.sharding import Sharding
-from unmute_jax.training.step import Trial, init_state, make_train_steps
+from unmute_jax.training.data import unpack
 
 COMPARED = ("mhca", "ep", "simpool", "abmilp")
 
@@ -73,119 +75,7 @@ OUTPUT = flags.DEFINE_string(
     "output", None, "A JSON file for everything that is measured."
 )
 
-RATE, DECAY = 1e-3, 1e-4
-# With so many steps the cosine schedule stays constant, as PyTorch's rate does.
-STEPS = 10**9
-
 Row = dict[str, Any]
-
-
-@dataclass
-class Data:
-    """Random clips that all contestants share: `[B, T, F, D]` and `[B, C]`."""
-
-    patches: np.ndarray
-    targets: np.ndarray
-
-    @classmethod
-    def draw(cls, shape: tuple[int, ...], classes: int) -> Data:
-        """Draws normally distributed tokens, and each class with probability 0.1."""
-        rng = np.random.default_rng(0)
-        patches = rng.standard_normal(shape, np.float32)
-        targets = rng.random((shape[0], classes)) < 0.1
-        return cls(patches, targets.astype(np.float32))
-
-    def batch(self, dtype: Any, input_kind: str) -> Batch:
-        """The batch that training passes to the step."""
-        patches = jnp.asarray(self.patches)
-        b, t, _, _ = patches.shape
-        tokens = Tokens(
-            patches=patches.astype(dtype),
-            cls=patches.mean((1, 2)),
-            mask=jnp.ones((b, t), bool),
-            inverse_norms=inverse_norms(patches.astype(dtype)),
-        )
-        inputs = summarise(tokens) if input_kind == "summary" else pack(tokens)
-        batch = Batch(inputs, self.targets, np.ones(b, np.float32))
-        return distributed.shard(batch, distributed.make_mesh(1))
-
-
-class Ours:
-    """Repeats the training step of a stack of trials on one batch."""
-
-    def __init__(
-        self,
-        name: str,
-        data: Data,
-        dtype: Any = jnp.float32,
-        count: int = 1,
-        **options: Any,
-    ):
-        mesh, settings = distributed.make_mesh(1), Optimizer()
-        probe = make_probe(name, num_classes=data.targets.shape[1], **options)
-        stack = tuple(
-            Trial(learning_rate=RATE, weight_decay=DECAY, seed=k) for k in range(count)
-        )
-        self.batch = data.batch(dtype, probe.input_kind)
-        example = jax.tree.map(lambda x: x[:1], unpack(self.batch.packed))
-        state = init_state(probe, example, stack, settings)
-        self.state = distributed.replicate(state, mesh)
-        self.first = jax.device_get(jax.tree.map(lambda x: x[0], state.params))
-        loss = losses.make_loss("asymmetric")
-        steps = make_train_steps(probe, loss, STEPS, settings, Sharding(mesh))
-        step: Any = jax.jit(steps, donate_argnums=0)
-        self.compiled = step.lower(self.state, self.batch).compile()
-        plan: Any = self.compiled.memory_analysis()
-        self.megabytes = plan.temp_size_in_bytes / 1e6
-
-    def __call__(self) -> float:
-        """Takes a step and returns the mean loss of the first trial before it."""
-        before = float(self.state.loss_sum[0])
-        self.state = jax.block_until_ready(self.compiled(self.state, self.batch))
-        return (float(self.state.loss_sum[0]) - before) / len(self.batch.targets)
-
-    def named_params(self) -> dict[str, np.ndarray]:
-        """The first trial's initial parameters by name, such as "classifier/kernel"."""
-        leaves = jax.tree.leaves_with_path(self.first)
-        name = jax.tree_util.keystr
-        return {name(k, simple=True, separator="/"): np.asarray(v) for k, v in leaves}
-
-
-class Theirs:
-    """The same step in PyTorch, on fewer clips where memory is short."""
-
-    def __init__(self, torch: Any, name: str, data: Data, ours: Ours, columns: int):
-        b, t, f, d = data.patches.shape
-        # At most three tensors each of the size of scores and of tokens are alive.
-        need = 3 * 4 * b * t * f * (columns + d)
-        self.clips = max(1, min(b, int(b * 0.5 * distributed.host_memory() / need)))
-        self.share = self.clips / b
-        tokens = torch.from_numpy(data.patches[: self.clips]).reshape(-1, t * f, d)
-        if name == "protobin_unit":
-            tokens = torch.nn.functional.normalize(tokens, dim=-1)
-        targets = torch.from_numpy(data.targets[: self.clips])
-        probes = importlib.import_module("experiments.benchmarks.torch_probes")
-        params = ours.named_params()
-        self.step = probes.make_step(
-            name, params, tokens, targets, rate=RATE, decay=DECAY
-        )
-        self.order = {
-            "probe": name,
-            "size": [self.clips, t * f, d, data.targets.shape[1]],
-            "shapes": {k: v.shape for k, v in params.items()},
-        }
-
-    def __call__(self) -> float:
-        """Takes a step and returns the loss before it."""
-        return self.step()
-
-    def megabytes(self) -> float:
-        """The memory for all clips, scaled from those that fit into a new process."""
-        command = ["-m", "experiments.benchmarks.torch_probes", json.dumps(self.order)]
-        done = subprocess.run(
-            [sys.executable, *command], check=True, capture_output=True, text=True
-        )
-        return int(done.stdout) / self.share / 1e6
 
 
 def main(arguments: list[str]) -> None:
@@ -208,7 +98,14 @@ def main(arguments: list[str]) -> None:
             rows.append(row)
             _print_last(rows)
             if OUTPUT.value:
-                write_atomically(OUTPUT.value, json.dumps(record, indent=1) + "\n")
+                _write(OUTPUT.value, record)
+
+
+def _write(path: str, record: Row) -> None:
+    """Writes all rows so far, and the most memory that the device had in use."""
+    stats = jax.devices()[0].memory_stats() or {}
+    record["device peak bytes"] = stats.get("peak_bytes_in_use")
+    write_atomically(path, json.dumps(record, indent=1) + "\n")
 
 
 def protobin_rows(shape: tuple[int, ...], torch: Any) -> Iterator[Row]:
@@ -338,7 +235,13 @@ def _gemm(ours: Ours, p: int) -> Callable[[], Any]:
 
     @jax.jit
     def product(bank: jax.Array, rows: jax.Array) -> jax.Array:
-        return jnp.einsum("pd,nd->pn", bank, rows, preferred_element_type=jnp.float32)
+        return jnp.einsum(
+            "pd,nd->pn",
+            bank,
+            rows,
+            precision=lax.Precision.HIGHEST,
+            preferred_element_type=jnp.float32,
+        )
 
     return lambda: product(bank, rows).block_until_ready()
 
@@ -346,15 +249,19 @@ def _gemm(ours: Ours, p: int) -> Callable[[], Any]:
 def _torch_gemm(torch: Any, data: Data, p: int) -> Callable[[], Any]:
     """PyTorch's product for all scores."""
     d = data.patches.shape[-1]
-    rows = torch.from_numpy(data.patches).reshape(-1, d)
-    bank, scores = torch.ones(p, d), torch.empty(len(rows), p)
-    return lambda: torch.mm(rows, bank.T, out=scores)
+    rows, device = in_torch(torch, data.patches).reshape(-1, d), torch_device(torch)
+    bank = torch.ones(p, d, device=device)
+    scores = torch.empty(len(rows), p, device=device)
+    return torch_setup.waited_for(
+        lambda: torch.mm(rows, bank.T, out=scores), torch, device
+    )
 
 
 def _torch() -> Any:
     """The module torch, or None with a message if it is not installed."""
     try:
-        return importlib.import_module("torch")
+        torch = importlib.import_module("torch")
+        return torch_setup.start(torch_device(torch))
     except ModuleNotFoundError:
         print("PyTorch is not installed: pip install -e '.[bench]'", file=sys.stderr)
         return None

@@ -2,7 +2,9 @@
 
 The thread pools of two libraries in one process compete with each other, and only a
 process of its own shows how much memory a program needs. The programs take turns, so
-whatever slows the machine down for a while slows all of them down.
+whatever slows the machine down for a while slows all of them down. On an accelerator,
+where it takes long to start a process and the threads hardly matter, programs may share
+one.
 """
 
 from __future__ import annotations
@@ -17,11 +19,13 @@ import pathlib
 import platform
 import statistics
 import time
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
 from unmute_jax.console import progress
+from unmute_jax.errors import one_line
 from unmute_jax.io import write_atomically
 
 MISSING_TORCH = "PyTorch is not installed: pip install -e '.[bench]' to compare with it"
@@ -48,6 +52,23 @@ class Contender:
 
 
 @dataclasses.dataclass(frozen=True)
+class Program:
+    """A prepared program that says something of itself.
+
+    Attributes:
+        run: The function that is timed.
+        facts: JSON values that are kept beside its timing.
+    """
+
+    run: Callable[[], object]
+    facts: dict[str, Any]
+
+    def __call__(self) -> object:
+        """Runs the program once."""
+        return self.run()
+
+
+@dataclasses.dataclass(frozen=True)
 class Timing:
     """What was measured of a contender.
 
@@ -57,7 +78,9 @@ class Timing:
         clips: Number of clips per call.
         seconds: Seconds of each call.
         peak_bytes: Peak memory of the process during the calls, including libraries and
-            weights; None where the system does not report it.
+            weights; None where the system does not report it, and where several
+            programs shared the process.
+        facts: What the program says of itself.
     """
 
     name: str
@@ -65,11 +88,18 @@ class Timing:
     clips: int
     seconds: tuple[float, ...]
     peak_bytes: int | None
+    facts: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def clips_per_second(self) -> float:
         """Clips per second in the median call."""
         return self.clips / statistics.median(self.seconds)
+
+    def times_as_fast_as(self, other: Timing) -> float:
+        """The median, over the turns, of the ratio of the speeds."""
+        turns = zip(self.seconds, other.seconds, strict=True)
+        ratio = statistics.median(theirs / ours for ours, theirs in turns)
+        return ratio * self.clips / other.clips
 
 
 def has_torch() -> bool:
@@ -89,43 +119,79 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def measure(contenders: Sequence[Contender], repeats: int) -> list[Timing]:
+def measure(
+    contenders: Sequence[Contender], repeats: int, label: str = ""
+) -> list[Timing]:
     """Times all contenders in turns, `repeats` times after a warm-up.
 
-    JAX runs on the CPU, as PyTorch does.
+    JAX runs on the CPU, as PyTorch does. Each contender has a process of its own.
+
+    Args:
+        contenders: The programs, all of which are in memory at the same time.
+        repeats: Number of timed calls of each program.
+        label: What the progress is shown for.
 
     Raises:
         RuntimeError: A contender failed. Its own message is on the error stream.
     """
-    os.environ["JAX_PLATFORMS"] = "cpu"  # the processes inherit it
-    workers: list[_Worker] = []
+    workers: list[Worker] = []
     try:
-        with progress("warm-up", len(contenders), unit="programs") as advance:
-            for contender in contenders:
-                workers.append(_Worker(contender))
-                workers[-1].answer()
-                advance(1)
-        seconds: list[list[float]] = [[] for _ in workers]
-        calls = repeats * len(workers)
-        with progress("timing", calls, unit="calls") as advance:
-            for _ in range(repeats):
-                for worker, times in zip(workers, seconds, strict=True):
-                    times.append(worker.ask(_RUN))
-                    advance(1)
-        return [
-            Timing(c.name, c.group, c.clips, tuple(times), worker.ask(_END))
-            for c, worker, times in zip(contenders, workers, seconds, strict=True)
-        ]
+        for _ in contenders:
+            workers.append(Worker("cpu"))
+        timings = take_turns(contenders, workers, repeats, label)
+        peaks = [worker.peak_bytes() for worker in workers]
     finally:
         for worker in workers:
             worker.close()
+    return [
+        dataclasses.replace(timing, peak_bytes=peak)
+        for timing, peak in zip(timings, peaks, strict=True)
+    ]
+
+
+def take_turns(
+    contenders: Sequence[Contender],
+    workers: Sequence[Worker],
+    repeats: int,
+    label: str = "",
+) -> list[Timing]:
+    """Times contenders in turns, each in its worker, and lets the workers forget them.
+
+    Args:
+        contenders: The programs.
+        workers: The process of each program. Programs may share one.
+        repeats: Number of timed calls of each program.
+        label: What the progress is shown for.
+
+    Raises:
+        RuntimeError: A contender failed. Its own message is on the error stream.
+    """
+    pairs = list(zip(contenders, workers, strict=True))
+    facts: list[dict[str, Any]] = []
+    seconds: list[list[float]] = [[] for _ in pairs]
+    with progress(f"{label} warm-up".strip(), len(pairs), unit="programs") as advance:
+        for contender, worker in pairs:
+            facts.append(worker.prepare(contender))
+            advance(1)
+    calls = repeats * len(pairs)
+    with progress(f"{label} timing".strip(), calls, unit="calls") as advance:
+        for _ in range(repeats):
+            for (contender, worker), times in zip(pairs, seconds, strict=True):
+                times.append(worker.time(contender))
+                advance(1)
+    for contender, worker in pairs:
+        worker.forget(contender)
+    return [
+        Timing(c.name, c.group, c.clips, tuple(times), None, said)
+        for (c, _), times, said in zip(pairs, seconds, facts, strict=True)
+    ]
 
 
 def ratio(timing: Timing, name: str, timings: Iterable[Timing]) -> str:
     """The speed relative to `name` in the same group, or an empty text without it."""
     for other in timings:
         if (other.name, other.group) == (name, timing.group):
-            return f"{timing.clips_per_second / other.clips_per_second:.2f}"
+            return f"{timing.times_as_fast_as(other):.2f}"
     return ""
 
 
@@ -146,7 +212,9 @@ def write(path: str, timings: Iterable[Timing], facts: dict[str, Any]) -> None:
         **facts,
         "cores": cores(),
         "machine": _processor(),
-        "versions": _versions("jax", "jaxlib", "flax", "numpy", "torch"),
+        "versions": _versions(
+            "jax", "jaxlib", "flax", "numpy", "torch", "transformers"
+        ),
         "timings": [
             {**dataclasses.asdict(t), "clips_per_second": t.clips_per_second}
             for t in timings
@@ -155,51 +223,98 @@ def write(path: str, timings: Iterable[Timing], facts: dict[str, Any]) -> None:
     write_atomically(path, json.dumps(content, indent=1) + "\n")
 
 
-_RUN, _END = "run", "end"
+_PREPARE, _TIME, _FORGET, _PEAK = "prepare", "time", "forget", "peak"
 
 
-class _Worker:
-    """Controls the process of a contender."""
+class Worker:
+    """Controls a process that prepares programs and times them."""
 
-    def __init__(self, contender: Contender):
+    def __init__(self, platform: str):
+        """Starts the process.
+
+        Args:
+            platform: What JAX runs on in the process, as in `JAX_PLATFORMS`.
+        """
         context = multiprocessing.get_context("spawn")
-        self._name = contender.name
         self._pipe, theirs = context.Pipe()
-        arguments = (contender.make, theirs)
-        self._process = context.Process(target=_serve, args=arguments, daemon=True)
+        self._process = context.Process(
+            target=_serve, args=(theirs, platform), daemon=True
+        )
         self._process.start()
         theirs.close()
 
-    def ask(self, what: str) -> Any:
-        self._pipe.send(what)
-        return self.answer()
+    def prepare(self, contender: Contender) -> dict[str, Any]:
+        """Prepares a program, runs it twice, and returns what it says of itself."""
+        return self._ask(contender, _PREPARE, contender.make)
 
-    def answer(self) -> Any:
-        try:
-            return self._pipe.recv()
-        except EOFError as error:
-            raise RuntimeError(f"{self._name} failed, see above") from error
+    def time(self, contender: Contender) -> float:
+        """The seconds of one call of a prepared program."""
+        return self._ask(contender, _TIME, None)
+
+    def forget(self, contender: Contender) -> None:
+        """Lets go of the memory of a prepared program."""
+        self._ask(contender, _FORGET, None)
+
+    def peak_bytes(self) -> int | None:
+        """Peak memory of the process since its last preparation of a program."""
+        self._pipe.send((_PEAK, "", None))
+        return self._pipe.recv()[0]
 
     def close(self) -> None:
+        """Ends the process."""
         self._pipe.close()
         self._process.join()
 
+    def _ask(self, contender: Contender, what: str, make: Make | None) -> Any:
+        key = f"{contender.name}, {contender.group}"
+        try:
+            self._pipe.send((what, key, make))
+            answer, failed = self._pipe.recv()
+        except (EOFError, OSError) as error:
+            raise RuntimeError(f"{key}: the process ended, see above") from error
+        if failed:
+            raise RuntimeError(f"{key} failed: {answer}")
+        return answer
 
-def _serve(make: Make, pipe: Connection) -> None:
-    """Runs in the new process: prepares, warms up, then answers each request."""
+
+def _serve(pipe: Connection, platform: str) -> None:
+    """Runs in the new process and answers each request with (answer, failed)."""
+    os.environ["JAX_PLATFORMS"] = platform
+    # JAX would take most of the memory of a GPU, and leave too little for PyTorch.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    programs: dict[str, Callable[[], object]] = {}
     try:
-        run = make()
-        for _ in range(2):
-            run()
-        forget_peak()
-        pipe.send(None)
-        while pipe.recv() == _RUN:
-            start = time.perf_counter()
-            run()
-            pipe.send(time.perf_counter() - start)
-        pipe.send(peak_bytes())
+        while True:
+            what, key, make = pipe.recv()
+            try:
+                pipe.send((_answer(programs, what, key, make), False))
+            except Exception as error:
+                # Another program of this process may still run.
+                traceback.print_exc()
+                programs.pop(key, None)
+                pipe.send((one_line(f"{type(error).__name__}: {error}", 200), True))
     except (EOFError, KeyboardInterrupt):
         pass  # The controlling process has ended.
+
+
+def _answer(
+    programs: dict[str, Callable[[], object]], what: str, key: str, make: Make | None
+) -> Any:
+    if what == _PEAK:
+        return peak_bytes()
+    if what == _FORGET:
+        del programs[key]
+        return None
+    if what == _TIME:
+        start = time.perf_counter()
+        programs[key]()
+        return time.perf_counter() - start
+    assert make is not None
+    run = programs[key] = make()
+    for _ in range(2):
+        run()
+    forget_peak()
+    return run.facts if isinstance(run, Program) else {}
 
 
 def forget_peak() -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.benchmarks import torch_setup
 from experiments.benchmarks.side_by_side import forget_peak, peak_bytes
 
 # PyTorch is optional, and types must be checkable where it is not installed.
@@ -141,7 +142,10 @@ def make_step(
         rate: Constant learning rate.
         decay: Weight decay.
     """
-    leaves = {k: torch.tensor(v, requires_grad=True) for k, v in params.items()}
+    leaves = {
+        k: torch.tensor(v, device=tokens.device, requires_grad=True)
+        for k, v in params.items()
+    }
     optimizer = torch.optim.AdamW(leaves.values(), lr=rate, weight_decay=decay)
 
     def step() -> float:
@@ -154,23 +158,29 @@ def make_step(
     return step
 
 
-def bytes_of_step(probe: str, size: list[int], shapes: dict[str, list[int]]) -> int:
-    """Measures by how many bytes this process grows in its first steps.
+def bytes_of_step(
+    probe: str, size: list[int], shapes: dict[str, list[int]], device: str
+) -> int:
+    """Measures by how many bytes the memory of this process grows in its first steps.
 
     Args:
         probe: A key of `LOGITS`.
         size: The dimensions B, N, D and C.
         shapes: Shapes of the parameters by name.
+        device: "cpu" or "cuda", whose memory is measured.
     """
+    torch_setup.start(device)
     b, n, d, c = size
     params = {k: 0.02 * torch.randn(s).numpy() for k, s in shapes.items()}
-    tokens, targets = torch.randn(b, n, d), torch.randint(2, (b, c)).float()
+    tokens = torch.randn(b, n, d, device=device)
+    targets = torch.randint(2, (b, c), device=device).float()
     step = make_step(probe, params, tokens, targets, rate=1e-3, decay=1e-4)
     forget_peak()
-    before = peak_bytes()
+    before = torch.cuda.memory_allocated() if device == "cuda" else peak_bytes()
     for _ in range(3):
         step()
-    return (peak_bytes() or 0) - (before or 0)
+    peak = torch.cuda.max_memory_allocated() if device == "cuda" else peak_bytes()
+    return (peak or 0) - (before or 0)
 
 
 if __name__ == "__main__":

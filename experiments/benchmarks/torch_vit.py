@@ -6,17 +6,19 @@ blocks, `scaled_dot_product_attention` and the exact GELU, with random weights.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from typing import Any
 
-from experiments.benchmarks.side_by_side import cores
+from experiments.benchmarks import torch_setup
 
 PATCH, EPSILON = 16, 1e-6
 
 
 def prepare(
-    dtype: str, shape: tuple[int, int, int], size: tuple[int, int, int]
+    dtype: str,
+    shape: tuple[int, int, int],
+    size: tuple[int, int, int],
+    device: str = "cpu",
 ) -> Callable[[], object]:
     """Returns a function that runs the network on random spectrograms.
 
@@ -24,9 +26,9 @@ def prepare(
         dtype: The type of weights and activations, "float32" or "bfloat16".
         shape: The number of clips, frames and mel bands.
         size: The width, depth and number of heads of the network.
+        device: "cpu" or "cuda".
     """
-    torch: Any = importlib.import_module("torch")
-    torch.set_num_threads(cores())
+    torch = torch_setup.start(device)
     functional = torch.nn.functional
     kind = getattr(torch, dtype)
     b, frames, mels = shape
@@ -34,7 +36,7 @@ def prepare(
     n = (frames // PATCH) * (mels // PATCH)
 
     def draw(*shape: int) -> Any:
-        return 0.02 * torch.randn(shape, dtype=kind)
+        return 0.02 * torch.randn(shape, dtype=kind, device=device)
 
     def linear(inputs: int, outputs: int) -> Callable[[Any], Any]:
         weight, bias = draw(outputs, inputs), draw(outputs)
@@ -71,7 +73,7 @@ def prepare(
         draw(1, n + 1, width),
     )
     blocks, norm = [block() for _ in range(depth)], layer_norm()
-    spectrogram = torch.randn((b, 1, frames, mels), dtype=kind)
+    spectrogram = torch.randn((b, 1, frames, mels), dtype=kind, device=device)
 
     @torch.inference_mode()
     def run() -> Any:
@@ -82,4 +84,4 @@ def prepare(
             x = step(x)
         return norm(x)
 
-    return run
+    return torch_setup.waited_for(run, torch, device)
