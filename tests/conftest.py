@@ -1,4 +1,7 @@
-"""Runs every test on two virtual devices, with strict dtypes and full precision."""
+"""Runs every test on two virtual devices, with strict dtypes and full precision.
+
+`UNMUTE_TEST_PLATFORM=cuda` (or `tpu`) runs them on an accelerator instead.
+"""
 
 import gc
 import importlib.metadata
@@ -11,30 +14,39 @@ import tempfile
 # The tests have caches of their own, apart from those of the person who runs them.
 os.environ.pop("UNMUTE_TOKENS", None)
 os.environ["UNMUTE_CACHE"] = tempfile.mkdtemp(prefix="unmute_jax_tests_")
+# Without the variable a GPU is not used, because most tests need two devices. With it,
+# the devices are taken as they are, and "cpu" is one device, as an accelerator is.
+os.environ["JAX_PLATFORMS"] = os.environ.get("UNMUTE_TEST_PLATFORM") or "cpu"
+# Several processes share an accelerator: none may reserve most of its memory.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 # Test processes share what they compile, which saves a third of the time.
 if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = f"{os.environ['UNMUTE_CACHE']}/compiled"
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-    # Most of the time is compiling. The programs of XLA are those of users; only the
-    # machine code is less optimised, and made without MLIR and without threads. An
-    # XLA_FLAGS of the caller, also an empty one, replaces these flags.
-    quick_compilation = [
-        "--xla_backend_optimization_level=0",
-        "--xla_cpu_parallel_codegen_split_count=1",
-    ]
-    # XLA ends the process at a flag that it does not know: later versions dropped this.
-    if importlib.metadata.version("jaxlib").startswith("0.10."):
-        quick_compilation.append("--xla_cpu_use_fusion_emitters=false")
-    os.environ.setdefault("XLA_FLAGS", " ".join(quick_compilation))
+    if not os.environ.get("UNMUTE_TEST_PLATFORM"):
+        # Most of the time is compiling. The programs of XLA are those of users; only
+        # the machine code is less optimised, and made without MLIR and without threads.
+        # An XLA_FLAGS of the caller, also an empty one, replaces these flags.
+        quick_compilation = [
+            "--xla_backend_optimization_level=0",
+            "--xla_cpu_parallel_codegen_split_count=1",
+        ]
+        # XLA ends the process at a flag that it does not know: later versions dropped
+        # this one.
+        if importlib.metadata.version("jaxlib").startswith("0.10."):
+            quick_compilation.append("--xla_cpu_use_fusion_emitters=false")
+        os.environ.setdefault("XLA_FLAGS", " ".join(quick_compilation))
 
 import jax
 import pytest
 from absl import flags
 
 from tests import golden
-from unmute_jax import console
+from unmute_jax import console, distributed
 
-jax.config.update("jax_num_cpu_devices", 2)
+jax.config.update("jax_platforms", os.environ["JAX_PLATFORMS"])
+if not os.environ.get("UNMUTE_TEST_PLATFORM"):
+    jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_default_matmul_precision", "highest")
@@ -56,6 +68,14 @@ def verbose():
     console.set_verbose()
     yield
     console.set_verbose(False)
+
+
+@pytest.fixture
+def two_devices():
+    """A mesh of two devices. Where there is only one, the test is skipped."""
+    if jax.device_count() < 2:
+        pytest.skip("needs two devices")
+    return distributed.make_mesh(2)
 
 
 def pytest_collection_finish(session):

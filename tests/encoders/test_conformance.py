@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from tests.encoders.versions import VERSIONS
-from unmute_jax import distributed
 from unmute_jax.encoders import list_encoders, load_encoder
 from unmute_jax.errors import InputError
+from unmute_jax.ops.flops import _inner_jaxprs
 
 # Small networks, where the default is a full-size one.
 _TINY_VIT = {"width": 16, "depth": 2, "num_heads": 2, "target_frames": 208}
@@ -127,10 +127,12 @@ def test_a_clip_alone_equals_the_clip_padded(encoder, clips):
     close(alone, padded[:, : alone.shape[1]], atol=1e-6)
 
 
-def test_masks_hold_the_steps_of_the_clip_on_two_devices(encoder, clips, tokens):
+def test_masks_hold_the_steps_of_the_clip_on_two_devices(
+    encoder, clips, tokens, two_devices
+):
     masking = tiny(encoder.name, mask_padding=True)
     rows = np.array([0, 1, 2, 0])
-    encode = masking.on(distributed.make_mesh(2))
+    encode = masking.on(two_devices)
     got = encode(*(x[rows] for x in clips))
     assert len(got.patches.sharding.device_set) == 2
     step = encoder.geometry.seconds_per_step
@@ -195,3 +197,24 @@ def test_unknown_names_and_options_are_answered_with_the_nearest():
         load_encoder("eat", "file.pt", weights="untrained")
     with pytest.raises(InputError, match="'random' is not known"):
         load_encoder("eat", weights="random")
+
+
+def products(jaxpr):
+    """All matrix products and convolutions of a computation."""
+    for equation in jaxpr.eqns:
+        if equation.primitive.name in ("dot_general", "conv_general_dilated"):
+            yield equation
+        for inner in _inner_jaxprs(equation.params):
+            yield from products(inner)
+
+
+def test_float32_products_ask_for_full_precision(encoder, clips):
+    # A CPU multiplies all digits anyway. GPUs and TPUs round first unless they are told
+    # not to, and no test on a CPU would notice.
+    with jax.default_matmul_precision("default"):
+        traced = jax.make_jaxpr(encoder.apply)(encoder.params, *clips)
+    found = list(products(traced.jaxpr))
+    assert found
+    for product in found:
+        assert {x.aval.dtype for x in product.invars[:2]} == {np.dtype("float32")}
+        assert product.params["precision"] == (jax.lax.Precision.HIGHEST,) * 2

@@ -329,7 +329,7 @@ def test_shared_tokens_take_one_product_for_all_trials():
     assert f"{K * P}x{D}" in products[0] or f"{D}x{K * P}" in products[0]
 
 
-def test_mapped_over_devices_equals_one_device():
+def test_mapped_over_devices_equals_one_device(two_devices):
     tokens, mask, bank, weights = draw()
     tokens, mask, weights = tokens[:4], mask[:4], weights[:4]
 
@@ -341,7 +341,7 @@ def test_mapped_over_devices_equals_one_device():
         return jax.lax.psum(local, distributed.BATCH)
 
     mapped = distributed.pmapped(
-        step, distributed.make_mesh(2), in_axes=(None, 0, 0, 0), out_axes=None
+        step, two_devices, in_axes=(None, 0, 0, 0), out_axes=None
     )
     expected = jax.jit(jax.value_and_grad(loss))(bank, tokens, mask, weights)
     assert_close(mapped(bank, tokens, mask, weights), expected)

@@ -198,14 +198,14 @@ def test_single_clips_in_bfloat16_with_norms_give_the_same(name):
 
 
 @every_probe
-def test_stacked_trials_and_devices_change_nothing(name):
+def test_stacked_trials_and_devices_change_nothing(name, two_devices):
     init, apply = compiled(name)
     probe = make(name)
     alone = [init(jax.random.key(k), draw()) for k in (1, 2)]
     trials = jax.tree.map(lambda *xs: np.stack(xs), *alone)
     mapped = distributed.pmapped(
         lambda v, x: jax.vmap(probe.apply, (0, None))(v, x).swapaxes(0, 1),
-        distributed.make_mesh(2),
+        two_devices,
         in_axes=(None, 0),
         out_axes=0,
     )

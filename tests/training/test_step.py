@@ -116,8 +116,8 @@ def test_the_penalty_of_a_probe_takes_part():
     assert overlap(1e3) < 0.9 * overlap(0.0)
 
 
-def test_pmapped_gives_what_pmap_gives():
-    mesh = distributed.make_mesh(2)
+def test_pmapped_gives_what_pmap_gives(two_devices):
+    mesh = two_devices
     x = np.arange(12, dtype=np.float32).reshape(6, 2)
     w = np.asarray([1.0, -2.0], np.float32)
 
