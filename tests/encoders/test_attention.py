@@ -1,11 +1,18 @@
 """All implementations of the attention agree."""
 
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from unmute_jax.encoders.attention import _by_jax, _heads_first, attend
+from unmute_jax.encoders.attention import (
+    _by_jax,
+    _heads_first,
+    _on_cuda,
+    attend,
+)
 
 
 def arrays(*shape):
@@ -32,6 +39,20 @@ def test_all_implementations_compute_attention(dtype, masked):
             np.testing.assert_allclose(got, wanted, atol=tolerance)
         got = jax.jit(_by_jax, static_argnums=(4, 5))(q, k, v, keys, dtype, "xla")
     np.testing.assert_allclose(got, wanted, atol=tolerance)
+
+
+@pytest.mark.parametrize(("capability", "is_plain"), [("7.5", True), ("8.0", False)])
+def test_gpus_without_bfloat16_get_plain_products(monkeypatch, capability, is_plain):
+    gpu = types.SimpleNamespace(compute_capability=capability)
+    monkeypatch.setattr(jax, "local_devices", lambda backend: [gpu])
+
+    def preset_products(dtype):
+        """The products that ask for an algorithm that not every GPU has."""
+        found = jax.make_jaxpr(lambda *qkv: _on_cuda(*qkv, None, dtype))
+        return str(found(*arrays(2, 5, 3, 8))).count("BF16_BF16_F32")
+
+    assert (preset_products(jnp.bfloat16) == 0) == is_plain
+    assert preset_products(jnp.float32) == 0
 
 
 def test_a_clip_without_any_key_attends_to_all_alike():

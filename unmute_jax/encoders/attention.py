@@ -26,7 +26,9 @@ def attend(
     * CPU: the heads are moved in front of the tokens. `jax.nn.dot_product_attention`
       leaves them behind, which makes a whole ViT a fifth slower there.
     * CUDA: `jax.nn.dot_product_attention`, with cuDNN's flash attention if it supports
-      the arrays (it never supports float32), otherwise with XLA.
+      the arrays (it never supports float32), otherwise with XLA. GPUs older than
+      Ampere, such as the T4, have neither cuDNN's kernel nor products of bfloat16; they
+      compute as a CPU does.
     * Others: `jax.nn.dot_product_attention` with XLA.
 
     Args:
@@ -85,6 +87,8 @@ def _heads_first(q: Array, k: Array, v: Array, keys: Array | None, dtype: Any) -
 
 
 def _on_cuda(q: Array, k: Array, v: Array, keys: Array | None, dtype: Any) -> Array:
+    if dtype != jnp.float32 and not _multiplies_bfloat16():
+        return _heads_first(q, k, v, keys, dtype)
     by_cudnn = functools.partial(_by_jax, dtype=dtype, implementation="cudnn")
     try:
         jax.eval_shape(by_cudnn, q, k, v, keys)
@@ -92,6 +96,20 @@ def _on_cuda(q: Array, k: Array, v: Array, keys: Array | None, dtype: Any) -> Ar
         # There is no cuDNN, or it does not support this type, width or device.
         return _by_jax(q, k, v, keys, dtype, "xla")
     return by_cudnn(q, k, v, keys)
+
+
+def _multiplies_bfloat16() -> bool:
+    """Whether the GPU has units for bfloat16, as from Ampere on.
+
+    JAX checks neither that cuDNN's attention runs on the GPU nor that the products do:
+    on an older one the compiled program would fail.
+    """
+    try:
+        device = jax.local_devices(backend="cuda")[0]
+    except RuntimeError:
+        # Without a GPU this branch is compiled for nothing.
+        return True
+    return float(device.compute_capability) >= 8.0
 
 
 def _by_jax(
