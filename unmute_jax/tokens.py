@@ -9,9 +9,10 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, BFloat16, Bool, Float, Int8, Shaped
 
-from unmute_jax.errors import InputError
+from unmute_jax.errors import InputError, one_line
 from unmute_jax.ops.arrays import NORM_EPS, Arr
 
 
@@ -46,6 +47,48 @@ class Tokens:
     scales: Float[Arr, "B T F"] | None = None
     layer_scales: Float[Arr, "B L T F"] | None = None
     layer: int | None = flax.struct.field(pytree_node=False, default=None)
+
+    @classmethod
+    def from_patches(cls, patches: Any, mask: Bool[Any, "B T"] | None = None) -> Tokens:
+        """Makes tokens of an array, such as the output of another library's encoder.
+
+            tokens = uj.Tokens.from_patches(array)  # [B, T, D] or [B, T, F, D]
+            tokens = uj.Tokens.from_patches(tensor.detach().cpu())  # PyTorch
+
+        The class token of each clip is the mean over its patches, as for an encoder
+        that has none.
+
+        Args:
+            patches: Patch tokens, shape `[B, T, F, D]`, time first, or `[B, T, D]`
+                without a frequency axis: floating-point numbers in an array of NumPy or
+                JAX, or in anything that NumPy can read. float64 becomes float32.
+            mask: Mask of real time steps, shape `[B, T]`. By default all are real.
+
+        Raises:
+            InputError: The shape or the type is another one, or a number is not finite.
+        """
+        x = _floating(patches)
+        if x.ndim == 3:
+            x = x[:, :, None]
+        if x.ndim != 4 or 0 in x.shape:
+            raise InputError(
+                "patches must have the shape [B, T, F, D] or [B, T, D], without a 0; "
+                f"got {list(np.shape(patches))}"
+            )
+        real = jnp.ones(x.shape[:2], bool) if mask is None else jnp.asarray(mask)
+        if real.shape != x.shape[:2] or real.dtype != bool:
+            raise InputError(
+                f"mask must have the shape [B, T] = {list(x.shape[:2])} and be of type "
+                f"bool; got {list(real.shape)} of {real.dtype}"
+            )
+        counted = jnp.broadcast_to(real[:, :, None], x.shape[:3])
+        # Inside a compiled function there are no numbers to look at yet.
+        if not isinstance(x, Tracer):
+            is_bad = (~jnp.isfinite(x).all(-1) & counted).any((1, 2))
+            if is_bad.any():
+                clip = int(is_bad.argmax())
+                raise InputError(f"patches of clip {clip} are not finite")
+        return cls(patches=x, cls=mean_token(x.astype(jnp.float32), counted), mask=real)
 
     def with_inverse_norms(self) -> Tokens:
         """The same tokens with `inverse_norms` set."""
@@ -131,6 +174,24 @@ class Summary:
     def is_of_layers(self) -> bool:
         """Whether these are the statistics of all layers."""
         return self.cls.ndim == 3
+
+
+def _floating(values: Any) -> Array:
+    """Converts values to an array of JAX of at most 32 bits.
+
+    Raises:
+        InputError: NumPy cannot read them, or they are no floating-point numbers.
+    """
+    if not isinstance(values, jax.Array):
+        try:
+            values = np.asarray(values)
+        except Exception as error:  # Other libraries raise what they like.
+            raise InputError(
+                f"patches cannot be read as an array: {one_line(str(error), 200)}"
+            ) from error
+    if not jnp.issubdtype(values.dtype, jnp.floating):
+        raise InputError(f"patches must be floating-point numbers; got {values.dtype}")
+    return jnp.asarray(values, jnp.float32 if values.dtype == np.float64 else None)
 
 
 def inverse_norms(patches: Shaped[Arr, "*B D"]) -> Float[Array, "*B"]:

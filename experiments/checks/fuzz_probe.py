@@ -29,7 +29,7 @@ from unmute_jax.errors import InputError
 from unmute_jax.inference import one_bit
 from unmute_jax.inference.export import export_probe, load_exported
 from unmute_jax.probes import make_probe
-from unmute_jax.results.trained import TrainedProbe, load_trained, save_trained
+from unmute_jax.results.trained import TrainedProbe, load_trained, write_trained
 from unmute_jax.store.key import as_json
 from unmute_jax.store.normaliser import FeatureNormaliser
 from unmute_jax.tokens import Tokens, summarise
@@ -108,7 +108,7 @@ def _normaliser() -> FeatureNormaliser:
 
 def _saved(trained: TrainedProbe, version: int = 2) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as folder:
-        content = save_trained(folder, trained).read_bytes()
+        content = write_trained(f"{folder}/probe", trained).read_bytes()
     if version == 1:
         content = _without_digest(content, _ENTRIES["trained"])
     return {"probe.safetensors": content}

@@ -111,3 +111,17 @@ def test_a_changed_score_is_noticed(tmp_path):
     values = json.loads(path.read_text()) | {"test": 0.5}
     path.write_text(json.dumps(values, sort_keys=True))
     assert results.read_record(path).test == 0.5
+
+
+def test_a_record_knows_its_file_and_the_file_does_not(tmp_path):
+    made = record()
+    results.write_record(tmp_path, made)
+    (path,) = tmp_path.iterdir()
+    assert "path" not in json.loads(path.read_text())
+    read = results.read_record(path)
+    assert read.path == path
+    assert read == made
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps({**values, "path": None}))
+    with pytest.raises(InputError, match="unknown field 'path'"):
+        results.read_record(path)

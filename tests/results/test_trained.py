@@ -156,7 +156,7 @@ def test_a_training_that_diverged_is_worse_than_all_others(finished, tmp_path):
     )
     lost = dataclasses.replace(first, validation=float("nan"))
     for probe in (lost, second):
-        path = trained.save_trained(tmp_path / "probes", probe)
+        path = trained.write_trained(tmp_path / "probes" / probe.file_name, probe)
         with safetensors.safe_open(path, framework="np") as file:
             assert "NaN" not in file.metadata()["unmute_jax"]
     assert np.isnan(trained.load_trained(tmp_path, seed=0).validation)
@@ -183,7 +183,9 @@ def read_error(path):
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     """The file of a probe, never to be changed."""
-    return trained.save_trained(tmp_path_factory.mktemp("saved"), fake_trained())
+    probe = fake_trained()
+    path = tmp_path_factory.mktemp("saved") / probe.file_name
+    return trained.write_trained(path, probe)
 
 
 def test_damage_anywhere_in_a_file_is_noticed(saved, tmp_path):

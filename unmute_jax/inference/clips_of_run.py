@@ -12,7 +12,7 @@ from jaxtyping import Int
 from unmute_jax.config import Experiment
 from unmute_jax.console import inform, progress
 from unmute_jax.encoders import Source
-from unmute_jax.errors import InputError
+from unmute_jax.errors import InputError, unknown_name
 from unmute_jax.results.trained import TrainedProbe
 from unmute_jax.store.embed import embed
 from unmute_jax.store.reader import TokenStore
@@ -37,8 +37,8 @@ def stores_of(
         log: A function that is called with lines about progress.
 
     Raises:
-        InputError: The data set is missing, or the run was trained on its validation
-            clips as well.
+        InputError: The data set is missing or not named, it has no such protocol, or
+            the run was trained on its validation clips as well.
     """
     settings = Experiment.from_dict(trained.settings)
     if part == "validation" and settings.refit:
@@ -46,8 +46,16 @@ def stores_of(
             f"probe {trained.name!r} was trained on its validation clips as well "
             "(config.refit=True): no clips are left to select anything on"
         )
+    if not settings.dataset:
+        raise InputError(
+            f"the file of probe {trained.name!r} does not name the data set that it "
+            "was trained on: save it with the argument settings of save_trained"
+        )
     dataset = open_dataset(settings)
-    (protocol,) = (p for p in dataset.all_protocols if p.name == trained.protocol)
+    protocols = {p.name: p for p in dataset.all_protocols}
+    if trained.protocol not in protocols:
+        raise unknown_name("protocol", trained.protocol, protocols, trained.dataset)
+    protocol = protocols[trained.protocol]
     splits = list(getattr(protocol, part))
     if part == "train" and settings.refit:
         splits += protocol.validation

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from unmute_jax.errors import unknown_name
+from unmute_jax.errors import InputError, unknown_name
 from unmute_jax.probes.attention import Ep, ESimPool, Mhca, SimPool
 from unmute_jax.probes.base import Probe, Reading
 from unmute_jax.probes.class_prototypes import Proto
@@ -20,7 +20,14 @@ from unmute_jax.probes.poolers import Cae, Cait, CoCa, Jepa, SigLip
 from unmute_jax.probes.prototypes import Protobin, Protofloat
 from unmute_jax.probes.token_maps import Conv, LinPre
 
-__all__ = ["Probe", "Reading", "list_probes", "make_probe", "probe_options"]
+__all__ = [
+    "Probe",
+    "Reading",
+    "list_probes",
+    "make_probe",
+    "name_of",
+    "probe_options",
+]
 
 _PROBES: dict[str, type[Probe]] = {
     "abmilp": AbMilp,
@@ -74,6 +81,21 @@ def make_probe(name: str, /, *, num_classes: int, **options: Any) -> Probe:
         if option not in known:
             raise unknown_name(f"option of probe {name!r}", option, known)
     return _PROBES[name](num_classes=num_classes, **options)
+
+
+def name_of(probe: Probe) -> str:
+    """The name under which `make_probe` makes probes of this class.
+
+    Raises:
+        InputError: The class is not one of this library.
+    """
+    for name, of_name in _PROBES.items():
+        if type(probe) is of_name:
+            return name
+    raise InputError(
+        f"{type(probe).__name__} is no probe of this library, which are "
+        f"{', '.join(_PROBES)}"
+    )
 
 
 def probe_options(name: str) -> set[str]:

@@ -22,28 +22,30 @@ from unmute_jax.report import (
     win_matrix,
 )
 from unmute_jax.report.comparisons import Comparison
-from unmute_jax.report.gather import find_records, make_grid
+from unmute_jax.report.dataframes import to_dataframe
+from unmute_jax.report.gather import Runs, grid_of, read_records
 from unmute_jax.report.latex import document
-from unmute_jax.report.missing import find_missing
 from unmute_jax.report.page import Section, html_page, visible_section
 from unmute_jax.report.resampling import Resampler
 from unmute_jax.report.result_grid import ResultGrid
 from unmute_jax.report.tables import as_csv, escape_markdown, markdown
 
-__all__ = ["write_report"]
+__all__ = ["Comparison", "compare", "read_records", "to_dataframe", "write_report"]
 
 TITLE = "Probes on frozen audio encoders"
 
 
-def write_report(
-    runs: Sequence[str | os.PathLike[str]],
-    output: str | os.PathLike[str],
-) -> str:
-    """Writes the report of all records below some folders.
+def write_report(runs: Runs, folder: str | os.PathLike[str]) -> str:
+    """Writes a report of records: a web page, Markdown, LaTeX, CSV and pictures.
+
+        uj.write_report(uj.train("quickstart"), "report")
+        uj.write_report("runs", "report")
 
     Args:
-        runs: Folders of runs, or folders that contain them at any depth.
-        output: The folder to write to. It will contain `report.html`, `report.md`,
+        runs: Records, as `train` and `read_records` return them; or folders of runs, or
+            folders that contain them at any depth. Only the report of folders names
+            runs that failed or are unfinished.
+        folder: The folder to write to. It will contain `report.html`, `report.md`,
             `report.tex`, `tables/*.csv` and `plots/*.png`.
 
     Returns:
@@ -52,11 +54,9 @@ def write_report(
     Raises:
         InputError: There are no records, or they cannot be combined.
     """
-    out = pathlib.Path(output).expanduser()
-    folders = [pathlib.Path(r).expanduser() for r in runs]
-    grid = make_grid(find_records(folders), find_missing(folders))
-    resampler = Resampler(cache_dir("resampled"))
-    resampler.prepare(grid.cells)
+    out = pathlib.Path(folder).expanduser()
+    grid = grid_of(runs)
+    resampler = _resampler(grid)
     compared = comparisons.compare(grid, resampler)
     tables = {
         "scores": scores.as_csv(grid, resampler),
@@ -67,6 +67,35 @@ def write_report(
     }
     _write(out, grid, tables, _make_sections(grid, resampler, compared))
     return origins.summary(grid)
+
+
+def compare(runs: Runs) -> list[Comparison]:
+    """Compares encoders under each probe, and probes on each encoder.
+
+    Both sides are tested on the same clips, so that what makes a clip hard for both
+    cancels, and the interval of the difference is narrower than those of the scores.
+
+    Args:
+        runs: Records or folders of runs, as for `write_report`.
+
+    Returns:
+        One comparison for each pair on each data set and, where there are several data
+        sets, one for each pair over those that most pairs have. Differences are in
+        points of 100; `better` names the side that is better where the 95 % interval
+        over clips and seeds decides it.
+
+    Raises:
+        InputError: There are no records, or they cannot be combined.
+    """
+    grid = grid_of(runs)
+    return comparisons.compare(grid, _resampler(grid))
+
+
+def _resampler(grid: ResultGrid) -> Resampler:
+    """Scores of the cells on parts of their clips, computed already."""
+    resampler = Resampler(cache_dir("resampled"))
+    resampler.prepare(grid.cells)
+    return resampler
 
 
 def _make_sections(

@@ -28,6 +28,52 @@ _NOT_TRAINING = (
 LONG_TRAINING = 30
 
 
+# Records, or folders with the records of runs.
+Runs = Record | str | os.PathLike[str] | Iterable[Record | str | os.PathLike[str]]
+
+
+def read_records(*folders: str | os.PathLike[str]) -> list[Record]:
+    """Reads the records of all runs below some folders.
+
+    Args:
+        *folders: Folders of runs, or folders that contain them at any depth.
+
+    Returns:
+        The records. One that is found several times is returned once.
+
+    Raises:
+        InputError: There are no records, a folder or a record cannot be read, or two
+            files hold the same training with different scores.
+    """
+    return [file.record for file in find_records(_as_paths(folders))]
+
+
+def grid_of(runs: Runs) -> ResultGrid:
+    """Arranges records, and the records below folders, in a grid.
+
+    Args:
+        runs: Records, folders of runs, or folders that contain them at any depth. Cells
+            that failed or are unfinished are known of folders only.
+
+    Raises:
+        InputError: There are no records, they cannot be read or combined, or one of
+            them has no file.
+    """
+    if isinstance(runs, Record | str | os.PathLike):
+        runs = [runs]
+    records, places = list[Record](), list[str | os.PathLike[str]]()
+    for item in runs:
+        if isinstance(item, Record):
+            records.append(item)
+        else:
+            places.append(item)
+    folders = _as_paths(places)
+    files = [*map(_file_of, records), *(find_records(folders) if folders else [])]
+    if not files:
+        raise InputError("there are no records: give at least one")
+    return make_grid(_distinct(files), find_missing(folders))
+
+
 def find_records(folders: Sequence[pathlib.Path]) -> list[RecordFile]:
     """Reads every `results/*.json` below some folders.
 
@@ -37,22 +83,14 @@ def find_records(folders: Sequence[pathlib.Path]) -> list[RecordFile]:
         InputError: There are no records, a folder or a record cannot be read, or a
             trial has two different scores.
     """
-    files: dict[Hashable, RecordFile] = {}
+    files = list[RecordFile]()
     for folder in folders:
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder; give the folder of a run")
-        for path in _record_files(folder):
-            new = RecordFile(_read(path), path)
-            key = tuple(getattr(new.record, k) for k in KEY)
-            old = files.setdefault(key, new)
-            if _scores_differ(old, new):
-                raise InputError(
-                    f"{old.path} and {path} hold the same trial, with test scores "
-                    f"{old.record.test:.4f} and {new.record.test:.4f}; leave one out"
-                )
+        files += (RecordFile(_read(path), path) for path in _record_files(folder))
     if not files:
         raise InputError(_no_records(folders))
-    return list(files.values())
+    return _distinct(files)
 
 
 def make_grid(
@@ -122,6 +160,34 @@ def flatten(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + key] = value
     return flat
+
+
+def _as_paths(folders: Iterable[str | os.PathLike[str]]) -> list[pathlib.Path]:
+    return [pathlib.Path(folder).expanduser() for folder in folders]
+
+
+def _file_of(record: Record) -> RecordFile:
+    if record.path is None:
+        raise InputError(
+            f"the record of {record.probe} on {record.dataset}, seed {record.seed}, "
+            "has no file, beside which its predictions would be: give records that "
+            "train or read_records has returned"
+        )
+    return RecordFile(record, record.path)
+
+
+def _distinct(files: Iterable[RecordFile]) -> list[RecordFile]:
+    """The files without those that hold the trial of an earlier one again."""
+    distinct: dict[Hashable, RecordFile] = {}
+    for new in files:
+        key = tuple(getattr(new.record, k) for k in KEY)
+        old = distinct.setdefault(key, new)
+        if _scores_differ(old, new):
+            raise InputError(
+                f"{old.path} and {new.path} hold the same trial, with test scores "
+                f"{old.record.test:.4f} and {new.record.test:.4f}; leave one out"
+            )
+    return list(distinct.values())
 
 
 def _record_files(folder: pathlib.Path) -> list[pathlib.Path]:

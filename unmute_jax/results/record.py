@@ -20,7 +20,13 @@ from unmute_jax.results.record_check import (
     check_shares,
     check_trials,
 )
-from unmute_jax.results.typed_json import DamagedFile, as_dataclass, read_object
+from unmute_jax.results.typed_json import (
+    NOT_STORED,
+    DamagedFile,
+    as_dataclass,
+    read_object,
+    stored_fields,
+)
 
 T = TypeVar("T")
 
@@ -81,6 +87,8 @@ class Record:
         num_layers: Number of layers of the encoder, where the probe reads others than
             the last; 0 where it does not, or an older version wrote the record.
         layer_weights: The learned weight of each layer; empty where none are learned.
+        path: The file of the record, beside which the predictions of the run lie; None
+            if it was neither read nor written. The file itself does not contain it.
     """
 
     experiment: str
@@ -116,6 +124,9 @@ class Record:
     token_checks: dict[str, str] = field(default_factory=dict)
     num_layers: int = 0
     layer_weights: tuple[float, ...] = field(default=())
+    path: pathlib.Path | None = field(
+        default=None, compare=False, repr=False, metadata=NOT_STORED
+    )
 
     def file_name(self) -> str:
         """The name of its file, `<hash of the key>.json`."""
@@ -200,7 +211,9 @@ def read_record(path: str | os.PathLike[str]) -> Record:
     check_trials(record.search, f"{where}: search")
     for name in ("validation", "test", "per_class", "more", "thresholds", "chance"):
         check_shares(getattr(record, name), f"{where}: {name}")
-    return dataclasses.replace(record, settings=without_places(record.settings))
+    return dataclasses.replace(
+        record, settings=without_places(record.settings), path=pathlib.Path(path)
+    )
 
 
 def read_search_trial(path: str | os.PathLike[str]) -> SearchTrial:
@@ -239,7 +252,7 @@ def without_nan(values: Any) -> Any:
 
 
 def _write(path: pathlib.Path, record: Record | SearchTrial) -> None:
-    values = without_nan(dataclasses.asdict(record))
+    values = without_nan(stored_fields(record))
     text = json.dumps({**values, DIGEST: _digest(values)}, indent=1, allow_nan=False)
     write_atomically(path, text + "\n")
 

@@ -200,8 +200,12 @@ def check_identity(found: dict[str, Any], wanted: dict[str, Any], what: str) -> 
             )
 
 
-def save_trained(folder: str | os.PathLike[str], trained: TrainedProbe) -> pathlib.Path:
-    """Writes a trained probe to its own file in `folder`, and returns the path."""
+def write_trained(path: str | os.PathLike[str], trained: TrainedProbe) -> pathlib.Path:
+    """Writes a trained probe to a file.
+
+    Returns:
+        The path of the file, whose name is shortened where it is too long for the disk.
+    """
     about = {
         f.name: getattr(trained, f.name)
         for f in dataclasses.fields(trained)
@@ -217,7 +221,7 @@ def save_trained(folder: str | os.PathLike[str], trained: TrainedProbe) -> pathl
     if trained.normaliser is not None:
         values = dataclasses.asdict(trained.normaliser)
         tensors |= {f"{_NORMALISER}{k}": v for k, v in _flat(values).items()}
-    path = fitting(pathlib.Path(folder) / trained.file_name)
+    path = fitting(pathlib.Path(path))
     metadata = {_KEY: json.dumps(about, sort_keys=True, allow_nan=False)}
     metadata["digest"] = digest_of(metadata, tensors)
     write_atomically(path, safetensors.numpy.save(tensors, metadata))
@@ -296,18 +300,35 @@ def _read(path: pathlib.Path) -> TrainedProbe:
         },
         where,
     )
+    mean = normaliser.get("token_mean")
+    features = mean.size if mean is not None else None
+    check_trained(trained, where, features)
+    if not normaliser:
+        return trained
+    bands = len(trained.geometry.frequency_edges_hz)
+    check_normaliser(normaliser, bands, features or 0, f"{where}: the normaliser")
+    restored = FeatureNormaliser.from_arrays(_nested(normaliser))
+    return dataclasses.replace(trained, normaliser=restored)
+
+
+def check_trained(
+    trained: TrainedProbe, where: str, features: int | None = None
+) -> None:
+    """Checks that the values, options and parameters of a probe fit each other.
+
+    Args:
+        trained: The trained probe.
+        where: Its file, for messages.
+        features: D, the width of the tokens; None if it is unknown.
+
+    Raises:
+        InputError: They do not.
+    """
     check_values(trained, where)
     probe = check_options(trained.name, len(trained.classes), trained.options, where)
     what = f"{where}: probe {trained.name!r} with {len(trained.classes)} classes"
     bands = len(trained.geometry.frequency_edges_hz)
-    mean = normaliser.get("token_mean")
-    features = mean.size if mean is not None else None
-    check_params(probe, params, bands, features, what)
-    if not normaliser:
-        return trained
-    check_normaliser(normaliser, bands, features or 0, f"{where}: the normaliser")
-    restored = FeatureNormaliser.from_arrays(_nested(normaliser))
-    return dataclasses.replace(trained, normaliser=restored)
+    check_params(probe, _flat(trained.params), bands, features, what)
 
 
 def _content(path: pathlib.Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -22,6 +22,8 @@ from unmute_jax.errors import InputError, one_line
 from unmute_jax.io import parse_json
 
 T = TypeVar("T")
+# Metadata of a field of a dataclass that is not in its file.
+NOT_STORED = {"is_stored": False}
 _KINDS = {
     bool: "true or false",
     int: "an integer",
@@ -78,7 +80,8 @@ def as_dataclass(cls: type[T], values: dict[str, Any], where: str) -> T:
     """Makes a dataclass of the fields that were read from JSON.
 
     Args:
-        cls: The dataclass. Fields with a default may be missing.
+        cls: The dataclass. Fields with a default may be missing, and those that are
+            `NOT_STORED` are unknown.
         values: The values by the names of the fields.
         where: The file, for messages.
 
@@ -86,7 +89,7 @@ def as_dataclass(cls: type[T], values: dict[str, Any], where: str) -> T:
         DamagedFile: A field is missing or has another type.
         InputError: A field is unknown, as a newer version may have written it.
     """
-    fields = {f.name: f for f in dataclasses.fields(typing.cast(Any, cls))}
+    fields = {f.name: f for f in _stored(cls)}
     if unknown := [name for name in values if name not in fields]:
         raise InputError(
             f"{where}: has the unknown field {one_line(unknown[0], 80)!r}: a newer "
@@ -99,6 +102,17 @@ def as_dataclass(cls: type[T], values: dict[str, Any], where: str) -> T:
     hints = _hints(cls)
     typed = {k: as_type(v, hints[k], f"{where}: {k}") for k, v in values.items()}
     return cls(**typed)
+
+
+def stored_fields(record: Any) -> dict[str, Any]:
+    """Returns the stored fields of a dataclass, nested ones as dictionaries."""
+    values = dataclasses.asdict(record)
+    return {f.name: values[f.name] for f in _stored(type(record))}
+
+
+def _stored(cls: type) -> list[dataclasses.Field[Any]]:
+    fields = dataclasses.fields(typing.cast(Any, cls))
+    return [f for f in fields if f.metadata.get("is_stored", True)]
 
 
 def as_type(value: Any, hint: Any, where: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import logging
 import pathlib
@@ -82,10 +83,14 @@ def run_experiment(
             if distributed.is_writer():
                 for k, record in enumerate(tested):
                     probe_file = _trained_probe(run, runs, record, k)
-                    trained.save_trained(workdir.probes, probe_file)
+                    path = workdir.probes / probe_file.file_name
+                    trained.write_trained(path, probe_file)
                 for record in tested:
                     results.write_record(workdir.results, record)
-            records += tested
+            records += [
+                dataclasses.replace(r, path=workdir.results / r.file_name())
+                for r in tested
+            ]
     return records
 
 

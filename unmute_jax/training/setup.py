@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from unmute_jax import probes
+from unmute_jax import distributed, probes
 from unmute_jax.config import Experiment, options_of
 from unmute_jax.datasets import Dataset, Protocol, load_dataset
 from unmute_jax.encoders import Source, for_dataset, load_source
@@ -124,6 +124,20 @@ def prepare(settings: Experiment) -> Setup:
         lambda: open_source(settings), lambda: open_dataset(settings)
     )
     return assemble(settings, encoder, dataset)
+
+
+def prepare_together(settings: Experiment) -> Setup:
+    """Calls `prepare` in the writing process first, and then in all others.
+
+    The others then find what the first one has put on the shared disk, such as a
+    download.
+
+    Raises:
+        InputError: As for `prepare`.
+    """
+    setup = prepare(settings) if distributed.is_writer() else None
+    distributed.wait_for_all("the first process")
+    return prepare(settings) if setup is None else setup
 
 
 def assemble(settings: Experiment, encoder: Source, dataset: Dataset) -> Setup:

@@ -6,6 +6,7 @@ test. The settings of the run name the place of the data set, which is enough to
 
 from __future__ import annotations
 
+import math
 import pathlib
 import re
 from collections.abc import Sequence
@@ -19,9 +20,12 @@ from unmute_jax.results.trained import TrainedProbe
 
 def describe_training(trained: TrainedProbe) -> str:
     """Returns the training that a probe comes from, in one line."""
-    return (
-        f"{trained.name}, {trained.dataset}, {trained.protocol}, seed {trained.seed}, "
-        f"validation {100 * trained.validation:.2f}"
+    # Probes of one's own loop may lack some of it.
+    of_data = [text for text in (trained.dataset, trained.protocol) if text]
+    score = f"{100 * trained.validation:.2f}"
+    validation = score if math.isfinite(trained.validation) else "unknown"
+    return ", ".join(
+        [trained.name, *of_data, f"seed {trained.seed}", f"validation {validation}"]
     )
 
 
