@@ -1,5 +1,7 @@
 """BatchNorm by its statistics: running ones, batch ones, masked steps."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 from tests.probes.fakes import draw_small, shorten
 from tests.probes.golden import (
     HEADS,
+    as_float32,
     cases,
     check_case,
     mhca_params,
@@ -24,19 +27,32 @@ def running(case, when, layer):
     """The running statistics of a BatchNorm of the reference as ours."""
     return {
         "batch_norm": {
-            "mean": jnp.asarray(case[f"buf_{when}.{layer}.running_mean"], jnp.float32),
-            "var": jnp.asarray(case[f"buf_{when}.{layer}.running_var"], jnp.float32),
+            "mean": case[f"buf_{when}.{layer}.running_mean"],
+            "var": case[f"buf_{when}.{layer}.running_var"],
         }
     }
 
 
 def check_batch_norm(probe, case, params, layer):
-    before, after = (running(case, when, layer) for when in ("before", "after"))
-    changed = check_case(
-        probe, case, params, ["tokens"], tokens_from, {"batch_stats": before}
-    )
-    for name, value in changed["batch_stats"]["batch_norm"].items():
-        np.testing.assert_allclose(value, after["batch_norm"][name], rtol=1e-5)
+    before = {"batch_stats": as_float32(running(case, "before", layer))}
+    check_case(probe, case, params, ["tokens"], tokens_from, before)
+    # A mean can be near zero, and float32 then has few of its digits.
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+        weights, tokens, before, after = jax.tree.map(
+            lambda x: jnp.asarray(x, jnp.float64),
+            (
+                params(case, "w"),
+                case["in.tokens"],
+                running(case, "before", layer),
+                running(case, "after", layer),
+            ),
+        )
+        variables = {"params": weights, "batch_stats": before}
+        apply = jax.jit(functools.partial(probe.apply, mutable=["batch_stats"]))
+        _, changed = apply(variables, tokens_from(tokens))
+        for name, value in changed["batch_stats"]["batch_norm"].items():
+            assert value.dtype == np.float64
+            np.testing.assert_allclose(value, after["batch_norm"][name], rtol=1e-5)
 
 
 @pytest.mark.parametrize("path", cases("aim_mhca_bn_*.npz"), ids=stem)
