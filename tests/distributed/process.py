@@ -2,12 +2,15 @@
 
     python -m tests.distributed.process train SPEC WORKDIR [STEP SIGNAL]
     python -m tests.distributed.process agree SPEC
+    python -m tests.distributed.process lose SPEC
 
-With STEP, the process sends itself a signal in that step of its training.
+With STEP, the process sends itself a signal in that step of its training. The second
+process of `lose` is killed while the first one waits for it.
 """
 
 import os
 import pathlib
+import signal
 import socket
 import subprocess
 import sys
@@ -100,12 +103,21 @@ def agree():
         distributed.global_min(1)
 
 
+def lose():
+    if jax.process_index() == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    distributed.wait_for_all("what never happens")
+    print("went on alone")
+
+
 def main(task, spec, *arguments):
     jax.config.update("jax_num_cpu_devices", 2)
+    if task == "lose":
+        launch.PATIENCE = 5
     signals.at_once()
     try:
         with launch.joined(spec):
-            {"train": train, "agree": agree}[task](*arguments)
+            {"train": train, "agree": agree, "lose": lose}[task](*arguments)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -1,5 +1,6 @@
 """How the processes of a run find each other, and what becomes of them."""
 
+import shutil
 import signal
 
 import jax
@@ -150,7 +151,9 @@ def params(folder):
     }
 
 
-def test_two_processes_stop_together_go_on_and_give_what_one_gives(own_cache, tmp_path):
+def test_two_processes_stop_together_go_on_and_give_what_one_gives(
+    own_cache, tmp_path, monkeypatch
+):
     workdir = tmp_path / "both"
     # One of them is asked to stop: both save and end, and one says so.
     ended = run("train", workdir, extra=[(), (2, int(signal.SIGTERM))])
@@ -162,6 +165,8 @@ def test_two_processes_stop_together_go_on_and_give_what_one_gives(own_cache, tm
     )
     assert "stopped" not in second_errors
 
+    # One process can go on from what two have saved, and so can two.
+    one = shutil.copytree(workdir, tmp_path / "one")
     ended = run("train", workdir)
     assert [code for code, *_ in ended] == [0, 0], ended
     (_, first, _), (_, second, _) = ended
@@ -176,9 +181,29 @@ def test_two_processes_stop_together_go_on_and_give_what_one_gives(own_cache, tm
     record = results.read_record(file)
     assert record.validation == pytest.approx(alone[0].validation)
     assert record.facts["devices"].startswith("4 x")
-    ours, theirs = params(workdir), params(tmp_path / "alone")
-    assert ours.keys() == theirs.keys()
-    assert len(ours) >= 2
-    for key, wanted in theirs.items():
-        scale = np.abs(wanted).max()
-        np.testing.assert_allclose(ours[key], wanted, rtol=0, atol=1e-5 * scale)
+    begun, global_max = [], distributed.global_max
+
+    def noting(before, step, *values):
+        begun.append(before)
+        return global_max(before, step, *values)
+
+    monkeypatch.setattr(distributed, "global_max", noting)
+    run_experiment(setup, Workdir(one, setup.settings))
+    assert begun[0] == 4
+    theirs = params(tmp_path / "alone")
+    for folder in (workdir, one):
+        ours = params(folder)
+        assert ours.keys() == theirs.keys()
+        assert len(ours) >= 2
+        for key, wanted in theirs.items():
+            scale = np.abs(wanted).max()
+            np.testing.assert_allclose(ours[key], wanted, rtol=0, atol=1e-5 * scale)
+
+
+def test_a_lost_process_ends_the_others():
+    (first, output, errors), (second, *_) = run("lose")
+    assert second == -signal.SIGKILL
+    # In JAX's own words, and by a code that launchers take for a failure.
+    assert first not in (0, None)
+    assert "went on alone" not in output
+    assert "heartbeat" in errors
