@@ -58,9 +58,12 @@ def make_parts(folder: pathlib.Path, platform: str, *, small: bool) -> list[Part
 
     def test(name: str, seconds: float, *arguments: str) -> Part:
         """A part that runs tests, in a few processes that share the device."""
-        output, processes = folder / f"{name}.xml", "-n0" if small else "-n4"
-        options = ("-p", "no:cacheprovider", processes, f"--junitxml={output}")
-        command = ("-m", "pytest", *options, *arguments)
+        output = folder / f"{name}.xml"
+        # Each process has half a gigabyte of a GPU for itself. A TPU has one process.
+        several = platform == "cuda" and not small
+        processes = ("-n", "logical", "--maxprocesses=6") if several else ("-n0",)
+        options = ("-p", "no:cacheprovider", f"--junitxml={output}")
+        command = ("-m", "pytest", *options, *processes, *arguments)
         return Part(name, seconds, command, output, _outcomes, environment)
 
     environment = {
