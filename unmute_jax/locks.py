@@ -65,6 +65,23 @@ def locked(
         lock.release()
 
 
+def is_locked(path: pathlib.Path) -> bool:
+    """Whether a process holds a lock.
+
+    Args:
+        path: Lock file.
+    """
+    import filelock
+
+    if not path.exists():
+        return False
+    try:
+        with filelock.FileLock(path, timeout=0):
+            return False
+    except (filelock.Timeout, OSError):
+        return True
+
+
 def _self() -> dict[str, str | int]:
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     return {"host": platform.node(), "process": os.getpid(), "since": now}

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
 from unmute_jax.console import say
-from unmute_jax.distributed import ray_cluster
 from unmute_jax.errors import InputError
+
+if TYPE_CHECKING:
+    from unmute_jax.distributed.ray_cluster import Needs
 
 ENGINE = flags.DEFINE_enum(
     "engine",
@@ -68,7 +70,7 @@ def is_local() -> bool:
     return True
 
 
-def needs(ray: Any) -> ray_cluster.Needs:
+def needs(ray: Any) -> Needs:
     """Returns the resources of a task, as the options say or by default.
 
     Says so if no node of the cluster has them.
@@ -79,6 +81,8 @@ def needs(ray: Any) -> ray_cluster.Needs:
     Raises:
         InputError: `--resources` is not written NAME=AMOUNT.
     """
+    from unmute_jax.distributed import ray_cluster
+
     found = ray_cluster.default_needs(ray)
     if GPUS.present or RESOURCES.present:
         # What is asked for takes the place of all accelerators that were found.

@@ -13,6 +13,7 @@ import os
 import pathlib
 import signal
 import socket
+import warnings
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -96,12 +97,15 @@ def connected(address: str = "") -> Generator[Any]:
     # Ray would handle SIGTERM in place of `signals`.
     handler = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(
-            address or None,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
+        with warnings.catch_warnings():
+            # JAX warns of forks, also of those that only start the programs of Ray.
+            warnings.filterwarnings("ignore", r"os\.fork\(\) was", RuntimeWarning)
+            ray.init(
+                address or None,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
     except (OSError, RuntimeError, ValueError) as error:
         raise InputError(
             f"Ray can be neither reached nor started (--address={address}): "
