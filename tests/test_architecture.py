@@ -121,6 +121,11 @@ def test_only_the_doors_to_other_benchmarks_import_torch():
     assert importing == set(FOR_TORCH)
 
 
+def test_one_module_imports_ray():
+    importing = {module for module in MODULES if "ray" in heads_of(module)}
+    assert importing == {"unmute_jax.distributed.ray_cluster"}
+
+
 def test_there_are_no_circular_imports():
     # Importing a module runs the __init__ of its package, which counts as an import.
     graph = {module: imports_of(module) for module in MODULES if module not in DOORS}
@@ -143,7 +148,11 @@ def parent_of(module):
 
 
 # Modules whose behaviour shows only through the tests named beside them.
-TESTED_ELSEWHERE: dict[str, str] = {}
+TESTED_ELSEWHERE: dict[str, str] = {
+    "unmute_jax.cli.conversion": "cli/test_convert.py",
+    "unmute_jax.cli.predict_options": "cli/test_predict.py",
+    "unmute_jax.cli.prediction": "cli/test_predict.py",
+}
 
 
 def test_every_module_has_its_test_file():

@@ -8,6 +8,11 @@ the default of the encoder, the probe or the data set that the option belongs to
 The type of every field states which values it may have (see `bounds`), and an
 `Experiment` checks all of them as soon as it is made. Upper ends are far beyond what
 makes sense, and catch mistypings before they take hours or all memory.
+
+The comment above every field is what `--help` and the site say about it
+(`cli/options.py`): a sentence or two, then "None: ..." with the default if the option
+may be None. Where only some probes, encoders or data sets know an option, their names
+and a colon come first, and options that mean different things have several such parts.
 """
 
 from __future__ import annotations
@@ -113,80 +118,84 @@ class DatasetOptions:
     # Data sets with folds: number of the fold that is the test split, from 1, or 0 to
     # test on each in turn. None: the first, or each in turn where `folds` makes them.
     test_fold: Annotated[int, Within(0, 100)] | None = None
-    # Your own clips: folds to make, "groups" for one fold per group (leave one group
-    # out), or a number of folds that groups, or clips without groups, are spread over.
-    # None: the clips have one training, one validation and one test split.
+    # annotations, csv, folder, hf, wds: folds to make, "groups" for one fold per group
+    # (leave one group out), "archives" for one per tar archive, or a number of folds
+    # that groups, or clips without groups, are spread over. None: no folds, but one
+    # training, one validation and one test split.
     folds: Folds | None = None
-    # Your own clips: regular expression whose first part in parentheses is the group of
-    # a clip. It is searched in the name of the file, or in its path if it contains a
-    # slash. None: only a column of a table tells groups.
+    # annotations, csv, folder: regular expression whose first part in parentheses is
+    # the group of a clip. It is searched in the name of the file, or in its path if it
+    # contains a slash. None: only a column of a table tells groups.
     group_pattern: str | None = None
-    # Number of training clips of the mixture set. None: 1000.
+    # esc_mix: number of training clips to mix. None: 1000.
     train_clips: MadeClips | None = None
-    # Number of validation clips of the mixture set. None: 400.
+    # esc_mix: number of validation clips to mix. None: 400.
     validation_clips: MadeClips | None = None
-    # Number of test clips of the mixture set. None: 400.
+    # esc_mix: number of test clips to mix. None: 400.
     test_clips: MadeClips | None = None
-    # Seed of what a data set draws at random, such as mixtures or few shots. None: 0
-    # for mixtures, 1 for BirdSet.
+    # esc_mix: seed of the mixtures. None: 0. hsn, nbp, nes, per, pow, sne, uhh: seed of
+    # the few shots that are drawn. None: 1.
     seed: Seed | None = None
-    # BirdSet: number of training clips per class. None: the number in the data set's
-    # name, or all clips.
+    # hsn, nbp, nes, per, pow, sne, uhh: number of training clips per class. None: the
+    # number in the name of the data set, or all clips.
     shots: Annotated[int, Within(0, 10_000)] | None = None
-    # BirdSet: whether few-shot clips come only from recordings of at most five seconds.
-    # None: no.
+    # hsn, nbp, nes, per, pow, sne, uhh: whether few-shot clips come only from
+    # recordings of at most five seconds. None: no.
     strict: bool | None = None
-    # BirdSet: whether other recordings complete classes that have too few clips.
-    # None: no.
+    # hsn, nbp, nes, per, pow, sne, uhh: whether other recordings complete classes that
+    # have too few clips. None: no.
     fill_up: bool | None = None
-    # BirdSet: number of mixed copies of each training clip. None: 0.
+    # hsn, nbp, nes, per, pow, sne, uhh: number of mixed copies of each training clip.
+    # None: 0.
     mixup: Annotated[int, Within(0, 100)] | None = None
-    # Annotated recordings: length of a window in seconds. None: 5.
+    # annotations: length of a window in seconds. None: 5.
     window: Annotated[float, Within(0.01, 3600)] | None = None
-    # Annotated recordings: seconds from the beginning of one window to that of the
-    # next. None: the length of a window.
+    # annotations: seconds from the beginning of one window to that of the next. None:
+    # the length of a window.
     hop: Annotated[float, Within(0.01, 3600)] | None = None
-    # Annotated recordings: seconds of an event that a window must contain for its label
-    # to count; half of the event or of the window if that is less. None: 0.25.
+    # annotations: seconds of an event that a window must contain for its label to
+    # count; half of the event or of the window if that is less. None: 0.25.
     min_overlap: Seconds | None = None
-    # Annotated recordings: number of windows without any label that are used for each
-    # labelled window; 0 leaves all of them out. None: all are used.
+    # annotations: number of windows without any label that are used for each labelled
+    # window; 0 leaves all of them out. None: all are used.
     background: Annotated[float, Within(0, 1_000_000)] | None = None
-    # Name of the column with the labels: of selection tables of annotated recordings,
-    # of tables of Hugging Face, or in the json of WebDataset archives. None: it is
-    # found by what the files declare, or by its usual name.
+    # annotations, hf, wds: name of the column with the labels, in selection tables, in
+    # tables of Hugging Face or in the json of WebDataset archives. None: the one that
+    # the files declare, or that has a usual name.
     label_column: str | None = None
-    # Annotated recordings: csv with the columns name and class, which maps the labels
-    # of annotators to classes; names without a class are left out. None: labels are
+    # annotations: csv with the columns name and class, which maps the labels of
+    # annotators to classes; names without a class are left out. None: labels are
     # classes.
     species_list: str | None = None
-    # Annotated recordings: what to do with events without a label and with those whose
-    # label is not in the species list: "fail", or "skip" to leave them out and count
-    # them. None: "fail".
+    # annotations: what to do with events without a label and with those whose label is
+    # not in the species list: "fail", or "skip" to leave them out and count them. None:
+    # "fail".
     unlisted: Literal["fail", "skip"] | None = None
-    # Annotated recordings: what to do with recordings without annotations: "fail",
-    # "skip", or "background" if they are known to contain no event. None: "fail".
+    # annotations: what to do with recordings without annotations: "fail", "skip", or
+    # "background" if they are known to contain no event. None: "fail".
     unannotated: Literal["fail", "skip", "background"] | None = None
-    # Hugging Face: name of the column with the audio. None: the one that the files
-    # declare, or that holds bytes.
+    # hf: name of the column with the audio. None: the one that the files declare, or
+    # that holds bytes.
     audio_column: str | None = None
-    # Hugging Face and WebDataset: name of the column whose equal values keep clips in
-    # one split, such as a recording, a site, or the number of a published fold. None:
-    # each clip is a group of its own.
+    # hf, wds: name of the column whose equal values keep clips in one split, such as a
+    # recording, a site, or the number of a published fold. None: each clip is a group
+    # of its own.
     group_column: str | None = None
-    # Hugging Face and WebDataset: text that separates several labels in one text, empty
-    # if none does. None: ";", and texts that seem to be separated otherwise are
-    # refused.
+    # hf, wds: text that separates several labels in one text, empty if none does. None:
+    # ";", and texts that seem to be separated otherwise are refused.
     label_separator: str | None = None
-    # Hugging Face: splits of the data set to train on, separated by commas. WebDataset:
-    # patterns of the names of archives. None: those whose names say so.
+    # hf: splits of the data set to train on, separated by commas. None: those whose
+    # names say so. wds: patterns of the names of the archives to train on, separated by
+    # commas. None: those whose names say so.
     train_from: str | None = None
-    # Splits or archives for selection, as in train_from.
+    # hf, wds: splits or archives for selection, as in train_from. None: those whose
+    # names say so.
     validation_from: str | None = None
-    # Splits or archives for the test, as in train_from.
+    # hf, wds: splits or archives for the test, as in train_from. None: those whose
+    # names say so.
     test_from: str | None = None
-    # Hugging Face: branch, tag or commit on the hub. None: "main", or the hub's own
-    # conversion to parquet files.
+    # hf: branch, tag or commit on the hub. None: "main", or the hub's own conversion to
+    # parquet files.
     revision: str | None = None
 
     @property
@@ -199,27 +208,33 @@ class DatasetOptions:
 class Frontend:
     """Options of an encoder's front end and of the lengths of its inputs."""
 
-    # Name of a set of constants of the encoder's authors: "audioset" as in the
-    # pre-training, "esc50" as in the fine-tuning on ESC-50, and so on.
+    # asit, ast, audiomae, aves2_beats, aves2_eat, bat, eat, sslam: name of a set of
+    # constants of the encoder's authors, such as "audioset" for those of the
+    # pre-training or "esc50" for those of the fine-tuning on ESC-50. None: those of the
+    # pre-training, or of the weights.
     recipe: str | None = None
-    # How clips of different lengths become inputs of one length: "pad", "repeat",
-    # "crop" or "window". None: "pad", or what the recipe says.
+    # How clips of different lengths become inputs of one length. "pad": shorter clips
+    # are padded, longer ones cut off; "repeat": shorter clips are repeated; "crop": as
+    # "pad", but no longer than the longest clip; "window": longer clips are encoded in
+    # windows. None: "pad".
     length_policy: Literal["pad", "repeat", "crop", "window"] | None = None
-    # Length of an input in frames. None: that of the recipe, or of the longest clip.
+    # all but bird_mae: length of an input in frames. None: that of the recipe, or of
+    # the longest clip.
     target_frames: Annotated[int, Within(1, 360_000)] | None = None
-    # Mean of the spectrogram, which is subtracted. None: that of the recipe.
+    # asit, ast, audiomae, aves2_eat, bird_mae, eat, sslam: mean of the spectrogram,
+    # which is subtracted. None: that of the recipe.
     mean: Annotated[float, Within(-1000, 1000)] | None = None
-    # Standard deviation of the spectrogram, by which it is divided. None: that of the
-    # recipe.
+    # asit, ast, audiomae, aves2_eat, bird_mae, eat, sslam: standard deviation of the
+    # spectrogram, by which it is divided. None: that of the recipe.
     std: Annotated[float, Within(1e-6, 1000)] | None = None
-    # ASiT: how its positions are fitted to other lengths. "bicubic" is the authors'
+    # asit: how its positions are fitted to other lengths. "bicubic" is the authors'
     # way; "swapped" and "ast" are those of other people's code. None: "bicubic".
     positions: Literal["bicubic", "swapped", "ast"] | None = None
     # Whether padded time steps are masked, so that a probe does not see them. None: no,
-    # as in the paper.
+    # as in the paper, but yes for whisper.
     mask_padding: bool | None = None
-    # BEATs and Dasheng: whether padding is masked in the attention too, as their
-    # authors' code can do. None: no.
+    # aves2_beats, beats, dasheng, openbeats: whether padding is masked in the attention
+    # too, as their authors' code can do. None: no.
     attention_mask: bool | None = None
 
 
@@ -227,15 +242,15 @@ class Frontend:
 class EncoderOptions:
     """Options of an encoder's network."""
 
-    # Precision of the matrix products: "float32", or "bfloat16", which is faster and
-    # less exact. None: "float32".
+    # all but logmel: precision of the matrix products: "float32", or "bfloat16", which
+    # is faster and less exact. None: "float32".
     precision: Literal["float32", "bfloat16"] | None = None
-    # Number of attention heads, which a weight file may not say. None: the number in
-    # the file, or the published one.
+    # all but logmel: number of attention heads, which a weight file may not say. None:
+    # the number in the file, or the published one.
     num_heads: Parts | None = None
-    # Width of the tokens, for untrained encoders only. None: the published width.
+    # all but logmel: width of the tokens, for weights="untrained" only. None: 768.
     width: Annotated[int, Within(1, 16_384)] | None = None
-    # Number of blocks, for untrained encoders only. None: the published number.
+    # all but logmel: number of blocks, for weights="untrained" only. None: 12.
     depth: Parts | None = None
 
 
@@ -245,8 +260,10 @@ class ProbeOptions:
 
     # proto, protofloat, protobin: number of prototypes for each class. None: 20.
     prototypes_per_class: Annotated[int, Within(1, 10_000)] | None = None
-    # linear, mlp, knn, head2toe, linear_cgp: the vector that is read, "cls" or "mean".
-    # linearc: the vectors that are read, "cls_mean" or "bands".
+    # head2toe, knn, linear, linear_cgp, mlp: the vector that is read, the class token
+    # ("cls") or the mean of the tokens ("mean"). None: "cls". linearc: the vectors that
+    # are read, class token and mean ("cls_mean"), or the mean over time of each
+    # frequency band ("bands"). None: "cls_mean".
     input: Literal["cls", "mean", "cls_mean", "bands"] | None = None
     # linear: whether a LayerNorm comes before the affine map. None: no.
     normalise: bool | None = None
@@ -259,11 +276,11 @@ class ProbeOptions:
     per_band: bool | None = None
     # mlp: number of hidden layers. None: 1.
     hidden_layers: Annotated[int, Within(1, 100)] | None = None
-    # mlp: width of the hidden layers (None: that of the tokens). conv: number of
-    # channels after the convolution (None: 256).
+    # mlp: width of the hidden layers, 0 for that of the tokens. None: 0. conv: number
+    # of channels after the convolution. None: 256.
     width: Annotated[int, Within(0, 65_536)] | None = None
-    # mlp: "relu", "gelu" or "tanh" (None: "relu"). abmilp: "tanh" or "relu" (None:
-    # "tanh").
+    # mlp: activation of the hidden layers. None: "relu". abmilp: activation in the
+    # score, "tanh" or "relu". None: "tanh".
     activation: Literal["relu", "gelu", "tanh"] | None = None
     # knn: number of neighbours. None: the validation split chooses one of
     # sweep.neighbours.
@@ -275,19 +292,21 @@ class ProbeOptions:
     kernel_size: Annotated[int, Within(1, 100)] | None = None
     # conv: "mean" or "max" over the positions. None: "mean".
     pooling: Literal["mean", "max"] | None = None
-    # Which reading of the paper is meant. linpre: "token_max" or "bands" (None:
-    # "token_max"). simpool: "projected", or "unprojected", where only LayerNorm and
-    # classifier have parameters (None: "projected"). proto: "per_class", or "shared",
-    # where prototypes belong to no class, which sets classifier, non_negative,
-    # initialisation and penalty_weight (None: "per_class"). "unprojected" and "shared"
-    # are second-hand: they follow other people's code as it was described to us.
+    # linpre: the reading of the paper: the largest logit of any token ("token_max"), or
+    # the bands side by side ("bands"). None: "token_max". simpool: the reading of the
+    # paper: "projected", or "unprojected", where only LayerNorm and classifier have
+    # parameters; that one is second-hand: it follows other people's code as it was
+    # described to us. None: "projected". proto: the reading of the paper: "per_class",
+    # or "shared", where prototypes belong to no class, which sets classifier,
+    # non_negative, initialisation and penalty_weight; that one is second-hand: it
+    # follows other people's code as it was described to us. None: "per_class".
     reading: (
         Literal["token_max", "bands", "projected", "unprojected", "per_class", "shared"]
         | None
     ) = None
-    # mhca, esimpool and other poolers with heads: number of heads. None: 12.
+    # cae, cait, coca, esimpool, jepa, mhca, siglip: number of heads. None: 12.
     num_heads: Parts | None = None
-    # mhca, ep: number of queries. None: 1 for mhca, 32 for ep.
+    # mhca: number of queries. None: 1. ep: number of queries. None: 32.
     num_queries: Parts | None = None
     # ep: how many times narrower than the tokens the values are. None: 1.
     reduction: Parts | None = None
@@ -298,11 +317,12 @@ class ProbeOptions:
     # abmilp: where self-attention over the tokens comes first, "none", "scores" or
     # "both". None: "none".
     self_attention: Literal["none", "scores", "both"] | None = None
-    # proto, protofloat: whether a class reads all prototypes ("dense") or its own only
-    # ("block"). None: "block" for proto, "dense" for protofloat.
+    # proto: whether a class reads all prototypes ("dense") or its own only ("block").
+    # None: "block". protofloat: whether a class reads all prototypes ("dense") or its
+    # own only ("block"). None: "dense".
     classifier: Literal["dense", "block"] | None = None
-    # proto, protofloat: whether the class token is subtracted from the tokens.
-    # None: no.
+    # proto, protofloat: whether the class token is subtracted from the tokens. None:
+    # no.
     focal: bool | None = None
     # proto, protofloat: number of largest similarities whose mean replaces the maximum
     # in training. None: 1.
@@ -315,7 +335,7 @@ class ProbeOptions:
     # None: "uniform".
     initialisation: Literal["uniform", "normal"] | None = None
     # proto: weight of the penalty on prototypes of one class that resemble each other.
-    # head2toe: weight of the group lasso. None: 1 for proto, 1e-4 for head2toe.
+    # None: 1. head2toe: weight of the group lasso. None: 1e-4.
     penalty_weight: Annotated[float, Within(0, 1_000_000)] | None = None
 
 
@@ -352,28 +372,37 @@ class Optimizer:
 class Sweep:
     """The search of search="sweep" (paper section 5: 50 trials, half of each kind)."""
 
-    # Trials of a Sobol sequence, then trials that TPE proposes, a few at a time.
+    # Number of trials of a Sobol sequence, with which the search begins.
     sobol: Annotated[int, Within(1, 10_000)] = 25
+    # Number of trials that TPE then proposes.
     tpe: Annotated[int, Within(0, 10_000)] = 25
+    # Number of trials that TPE proposes together, before it learns how they went.
     tpe_at_once: Annotated[int, Within(1, 1000)] = 5
     # Learning rates that are searched. "common": 1e-5 to 0.3 for every probe. "paper":
     # its two ranges, 2e-3 to 8e-2 for prototypes (proto, protofloat, protobin) and 1e-4
     # to 7e-3 for all other probes; that these probes have these ranges is our guess.
     ranges: Literal["common", "paper"] = "common"
-    # Lowest and highest learning rate of every probe. None: those of `ranges`.
+    # Lowest learning rate of every probe. None: that of `ranges`.
     lowest_rate: Rate | None = None
+    # Highest learning rate of every probe. None: that of `ranges`.
     highest_rate: Rate | None = None
+    # Lowest weight decay that is searched.
     lowest_decay: Rate = 1e-5
+    # Highest weight decay that is searched.
     highest_decay: Rate = 5e-4
-    # Successive halving: after 1/9 and 1/3 of the epochs, one trial in 3 is promoted.
-    # The paper does not state its numbers; 0 halvings train every trial to its end.
+    # Number of times that the worse trials are stopped early (successive halving): with
+    # 2, after 1/9 and 1/3 of the epochs. The paper does not state its number; 0 trains
+    # every trial to its end.
     halvings: Annotated[int, Within(0, 20)] = 2
+    # Number of trials of which each halving continues one, the best.
     reduction: Annotated[int, Within(2, 1000)] = 3
-    # knn, whichever search trains the other probes: numbers of neighbours and
-    # temperatures of which every pair is tried, where probe_options sets none.
+    # knn: numbers of neighbours that are tried, each with each temperature, where
+    # probe_options sets none. This is so in both kinds of search.
     neighbours: tuple[Neighbours, ...] = (1.0, 5.0, 20.0, 50.0, 200.0)
+    # knn: temperatures that are tried, where probe_options sets none.
     temperatures: tuple[Temperature, ...] = (0.02, 0.07, 0.2)
-    # How many of the best trials are trained with all seeds before validation chooses.
+    # Number of the best trials that are trained with all seeds before validation
+    # chooses among them.
     top: Annotated[int, Within(1, 1000)] = 1
 
     @property
@@ -432,8 +461,8 @@ class Frames:
     # Probability from which a class counts as present. None: for each class the value
     # with the best F1 on the time steps of the validation split.
     threshold: Share | None = None
-    # Length in seconds of the median filter over the scores; 0 for none. The default
-    # is that of the usual baselines of sound event detection, seven frames of 64 ms.
+    # Length in seconds of the median filter over the scores; 0 for none. The default is
+    # that of the usual baselines of sound event detection, seven frames of 64 ms.
     median_seconds: Seconds = 0.45
     # Event-based F1: seconds by which an onset or offset may be wrong.
     collar: Seconds = 0.2
@@ -450,7 +479,7 @@ class Experiment:
     dataset: str = "esc_mix"
     # Folder or archive with your copy of the data set. Empty: the cache, or a download.
     data_dir: str = ""
-    # Name of the encoder; `unmute check-encoder` lists them. "MODULE:CLASS": your own.
+    # Name of the encoder; see `unmute encoders`. "MODULE:CLASS": your own.
     # "hear:MODULE[:WEIGHTS]", "xares:MODULE:CLASS[:WEIGHTS]": those of HEAR and X-ARES.
     # "tokens:PATH": tokens that other code has exported.
     encoder: str = "logmel"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests import golden
-from unmute_jax.cli import convert
+from unmute_jax.cli import conversion, convert
 from unmute_jax.encoders import load_encoder
 from unmute_jax.weights import converted
 
@@ -200,7 +200,7 @@ def test_the_list_can_be_that_of_one_encoder(capsys):
 
 
 def test_the_built_in_signal_is_the_same_everywhere():
-    signal = convert.built_in_signal(16000)
+    signal = conversion.built_in_signal(16000)
     assert (signal.shape, signal.dtype) == ((160_000,), np.float32)
     assert 0.2 < np.abs(signal).max() < 1
     assert abs(signal.mean()) < 0.01

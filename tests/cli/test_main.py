@@ -3,6 +3,8 @@
 import importlib
 import pathlib
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -13,7 +15,7 @@ from unmute_jax.cli.main import COMMANDS, main
 
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory):
-    orders = [[], ["--help"], ["--version"], ["trian"]]
+    orders = [[], ["--help"], ["--version"], ["trian"], ["help", "report"]]
     return start_forked(orders, cache=tmp_path_factory.mktemp("cache"))
 
 
@@ -21,8 +23,12 @@ def test_without_a_command_all_of_them_are_listed(ended):
     for done in ended[:2]:
         assert done.returncode == 0
         for name, what in COMMANDS.items():
-            assert f"{name} " in done.stdout
-            assert what in done.stdout
+            assert f"\n  {name} " in done.stdout
+            assert what in " ".join(done.stdout.split())
+
+
+def test_help_of_a_command_can_be_asked_for_in_both_orders(ended):
+    assert ended[4].stdout.startswith("usage: unmute report RUN [RUN ...]")
 
 
 def test_the_version_is_that_of_the_package(ended):
@@ -42,8 +48,10 @@ def test_every_command_is_a_module_and_most_have_a_door_in_experiments():
         assert (package / "cli" / f"{name.replace('-', '_')}.py").exists()
     doors = {p.stem for p in pathlib.Path("experiments").glob("*.py")}
     commands = {name.replace("-", "_") for name in COMMANDS}
-    # These two are doors of the package itself: python -m unmute_jax.convert.
-    assert commands - doors == {"convert", "datasets"}
+    # Two have doors in the package itself: python -m unmute_jax.convert. The others are
+    # newer than the command `unmute`.
+    newer = {"encoders", "probes", "completion"}
+    assert commands - doors == {"convert", "datasets"} | newer
     assert importlib.util.find_spec("unmute_jax.convert")
     assert importlib.util.find_spec("unmute_jax.datasets.__main__")
 
@@ -68,3 +76,34 @@ def test_signals_interrupt_the_command_and_neither_its_import_nor_its_end(monkey
         for signum, handler in handlers.items():
             signal.signal(signum, handler)
     assert seen == [signal.SIG_DFL, handlers[signal.SIGINT], signal.SIG_DFL]
+
+
+# Answers for every command which modules its help has imported.
+_IMPORTED = """
+import os, sys
+from unmute_jax.cli import main
+for name in ("", *main.COMMANDS):
+    child = os.fork()
+    if not child:
+        out, sys.stdout = sys.stdout, open(os.devnull, "w")
+        sys.argv = ["unmute", *filter(None, [name]), "--help"]
+        try:
+            main._main()
+        except SystemExit:
+            pass
+        found = {module.split(".")[0] for module in sys.modules}
+        print(name, *sorted(found), file=out, flush=True)
+        os._exit(0)
+    os.waitpid(child, 0)
+"""
+
+
+def test_help_imports_nothing_that_takes_long():
+    done = subprocess.run(
+        [sys.executable, "-c", _IMPORTED], capture_output=True, text=True, check=True
+    )
+    lines = [line.split(" ") for line in done.stdout.splitlines()]
+    assert [name for name, *_ in lines] == ["", *COMMANDS]
+    heavy = {"jax", "flax", "matplotlib", "numpy", "scipy", "tensorflow_datasets"}
+    for name, *modules in lines:
+        assert not heavy & set(modules), name

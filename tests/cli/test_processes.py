@@ -1,9 +1,6 @@
 """The option that tells a process where the others of its run are."""
 
-import pytest
-
 from tests.cli.commands import TINY, start_forked
-from unmute_jax.cli.processes import writer_first
 
 
 def test_a_wrong_address_is_one_line(tmp_path):
@@ -15,14 +12,3 @@ def test_a_wrong_address_is_one_line(tmp_path):
         assert done.returncode == 2
         assert f"--distributed={spec}: must be auto, off or" in done.stderr
         assert len(done.stderr.splitlines()) == 1
-
-
-def test_a_lone_process_makes_things_once():
-    calls = []
-    assert writer_first(lambda: calls.append(1) or "made") == "made"
-    assert calls == [1]
-
-
-def test_what_fails_in_the_writer_is_raised():
-    with pytest.raises(ZeroDivisionError):
-        writer_first(lambda: 1 / 0)

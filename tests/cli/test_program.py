@@ -1,33 +1,11 @@
 """What all commands share: help, kept compiled programs, one-line errors."""
 
-import os
 import subprocess
 import sys
 
 import pytest
 
-from tests.cli.commands import TINY, environment, start
-from unmute_jax.distributed.compiled import COMPILED_BYTES
-
-
-def test_help_lists_every_option_with_its_default(tmp_path):
-    done = start("--help", cache=tmp_path)
-    assert done.returncode == 0
-    for line in ("--config.epochs=30", "--config.optimizer.b2=0.999", "--workdir",
-                 "--dry_run", "--config.frontend.recipe=None"):  # fmt: skip
-        assert line in done.stdout
-
-
-def test_help_says_which_values_an_option_may_have(tmp_path):
-    lines = start("--help", cache=tmp_path).stdout.splitlines()
-    for option, words in {
-        "--config.optimizer.b1=0.9": "a number from 0 to below 1",
-        "--config.optimizer.learning_rates=": "up to 100 different numbers separated",
-        "--config.report_epoch=last": "last or best",
-        "--config.tokens.batch_size=None": "a whole number from 1 to 4,096, or None",
-    }.items():
-        at = next(i for i, line in enumerate(lines) if line.strip().startswith(option))
-        assert lines[at + 1].strip().startswith(words)
+from tests.cli.commands import TINY, environment, start, start_forked
 
 
 def test_help_shows_lists_as_they_are_typed(tmp_path):
@@ -37,7 +15,46 @@ def test_help_shows_lists_as_they_are_typed(tmp_path):
         capture_output=True,
         text=True,
     )
-    assert "--encoders [logmel,eat]\n" in done.stdout
+    assert "--encoders=A,B,..." in done.stdout
+    assert "Default: logmel,eat." in done.stdout
+
+
+MISTAKES = {
+    ("--epochs=2",): "option '--epochs=2': did you mean '--config.epochs=2'?",
+    ("--epoch=2",): "option '--epoch=2': did you mean '--config.epochs=2'?",
+    ("--seed", "1"): "option '--seed': did you mean '--config.seed'?",
+    ("--prototypes_per_class=5",): "did you mean '--config.probe_options.prototypes_",
+    ("--dryrun",): "unknown option '--dryrun': did you mean '--dry_run'?",
+    ("--zzz=1",): "unknown option '--zzz=1': --help describes the options",
+    ("--config.epochs=2",): "--config is missing: give a path, or one of the names",
+    ("quickstart",): "unexpected argument 'quickstart': write --config=quickstart",
+    ("paper:birds",): "write --config=paper:birds",
+}
+
+
+@pytest.fixture(scope="module")
+def mistaken(tmp_path_factory):
+    orders = [["train", *arguments] for arguments in MISTAKES]
+    ended = start_forked(orders, cache=tmp_path_factory.mktemp("cache"))
+    return dict(zip(MISTAKES, ended, strict=True))
+
+
+@pytest.mark.parametrize("arguments", MISTAKES, ids=" ".join)
+def test_what_a_newcomer_mistypes_is_answered_with_what_is_right(arguments, mistaken):
+    done = mistaken[arguments]
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: ")
+    assert MISTAKES[arguments] in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_all_options_of_libraries_are_shown_only_if_they_are_asked_for(tmp_path):
+    few, all_of_them = start_forked(
+        [["report", "--help"], ["report", "--helpfull"]], cache=tmp_path
+    )
+    assert "--verbosity" not in few.stdout
+    assert "--verbosity" in all_of_them.stdout
+    assert few.stdout.rstrip() in all_of_them.stdout
 
 
 @pytest.mark.parametrize(
@@ -90,27 +107,3 @@ def test_a_mistake_in_a_config_file_is_told(tmp_path):
     assert line.startswith("error: ")
     assert "own.py" in line
     assert "many is of original type" in line
-
-
-def test_compiled_programs_are_kept_up_to_a_limit(tmp_path):
-    code = (
-        "import jax\n"
-        "from unmute_jax.cli import program\n"
-        "with program.command('test'):\n"
-        "    jax.jit(lambda x: x + 1)(1.0)\n"
-        "    print(jax.config.jax_compilation_cache_max_size)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={
-            k: v
-            for k, v in environment(tmp_path).items()
-            if k != "JAX_COMPILATION_CACHE_DIR"
-        },
-        capture_output=True,
-        text=True,
-        cwd=os.getcwd(),
-    )
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) == COMPILED_BYTES
-    assert any((tmp_path / "compiled").rglob("*-cache"))

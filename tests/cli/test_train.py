@@ -94,7 +94,7 @@ MISTAKES = {
     (*TINY, "--config.dataset=esc11"): "did you mean 'esc10'",
     (*TINY, "--config.probes=protobim"): "did you mean 'protobin'",
     (*TINY, "--dryrun"): "did you mean '--dry_run'",
-    (*TINY, "--epochs=3"): "unknown option '--epochs': did you mean '--config.epochs'",
+    (*TINY, "--epochs=3"): "option '--epochs=3': did you mean '--config.epochs=3'",
     (*TINY, "more"): "unexpected argument 'more'",
 }
 

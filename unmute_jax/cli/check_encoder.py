@@ -18,10 +18,9 @@ from typing import Any
 from absl import flags
 
 from unmute_jax.cli import program
-from unmute_jax.encoders import list_encoders, load_encoder
 from unmute_jax.errors import InputError
-from unmute_jax.store.encoder_check import FAIL, check_encoder
 
+USAGE = "ENCODER [--OPTION=VALUE ...]"
 WEIGHTS = flags.DEFINE_string(
     "weights", None, 'The file of the weights, or "untrained".'
 )
@@ -37,6 +36,10 @@ OPTION = flags.DEFINE_multi_string(
 
 def main(names: list[str]) -> None:
     """Loads the encoder, checks it and prints the findings."""
+    with program.importing():
+        from unmute_jax.encoders import list_encoders, load_encoder
+        from unmute_jax.store.encoder_check import FAIL, check_encoder
+
     if len(names) != 1:
         known = ", ".join(list_encoders())
         raise InputError(f"name one encoder: my_module:MyEncoder, or one of {known}")
@@ -71,5 +74,5 @@ def _option(text: str) -> tuple[str, Any]:
 
 def run() -> None:
     """Runs the command with the arguments of this process."""
-    with program.command(__doc__) as arguments:
+    with program.command(__doc__, usage=USAGE) as arguments:
         main(arguments)

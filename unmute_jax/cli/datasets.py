@@ -1,24 +1,29 @@
 """Lists the data sets, or prepares one and describes it.
 
-unmute datasets --list
+unmute datasets
 unmute datasets urban --data_dir /data/URBAN-SED_v2.0.0
 unmute datasets folder:/data/birds --option folds=5
 unmute datasets hf:ashraq/esc50 --option label_column=category
 unmute datasets 'wds:/data/fsd50k_*.tar'
+
+A data set is one of the list, or is named by its place: folder:PATH, csv:PATH,
+annotations:PATH, hf:OWNER/NAME, hf:PATH or wds:PATTERN. Preparing it shows whether
+its files can be read, and how many clips each split and class has.
 """
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Collection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from unmute_jax.cli.ending import Parser, explained
+from unmute_jax.cli.ending import explained
+from unmute_jax.cli.parser import Parser
 from unmute_jax.console import say
-from unmute_jax.datasets import Dataset, dataset_infos, load_dataset
-from unmute_jax.datasets.info import as_table
-from unmute_jax.datasets.names import listed
 from unmute_jax.errors import InputError, one_line
+
+if TYPE_CHECKING:
+    from unmute_jax.datasets import Dataset
 
 # Data sets that are named by their place.
 OTHER_KINDS = (
@@ -40,35 +45,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _run(arguments: list[str] | None) -> None:
-    parser = Parser(
-        description="Lists the data sets, or prepares one and describes it."
-    )
-    parser.add_argument(
-        "name",
-        nargs="?",
-        help="data set to prepare and describe: a name of --list, "
-        f"{', '.join(OTHER_KINDS)}",
-    )
-    parser.add_argument(
-        "--data_dir",
-        help="place of its files; for a listed data set also hf:OWNER/NAME, a copy of "
-        "it on Hugging Face",
-    )
-    parser.add_argument(
-        "--on_bad",
-        default="fail",
-        help="what to do with clips that cannot be read: fail (the default) or skip",
-    )
-    parser.add_argument(
-        "--option",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="an option of the data set, as --config.dataset_options.NAME=VALUE of "
-        "unmute train; may be repeated",
-    )
-    parser.add_argument("--list", action="store_true", help="list all data sets")
-    options = parser.parse_args(arguments)
+    options = parser().parse_args(arguments)
+    from unmute_jax.datasets import dataset_infos, load_dataset
+    from unmute_jax.datasets.info import as_table
+
     if options.list or not options.name:
         print(as_table(dataset_infos()))
         print(f"\nOther data sets are named by their place: {', '.join(OTHER_KINDS)}.")
@@ -88,6 +68,34 @@ def _run(arguments: list[str] | None) -> None:
     say(_summary(dataset))
 
 
+def parser() -> Parser:
+    """The parser of the arguments."""
+    made = Parser("datasets", __doc__, "[DATASET] [--OPTION=VALUE ...]")
+    made.add_argument("name", nargs="?")
+    made.add_argument(
+        "--data_dir",
+        metavar="PLACE",
+        help="The place of its files; for a listed data set also hf:OWNER/NAME, a copy "
+        "of it on Hugging Face.",
+    )
+    made.add_argument(
+        "--on_bad",
+        metavar="fail|skip",
+        default="fail",
+        help="What to do with clips that cannot be read: stop, or leave them out.",
+    )
+    made.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="An option of the data set, as --config.dataset_options.NAME=VALUE of "
+        "`unmute train`, whose --help describes them. It may be given several times.",
+    )
+    made.add_argument("--list", action="store_true", help="List all data sets.")
+    return made
+
+
 def _option(text: str) -> tuple[str, Any]:
     """Returns the name and the value of an option: a number, True, False or a text."""
     name, sign, value = text.partition("=")
@@ -100,6 +108,8 @@ def _option(text: str) -> tuple[str, Any]:
 
 
 def _summary(dataset: Dataset) -> str:
+    from unmute_jax.datasets.names import listed
+
     splits = ", ".join(f"{split} {n:,}" for split, n in dataset.splits.items())
     counts = zip(dataset.classes, dataset.clips_per_class, strict=False)
     ordered = sorted(counts, key=lambda item: -item[1])

@@ -22,12 +22,9 @@ from absl import flags
 from unmute_jax.cli import program
 from unmute_jax.cli.finished_run import open_its_source, open_trained
 from unmute_jax.errors import InputError
-from unmute_jax.inference.clips_of_run import batches_of, stores_of
-from unmute_jax.inference.diagnose import diagnose
-from unmute_jax.inference.diagnose_page import page
-from unmute_jax.inference.explain import check_prototypical
 from unmute_jax.io import write_atomically
 
+USAGE = "--workdir=RUN --output=FOLDER [--OPTION=VALUE ...]"
 OUTPUT = flags.DEFINE_string("output", None, "The folder to write to.")
 NEAREST = flags.DEFINE_integer(
     "nearest", 5, "The number of clips to list for each prototype."
@@ -40,6 +37,12 @@ def main(arguments: list[str]) -> None:
     if NEAREST.value < 1:
         raise InputError(f"--nearest must be at least 1, not {NEAREST.value}")
     folder = pathlib.Path(program.required(OUTPUT)).expanduser()
+    with program.importing():
+        from unmute_jax.inference.clips_of_run import batches_of, stores_of
+        from unmute_jax.inference.diagnose import diagnose
+        from unmute_jax.inference.diagnose_page import page
+        from unmute_jax.inference.explain import check_prototypical
+
     trained = open_trained()
     check_prototypical(trained.probe)
     stores = stores_of(trained, open_its_source(trained), "train")
@@ -61,5 +64,5 @@ def main(arguments: list[str]) -> None:
 
 def run() -> None:
     """Runs the command with the arguments of this process."""
-    with program.command(__doc__) as arguments:
+    with program.command(__doc__, usage=USAGE) as arguments:
         main(arguments)

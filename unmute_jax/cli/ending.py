@@ -13,7 +13,6 @@ A traceback, with exit code 1, is a fault of this library.
 
 from __future__ import annotations
 
-import argparse
 import codecs
 import contextlib
 import io
@@ -21,7 +20,7 @@ import os
 import sys
 import traceback
 from collections.abc import Generator
-from typing import Any, NoReturn
+from typing import Any
 
 from unmute_jax import console
 from unmute_jax.console import say
@@ -30,14 +29,6 @@ from unmute_jax.io import describe_fault, disk_fault
 
 # Characters of our own texts, for terminals that know ASCII only.
 _PLAIN = {"±": "+-", "→": "->", "–": "-", "…": "...", "·": "-", "×": "x"}
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser of arguments that says in one line what is wrong with them."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raises `InputError` with the message."""
-        raise InputError(f"{message}; --help describes the options")
 
 
 @contextlib.contextmanager

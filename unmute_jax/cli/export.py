@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import pathlib
 
-import jax
 from absl import flags
 
 from unmute_jax.cli import program
 from unmute_jax.errors import InputError
-from unmute_jax.inference.export import export_probe
-from unmute_jax.results.trained import load_trained
 
+USAGE = "--workdir=RUN --output=FILE [--OPTION=VALUE ...]"
 OUTPUT = flags.DEFINE_string("output", None, "The file to write.")
 SEED = flags.DEFINE_integer(
     "seed",
@@ -42,6 +40,12 @@ def main(arguments: list[str]) -> None:
     output = pathlib.Path(program.required(OUTPUT)).expanduser()
     if output.exists():
         raise InputError(f"{output} already exists: name another file")
+    with program.importing():
+        import jax
+
+        from unmute_jax.inference.export import export_probe
+        from unmute_jax.results.trained import load_trained
+
     trained = load_trained(
         workdir, probe="protobin", seed=SEED.value, protocol=PROTOCOL.value
     )
@@ -60,5 +64,5 @@ def main(arguments: list[str]) -> None:
 
 def run() -> None:
     """Runs the command with the arguments of this process."""
-    with program.command(__doc__) as arguments:
+    with program.command(__doc__, usage=USAGE) as arguments:
         main(arguments)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from absl import flags
 
 from unmute_jax.cli import program
 from unmute_jax.config import Experiment
-from unmute_jax.encoders import Encoder, Source
-from unmute_jax.errors import InputError
-from unmute_jax.results.trained import TrainedProbe, load_trained
-from unmute_jax.training.setup import open_source
+
+if TYPE_CHECKING:
+    from unmute_jax.encoders import Encoder, Source
+    from unmute_jax.results.trained import TrainedProbe
 
 PROBE = flags.DEFINE_string(
     "probe", None, "The name of the probe, where the run trained several."
@@ -38,6 +40,9 @@ def open_trained() -> TrainedProbe:
     Raises:
         InputError: The run has no such probe.
     """
+    with program.importing():
+        from unmute_jax.results.trained import load_trained
+
     return load_trained(
         program.required(program.WORKDIR),
         probe=PROBE.value,
@@ -52,6 +57,9 @@ def open_its_source(trained: TrainedProbe) -> Source:
     Raises:
         InputError: The weights are missing, or they are not those of the run.
     """
+    with program.importing():
+        from unmute_jax.training.setup import open_source
+
     return open_source(Experiment.from_dict(trained.settings), WEIGHTS.value)
 
 
@@ -62,10 +70,7 @@ def open_its_encoder(trained: TrainedProbe) -> Encoder:
         InputError: The weights are missing or wrong, or the run was trained on
             exported tokens, without an encoder.
     """
-    source = open_its_source(trained)
-    if not isinstance(source, Encoder):
-        raise InputError(
-            f"the run was trained on {source.name}, the tokens of known clips: there "
-            "is no encoder for other recordings"
-        )
-    return source
+    with program.importing():
+        from unmute_jax.inference.recordings.predict import encoder_of
+
+    return encoder_of(trained, WEIGHTS.value)

@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
-from typing import TypeVar
 
 from absl import flags
 
-from unmute_jax import distributed
-from unmute_jax.distributed import launch
-
-T = TypeVar("T")
 DISTRIBUTED = flags.DEFINE_string(
     "distributed",
     "auto",
@@ -23,18 +17,6 @@ DISTRIBUTED = flags.DEFINE_string(
 
 def joined() -> contextlib.AbstractContextManager[None]:
     """Runs what is inside together with the other processes of the run."""
+    from unmute_jax.distributed import launch
+
     return launch.joined(DISTRIBUTED.value)
-
-
-def writer_first(make: Callable[[], T]) -> T:
-    """Calls `make` in the writing process first, and then in all others.
-
-    The others then find what the first one has put on the shared disk, such as a
-    download.
-    """
-    if distributed.is_writer():
-        made = make()
-        distributed.wait_for_all("the first process")
-        return made
-    distributed.wait_for_all("the first process")
-    return make()

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import difflib
 import functools
 import re
+import signal
 import sys
-import warnings
+import threading
 from collections.abc import Generator, Iterator, Mapping
 from operator import getitem
 from typing import Any
 
-import jax
 from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from unmute_jax.cli import ending
+from unmute_jax.cli.help_text import print_help
+from unmute_jax.cli.options import own_flags, values_by_name
 from unmute_jax.config import Experiment, allowed, default_config
 from unmute_jax.config_files import (
     find_config,
@@ -24,13 +27,7 @@ from unmute_jax.config_files import (
     shipped_configs,
     values_of,
 )
-from unmute_jax.distributed import signals
 from unmute_jax.errors import InputError, one_line, unknown_name
-from unmute_jax.io import cache_dir
-
-# Compiled programs are kept between runs, the least recently used of them deleted
-# beyond this many bytes.
-COMPILED_BYTES = 2 * 2**30
 
 CONFIG = config_flags.DEFINE_config_file(
     "config",
@@ -42,13 +39,15 @@ CONFIG = config_flags.DEFINE_config_file(
 WORKDIR = flags.DEFINE_string(
     "workdir",
     None,
-    "The folder of the run. Training names it after the configuration: runs/...",
+    "The folder of the run. By default runs/NAME, where the name says what is run.",
 )
 
 
 @contextlib.contextmanager
 def command(
-    about: str | None, defaults: ConfigDict | None = None
+    about: str | None,
+    defaults: ConfigDict | None = None,
+    usage: str = "[--workdir=FOLDER] [--OPTION=VALUE ...]",
 ) -> Generator[list[str]]:
     """Parses the command line; an error inside ends the process as `ending` says.
 
@@ -56,17 +55,39 @@ def command(
         about: The text of `--help`, usually the docstring of the command's module.
         defaults: The config with all keys and their defaults; None if the command takes
             no config.
+        usage: What follows the command in its usage line. `--help` describes
+            `--workdir` only if it is named there.
 
     Yields:
         The arguments that are not options.
     """
     with ending.explained():
-        arguments = parse(sys.argv, about or "", defaults)
+        arguments = parse(sys.argv, about or "", defaults, usage)
         # At INFO, libraries report every step of their work.
         logging.set_verbosity(logging.WARNING)
-        _keep_compiled_programs()
+        with importing():
+            from unmute_jax.distributed import signals
+            from unmute_jax.distributed.compiled import keep_compiled_programs
+        keep_compiled_programs()
         signals.at_once()
         yield arguments
+
+
+@contextlib.contextmanager
+def importing() -> Generator[None]:
+    """Lets Ctrl-C end the process at once while modules are imported.
+
+    An exception in the middle of the import of a compiled module may end in a crash.
+    Commands import what takes long only when they run, so that `--help` is quick.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def only_options(arguments: list[str]) -> None:
@@ -75,10 +96,14 @@ def only_options(arguments: list[str]) -> None:
     Raises:
         InputError: There is such an argument.
     """
-    if arguments:
-        raise InputError(
-            f"unexpected argument {arguments[0]!r}: options are written --name=value"
-        )
+    if not arguments:
+        return
+    first = arguments[0]
+    is_config = first.partition(":")[0] in shipped_configs()
+    hint = (
+        f"write --config={first}" if is_config else "options are written --name=value"
+    )
+    raise InputError(f"unexpected argument {first!r}: {hint}")
 
 
 def has_config() -> bool:
@@ -106,25 +131,16 @@ def required(flag: flags.FlagHolder[str | None]) -> str:
     return flag.value
 
 
-def _keep_compiled_programs() -> None:
-    # Programs that cannot be kept are compiled again by the next run, that is all.
-    about_the_cache = "Error (reading|writing) persistent compilation cache"
-    warnings.filterwarnings("ignore", about_the_cache)
-    # In a folder of its own: the limit counts files that JAX writes only with a limit.
-    folder = cache_dir("compiled") / "limited"
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-    # With JAX's minimum of one second the small programs of the probes are not kept.
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    jax.config.update("jax_compilation_cache_max_size", COMPILED_BYTES)
-
-
-def parse(argv: list[str], about: str, defaults: ConfigDict | None) -> list[str]:
+def parse(
+    argv: list[str], about: str, defaults: ConfigDict | None, usage: str = ""
+) -> list[str]:
     """Parses a command line, so that `experiment` knows what it says.
 
     Args:
         argv: The command and its arguments.
         about: The text of `--help`.
         defaults: The settings and their defaults, see `command`.
+        usage: What follows the command in its usage line.
 
     Returns:
         The arguments that are not options.
@@ -132,10 +148,11 @@ def parse(argv: list[str], about: str, defaults: ConfigDict | None) -> list[str]
     Raises:
         InputError: An option is unknown, or has a wrong value.
     """
-    if any(a in ("--help", "-h", "-help") for a in argv):
-        _help(about, defaults)
+    known = dict(values_by_name(default_config() if defaults is None else defaults))
+    settings = known if defaults is not None else {}
+    if asked := {"--help", "-h", "-help", "--helpfull"}.intersection(argv[1:]):
+        print_help(about, settings, usage, everything="--helpfull" in asked)
         sys.exit(0)
-    known = dict(_options(default_config() if defaults is None else defaults))
     _check_keys(argv, known)
     argv, reset = _without_none(argv)
     flags.FLAGS.set_gnu_getopt()
@@ -148,11 +165,9 @@ def parse(argv: list[str], about: str, defaults: ConfigDict | None) -> list[str]
     except InputError:
         raise
     except flags.UnrecognizedFlagError as error:
-        # Options of the experiment are easily written without what stands before them.
-        keys = [key for key in known if key.split(".")[-1] == error.flagname]
-        names = (keys if has_config() else []) or list(flags.FLAGS)
-        options = [f"--{name}" for name in names]
-        raise unknown_name("option", f"--{error.flagname}", options) from error
+        if error.flagname.startswith("config.") and not has_config():
+            raise _missing_config() from error
+        raise _unknown_option(error.flagname, argv, settings) from error
     except flags.IllegalFlagValueError as error:
         message = _raised_by_config(error) or _wrong_value(str(error), known)
         raise InputError(message) from error
@@ -160,6 +175,25 @@ def parse(argv: list[str], about: str, defaults: ConfigDict | None) -> list[str]
         raise InputError(str(error).splitlines()[0]) from error
     except Exception as error:
         raise mistake_in_config(error) from error
+
+
+def _unknown_option(
+    name: str, argv: list[str], settings: Mapping[str, Any]
+) -> InputError:
+    """Names the nearest options, with the value that was given.
+
+    Settings are easily written without what stands before them: `--epochs=2`.
+    """
+    options = {key.rpartition(".")[2]: key for key in settings}
+    options |= {flag.name: flag.name for flag in own_flags()}
+    written = next((a for a in argv if a.lstrip("-").partition("=")[0] == name), name)
+    _, equals, value = written.partition("=")
+    near = difflib.get_close_matches(name[:80], options, 2, 0.7)
+    near = [name] if name in options else near
+    hint = " or ".join(repr(f"--{options[n]}{equals}{value}") for n in near)
+    reason = f"did you mean {hint}?" if hint else "--help describes the options"
+    shown = one_line(f"--{name}{equals}{value}", 100)
+    return InputError(f"unknown option {shown!r}: {one_line(reason, 300)}")
 
 
 def _raised_by_config(error: BaseException | None) -> str | None:
@@ -215,15 +249,6 @@ def _with_config_path(argv: list[str]) -> Iterator[str]:
         is_value = argument in ("--config", "-config")
 
 
-def _options(config: ConfigDict, prefix: str = "config") -> Iterator[tuple[str, Any]]:
-    """Every option with its value, such as `("config.optimizer.b1", 0.9)`."""
-    for key, value in config.items():
-        if isinstance(value, ConfigDict):
-            yield from _options(value, f"{prefix}.{key}")
-        else:
-            yield f"{prefix}.{key}", value
-
-
 def _check_keys(argv: list[str], known: Mapping[str, Any]) -> None:
     """Names the nearest keys where one behind `--config.` is mistyped."""
     for argument in argv[1:]:
@@ -239,11 +264,13 @@ def config_values() -> dict[str, Any]:
         InputError: `--config` is missing.
     """
     if not has_config():
-        names = ", ".join(shipped_configs())
-        raise InputError(
-            f"--config is missing: give a path, or one of the names {names}"
-        )
+        raise _missing_config()
     return values_of(CONFIG.value)
+
+
+def _missing_config() -> InputError:
+    names = ", ".join(shipped_configs())
+    return InputError(f"--config is missing: give a path, or one of the names {names}")
 
 
 def _wrong_value(message: str, defaults: Mapping[str, Any]) -> str:
@@ -258,32 +285,3 @@ def _wrong_value(message: str, defaults: Mapping[str, Any]) -> str:
     wanted = allowed(match[1]) or f"of type {kind}"
     shown = one_line(match[2], 100)
     return f"--{match[1]}={shown}: must be {wanted} (default: {defaults[match[1]]})"
-
-
-def _help(about: str, defaults: ConfigDict | None) -> None:
-    print(about.strip(), end="\n\nOptions:\n")
-    for name in flags.FLAGS:
-        flag = flags.FLAGS[name]
-        module = str(flags.FLAGS.find_module_defining_flag(name))
-        # Absl and JAX define flags of their own. A module that runs as a program goes
-        # by the name of the program.
-        if not module.startswith("unmute_jax") and module != sys.argv[0]:
-            continue
-        if name == "config" and defaults is None:
-            continue
-        value = flag.default
-        if isinstance(value, list):
-            value = ",".join(value)
-        default = "" if value in (None, False, "") else f" [{value}]"
-        print(f"  --{name}{default}\n      {flag.help}")
-    if defaults is None:
-        return
-    print("\nOptions of the experiment with their defaults, some of which configs")
-    print("change, and the values that they may have. None stands for the default of")
-    print("the encoder, probe or data set, and --config.KEY=None sets any option back")
-    print("to the default below:")
-    for name, value in _options(defaults):
-        shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
-        print(f"  --{name}={shown}")
-        if words := allowed(name):
-            print(f"      {words}")

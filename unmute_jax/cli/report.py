@@ -26,9 +26,8 @@ from absl import flags
 
 from unmute_jax.cli import program
 from unmute_jax.errors import InputError
-from unmute_jax.report import write_report
-from unmute_jax.report.mteb_results import export_results
 
+USAGE = "RUN [RUN ...] --output=FOLDER [--OPTION=VALUE ...]"
 OUTPUT = flags.DEFINE_string("output", None, "The folder to write to.")
 EXPORT = flags.DEFINE_enum(
     "export", None, ["mteb"], "A format in which the results are written, too."
@@ -40,6 +39,10 @@ def main(runs: list[str]) -> None:
     if not runs:
         raise InputError("no runs are given: write RUN [RUN ...] --output OUT")
     folder = pathlib.Path(program.required(OUTPUT)).expanduser()
+    with program.importing():
+        from unmute_jax.report import write_report
+        from unmute_jax.report.mteb_results import export_results
+
     found = write_report(runs, folder)
     if EXPORT.value == "mteb":
         print(f"{export_results(runs, folder / 'mteb')}, in {folder}/mteb")
@@ -48,5 +51,5 @@ def main(runs: list[str]) -> None:
 
 def run() -> None:
     """Runs the command with the arguments of this process."""
-    with program.command(__doc__) as arguments:
+    with program.command(__doc__, usage=USAGE) as arguments:
         main(arguments)

@@ -31,7 +31,7 @@ def main(settings: Experiment) -> None:
 
 def run() -> None:
     """Runs the command with the arguments of this process."""
-    with program.command(__doc__, default_config()) as arguments:
+    with program.command(__doc__, default_config(), train.USAGE) as arguments:
         program.only_options(arguments)
         with joined():
             main(program.experiment())

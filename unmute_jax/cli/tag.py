@@ -22,26 +22,20 @@ import contextlib
 import pathlib
 import sys
 from collections.abc import Callable, Generator, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from unmute_jax.cli import program
 from unmute_jax.console import progress, say
-from unmute_jax.datasets.tables import csv_text
-from unmute_jax.encoders import load_encoder
 from unmute_jax.errors import InputError, one_line
-from unmute_jax.inference.recordings.partial_results import pin_settings
-from unmute_jax.inference.recordings.stream import count_windows, score_recordings
-from unmute_jax.inference.recordings.tagger import (
-    COLUMNS,
-    Tag,
-    Tagger,
-    best_tags,
-    window_tags,
-)
-from unmute_jax.inference.recordings.windows import find_recordings
 from unmute_jax.io import writing
 
+if TYPE_CHECKING:
+    from unmute_jax.inference.recordings.tagger import Tag
+
+
+USAGE = "--encoder=ENCODER FILE_OR_FOLDER ... [--OPTION=VALUE ...]"
 ENCODER = flags.DEFINE_string("encoder", None, "The encoder: beats+, eat+, ...")
 WEIGHTS = flags.DEFINE_string(
     "weights",
@@ -74,6 +68,21 @@ def main(places: list[str]) -> None:
         raise InputError(
             "no recordings are given: write --encoder NAME FILE_OR_FOLDER ..."
         )
+    with program.importing():
+        from unmute_jax.encoders import load_encoder
+        from unmute_jax.inference.recordings.partial_results import pin_settings
+        from unmute_jax.inference.recordings.stream import (
+            count_windows,
+            score_recordings,
+        )
+        from unmute_jax.inference.recordings.tagger import (
+            COLUMNS,
+            Tagger,
+            best_tags,
+            window_tags,
+        )
+        from unmute_jax.inference.recordings.windows import find_recordings
+
     recordings = find_recordings(places)
     encoder = load_encoder(program.required(ENCODER), WEIGHTS.value)
     tagger = Tagger(encoder, WINDOW.value, BATCH_SIZE.value)
@@ -87,7 +96,7 @@ def main(places: list[str]) -> None:
     lines: list[str] = []
     errors: list[InputError] = []
     with (
-        _table(folder) as add,
+        _table(folder, COLUMNS) as add,
         progress("listening", total, unit="windows", done=done) as advance,
     ):
         for results in score_recordings(
@@ -112,18 +121,20 @@ def main(places: list[str]) -> None:
 
 @contextlib.contextmanager
 def _table(
-    folder: pathlib.Path | None,
+    folder: pathlib.Path | None, columns: Sequence[str]
 ) -> Generator[Callable[[Iterable[Sequence[str]]], None]]:
     """Yields a function that adds rows to `tags.csv`, which appears at the end."""
     if folder is None:
         yield lambda rows: None
         return
+    from unmute_jax.datasets.tables import csv_text
+
     with writing(folder / "tags.csv") as out:
 
         def add(rows: Iterable[Sequence[str]]) -> None:
             out.write(csv_text(rows).encode(errors="backslashreplace"))
 
-        add([COLUMNS])
+        add([columns])
         yield add
 
 
@@ -138,5 +149,5 @@ def _line(found: list[Tag]) -> str:
 
 def run() -> None:
     """Runs the command with the arguments of this process."""
-    with program.command(__doc__) as arguments:
+    with program.command(__doc__, usage=USAGE) as arguments:
         main(arguments)

@@ -24,21 +24,16 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from ml_collections import ConfigDict
-
-from unmute_jax.config import (
-    Experiment,
-    ProbeOptions,
-    check_options,
-    default_config,
-)
+from unmute_jax.config import Experiment, ProbeOptions, check_options
 from unmute_jax.datasets import list_datasets
 from unmute_jax.encoders import for_dataset, list_encoders
 from unmute_jax.errors import InputError, unknown_name
+
+# Config files import the default grid from here.
+from unmute_jax.grid.axes import REPLACED
+from unmute_jax.grid.axes import default_grid as default_grid
 from unmute_jax.probes import Probe, make_probe, probe_options
 
-# Options of an experiment that a grid sets for each cell.
-_REPLACED = ("dataset", "data_dir", "encoder", "weights", "probes")
 # Names that are paths, in which an @ has no meaning.
 _PLACES = ("folder:", "csv:", "annotations:", "hf:", "wds:", "tokens:")
 
@@ -113,7 +108,7 @@ class Grid:
                 f"this config has no {missing[0]}: it describes one experiment, which "
                 "`unmute train` runs"
             )
-        if given := [key for key in _REPLACED if key in values and key not in own]:
+        if given := [key for key in REPLACED if key in values and key not in own]:
             raise unknown_name("config key", f"config.{given[0]}", own)
         for name, changes in values["for_datasets"].items():
             if not isinstance(changes, Mapping):
@@ -196,20 +191,6 @@ class Grid:
             dataset=dataset,
             probe=probe,
         )
-
-
-def default_grid() -> Any:
-    """Returns the default grid as a locked `ConfigDict`, for config files."""
-    config = default_config()
-    with config.unlocked():
-        for key in _REPLACED:
-            del config[key]
-        config.name = "benchmark"
-        config.encoders = "logmel"
-        config.datasets = "esc_mix"
-        config.probes = "linear,protobin"
-        config.for_datasets = ConfigDict()
-    return config.lock()
 
 
 def chosen(cells: list[Cell], only: list[str], skip: list[str]) -> list[Cell]:
