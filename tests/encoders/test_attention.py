@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from unmute_jax.encoders import attention
 from unmute_jax.encoders.attention import (
     _by_jax,
     _heads_first,
@@ -39,6 +40,18 @@ def test_all_implementations_compute_attention(dtype, masked):
             np.testing.assert_allclose(got, wanted, atol=tolerance)
         got = jax.jit(_by_jax, static_argnums=(4, 5))(q, k, v, keys, dtype, "xla")
     np.testing.assert_allclose(got, wanted, atol=tolerance)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_blocks_of_queries_change_nothing(monkeypatch, masked):
+    qkv = list(arrays(2, 7, 3, 8))
+    keys = jnp.array([[1] * 7, [1, 1, 0, 0, 0, 1, 0]], bool) if masked else None
+    whole = jax.jit(_heads_first, static_argnums=4)(*qkv, keys, jnp.float32)
+    # Three of the seven queries at a time.
+    monkeypatch.setattr(attention, "SCORES_AT_ONCE", 2 * 3 * 7 * 3)
+    in_blocks = jax.jit(lambda *a: _heads_first(*a, keys, jnp.float32))
+    assert "f32[2,3,7,7]" not in str(jax.make_jaxpr(in_blocks)(*qkv))
+    np.testing.assert_allclose(in_blocks(*qkv), whole, atol=1e-6)
 
 
 @pytest.mark.parametrize(("capability", "is_plain"), [("7.5", True), ("8.0", False)])
