@@ -21,8 +21,8 @@ MEASURED_FIELDS = {*MEASURED, DIGEST, "numBytes"}
 # Files that only a killed process leaves, and that no later one takes for anything.
 LEFT_BEHIND = re.compile(r"\.(tmp|__lock|holder)$|incomplete|orbax-checkpoint-tmp")
 # What two undisturbed runs do not have in common: checkpoints have random names, and
-# claims say who worked on a cell and when.
-NOT_COMPARED = re.compile(r"^cache/compiled|/checkpoints/|/claims/|\.lock$")
+# the status of a cell says who worked on it and when.
+NOT_COMPARED = re.compile(r"^cache/compiled|/checkpoints/|/status\.json$|\.lock$")
 
 
 def compare(calm: pathlib.Path, harried: pathlib.Path) -> tuple[list[str], list[str]]:

@@ -71,7 +71,7 @@ COMMANDS = {
     "training": ("train", *_EXPERIMENT, "--workdir=run"),
     "sweep": ("sweep", *_EXPERIMENT, *_SEARCH, "--workdir=sweep"),
     "report": ("report", "run", "--output=report"),
-    "grid": ("grid", *_GRID, "--workdir=grid", "--expiry=0.1"),
+    "grid": ("grid", *_GRID, "--workdir=grid"),
     "prediction": ("predict", "--workdir=run", "sounds", "--output=predictions"),
 }
 

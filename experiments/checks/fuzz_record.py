@@ -21,8 +21,7 @@ from experiments.checks.fuzz_cases import Case, judge
 from experiments.checks.mutations import mutate
 from unmute_jax.config import Experiment
 from unmute_jax.encoders import load_encoder
-from unmute_jax.errors import InputError
-from unmute_jax.grid.claims import CellStatus, Claims
+from unmute_jax.grid.folder import CellStatus, read_status
 from unmute_jax.inference.recordings.partial_results import PartialResults, pin_settings
 from unmute_jax.inference.recordings.windows import RecordingFile
 from unmute_jax.report import classes, comparisons, rates, records, scores, write_report
@@ -53,7 +52,7 @@ _WINDOWS = (
     {"start": 1.0, "end": 2.0, "scores": [0.2, 0.5, 1.0], "bands": [[0, 2]] * 3},
     {"seconds": 2.0, "above": 0.1, "cancels": False},
 )
-_RECORDING, _CELL = "recording.wav", "logmel-tones-linear"
+_RECORDING, _CELL = "recording.wav", "cells/logmel-tones-linear"
 # Share of the damaged records of which a whole report is made, which takes long.
 _REPORTED = 0.04
 
@@ -91,7 +90,7 @@ def originals() -> dict[str, bytes]:
     return {
         **files,
         "metrics.jsonl": _lines(lines),
-        f"claims/{_CELL}.json": json.dumps(vars(CellStatus(state="done"))).encode(),
+        f"{_CELL}/status.json": json.dumps(vars(CellStatus(state="done"))).encode(),
         "predict/settings.json": json.dumps(_PREDICTING).encode(),
         "predict/windows.jsonl": _lines([about, *_WINDOWS]),
         f"predict/{_RECORDING}": b"RIF",
@@ -327,13 +326,8 @@ def _read_workdir(folder: pathlib.Path) -> Any:
     return {"metrics": workdir.metrics, "missing": missing}
 
 
-def _read_claim(folder: pathlib.Path) -> Any:
-    try:
-        found = Claims(folder).look([_CELL])[_CELL]
-    except InputError as error:
-        # The message has the name of the file in the grid, whose folder is known.
-        raise InputError(f"{folder}: {error}") from error
-    return {"status": vars(found)}
+def _read_status(folder: pathlib.Path) -> Any:
+    return {"status": vars(read_status(folder / _CELL))}
 
 
 def _read_settings(folder: pathlib.Path) -> Any:
@@ -358,7 +352,7 @@ _FILES = {
     "config": "config.json",
     "sources": "sources.json",
     "metrics": "metrics.jsonl",
-    "claim": "claims/",
+    "status of a cell": f"{_CELL}/",
     "settings of predictions": "predict/settings.json",
     "windows": "predict/windows.jsonl",
 }
@@ -370,7 +364,7 @@ _READERS: dict[str, Callable[[pathlib.Path], Any]] = {
     "config": _read_workdir,
     "sources": _read_workdir,
     "metrics": _read_workdir,
-    "claim": _read_claim,
+    "status of a cell": _read_status,
     "settings of predictions": _read_settings,
     "windows": _read_windows,
 }

@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.grid.test_worker import cells, lines
+from tests.grid.fake_cells import cells
 from unmute_jax.grid import status
-from unmute_jax.grid.claims import CellStatus, Claims
+from unmute_jax.grid.folder import CellStatus, GridFolder
 
 
 @pytest.mark.parametrize(
@@ -56,9 +56,12 @@ def test_a_running_search_tells_its_trials_and_a_fitted_probe_has_none(
     write(tmp_path, sweep, "trials", 12)
     write(tmp_path, sweep, "results", 2)
     write(tmp_path, fitted, "results", 1)
-    claims = Claims(tmp_path)
-    with claims.claim(sweep.folder), claims.claim(fitted.folder):
-        first, second, last, _ = lines(chosen, tmp_path)
+    folder = GridFolder(str(tmp_path))
+    with folder.driven(chosen) as known:
+        folder.begin(sweep, "here")
+        folder.begin(fitted, "there")
+        progress = status.gather(chosen, known, folder)
+        first, second, last, _ = status._lines(progress)
     assert first.endswith(f", {running} trials")
     assert "trials" not in second
     assert f"1 open; {summary} trials finished" in last

@@ -16,7 +16,12 @@ def run(folder, records=(), **settings):
     made_up.write(folder, records)
 
 
+def ended(cell, **values):
+    (cell / "status.json").write_text(json.dumps(values))
+
+
 def claim(root, name, **values):
+    """What earlier versions left."""
     (root / "claims").mkdir(exist_ok=True)
     (root / "claims" / f"{name}.json").write_text(json.dumps(values))
 
@@ -25,9 +30,10 @@ def test_failed_and_unfinished_cells_of_a_grid_are_found(tmp_path):
     of_urban = {"dataset": "urban", "encoder": "eat"}
     cells = tmp_path / "cells"
     run(cells / "a", [made_up.record()], **of_urban, probes="linear")
-    claim(tmp_path, "a", state="done")
+    ended(cells / "a", state="done")
     run(cells / "b", **of_urban, probes="protobin")
-    claim(tmp_path, "b", state="failed", message="no memory")
+    claim(tmp_path, "b", state="open")
+    ended(cells / "b", state="failed", message="no memory")
     run(cells / "c", **of_urban, weights="untrained", probes="mhca")
     claim(tmp_path, "c", state="running", host="there")
     (cells / "d").mkdir()

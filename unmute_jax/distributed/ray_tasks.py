@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import inspect
 import time
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
@@ -61,9 +60,10 @@ class RunningTasks(Generic[Task]):
         # A process that has used an accelerator keeps it, and must end with its task.
         calls = 1 if needs.gpus or needs.others else 0
         options = {"max_retries": 0, "max_calls": calls, **needs.options()}
-        # A decorator that checks types hides that it is a generator function.
-        generator = inspect.unwrap(function)
-        self._ray, self._function = ray, ray.remote(**options)(generator)
+        # The function itself goes along as an argument: as a decorated one, which is
+        # what the check of types makes of it, Ray would not know it for a generator.
+        remote = ray.remote(**options)(lambda call, task: (yield from call(task)))
+        self._ray, self._remote, self._function = ray, remote, function
         self._tasks: dict[Any, Task] = {}
 
     def __len__(self) -> int:
@@ -77,11 +77,13 @@ class RunningTasks(Generic[Task]):
             task: The argument of the call.
             node: Identifier of the node that runs it, if that is still alive.
         """
-        options: dict[str, Any] = {"num_returns": "streaming"}
+        name = self._function.__name__
+        options: dict[str, Any] = {"num_returns": "streaming", "name": name}
         if node:
             near = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
             options["scheduling_strategy"] = near(node, soft=True)
-        self._tasks[self._function.options(**options).remote(task)] = task
+        stream = self._remote.options(**options).remote(self._function, task)
+        self._tasks[stream] = task
 
     def cancel(self) -> None:
         """Ends all tasks, without waiting for what they are doing."""

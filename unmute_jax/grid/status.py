@@ -11,9 +11,7 @@ from rich.table import Table
 
 from unmute_jax.grid import placeholders
 from unmute_jax.grid.cells import Cell
-from unmute_jax.grid.claims import CellStatus
-from unmute_jax.grid.folders import count_files
-from unmute_jax.store.files import PathOrUrl
+from unmute_jax.grid.folder import CellStatus, GridFolder
 
 
 @dataclass(frozen=True)
@@ -51,17 +49,17 @@ class TimeLeft:
 
 
 def gather(
-    cells: Sequence[Cell], statuses: Mapping[str, CellStatus], root: PathOrUrl
+    cells: Sequence[Cell], statuses: Mapping[str, CellStatus], grid: GridFolder
 ) -> Progress:
     """Counts the finished trials of the cells that were begun.
 
     Args:
         cells: The cells of the grid.
         statuses: The status of each cell, by the name of its folder.
-        root: Folder or URL of the grid.
+        grid: The folder of the grid.
     """
     begun = [c for c in cells if statuses[c.folder] != CellStatus() and not c.is_fitted]
-    trials = {c.folder: count_files(root, c.folder, _room(c)) for c in begun}
+    trials = {c.folder: grid.count(c, _room(c)) for c in begun}
     return Progress(cells, statuses, trials)
 
 

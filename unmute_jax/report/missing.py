@@ -14,8 +14,9 @@ from unmute_jax.results.places import hide_places, without_places
 from unmute_jax.results.record_check import check_settings
 from unmute_jax.results.typed_json import DamagedFile, read_object
 
-# A run of a grid lies in `cells/NAME`, and `claims/NAME.json` tells how it ended.
-CLAIMS = "claims"
+# How a cell of a grid ended stands in its folder; earlier versions wrote it into
+# `claims/NAME.json` beside `cells/NAME`.
+STATUS, CLAIMS = "status.json", "claims"
 # What tells the folder of a run from others that have a file `config.json`, and which
 # of its settings are read here.
 _PARTS = ("metrics.jsonl", "sources.json", "results", "checkpoints")
@@ -106,8 +107,8 @@ def _settings(path: pathlib.Path) -> dict[str, Any] | None:
 
 
 def _of_run(run: pathlib.Path, settings: dict[str, Any]) -> list[Missing]:
-    claim = _claim_of(run)
-    failed = claim.get("state") == "failed"
+    status = _status_of(run)
+    failed = status.get("state") == "failed"
     done = {
         read_object(path, "a result record").get("probe")
         for path in run.glob("results/*.json")
@@ -115,9 +116,9 @@ def _of_run(run: pathlib.Path, settings: dict[str, Any]) -> list[Missing]:
     expected = [n.strip() for n in str(settings["probes"]).split(",") if n.strip()]
     reason = "no record yet"
     if failed:
-        reason = str(claim.get("message") or "for an unknown reason")
-    elif claim.get("state") == "running":
-        reason = f"running on {claim.get('host')}, or stopped there"
+        reason = str(status.get("message") or "for an unknown reason")
+    elif status.get("state") == "running":
+        reason = f"running on {status.get('host')}, or stopped there"
     reason, settings = hide_places(reason, settings), without_places(settings)
     untrained = settings["weights"] == "untrained"
     return [
@@ -138,9 +139,11 @@ def _of_run(run: pathlib.Path, settings: dict[str, Any]) -> list[Missing]:
     ]
 
 
-def _claim_of(run: pathlib.Path) -> dict[str, Any]:
+def _status_of(run: pathlib.Path) -> dict[str, Any]:
     """What the grid of a run says about its cell; empty outside of grids."""
-    path = run.parent.parent / CLAIMS / f"{run.name}.json"
+    path = run / STATUS
+    if not path.exists():
+        path = run.parent.parent / CLAIMS / f"{run.name}.json"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -23,6 +23,8 @@ from unmute_jax.results.typed_json import DamagedFile, as_dataclass, parse_objec
 from unmute_jax.training.checkpoints import History
 from unmute_jax.training.step import Trial
 
+# The lock file in the folder of a run.
+LOCK = ".lock"
 # Differences between two runs that a message lists.
 _LISTED = 3
 _log = logging.getLogger(__name__)
@@ -225,7 +227,7 @@ def _folder(path: str | os.PathLike[str]) -> pathlib.Path:
 
 
 @contextlib.contextmanager
-def alone_in(path: str | os.PathLike[str], *, patience: float = 0.0) -> Generator[None]:
+def alone_in(path: str | os.PathLike[str]) -> Generator[None]:
     """Keeps other programs from training in the folder of a run at the same time.
 
     The processes of one program train in it together; the first one holds the lock. A
@@ -233,7 +235,6 @@ def alone_in(path: str | os.PathLike[str], *, patience: float = 0.0) -> Generato
 
     Args:
         path: The folder, which need not exist.
-        patience: Seconds to wait for another program.
 
     Raises:
         InputError: Another program trains there, or the path is not a folder.
@@ -245,7 +246,7 @@ def alone_in(path: str | os.PathLike[str], *, patience: float = 0.0) -> Generato
             return
         doing = f"training in {folder}"
         try:
-            stack.enter_context(locked(folder / ".lock", doing, patience=patience))
+            stack.enter_context(locked(folder / LOCK, doing, patience=0.0))
         except OSError as error:
             raise InputError(describe_fault(error)) from error
 

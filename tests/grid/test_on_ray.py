@@ -1,0 +1,159 @@
+"""Grids on a real Ray cluster of two nodes, whose parts are killed."""
+
+import collections
+import random
+import subprocess
+import sys
+import time
+
+import pytest
+
+from experiments.checks.grid import differing, disturbed, overhead, records, workers
+from tests.cli.commands import start_forked
+from tests.grid import tiny_grid
+from tests.ray_nodes import two_nodes
+from unmute_jax.distributed import ray_cluster
+from unmute_jax.distributed.ray_cluster import Needs
+from unmute_jax.grid import on_ray
+from unmute_jax.grid.cells import Grid
+from unmute_jax.grid.folder import GridFolder
+
+# Seconds for whatever must happen on a busy machine.
+PATIENCE = 120
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def cluster(cache):
+    """Two nodes with caches of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UNMUTE_CACHE", str(cache))
+        with two_nodes() as cluster:
+            yield cluster
+
+
+@pytest.fixture(scope="module")
+def ray(cluster):
+    with ray_cluster.connected(cluster.address) as ray:
+        yield ray
+
+
+@pytest.fixture(scope="module")
+def calm(cache, tmp_path_factory):
+    """The records of a grid that one process has run."""
+    folder = tmp_path_factory.mktemp("calm")
+    (ended,) = start_forked([order(folder)], cache=cache)
+    assert ended.returncode == 0, ended.stderr
+    found = records(folder)
+    assert len(found) == 6
+    return found
+
+
+def order(folder, *more):
+    return ["grid", f"--config={tiny_grid.__file__}", f"--workdir={folder}/run", *more]
+
+
+def cells(**values):
+    config = tiny_grid.get_config()
+    for key, value in values.items():
+        config[key] = value
+    return Grid.from_dict(config.to_dict()).cells()
+
+
+def work(chosen, folder, ray, log=lambda line: None):
+    grid = GridFolder(str(folder / "run"))
+    return on_ray.work(chosen, grid, ray, Needs(), max_retries=3, log=log)
+
+
+def states(chosen, folder):
+    known = GridFolder(str(folder / "run")).look(chosen)
+    return [known[cell.folder].state for cell in chosen]
+
+
+def test_killed_workers_nodes_and_drivers_change_no_record(
+    cluster, cache, calm, tmp_path
+):
+    victims = collections.deque(["worker", "node", "driver"])
+    (tmp_path / "cache").symlink_to(cache)
+    killed = disturbed(
+        cluster, order(tmp_path)[1:2], tmp_path, victims, random.Random(0), 1.0
+    )
+    assert sum(killed.values()) == 3
+    assert states(cells(), tmp_path) == ["done"] * 6
+    assert differing(calm, records(tmp_path)) == []
+
+
+def test_ctrl_c_ends_all_tasks_and_leaves_a_grid_that_goes_on(
+    ray, cache, calm, tmp_path
+):
+    chosen, logged = cells(), []
+
+    def stop(line):
+        logged.append(line)
+        if line.endswith(": done"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        work(chosen, tmp_path, ray, stop)
+    assert sorted(set(states(chosen, tmp_path))) == ["done", "open"]
+    end = time.monotonic() + PATIENCE
+    while workers(cache):
+        assert time.monotonic() < end, "somebody goes on working for it"
+        time.sleep(0.1)
+    assert work(chosen, tmp_path, ray) == []
+    assert differing(calm, records(tmp_path)) == []
+
+
+def test_a_cell_that_fails_by_its_own_fault_is_not_started_again(ray, tmp_path):
+    encoder, logged = "tests.grid.raising_encoder:Raising", []
+    chosen = cells(encoders=encoder, probes="linear")
+    failed = work(chosen, tmp_path, ray, logged.append)
+    assert failed == [chosen[0].name]
+    (found,) = GridFolder(str(tmp_path / "run")).look(chosen).values()
+    assert found.state == "failed"
+    assert "its own fault" in found.message
+    assert len([line for line in logged if ": on " in line]) == 1
+
+
+def test_the_measure_of_the_overhead_runs(ray):
+    loop, on_nodes = overhead(ray, 8, 0.25)
+    assert loop >= 8 * 0.25
+    # Two at a time.
+    assert on_nodes >= 4 * 0.25
+
+
+def test_cells_that_share_tokens_go_to_the_same_node_first():
+    chosen = cells(
+        encoders="logmel,eat", datasets="esc_mix,esc10", probes="linear,mhca"
+    )
+    pairs = list(dict.fromkeys(cell.pair for cell in chosen))
+
+    def following(homes, free, started):
+        return on_ray.next_cell(chosen, homes, free, started).pair
+
+    assert following({}, {"a", "b"}, set()) == pairs[0]
+    # Nodes begin with different tokens.
+    assert following({}, {"b"}, {pairs[0]}) == pairs[1]
+    # A node has them, and room.
+    homes = {pairs[0]: "a", pairs[1]: "b"}
+    assert following(homes, {"b"}, set(homes)) == pairs[1]
+    assert following(homes, {"a", "b"}, set(homes)) == pairs[0]
+    # Another one has room: it computes what nobody has, and helps at the end.
+    assert following(homes, {"c"}, set(homes)) == pairs[2]
+    assert following(homes, {"c"}, set(pairs)) == pairs[0]
+
+
+def test_nothing_of_ray_is_imported_without_its_engine(tmp_path):
+    code = (
+        "import sys; from unmute_jax.cli import main; "
+        f"sys.argv = ['unmute', *{order(tmp_path, '--status')!r}]; main.main(); "
+        "print([name for name in sys.modules if name.split('.')[0] == 'ray'])"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert ended.stdout.splitlines()[-1] == "[]"
