@@ -79,3 +79,9 @@ def test_tokens_that_training_made_are_exported(cache, tmp_path):
     assert sizes == {"train": 24, "test": 12}
     assert refused.returncode == 2
     assert "--output needs --export" in refused.stderr
+
+
+def test_looking_after_stores_needs_no_cluster(cache):
+    done = embed("--info", "--engine=ray", cache=cache)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--info is done here: leave out --engine" in done.stderr

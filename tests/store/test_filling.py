@@ -40,9 +40,11 @@ def test_progress_counts_the_clips_that_are_missing(tmp_path):
     writer = start(tmp_path, dataset).writer
     steps = list(fill(writer, [2], ENCODER, dataset, "train", batch_size=10))
     # Batches begin at multiples of 10, and shard 2 at clip 128.
-    assert steps == [Progress(10, 20), Progress(10, 10), Progress(10, 0)]
+    assert [(s.clips, s.left) for s in steps] == [(10, 20), (10, 10), (10, 0), (0, 0)]
+    assert [shard for s in steps for shard in s.written] == [2]
     # A shard that exists by now is neither read nor computed.
-    assert list(fill(writer, [2], ENCODER, dataset, "train")) == []
+    again = list(fill(writer, [2], ENCODER, dataset, "train"))
+    assert again == [Progress(0, 0)]
 
 
 def test_a_clip_without_finite_tokens_is_named_and_its_shard_not_written(tmp_path):

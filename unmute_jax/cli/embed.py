@@ -10,6 +10,11 @@ token of every clip, `--what tokens` exports whole token maps, which
 `--config.encoder=tokens:DIR` reads again if they were exported as npy. The docstring of
 `unmute_jax/store/export.py` lists the files.
 
+unmute embed --config bpp_fsd50k --engine=ray --address=auto
+
+`--engine=ray` computes the shards of the stores on the nodes of a Ray cluster, which
+must all see the folder of the stores, or the bucket, that UNMUTE_TOKENS names.
+
 unmute embed --info
 unmute embed --verify
 unmute embed --prune --config bpp_esc50 --runs=runs
@@ -28,14 +33,16 @@ import pathlib
 import sys
 from collections.abc import Callable
 
+import jax
 from absl import flags
 
 from unmute_jax import distributed
-from unmute_jax.cli import program
-from unmute_jax.cli.processes import joined, writer_first
+from unmute_jax.cli import engine, program
+from unmute_jax.cli.processes import joined
 from unmute_jax.config import Experiment, default_config
 from unmute_jax.config_files import load_experiment
 from unmute_jax.console import size_text
+from unmute_jax.distributed import ray_cluster
 from unmute_jax.errors import InputError
 from unmute_jax.io import token_root
 from unmute_jax.store import maintenance
@@ -49,8 +56,10 @@ from unmute_jax.store.export import (
 )
 from unmute_jax.store.files import PathOrUrl
 from unmute_jax.store.maintenance import StoreInfo
+from unmute_jax.store.reader import TokenStore
+from unmute_jax.training.embed_on_ray import embed_on_ray
 from unmute_jax.training.run import embed_all
-from unmute_jax.training.setup import prepare
+from unmute_jax.training.setup import prepare, prepare_together
 
 EXPORT = flags.DEFINE_enum(
     "export", None, EXPORT_FORMATS, "Export the tokens as npy or as parquet."
@@ -92,14 +101,22 @@ def main(rest: list[str]) -> None:
         raise InputError(f"{names}: give only one of them")
     if (YES.value or KEEP.value) and not PRUNE.value:
         raise InputError("--yes and --keep need --prune")
+    is_local = engine.is_local()
+    if tasks and not is_local:
+        raise InputError(f"--{tasks[0][0].name} is done here: leave out --engine")
     if tasks:
         tasks[0][1]()
-    else:
+    elif is_local:
         with joined():
-            embed(program.experiment())
+            embed(program.experiment(), embed_here)
+    else:
+        embed(program.experiment(), embed_on_nodes)
 
 
-def embed(settings: Experiment) -> None:
+Stores = dict[str, TokenStore]
+
+
+def embed(settings: Experiment, compute: Callable[[Experiment], Stores]) -> None:
     """Embeds all splits, and exports their tokens if --export is given."""
     form = EXPORT.value
     if form:
@@ -107,15 +124,35 @@ def embed(settings: Experiment) -> None:
         check_export_options(WHAT.value, form)
     elif OUTPUT.value:
         raise InputError("--output needs --export=npy or --export=parquet")
-    setup = writer_first(lambda: prepare(settings))
-    mesh = distributed.make_mesh(settings.devices or None)
-    splits = [split for split, clips in setup.dataset.splits.items() if clips]
-    # Where several layers are kept apart, the first stores are exported.
-    stores, *_ = [embed_all(setup, kept, splits, mesh) for kept in setup.kept]
+    stores = compute(settings)
     if form and distributed.is_writer():
         folder = program.required(OUTPUT)
         export_tokens(stores, folder, WHAT.value, form)
         print(f"the exported files are in {folder}/")
+
+
+def embed_here(settings: Experiment) -> Stores:
+    """Embeds all splits in this process and those that were started with it.
+
+    Returns:
+        The token stores by split; where several layers are kept apart, the first ones.
+    """
+    setup = prepare_together(settings)
+    mesh = distributed.make_mesh(settings.devices or None)
+    splits = [split for split, clips in setup.dataset.splits.items() if clips]
+    stores, *_ = [embed_all(setup, kept, splits, mesh) for kept in setup.kept]
+    return stores
+
+
+def embed_on_nodes(settings: Experiment) -> Stores:
+    """Does what `embed_here` does, on the nodes of a Ray cluster."""
+    # The accelerators of this machine are for the tasks.
+    jax.config.update("jax_platforms", "cpu")
+    with ray_cluster.connected(engine.ADDRESS.value) as ray:
+        needs, retries = engine.needs(ray), engine.MAX_RETRIES.value
+        setup = prepare(settings)
+        stores, *_ = embed_on_ray(setup, ray, needs, max_retries=retries)
+    return stores
 
 
 def info() -> None:

@@ -139,26 +139,35 @@ def assert_same_on_all(what: str, value: Any) -> None:
         )
 
 
-def retry_until_visible(look: Callable[[], T]) -> T:
+def retry_until_visible(
+    look: Callable[[], T],
+    within: float | None = None,
+    advice: str = "UNMUTE_CACHE and --workdir must be on a disk that all share",
+) -> T:
     """Returns what `look` returns, retried while other processes' files are missing.
 
     Args:
         look: Function without arguments that reads files of other processes.
+        within: Seconds after which the files count as missing. By default there are
+            `VISIBLE_WITHIN`, or none if this process is alone.
+        advice: What the user can do if they are missing.
 
     Raises:
         InputError: The files did not appear: the processes share no disk.
     """
-    if is_alone():
-        return look()
-    until = time.monotonic() + VISIBLE_WITHIN
+    if within is None:
+        if is_alone():
+            return look()
+        within = VISIBLE_WITHIN
+    until = time.monotonic() + within
     while True:
         try:
             return look()
         except (InputError, OSError, RuntimeError) as error:
             if time.monotonic() >= until:
                 raise InputError(
-                    "files of other processes cannot be seen from here: UNMUTE_CACHE "
-                    f"and --workdir must be on a disk that all share ({error})"
+                    f"files of other processes cannot be seen from here: {advice} "
+                    f"({error})"
                 ) from error
             time.sleep(1)
 

@@ -37,6 +37,7 @@ from unmute_jax.store.batches import (
 from unmute_jax.store.key import LAST, Kept
 from unmute_jax.store.layout import CLIPS_PER_SHARD, is_shard_finished
 from unmute_jax.store.prefetch import map_ahead
+from unmute_jax.store.rounding import RoundingCheck
 from unmute_jax.store.shards import ShardAssembler, finite_rows, shuffled_blocks
 from unmute_jax.store.writer import TokenWriter, to_store_arrays
 from unmute_jax.tokens import Tokens
@@ -53,10 +54,12 @@ class Progress(NamedTuple):
     Attributes:
         clips: Number of clips in the batch.
         left: Number of clips that are still missing from the shards to be made.
+        written: The shards whose files are on disk since the batch before.
     """
 
     clips: int
     left: int
+    written: tuple[int, ...] = ()
 
 
 def fill(
@@ -74,7 +77,7 @@ def fill(
     """Computes and writes some shards of a store, and yields after each batch.
 
     Shards that another process writes in the meantime are left out. When the generator
-    ends, all of the shards are on disk.
+    ends, after a last yield without clips, all of the shards are on disk.
 
     Args:
         writer: The writer of the store.
@@ -145,10 +148,14 @@ def _encode(
         is_needed=assembler.needs,
     )
 
+    check_rounding = RoundingCheck(encoder, layout.dtype, kept)
+
     def step(batch: WaveformBatch) -> TokenBatch:
-        tokens = encode(*batch.padded(width))
+        inputs = batch.padded(width)
+        tokens = encode(*inputs)
         grid = grids[batch.waveforms.shape[1]]
         _check_grid(tokens, (*grid, encoder.num_features))
+        check_rounding(tokens, len(batch.clips), inputs)
         arrays = to_store_arrays(tokens, layout.dtype, layout.grid[0], kept)
         return TokenBatch(batch.indices, batch.labels, batch.clips, arrays)
 
@@ -163,6 +170,7 @@ def _import_tokens(
 ) -> Generator[TokenBatch]:
     """Reads tokens that other code exported, one pending shard at a time."""
     layout, source = assembler.layout, dataset.source_of(split)
+    check_rounding = RoundingCheck(exported, layout.dtype)
     for shard in shuffled_blocks(layout, assembler.pending, CLIPS_PER_SHARD):
         rows = layout.rows(shard)
         indices = np.arange(rows.start, rows.stop)
@@ -170,6 +178,7 @@ def _import_tokens(
             clips = [replace(source[i], waveform=NO_SAMPLES) for i in indices.tolist()]
             tokens = exported.read([clip.id for clip in clips])
             _check_grid(tokens, layout.grid)
+            check_rounding(tokens, len(clips))
             arrays = to_store_arrays(tokens, layout.dtype, layout.grid[0])
             labels = multi_hot_labels(clips, dataset)
             yield TokenBatch(indices, labels, clip_records(clips), arrays)
@@ -180,17 +189,25 @@ def _write_shards(
 ) -> Generator[Progress]:
     """Assembles shards from batches and writes them, a few behind."""
     with ThreadPoolExecutor(1) as pool:
-        writes: deque[Future[None]] = deque()
+        writes: deque[tuple[int, Future[None]]] = deque()
+
+        def written(most: int) -> tuple[int, ...]:
+            """Waits until at most so many writes are left; returns the others."""
+            done = list[int]()
+            while len(writes) > most or (writes and writes[0][1].done()):
+                shard, write = writes.popleft()
+                write.result()
+                done.append(shard)
+            return tuple(done)
+
         for batch in batches:
             rows = finite_rows(batch.clips, jax.device_get(batch.arrays))
             rows["labels"] = batch.labels
             for shard in assembler.add(batch.indices, rows, batch.clips):
-                writes.append(pool.submit(writer.write, *shard))
-            while len(writes) > WRITES_AHEAD:
-                writes.popleft().result()
-            yield Progress(len(batch.clips), assembler.clips_left)
-        for write in writes:
-            write.result()
+                writes.append((shard.shard, pool.submit(writer.write, *shard)))
+            left = assembler.clips_left
+            yield Progress(len(batch.clips), left, written(WRITES_AHEAD))
+        yield Progress(0, assembler.clips_left, written(0))
 
 
 def _check_grid(tokens: Tokens, announced: tuple[int, int, int]) -> None:
