@@ -51,12 +51,14 @@ def test_built_in_encoders_conform(name):
     # that is large beside that: without training, all its tokens are alike.
     if name != "bat":
         strict += ["place in time"]
+    strict += ["stored in bfloat16"]
     for check in (*strict, "behind a clip"):
         assert findings[check].verdict == PASS, findings[check]
     # Untrained attention mixes all bands of a step, yet the band can be recognised.
     if name != "bat" and len(shallow(name).geometry.frequency_edges_hz) > 1:
         assert findings["place in frequency"].verdict == PASS
         assert findings["chirps"].verdict == PASS
+    assert "int8 loses" in findings["stored in int8"].value
     assert " kB per clip" in findings["disk"].value
 
 
@@ -74,6 +76,7 @@ def test_good_custom_encoders_conform(name):
         ("DependsOnBatch", "batched = single", "the other clips of a batch change"),
         ("Unseeded", "loaded again", "weights without a seed"),
         ("Renamed", "loaded again", "stored tokens would not be found"),
+        ("Large", "stored in bfloat16", "use config.tokens.dtype=float32"),
         ("NanInSilence", "finite", "NaN or infinity for silence"),
         ("WrongStep", "time", "seconds_per_step of 0.1 would fit"),
         ("BandsDescend", "place in frequency", "the highest band comes first"),

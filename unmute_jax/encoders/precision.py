@@ -14,7 +14,9 @@ value:
     Dasheng   0.06 %   0.6 %   1.00000
 
 With the weights of the golden data, which are random in every tensor and far larger
-than trained ones, the first number is 0.1 to 2.2 %. The program takes real weights too.
+than trained ones, the first number is 0.1 to 2.2 %. With those of Whisper base it is
+1.0 %, and the largest difference 155 %, in a few tokens. `store.rounding` measures how
+much of what tells clips apart is lost, and warns.
 """
 
 from __future__ import annotations
@@ -57,4 +59,26 @@ def in_bfloat16(encoder: SpectrogramEncoder) -> SpectrogramEncoder:
         params=jax.tree_util.tree_map_with_path(cast, encoder.params),
         network=encoder.network.clone(dtype=jnp.bfloat16),
         precision=IN_BFLOAT16,
+    )
+
+
+def is_in_bfloat16(encoder: SpectrogramEncoder) -> bool:
+    """Whether products in the blocks of an encoder use bfloat16 factors."""
+    return encoder.precision == IN_BFLOAT16
+
+
+def with_float32_products(encoder: SpectrogramEncoder) -> SpectrogramEncoder:
+    """Makes an encoder with the same weights whose activations are not rounded.
+
+    Weights that `in_bfloat16` has rounded stay so. They are a little different weights,
+    whatever sound they meet; what large activations lose is the rest.
+
+    Args:
+        encoder: An encoder that `in_bfloat16` returned.
+    """
+    return dataclasses.replace(
+        encoder,
+        params=jax.tree.map(lambda x: x.astype(jnp.float32), encoder.params),
+        network=encoder.network.clone(dtype=jnp.float32),
+        precision="float32, weights rounded to bfloat16",
     )

@@ -21,6 +21,7 @@ from jaxtyping import Float, Int
 from unmute_jax.encoders import Encoder
 from unmute_jax.errors import InputError
 from unmute_jax.store.layout import CLIPS_PER_SHARD, Layout
+from unmute_jax.store.rounding import products_loss, storage_loss
 from unmute_jax.store.token_places import (
     BACKGROUND,
     FAIL,
@@ -83,6 +84,7 @@ def check_encoder(
     else:
         yield _batched(trial)
         yield _loaded_again(trial, load)
+        yield from _rounding(trial)
         yield from _padding(trial)
         # Where sounds are seen is judged by the geometry, as far as that is right.
         is_right = {f.check: f.verdict != FAIL for f in geometry}
@@ -235,6 +237,23 @@ def _loaded_again(trial: _Trial, load: Callable[[], Encoder]) -> Finding:
         "gives the same tokens",
         "gives other tokens under the same identity (weights without a seed?)",
     )
+
+
+def _rounding(trial: _Trial) -> Iterator[Finding]:
+    """What it costs to store tokens in each type, and to multiply in bfloat16."""
+    tokens = trial.tokens
+    losses = {
+        "stored in bfloat16": storage_loss(tokens, "bfloat16"),
+        "stored in int8": storage_loss(tokens, "int8"),
+        "products": products_loss(trial.encoder, trial.waveform, trial.lengths, tokens),
+    }
+    for check, loss in losses.items():
+        if loss is not None and loss.is_large:
+            # Nobody gets int8 without asking for it.
+            verdict = NOTE if check == "stored in int8" else FAIL
+            yield Finding(verdict, check, f"{loss}: use {loss.remedy}")
+        elif loss is not None:
+            yield Finding(PASS, check, str(loss))
 
 
 # Properties that a user should know
