@@ -58,7 +58,7 @@ def run_part(
     if part.output.is_file():
         part.output.unlink()  # An earlier try has left it.
     start, late = time.monotonic(), threading.Event()
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, *part.command],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -67,30 +67,30 @@ def run_part(
         env={**os.environ, **part.environment},
         # So that the processes that it starts can be stopped as well.
         start_new_session=True,
-    )
+    ) as process:
 
-    def stop() -> None:
-        late.set()
-        _signal(process, signal.SIGINT)
+        def stop() -> None:
+            late.set()
+            _signal(process, signal.SIGINT)
 
-    limit = patience * part.seconds
-    timers = [
-        threading.Timer(limit, stop),
-        threading.Timer(limit + grace, lambda: _signal(process, signal.SIGKILL)),
-    ]
-    try:
-        for timer in timers:
-            timer.start()
-        assert process.stdout is not None
-        with open(folder / f"{part.name}.log", "w") as log:
-            for line in process.stdout:
-                log.write(line)
-                print(line, end="", flush=True)
-        code = process.wait()
-    finally:
-        for timer in timers:
-            timer.cancel()
-        _signal(process, signal.SIGKILL)
+        def kill() -> None:
+            _signal(process, signal.SIGKILL)
+
+        limit = patience * part.seconds
+        timers = [threading.Timer(limit, stop), threading.Timer(limit + grace, kill)]
+        try:
+            for timer in timers:
+                timer.start()
+            assert process.stdout is not None
+            with open(folder / f"{part.name}.log", "w") as log:
+                for line in process.stdout:
+                    log.write(line)
+                    print(line, end="", flush=True)
+            code = process.wait()
+        finally:
+            for timer in timers:
+                timer.cancel()
+            kill()
     outcome = LATE if late.is_set() else FAILED if code else DONE
     try:
         found = part.read(part.output)
@@ -104,5 +104,5 @@ def run_part(
 
 def _signal(process: subprocess.Popen[str], number: signal.Signals) -> None:
     """Sends a signal to a command and to all processes that it has started."""
-    with contextlib.suppress(ProcessLookupError):
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, number)

@@ -1,11 +1,21 @@
 """Commands with a limit of time keep what they have found."""
 
 import json
+import signal
 import time
 
 import pytest
 
 from experiments.benchmarks.limited_parts import DONE, FAILED, LATE, Part, run_part
+
+
+@pytest.fixture(autouse=True)
+def _interruptible():
+    # A shell that starts the tests in the background lets them ignore the signal, and
+    # with them every process that they start. Commands have a handler of their own.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def part(folder, code, *, seconds=60.0, **environment):
