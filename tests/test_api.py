@@ -87,7 +87,7 @@ def test_the_commands_read_the_probe_of_a_loop_of_the_user(runs, tmp_path):
         done = start(*arguments, program=program, cache=os.environ["UNMUTE_CACHE"])
         assert done.returncode == 0, done.stderr
         if program == "predict":
-            assert done.stdout.startswith("protobin, esc_mix, official split, seed 0, ")
+            assert done.stdout.startswith("protobin, esc_mix, sources of folds ")
             assert "validation unknown\nnoise.wav (12.0 s): " in done.stdout
 
 

@@ -11,7 +11,7 @@ from unmute_jax.config import Experiment
 from unmute_jax.datasets.annotations.reading import read_annotations
 from unmute_jax.encoders import load_encoder
 from unmute_jax.probes import make_probe
-from unmute_jax.results.trained import TrainedProbe, save_trained
+from unmute_jax.results.trained import TrainedProbe, write_trained
 from unmute_jax.store.key import as_json
 
 CLASSES = ("hiss", "hum")
@@ -52,7 +52,7 @@ def run(tmp_path_factory):
         settings=Experiment(probes="protofloat").to_dict(),
     )
     folder = tmp_path_factory.mktemp("run")
-    save_trained(folder / "probes", trained)
+    write_trained(folder / "probes" / trained.file_name, trained)
     # Two seconds of each at another rate, with a tone above the band of the encoder.
     rng, rate = np.random.default_rng(1), 44_100
     t = np.arange(2 * rate) / rate
@@ -188,14 +188,14 @@ def test_mistakes_are_one_line_and_help_lists_the_options(run):
     *mistakes, help_text = start_forked(orders, cache=run)
     messages = (
         "--workdir RUN FILE_OR_FOLDER", "--threshold: a threshold is a number",
-        "did you mean '--threshold'",
+        "did you mean '--threshold=2'",
     )  # fmt: skip
     for done, message in zip(mistakes, messages, strict=True):
         assert (done.returncode, done.stdout) == (2, "")
         assert message in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1
     assert help_text.returncode == 0
-    for word in ("predictions.csv", "--overlap [0.5]", "--thresholds", "--workdir"):
+    for word in ("predictions.csv", "--overlap=X", "--thresholds", "--workdir"):
         assert word in help_text.stdout
     assert "--config" not in help_text.stdout
 
