@@ -21,7 +21,11 @@ os.environ["JAX_PLATFORMS"] = os.environ.get("UNMUTE_TEST_PLATFORM") or "cpu"
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 # Test processes share what they compile, which saves a third of the time.
 if "PYTEST_XDIST_WORKER" not in os.environ:
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = f"{os.environ['UNMUTE_CACHE']}/compiled"
+    if not os.environ.get("UNMUTE_TEST_PLATFORM"):
+        os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
+    os.environ.setdefault(
+        "JAX_COMPILATION_CACHE_DIR", f"{os.environ['UNMUTE_CACHE']}/compiled"
+    )
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     if not os.environ.get("UNMUTE_TEST_PLATFORM"):
         # Most of the time is compiling. The programs of XLA are those of users; only
@@ -84,11 +88,17 @@ def pytest_collection_finish(session):
     gc.set_threshold(100_000, 20, 20)
 
 
-# The parity table: each test notes what it compared, in whichever process it ran.
+# The parity table: each test notes what it compared and which golden arrays it read, in
+# whichever process it ran.
 
 
 def pytest_addoption(parser):
     parser.addoption("--parity-table", help="write golden errors to this Markdown file")
+    parser.addoption(
+        "--all-arrays",
+        action="store_true",
+        help="fail if the tests have left out any golden array of an encoder",
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -96,12 +106,17 @@ def _golden_errors(request):
     golden.compared.clear()
     yield
     request.node.user_properties += [("golden", row) for row in golden.compared]
+    request.node.user_properties.append(("read", sorted(golden.looked_up)))
+    golden.looked_up.clear()
 
 
 def pytest_runtest_logreport(report):
     if report.when == "teardown":
-        rows = [row for key, row in report.user_properties if key == "golden"]
-        _golden_rows.extend((report.nodeid, *row) for row in rows)
+        for key, value in report.user_properties:
+            if key == "golden":
+                _golden_rows.append((report.nodeid, *value))
+            elif key == "read":
+                _golden_reads.update(map(tuple, value))
 
 
 def pytest_sessionfinish(session):
@@ -110,23 +125,59 @@ def pytest_sessionfinish(session):
         return
     if target := session.config.getoption("--parity-table"):
         pathlib.Path(target).write_text(_parity_table(sorted(_golden_rows)))
+    if session.config.getoption("--all-arrays") and golden.unread(_golden_reads):
+        session.exitstatus = session.exitstatus or 1
     shutil.rmtree(os.environ["UNMUTE_CACHE"], ignore_errors=True)
 
 
-_golden_rows: list[tuple[str, str, float, float, float]] = []
+def pytest_terminal_summary(terminalreporter, config):
+    if config.getoption("--all-arrays"):
+        for array in golden.unread(_golden_reads):
+            terminalreporter.write_line(f"no test reads {array}", red=True)
+
+
+_golden_rows: list[tuple[str, str, float, float, float, float]] = []
+_golden_reads: set[tuple[str, str]] = set()
 
 
 def _parity_table(rows) -> str:
     lines = [
-        "| file | test | case | array | max abs error | atol | rtol |",
-        "|---|---|---|---|---:|---:|---:|",
+        "| encoder | cases | arrays compared | largest error, of the allowed |",
+        "|---|---:|---:|---:|",
     ]
-    for node, what, error, atol, rtol in rows:
-        file, test, case = re.fullmatch(
-            r"tests/(.*)\.py::test_(\w+)(?:\[(.*)\])?", node
-        ).groups()
+    by_encoder = {}
+    for node, *row in rows:
+        by_encoder.setdefault(_encoder_of(node), []).append((node, *row))
+    for name, found in sorted(by_encoder.items()):
+        cases = len({node for node, *_ in found})
+        share = max(row[-1] for row in found)
+        lines.append(f"| {name} | {cases} | {len(found)} | {share:.0%} |")
+    lines += [
+        "",
+        "| file | test | case | array | max abs error | atol | rtol | of the allowed |",
+        "|---|---|---|---|---:|---:|---:|---:|",
+    ]
+    for node, what, error, atol, rtol, share in rows:
+        file, test, case = _parts(node)
         lines.append(
             f"| {file} | {test.replace('_', ' ')} | {case or ''} | {what} "
-            f"| {error:.1e} | {atol:.0e} | {rtol:.0e} |"
+            f"| {error:.1e} | {atol:.0e} | {rtol:.0e} | {share:.0%} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def _parts(node) -> tuple[str, str, str | None]:
+    return re.fullmatch(r"tests/(.*)\.py::test_(\w+)(?:\[(.*)\])?", node).groups()
+
+
+def _encoder_of(node) -> str:
+    """The encoder that a test is of, by its case or by its file."""
+    # Imported here: beartype has to see the package before anything imports it.
+    from unmute_jax.encoders import list_encoders
+
+    file, _, case = _parts(node)
+    names = sorted((n for n in list_encoders() if n[-1] != "+"), key=len, reverse=True)
+    for text in (case or "", file.rpartition("test_")[2]):
+        if name := next((n for n in names if text.startswith(n)), None):
+            return name
+    return "shared parts, probes"

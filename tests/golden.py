@@ -13,14 +13,48 @@ MORE_ENCODERS = FOLDER / "encoders_more"
 TORCH_FILES = FOLDER / "torch_checkpoints"
 
 
-def read(path: pathlib.Path) -> dict[str, np.ndarray]:
+# What the running test has read: (file, array).
+looked_up: set[tuple[str, str]] = set()
+
+
+class Arrays(dict[str, np.ndarray]):
+    """The arrays of a file, which note what is looked up."""
+
+    def __init__(self, path: pathlib.Path):
+        """Reads the file."""
+        self._file = os.path.relpath(path, FOLDER)
+        with np.load(path, allow_pickle=False) as arrays:
+            super().__init__(arrays)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """One array, which counts as read from now on."""
+        looked_up.add((self._file, name))
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: object = None) -> object:
+        """One array, or the default."""
+        return self[name] if name in self else default
+
+
+def read(path: pathlib.Path) -> Arrays:
     """The arrays of an .npz file."""
-    with np.load(path, allow_pickle=False) as arrays:
-        return dict(arrays)
+    return Arrays(path)
 
 
-# What the running test compared: (array, largest absolute error, atol, rtol).
-compared: list[tuple[str, float, float, float]] = []
+def unread(known: set[tuple[str, str]]) -> list[str]:
+    """The arrays in golden files of encoders that are not among the known ones."""
+    arrays = {
+        (os.path.relpath(file, FOLDER), name)
+        for folder in (ENCODERS, MORE_ENCODERS)
+        for file in folder.glob("*.npz")
+        for name in np.load(file).files
+    }
+    return [f"{file}: {name}" for file, name in sorted(arrays - known)]
+
+
+# What the running test compared: (array, largest absolute error, atol, rtol, largest
+# error as a share of what its tolerance allows).
+compared: list[tuple[str, float, float, float, float]] = []
 
 
 def assert_close(got, want, what: str, *, atol: float, rtol: float = 0.0) -> None:
@@ -30,6 +64,10 @@ def assert_close(got, want, what: str, *, atol: float, rtol: float = 0.0) -> Non
     """
     got, want = np.asarray(got), np.asarray(want)
     if got.shape == want.shape and got.size:
-        error = np.abs(got.astype(np.float64) - want.astype(np.float64)).max()
-        compared.append((what, float(error), float(atol), float(rtol)))
+        wide = want.astype(np.float64)
+        error, allowed = np.abs(got.astype(np.float64) - wide), atol + rtol * abs(wide)
+        # Where nothing is allowed, arrays are equal or the test fails.
+        share = np.divide(error, allowed, where=allowed > 0, out=np.zeros_like(error))
+        row = (what, *map(float, (error.max(), atol, rtol, share.max())))
+        compared.append(row)
     np.testing.assert_allclose(got, want, atol=atol, rtol=rtol, err_msg=what)
