@@ -150,6 +150,8 @@ def parent_of(module):
 # Modules whose behaviour shows only through the tests named beside them.
 TESTED_ELSEWHERE: dict[str, str] = {
     "unmute_jax.cli.conversion": "cli/test_convert.py",
+    "unmute_jax.cli.embed_options": "cli/test_embed.py",
+    "unmute_jax.cli.embedding": "cli/test_embed.py",
     "unmute_jax.cli.predict_options": "cli/test_predict.py",
     "unmute_jax.cli.prediction": "cli/test_predict.py",
 }

@@ -80,7 +80,7 @@ def test_names_are_those_of_the_registries():
     assert completion.configs("quick") == ["quickstart"]
 
 
-@pytest.mark.parametrize("name", ["report", "convert", "probes"])
+@pytest.mark.parametrize("name", ["datasets", "convert", "probes"])
 def test_commands_are_described_with_their_own_options_only(name):
     parser = completion.as_argparse(name)
     (commands,) = (a for a in parser._actions if a.choices)

@@ -174,6 +174,7 @@ def test_flags_and_arguments_are_described_alike():
     flags.DEFINE_float("speed", 0.5, "Fast.", lower_bound=0.1, flag_values=values)
     flags.DEFINE_enum("export", None, ["npy", "pq"], "Form.", flag_values=values)
     flags.DEFINE_bool("plot", False, "Draw.", flag_values=values)
+    flags.DEFINE_multi_string("keep", [], "Kept.", flag_values=values)
     flags.DEFINE_list("only", ["a", "b"], "Some.", flag_values=values)
     speed, export, plot, only = (
         of_flag(values[n]) for n in ("speed", "export", "plot", "only")
@@ -181,7 +182,10 @@ def test_flags_and_arguments_are_described_alike():
     assert (speed.placeholder, speed.values) == ("X", "a number of at least 0.1")
     assert speed.default == "0.5"
     assert (export.placeholder, export.choices) == ("npy|pq", ("npy", "pq"))
-    assert str(export.parts[0]) == "Form."
+    assert [str(of_flag(values[n]).parts[0]) for n in ("export", "keep")] == [
+        "Form.",
+        "Kept.",
+    ]
     assert (plot.placeholder, plot.default) == ("", "")
     assert (only.placeholder, only.default) == ("A,B,...", "a,b")
     parser = argparse.ArgumentParser()

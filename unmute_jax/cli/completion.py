@@ -22,6 +22,8 @@ import types
 from collections.abc import Callable, Iterable, Sequence
 
 import argcomplete
+from argcomplete.completers import FilesCompleter
+from argcomplete.shell_integration import shellcode
 
 import unmute_jax
 from unmute_jax.cli import main as command
@@ -48,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command with these arguments, by default those of this process."""
     with explained():
         shell = parser().parse_args(arguments).shell
-        print(argcomplete.shellcode(["unmute"], shell=shell))
+        print(shellcode(["unmute"], shell=shell))
 
 
 def parser() -> Parser:
@@ -86,13 +88,13 @@ def _describe(
 ) -> None:
     """Adds the options and the arguments of a command to a parser."""
     options = [of_flag(flag) for flag in own_flags()]
-    places: Completer | None = argcomplete.FilesCompleter()
+    places: Completer | None = FilesCompleter()
     if hasattr(module, "parser"):
         own = module.parser()
         options = of_parser(own)
         choices = [action.choices or () for action in own._get_positional_actions()]
         places = _one_of(lambda: choices[0] if choices else ())
-    elif "--config=CONFIG" in getattr(module, "USAGE", ""):
+    elif "--config=CONFIG" in module.USAGE:
         defaults = default_grid() if name == "grid" else default_config()
         options += settings_among(dict(values_by_name(defaults))).values()
         places = None
@@ -112,7 +114,7 @@ def _add(parser: argparse.ArgumentParser, option: Option) -> None:
     values = VALUES.get(option.name.rpartition(".")[2])
     if option.choices:
         values = _one_of(lambda: option.choices)
-    action.completer = values or argcomplete.FilesCompleter()  # pyright: ignore
+    action.completer = values or FilesCompleter()  # pyright: ignore
 
 
 def _one_of(names: Callable[[], Iterable[str]]) -> Completer:
@@ -174,7 +176,7 @@ def weights() -> list[str]:
 def configs(prefix: str, **_: object) -> list[str]:
     """The configs that ship with the package, and files."""
     names = [name for name in shipped_configs() if name.startswith(prefix)]
-    return [*names, *argcomplete.FilesCompleter(("py",))(prefix)]
+    return [*names, *FilesCompleter(("py",))(prefix)]
 
 
 # What completes the value of an option, or the argument of a command, by its name.

@@ -124,8 +124,9 @@ def untrained(name: str) -> Encoder:
     """The encoder with a block of random weights: it has the facts of all sizes."""
     from unmute_jax.encoders import load_encoder
 
-    tiny = {} if name == "logmel" else {"weights": "untrained", "depth": 1}
-    return load_encoder(name, **tiny)
+    if name == "logmel":
+        return load_encoder(name)
+    return load_encoder(name, weights="untrained", depth=1)
 
 
 def _recipes(name: str) -> tuple[str, ...]:

@@ -88,7 +88,7 @@ def _usage() -> str:
             "",
             "Compares frozen audio encoders by small probes on their tokens.",
             "",
-            "  unmute train --config quickstart    real results in two minutes",
+            "  unmute train --config quickstart    real results without a download",
             "  unmute COMMAND --help               the options of a command",
             "  unmute --version",
             "",

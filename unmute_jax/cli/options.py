@@ -258,8 +258,14 @@ def of_flag(flag: flags.Flag[Any]) -> Option:
     is_number = isinstance(parser, flags.FloatParser | flags.IntegerParser)
     return Option(
         flag.name,
-        # Absl writes the choices of an option before its help.
-        (Part((), re.sub(r"^<[^<>]*>: ", "", flag.help or ""), ""),),
+        # Absl adds the choices of an option, and that it may be repeated.
+        (
+            Part(
+                (),
+                re.sub(r"^<[^<>]*>: |;\s+repeat this option.*", "", flag.help or ""),
+                "",
+            ),
+        ),
         _numbers(flag) if is_number else "",
         "" if flag.default in (None, False, "", []) else typed(flag.default),
         "" if flag.boolean else placeholder,
