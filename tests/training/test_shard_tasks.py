@@ -74,6 +74,13 @@ def test_a_node_with_other_data_is_refused(task):
     assert patches(task) == []
 
 
+def test_a_node_without_the_devices_is_refused(task):
+    settings = dataclasses.replace(task.settings, devices=64)
+    (report,) = compute(dataclasses.replace(task, settings=settings))
+    assert report.refusal.startswith(f"node {os.uname().nodename}: ")
+    assert "64" in report.refusal
+
+
 def test_tokens_that_are_not_finite_are_the_fault_of_the_clip(task, tmp_path):
     (tmp_path / "nan").touch()
     *_, last = compute(task)

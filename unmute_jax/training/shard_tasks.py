@@ -79,6 +79,7 @@ def compute(task: ShardTask) -> Generator[Report]:
         task.needs.keep_to()
         keep_compiled_programs()
         setup, writer = _open(task)
+        mesh = distributed.make_mesh(task.settings.devices or None)
     except InputError as error:
         yield Report(refusal=f"node {platform.node()}: {error}")
         return
@@ -92,7 +93,7 @@ def compute(task: ShardTask) -> Generator[Report]:
         kept=task.kept,
         lengths=tokens.lengths,
         batch_size=tokens.batch_size,
-        mesh=distributed.make_mesh(setup.settings.devices or None),
+        mesh=mesh,
     )
     last, written = time.monotonic(), list[int]()
     try:
