@@ -44,11 +44,13 @@ def first_sentence(docstring: str | None) -> str:
 def api() -> str:
     """The page of the Python API: every public name of the package."""
     names = [name for name in unmute_jax.__all__ if not name.startswith("__")]
+    # Functions first; most readers come for one of them.
+    names.sort(key=lambda name: (name[0].isupper(), name))
     return "\n\n".join(
         [
             "# Python API",
             "All of these names are attributes of `unmute_jax`, by custom imported as "
-            "`uj`. They are imported when they are first used.",
+            "`uj`. [From Python](../python.md) shows how they go together.",
             *(f"::: unmute_jax.{name}" for name in names),
         ]
     )
