@@ -31,7 +31,7 @@ def save(tmp_path):
             "encoder": fake_encoder(),
             "classes": CLASSES,
             "path": tmp_path / "own.safetensors",
-            "clip_seconds": 1,
+            "clip_seconds": 1.0,
         }
         return save_trained(probe, **{**arguments, **changes})
 
@@ -57,7 +57,7 @@ def test_few_arguments_are_enough_to_open_the_encoder_again(tmp_path):
     probe = make_probe("linear", num_classes=2)
     params = probe.init(jax.random.key(0), tokens)["params"]
     path = tmp_path / "own.safetensors"
-    save_trained(probe, params, encoder, ["a", "b"], path, clip_seconds=1)
+    save_trained(probe, params, encoder, ["a", "b"], path, clip_seconds=1.0)
     settings = Experiment.from_dict(load_trained(path).settings)
     assert (settings.encoder, settings.weights) == ("eat", "untrained")
     assert (settings.dataset, settings.probes) == ("", "linear")
@@ -73,11 +73,14 @@ class Mine(Linear):
         ({"classes": ["ash"]}, "1 classes are named, and probe 'linear' has 2 logits"),
         ({"classes": ["ash", "ash"]}, "classes must be different names"),
         ({"path": "own.npz"}, r"own\.npz: the name of the file must end in"),
-        ({"clip_seconds": 0}, r"own\.safetensors: clip_seconds is 0\.0"),
+        ({"clip_seconds": 0.0}, r"own\.safetensors: clip_seconds is 0\.0"),
         ({"dtype": "float8"}, "unknown dtype 'float8'"),
         ({"validation": 64.7}, r"validation is 64\.7, and must lie between 0 and 1"),
         ({"params": {"params": {}}}, r'give variables\["params"\]'),
-        ({"params": {}}, "lacks its tensor"),
+        (
+            {"params": {"classifier": {"kernel": np.ones((D, 2), np.float32)}}},
+            "lacks its tensor classifier/bias",
+        ),
         ({"probe": Mine(num_classes=2)}, "Mine is no probe of this library, which are"),
     ],
 )
