@@ -14,9 +14,12 @@ from tests.grid import tiny_grid
 from tests.ray_nodes import two_nodes
 from unmute_jax.distributed import ray_cluster
 from unmute_jax.distributed.ray_cluster import Needs
+from unmute_jax.distributed.ray_tasks import Event
 from unmute_jax.grid import on_ray
 from unmute_jax.grid.cells import Grid
 from unmute_jax.grid.folder import GridFolder
+from unmute_jax.grid.remote_cell import News
+from unmute_jax.grid.run_cell import Outcome
 
 # Seconds for whatever must happen on a busy machine.
 PATIENCE = 120
@@ -124,6 +127,37 @@ def test_the_measure_of_the_overhead_runs(ray):
     assert loop >= 8 * 0.25
     # Two at a time.
     assert on_nodes >= 4 * 0.25
+
+
+def test_a_node_that_is_lost_after_the_outcome_costs_nothing(
+    ray, tmp_path, monkeypatch
+):
+    (cell,), started = cells(probes="linear"), []
+    news = News("node", "there", outcome=Outcome("done"))
+
+    class Tasks:
+        """Tasks whose node is lost before they have ended."""
+
+        def __init__(self, ray, function, needs):
+            self._left = [("lost", None), ("item", news)]
+
+        def __len__(self):
+            return len(self._left) if started else 0
+
+        def start(self, task, node):
+            started.append(task)
+
+        def next_event(self, timeout):
+            kind, value = self._left.pop()
+            return Event(started[0], kind, value, "the node died")
+
+        def cancel(self):
+            pass
+
+    monkeypatch.setattr(on_ray, "RunningTasks", Tasks)
+    assert work([cell], tmp_path, ray) == []
+    assert len(started) == 1
+    assert states([cell], tmp_path) == ["done"]
 
 
 def test_cells_that_share_tokens_go_to_the_same_node_first():

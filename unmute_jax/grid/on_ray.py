@@ -73,6 +73,8 @@ class _Driver:
         self._grid, self._ray, self._needs = grid, ray, needs
         self._max_retries, self._log = max_retries, log
         self._running = RunningTasks(ray, run_remote_cell, needs)
+        # The cells whose outcome is known, whose tasks may still be running.
+        self._ended = set[str]()
         # The node of each running cell, as soon as it is known.
         self._nodes: dict[str, str] = {}
         # The node that had the tokens of a pair first.
@@ -138,9 +140,11 @@ class _Driver:
             self._take(cell, event.value)
             return
         node = self._nodes.pop(cell.folder, "")
+        # What becomes of a process after the outcome makes no difference.
+        if event.kind == "end" or cell.folder in self._ended:
+            return
         if event.kind == "failed":
             self._fail(cell, event.reason, str(event.error))
-        if event.kind != "lost":
             return
         # Its tokens may be lost with it. If not, the next cell brings it back here.
         self._homes = {pair: n for pair, n in self._homes.items() if n != node}
@@ -167,6 +171,7 @@ class _Driver:
             self._grid.enter(cell, news.phase)
         if news.outcome is None:
             return
+        self._ended.add(cell.folder)
         if news.outcome.state == "failed":
             self._fail(cell, news.outcome.message, news.outcome.details)
         else:
