@@ -36,7 +36,7 @@ from absl import flags
 
 from experiments.checks import killable
 from experiments.checks.killable import KILLS, RANDOM_SEED, Killable
-from tests.ray_nodes import SMALL, two_nodes
+from experiments.checks.ray_nodes import SMALL, two_nodes
 from unmute_jax.cli import program
 from unmute_jax.distributed import ray_cluster
 from unmute_jax.distributed.ray_cluster import Needs

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.ray_nodes import two_nodes
+from experiments.checks.ray_nodes import two_nodes
 from unmute_jax.distributed import ray_cluster, signals
 from unmute_jax.distributed.ray_cluster import Needs
 from unmute_jax.distributed.ray_tasks import run_tasks

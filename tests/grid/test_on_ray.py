@@ -9,9 +9,9 @@ import time
 import pytest
 
 from experiments.checks.grid import differing, disturbed, overhead, records, workers
+from experiments.checks.ray_nodes import two_nodes
 from tests.cli.commands import start_forked
 from tests.grid import tiny_grid
-from tests.ray_nodes import two_nodes
 from unmute_jax.distributed import ray_cluster
 from unmute_jax.distributed.ray_cluster import Needs
 from unmute_jax.distributed.ray_tasks import Event

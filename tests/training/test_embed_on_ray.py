@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.ray_nodes import two_nodes
+from experiments.checks.ray_nodes import two_nodes
 from unmute_jax import distributed
 from unmute_jax.config import DatasetOptions, Experiment, TokenOptions
 from unmute_jax.distributed import collectives, ray_cluster
