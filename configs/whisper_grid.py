@@ -10,7 +10,8 @@ spoken digits, for which Whisper was made; `fsdd@FOLDER` reads them from a folde
 All probes search the same ten learning rates, and the best one is trained with five
 seeds. `conv` is 32 channels wide and the score of `abmilp` is one affine map, because
 the usual 256 channels and hidden layer would take more multiplications than all other
-probes together. Attention has 8 heads, which divide the 512 and 256 features.
+probes together. Attention has 8 heads, which divide the 512 and 256 features. The
+baseline `stats` reads each band of `logmel` on its own; Whisper has one.
 """
 
 from unmute_jax.grid.cells import default_grid
@@ -30,6 +31,7 @@ def get_config():
     config.datasets = "esc_mix,esc10,fsdd"
     config.probes = f"{PROBES},{BASELINES}"
     config.probe_options.num_heads = 8
+    config.probe_options.per_band = True
     config.eval_every = 3
     with config.unlocked():
         config.for_datasets.esc10 = {"dataset_options": {"test_fold": 0}}
