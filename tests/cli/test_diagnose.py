@@ -14,4 +14,6 @@ def test_a_page_and_its_numbers_are_written(tiny_run, shared_cache, tmp_path):
     numbers = json.loads((out / "diagnostics.json").read_text())
     nearest = numbers["prototypes"][0]["nearest"][0]["clip"]
     assert nearest.startswith("train-")
-    assert nearest in (out / "diagnostics.html").read_text()
+    page = (out / "diagnostics.html").read_text()
+    assert nearest in page
+    assert "data:audio/ogg" in page

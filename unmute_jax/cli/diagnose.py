@@ -6,7 +6,8 @@ The command passes over the training clips once and writes
 
     OUT/diagnostics.html   a page that shows whether prototypes are copies of each
                            other, whether some of them match no token, and which
-                           sounds the others match
+                           sounds the others match: the nearest training clips can be
+                           heard and seen
     OUT/diagnostics.json   the numbers of every prototype
 
 It uses the tokens that training cached, and computes them again if they are gone.
@@ -38,19 +39,23 @@ def main(arguments: list[str]) -> None:
         raise InputError(f"--nearest must be at least 1, not {NEAREST.value}")
     folder = pathlib.Path(program.required(OUTPUT)).expanduser()
     with program.importing():
-        from unmute_jax.inference.clips_of_run import batches_of, stores_of
+        from unmute_jax.inference.clips_of_run import batches_of, dataset_of, stores_of
         from unmute_jax.inference.diagnose import diagnose
         from unmute_jax.inference.diagnose_page import page
+        from unmute_jax.inference.excerpts import listening_section
         from unmute_jax.inference.explain import check_prototypical
 
     trained = open_trained()
     check_prototypical(trained.probe)
-    stores = stores_of(trained, open_its_source(trained), "train")
+    dataset = dataset_of(trained)
+    encoder = open_its_source(trained)
+    stores = stores_of(trained, encoder, "train", dataset=dataset)
     batches = batches_of(trained, stores, "diagnosing")
     found = diagnose(trained, batches, nearest=NEAREST.value)
     text = json.dumps(found.to_dict(), indent=1)
     write_atomically(folder / "diagnostics.json", text)
-    write_atomically(folder / "diagnostics.html", page(trained, found))
+    sections = [listening_section(trained, found, dataset)]
+    write_atomically(folder / "diagnostics.html", page(trained, found, sections))
     print(
         f"{found.size[0]} prototypes, {found.clips} clips, {found.tokens} tokens\n"
         f"cosines of pairs: standard deviation {found.shape.deviation:.3f}, largest "

@@ -11,6 +11,7 @@ from jaxtyping import Int
 
 from unmute_jax.config import Experiment
 from unmute_jax.console import inform, progress
+from unmute_jax.datasets import Dataset
 from unmute_jax.encoders import Source
 from unmute_jax.errors import InputError, unknown_name
 from unmute_jax.results.trained import TrainedProbe
@@ -22,11 +23,27 @@ from unmute_jax.training.setup import kept_for, make_probes, open_dataset
 Part = Literal["train", "validation"]
 
 
+def dataset_of(trained: TrainedProbe) -> Dataset:
+    """Opens the data set that a probe was trained on.
+
+    Raises:
+        InputError: The data set is missing or not named.
+    """
+    settings = Experiment.from_dict(trained.settings)
+    if not settings.dataset:
+        raise InputError(
+            f"the file of probe {trained.name!r} does not name the data set that it "
+            "was trained on: save it with the argument settings of save_trained"
+        )
+    return open_dataset(settings)
+
+
 def stores_of(
     trained: TrainedProbe,
     encoder: Source,
     part: Part,
     log: Callable[[str], None] = inform,
+    dataset: Dataset | None = None,
 ) -> list[TokenStore]:
     """Opens the tokens of a part of the run's data, and computes missing ones.
 
@@ -35,6 +52,7 @@ def stores_of(
         encoder: Its encoder.
         part: The part of the data.
         log: A function that is called with lines about progress.
+        dataset: The data set of the run, if `dataset_of` has opened it.
 
     Raises:
         InputError: The data set is missing or not named, it has no such protocol, or
@@ -46,12 +64,7 @@ def stores_of(
             f"probe {trained.name!r} was trained on its validation clips as well "
             "(config.refit=True): no clips are left to select anything on"
         )
-    if not settings.dataset:
-        raise InputError(
-            f"the file of probe {trained.name!r} does not name the data set that it "
-            "was trained on: save it with the argument settings of save_trained"
-        )
-    dataset = open_dataset(settings)
+    dataset = dataset_of(trained) if dataset is None else dataset
     protocols = {p.name: p for p in dataset.all_protocols}
     if trained.protocol not in protocols:
         raise unknown_name("protocol", trained.protocol, protocols, trained.dataset)

@@ -56,6 +56,8 @@ class NearestClip:
 
     Attributes:
         clip: The id of the clip.
+        split: The split of the clip.
+        row: The position of the clip in that split, from 0.
         classes: The classes in the clip.
         similarity: The highest similarity of a token of the clip.
         seconds: The start and the end of that token in the clip.
@@ -63,6 +65,8 @@ class NearestClip:
     """
 
     clip: str
+    split: str
+    row: int
     classes: tuple[str, ...]
     similarity: float
     seconds: tuple[float, float]
@@ -265,6 +269,8 @@ class _ClipStatistics:
             seconds, hertz = self._locate(int(cell), trained.geometry, store)
             yield NearestClip(
                 clip=store.ids[row],
+                split=store.key["split"],
+                row=int(row),
                 classes=tuple(store.classes[c] for c in labels),
                 similarity=float(similarity),
                 seconds=seconds,

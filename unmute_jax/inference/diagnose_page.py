@@ -23,8 +23,16 @@ from unmute_jax.results.trained import TrainedProbe
 MOST_ROWS = 40
 
 
-def page(trained: TrainedProbe, diagnosis: Diagnostics) -> str:
-    """Renders the page."""
+def page(
+    trained: TrainedProbe, diagnosis: Diagnostics, more: Sequence[Section] = ()
+) -> str:
+    """Renders the page.
+
+    Args:
+        trained: The trained probe.
+        diagnosis: Its diagnosis.
+        more: The sections that follow those of the diagnosis.
+    """
     p, d = diagnosis.size
     summary = (
         f"{trained.encoder_description}; {trained.protocol}, seed {trained.seed}, "
@@ -38,6 +46,7 @@ def page(trained: TrainedProbe, diagnosis: Diagnostics) -> str:
         [
             _diversity_section(diagnosis),
             _prototypes_section(diagnosis, trained.classes),
+            *more,
         ],
         most_rows=MOST_ROWS,
     )

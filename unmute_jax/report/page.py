@@ -36,6 +36,37 @@ class Picture:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Excerpt:
+    """A part of a recording that can be heard and seen.
+
+    Attributes:
+        caption: The text below it.
+        alt: A description of the picture for readers who cannot see it.
+        webp: A picture of the sound, the content of a WebP file. Of spectrograms these
+            are a sixth of PNG files.
+        ogg: The sound, the content of an Ogg file.
+    """
+
+    caption: str
+    alt: str
+    webp: bytes
+    ogg: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExcerptGroup:
+    """Excerpts that belong together.
+
+    Attributes:
+        title: The heading of the group.
+        excerpts: The excerpts, shown side by side.
+    """
+
+    title: str
+    excerpts: tuple[Excerpt, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Section:
     """A section of a report.
 
@@ -45,6 +76,7 @@ class Section:
         paragraphs: Text that explains how the numbers are defined.
         pictures: Pictures, shown before the tables.
         tables: Tables. A page folds long ones.
+        excerpts: Groups of excerpts, shown behind the tables on pages only.
     """
 
     name: str
@@ -52,6 +84,7 @@ class Section:
     paragraphs: tuple[str, ...] = ()
     pictures: tuple[Picture, ...] = ()
     tables: tuple[Table, ...] = ()
+    excerpts: tuple[ExcerptGroup, ...] = ()
 
 
 def visible_section(section: Section) -> Section:
@@ -64,7 +97,16 @@ def visible_section(section: Section) -> Section:
             dataclasses.replace(p, alt=visible(p.alt)) for p in section.pictures
         ),
         tables=tuple(map(shown, section.tables)),
+        excerpts=tuple(map(_visible_group, section.excerpts)),
     )
+
+
+def _visible_group(group: ExcerptGroup) -> ExcerptGroup:
+    excerpts = tuple(
+        dataclasses.replace(e, caption=visible(e.caption), alt=visible(e.alt))
+        for e in group.excerpts
+    )
+    return ExcerptGroup(title=visible(group.title), excerpts=excerpts)
 
 
 def html_page(
@@ -79,7 +121,7 @@ def html_page(
     Args:
         title: The title of the page.
         summary: The text below the title.
-        sections: The sections of the page, whose pictures are embedded.
+        sections: The sections of the page, whose pictures and sounds are embedded.
         most_rows: The largest number of rows of a table that is not folded.
     """
     return _template().render(
