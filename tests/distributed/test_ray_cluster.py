@@ -105,6 +105,26 @@ def test_an_address_where_nothing_listens_is_refused_at_once(monkeypatch):
             pass
 
 
+def test_a_refused_token_is_one_line_that_says_what_to_do(monkeypatch):
+    ray = ray_cluster._import_ray()
+    for error in (
+        # The second is all that Ray says of a wrong token.
+        ray.exceptions.AuthenticationError("Token authentication is enabled but"),
+        ConnectionError("Failed to connect to Ray cluster at 10.0.0.1:6379"),
+    ):
+
+        def init(*arguments, error=error, **options):
+            raise error
+
+        monkeypatch.setattr(ray, "init", init)
+        with (
+            pytest.raises(InputError, match="RAY_AUTH_MODE=token") as refused,
+            ray_cluster.connected("local"),
+        ):
+            pass
+        assert "~/.ray/auth_token must be the same on all" in str(refused.value)
+
+
 def test_without_ray_one_line_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with (

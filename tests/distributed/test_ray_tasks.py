@@ -1,5 +1,6 @@
 """Tasks on the nodes of a cluster: lost ones start again, others end as they must."""
 
+import logging
 import os
 import signal
 import threading
@@ -11,6 +12,9 @@ from experiments.checks.ray_nodes import two_nodes
 from unmute_jax.distributed import ray_cluster, signals
 from unmute_jax.distributed.ray_cluster import Needs
 from unmute_jax.distributed.ray_tasks import run_tasks
+
+# As a module of the package has it.
+_log = logging.getLogger("unmute_jax.somewhere")
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +45,8 @@ def work(task):
     name, folder = task
     yield ray_cluster.node_here()
     calls = count(folder, name)
+    if name.startswith("warns"):
+        _log.warning("%d.5 %% of it is lost", len(name))
     if name == "raises":
         raise ValueError("its own fault\nand more")
     if name == "dies" or (name == "dies once" and calls == 1):
@@ -53,10 +59,14 @@ def work(task):
 def test_what_tasks_yield_streams_back_and_their_own_faults_are_not_retried(
     ray, tmp_path
 ):
-    tasks = [(name, tmp_path) for name in ("a", "raises", "b")]
+    tasks = [(name, tmp_path) for name in ("warns", "raises", "warns, too")]
     events = list(run_tasks(ray, work, tasks, Needs(), 3))
     of = {name: [e for e in events if e.task[0] == name] for name, _ in tasks}
-    assert kinds(of["a"]) == kinds(of["b"]) == ["item", "item", "end"]
+    # Once, as that of the other task has only other numbers.
+    (warning,) = [event for event in events if event.kind == "warning"]
+    assert warning.reason == f"{len(warning.task[0])}.5 % of it is lost"
+    of[warning.task[0]].remove(warning)
+    assert kinds(of["warns"]) == kinds(of["warns, too"]) == ["item", "item", "end"]
     assert kinds(of["raises"]) == ["item", "failed"]
     failed = of["raises"][-1]
     assert failed.reason == "ValueError: its own fault"

@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 import time
+from unittest import mock
 
 import pytest
 
@@ -129,35 +130,68 @@ def test_the_measure_of_the_overhead_runs(ray):
     assert on_nodes >= 4 * 0.25
 
 
-def test_a_node_that_is_lost_after_the_outcome_costs_nothing(
-    ray, tmp_path, monkeypatch
-):
-    (cell,), started = cells(probes="linear"), []
-    news = News("node", "there", outcome=Outcome("done"))
+class Scripted:
+    """Takes the place of the tasks of a cluster; what happens to them is given."""
 
-    class Tasks:
-        """Tasks whose node is lost before they have ended."""
+    def __init__(self, *script):
+        self.nodes, self._tasks, self._running = [], [], 0
+        self._script = list(script)
 
-        def __init__(self, ray, function, needs):
-            self._left = [("lost", None), ("item", news)]
+    def __call__(self, ray, function, needs):
+        return self
 
-        def __len__(self):
-            return len(self._left) if started else 0
+    def __len__(self):
+        return self._running
 
-        def start(self, task, node):
-            started.append(task)
+    def start(self, task, node):
+        self._tasks.append(task)
+        self.nodes.append(node)
+        self._running += 1
 
-        def next_event(self, timeout):
-            kind, value = self._left.pop()
-            return Event(started[0], kind, value, "the node died")
+    def next_event(self, timeout):
+        number, kind, value = self._script.pop(0)
+        self._running -= kind != "item"
+        return Event(self._tasks[number], kind, value, "the node died")
 
-        def cancel(self):
-            pass
+    def cancel(self):
+        pass
 
-    monkeypatch.setattr(on_ray, "RunningTasks", Tasks)
-    assert work([cell], tmp_path, ray) == []
-    assert len(started) == 1
-    assert states([cell], tmp_path) == ["done"]
+
+@pytest.fixture
+def scripted(monkeypatch, tmp_path):
+    """Runs cells on two nodes, to which given things happen."""
+
+    def run(chosen, *script):
+        tasks, ray = Scripted(*script), mock.MagicMock()
+        ray.wait.return_value = [], []
+        monkeypatch.setattr(on_ray, "RunningTasks", tasks)
+        monkeypatch.setattr(on_ray, "slots", lambda ray, needs: {"a": 1, "b": 1})
+        assert work(chosen, tmp_path, ray) == []
+        assert states(chosen, tmp_path) == ["done"] * len(chosen)
+        return tasks
+
+    return run
+
+
+def done(node):
+    return News(node, "there", outcome=Outcome("done"))
+
+
+def test_a_node_that_is_lost_after_the_outcome_costs_nothing(scripted):
+    tasks = scripted(cells(probes="linear"), (0, "item", done("a")), (0, "lost", None))
+    assert len(tasks.nodes) == 1
+
+
+def test_no_cell_waits_for_a_node_while_another_has_room(scripted):
+    tasks = scripted(
+        cells(probes="linear,mlp,knn,stats"),
+        *((0, "item", done("a")), (1, "item", done("b"))),
+        # The third is sent to the tokens; until it reports, their node counts as taken.
+        *((0, "end", None), (1, "end", None)),
+        *((2, "item", done("a")), (2, "end", None)),
+        *((3, "item", done("b")), (3, "end", None)),
+    )
+    assert tasks.nodes == ["", "", "a", ""]
 
 
 def test_cells_that_share_tokens_go_to_the_same_node_first():

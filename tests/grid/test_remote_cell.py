@@ -1,12 +1,19 @@
 """Cells that run in a folder of their own and send what they write."""
 
+import os
+
 import pytest
 
 from tests.grid.fake_cells import cells, fake_setup
 from tests.training import fakes
 from unmute_jax.distributed.ray_cluster import Needs
 from unmute_jax.grid import remote_cell
-from unmute_jax.grid.remote_cell import RemoteCell, finished_files, run_remote_cell
+from unmute_jax.grid.remote_cell import (
+    Changes,
+    RemoteCell,
+    finished_files,
+    run_remote_cell,
+)
 from unmute_jax.training import run
 
 __all__ = ["fake_setup"]
@@ -90,3 +97,34 @@ def test_what_is_no_error_of_a_cell_reaches_the_driver(monkeypatch):
     monkeypatch.setattr(remote_cell, "run_cell", run_cell)
     with pytest.raises(SystemExit, match="by a library"):
         list(run_remote_cell(RemoteCell(cell, {}, Needs())))
+
+
+def test_checkpoints_that_are_deleted_meanwhile_fail_no_cell(tmp_path, monkeypatch):
+    (tmp_path / "checkpoints" / "round 0").mkdir(parents=True)
+    changes, scandir = Changes(tmp_path), os.scandir
+
+    def deleted(path="."):
+        if "round 0" in str(path):
+            raise FileNotFoundError(path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", deleted)
+    (tmp_path / "config.json").write_text("{}")
+    assert changes.take() == {"config.json": b"{}"}
+
+
+def test_a_record_is_not_sent_without_what_was_written_before(tmp_path, monkeypatch):
+    for folder in ("predictions", "results"):
+        (tmp_path / folder).mkdir()
+    changes, walk, files = Changes(tmp_path), os.walk, ["predictions/p", "results/r"]
+
+    def writing(top):
+        """Files are written just after their folders were listed for the first time."""
+        for found in walk(top):
+            yield found
+            if files and found[0].endswith("predictions"):
+                for file in (files.pop(0), files.pop(0)):
+                    (tmp_path / file).write_text(file)
+
+    monkeypatch.setattr(os, "walk", writing)
+    assert list(changes.take()) == ["predictions/p", "results/r"]

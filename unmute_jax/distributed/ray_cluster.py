@@ -25,6 +25,12 @@ from unmute_jax.errors import InputError, one_line
 _GPU_SHARE = 0.9
 # Seconds in which the head of a cluster must answer.
 _ANSWERS_WITHIN = 10.0
+# What Ray says if the head of a cluster refuses this process, and the usual remedy.
+_REFUSED = "Failed to connect"
+_TOKEN = (
+    "if the cluster was started with RAY_AUTH_MODE=token, set that here, too; "
+    "~/.ray/auth_token must be the same on all machines (`ray get-auth-token`)"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,10 +112,13 @@ def connected(address: str = "") -> Generator[Any]:
                 log_to_driver=False,
                 logging_level=logging.ERROR,
             )
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        text = one_line(str(error), 300)
+        # A refused token has no message of its own.
+        if isinstance(error, ray.exceptions.AuthenticationError) or _REFUSED in text:
+            text = f"{one_line(text, 80)}; {_TOKEN}"
         raise InputError(
-            f"Ray can be neither reached nor started (--address={address}): "
-            f"{one_line(str(error), 300)}"
+            f"Ray can be neither reached nor started (--address={address}): {text}"
         ) from error
     finally:
         signal.signal(signal.SIGTERM, handler)

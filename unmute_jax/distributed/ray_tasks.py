@@ -8,11 +8,16 @@ the driver does so, since a task that starts again goes on where the lost one wa
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
+import logging
+import logging.handlers
+import queue
+import re
 import time
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from unmute_jax.distributed import signals
 from unmute_jax.distributed.ray_cluster import Needs
@@ -29,16 +34,17 @@ class Event(Generic[Task]):
 
     Attributes:
         task: The task.
-        kind: "item": it yielded `value`; "end": it has ended; "lost": its process or
-            node was lost, and it is started again; "gone": it was lost too often;
-            "failed": it raised an exception. The last three have a `reason`.
+        kind: "item": it yielded `value`; "warning": it warned of what `reason` says;
+            "end": it has ended; "lost": its process or node was lost, and it is started
+            again; "gone": it was lost too often; "failed": it raised an exception. The
+            last three have a `reason`, too.
         value: What it yielded.
-        reason: What became of it, in one line.
+        reason: What became of it, in one line, or the text of its warning.
         error: The exception that it raised.
     """
 
     task: Task
-    kind: Literal["item", "end", "lost", "gone", "failed"]
+    kind: Literal["item", "warning", "end", "lost", "gone", "failed"]
     value: Any = None
     reason: str = ""
     error: Exception | None = None
@@ -62,9 +68,14 @@ class RunningTasks(Generic[Task]):
         options = {"max_retries": 0, "max_calls": calls, **needs.options()}
         # The function itself goes along as an argument: as a decorated one, which is
         # what the check of types makes of it, Ray would not know it for a generator.
-        remote = ray.remote(**options)(lambda call, task: (yield from call(task)))
+        remote = ray.remote(**options)(
+            lambda call, task: (yield from _sent(call, task))
+        )
         self._ray, self._remote, self._function = ray, remote, function
         self._tasks: dict[Any, Task] = {}
+        # What has arrived and was not returned yet.
+        self._events = collections.deque[Event[Task]]()
+        self._warned = set[str]()
 
     def __len__(self) -> int:
         """The number of tasks."""
@@ -94,12 +105,16 @@ class RunningTasks(Generic[Task]):
     def next_event(self, timeout: float | None = None) -> Event[Task] | None:
         """Waits until something happens to a task; the task is not started again.
 
+        What tasks warn of is returned once, even if several of them warn of it.
+
         Args:
             timeout: Seconds to wait; None waits for any time.
 
         Returns:
             What happened; None if that was nothing.
         """
+        if self._events:
+            return self._events.popleft()
         errors, streams = self._ray.exceptions, list(self._tasks)
         if not streams:
             time.sleep(timeout or 0.0)
@@ -112,16 +127,29 @@ class RunningTasks(Generic[Task]):
         (stream,) = ready
         task = self._tasks.pop(stream)
         try:
-            event = Event(task, "item", self._ray.get(next(stream)))
+            sent: _Sent = self._ray.get(next(stream))
         except StopIteration:
             return Event(task, "end")
         except errors.RayTaskError as error:
             return Event(task, "failed", reason=_reason(error.cause), error=error)
         except errors.RayError as error:
+            # Only what it sent may be lost, while it still runs.
+            self._ray.cancel(stream, force=True)
             return Event(task, "lost", reason=_reason(error))
         # At the end of all, so that each of them has its turn.
         self._tasks[stream] = task
-        return event
+        new = [text for text in sent.warnings if self._is_new(text)]
+        self._events += [Event(task, "warning", reason=text) for text in new]
+        self._events += [Event(task, "item", value) for value in sent.values]
+        return self._events.popleft() if self._events else None
+
+    def _is_new(self, warning: str) -> bool:
+        """Whether no task has warned of this before; notes that one has."""
+        # Tasks measure different clips, so the same warning has other numbers.
+        kind = re.sub(r"\d+(\.\d+)?", "", warning)
+        is_new = kind not in self._warned
+        self._warned.add(kind)
+        return is_new
 
 
 def run_tasks(
@@ -165,6 +193,44 @@ def run_tasks(
                 yield event
     finally:
         running.cancel()
+
+
+class _Sent(NamedTuple):
+    """What a node sends of a task: at most one value, and the warnings before it."""
+
+    values: tuple[Any, ...]
+    warnings: tuple[str, ...]
+
+
+def _sent(call: Callable[[Task], Generator[Any]], task: Task) -> Generator[_Sent]:
+    """Calls a function on a node, and sends what it yields and what it warns of."""
+    with _warnings() as take:
+        for value in call(task):
+            yield _Sent((value,), take())
+        if left := take():
+            yield _Sent((), left)
+
+
+@contextlib.contextmanager
+def _warnings() -> Generator[Callable[[], tuple[str, ...]]]:
+    """Collects what this package warns of, which only the log of the node would have.
+
+    Yields:
+        A function that returns the warnings since its last call.
+    """
+    records = queue.SimpleQueue[logging.LogRecord]()
+    handler = logging.handlers.QueueHandler(records)
+    handler.setLevel(logging.WARNING)
+
+    def take() -> tuple[str, ...]:
+        return tuple(records.get().getMessage() for _ in range(records.qsize()))
+
+    logger = logging.getLogger("unmute_jax")
+    logger.addHandler(handler)
+    try:
+        yield take
+    finally:
+        logger.removeHandler(handler)
 
 
 def _reason(error: BaseException) -> str:

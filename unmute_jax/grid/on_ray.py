@@ -75,8 +75,10 @@ class _Driver:
         self._running = RunningTasks(ray, run_remote_cell, needs)
         # The cells whose outcome is known, whose tasks may still be running.
         self._ended = set[str]()
-        # The node of each running cell, as soon as it is known.
+        # The node of each cell that was started: where it was sent, then where it is.
         self._nodes: dict[str, str] = {}
+        # The cells of which a node has reported.
+        self._begun = set[str]()
         # The node that had the tokens of a pair first.
         self._homes: dict[tuple[str, str], str] = {}
         self._losses: collections.Counter[str] = collections.Counter()
@@ -129,17 +131,22 @@ class _Driver:
         cell = next_cell(self._waiting, self._homes, free, self._started)
         self._waiting.remove(cell)
         home = self._homes.get(cell.pair, "")
+        node = home if home in free else ""
+        self._nodes[cell.folder] = node
         self._started.add(cell.pair)
         files = finished_files(self._grid.of(cell))
-        task = RemoteCell(cell, files, self._needs)
-        self._running.start(task, home if home in free else "")
+        self._running.start(RemoteCell(cell, files, self._needs), node)
 
     def _handle(self, event: Event[RemoteCell]) -> None:
         cell = event.task.cell
         if event.kind == "item":
             self._take(cell, event.value)
             return
-        node = self._nodes.pop(cell.folder, "")
+        if event.kind == "warning":
+            self._log(f"{cell.name}: {event.reason}")
+            return
+        node, has_begun = self._nodes.pop(cell.folder), cell.folder in self._begun
+        self._begun.discard(cell.folder)
         # What becomes of a process after the outcome makes no difference.
         if event.kind == "end" or cell.folder in self._ended:
             return
@@ -154,13 +161,14 @@ class _Driver:
             self._fail(cell, f"its process was lost {times} times: {event.reason}")
             return
         self._log(f"{cell.name} is started again: {event.reason}")
-        if node:
+        if has_begun:
             self._grid.end(cell, "open")
         self._waiting.insert(0, cell)
 
     def _take(self, cell: Cell, news: News) -> None:
         """Writes what a cell has sent."""
-        if cell.folder not in self._nodes:
+        if cell.folder not in self._begun:
+            self._begun.add(cell.folder)
             self._nodes[cell.folder] = news.node
             self._homes.setdefault(cell.pair, news.node)
             self._grid.begin(cell, news.host)

@@ -8,6 +8,7 @@ lost, the cell goes on elsewhere after its last finished trial.
 from __future__ import annotations
 
 import functools
+import os
 import pathlib
 import platform
 import queue
@@ -139,14 +140,27 @@ class Changes:
 
 
 def _files_in(folder: pathlib.Path, left_out: tuple[str, ...]) -> list[tuple[int, str]]:
-    """Returns time and name of each file that is complete, the oldest first."""
+    """Returns time and name of each file that is complete, the oldest first.
+
+    Looks again if files have changed meanwhile: without the earlier ones, a later one
+    may say that more is finished than there is.
+    """
+    found = None
+    while found != (again := _look(folder, left_out)):
+        found = again
+    return again
+
+
+def _look(folder: pathlib.Path, left_out: tuple[str, ...]) -> list[tuple[int, str]]:
     found = list[tuple[int, str]]()
-    for path in folder.rglob("*"):
-        name = path.relative_to(folder)
+    for place, folders, names in os.walk(folder):
+        if place == str(folder):
+            # Not even listed, since they lose files meanwhile.
+            folders[:] = [name for name in folders if name not in left_out]
         # Files that are still being written, and locks, begin with a dot.
-        if name.parts[0] in left_out or path.name.startswith(".") or path.is_dir():
-            continue
-        found.append((path.stat().st_mtime_ns, name.as_posix()))
+        for path in (pathlib.Path(place, n) for n in names if not n.startswith(".")):
+            name = path.relative_to(folder).as_posix()
+            found.append((path.stat().st_mtime_ns, name))
     return sorted(found)
 
 

@@ -24,8 +24,12 @@ A store is a folder of zarr3 arrays that are written and read through tensorstor
 `CLIPS_PER_SHARD` consecutive clips form a shard, which is one file per array. This does
 not depend on who writes them or on how many devices. Files are written whole or not at
 all, and the patches come last: if its patches exist, a shard is finished, and a resumed
-pass needs to know no more. Files never change, and a shard has the same bytes whoever
-writes it, so any number of processes may fill a store at once without locks. In the
+pass needs to know no more. Files never change, and tokens have the same bytes whoever
+computes them on the same kind of device, so any number of processes may fill a store at
+once without locks. On CPUs the last bits of means and deviations depend on the number
+of cores of a process. Should two processes that differ in it write the same shard at
+the same moment, its checksums may be those of the other: it then counts as damaged and
+is computed again. In the
 large arrays every clip is a chunk of its own, so that shuffled reads fetch the wanted
 clips and nothing else. All chunks carry a CRC-32C and all JSON a part of its SHA-256,
 so that damage is detected and never read. `patches_crc` and `layers_crc` serve the

@@ -193,7 +193,9 @@ def _run(
     ):
         for event in events:
             task, report = event.task, Report(left[event.task])
-            if event.kind == "item":
+            if event.kind == "warning":
+                log(event.reason)
+            elif event.kind == "item":
                 report: Report = event.value
             elif event.kind == "end" and task not in failed:
                 report = Report(0, task.shards)
