@@ -1,5 +1,6 @@
 """Where the reference values lie, and how near to them we come."""
 
+import collections.abc
 import os
 import pathlib
 
@@ -11,29 +12,43 @@ FOLDER = pathlib.Path(
 ENCODERS = FOLDER / "encoders"
 MORE_ENCODERS = FOLDER / "encoders_more"
 TORCH_FILES = FOLDER / "torch_checkpoints"
+# Files of earlier versions of this package: there is no reference for them.
+FORMAT_1 = pathlib.Path(__file__).parent / "data" / "format_1"
 
 
 # What the running test has read: (file, array).
 looked_up: set[tuple[str, str]] = set()
 
 
-class Arrays(dict[str, np.ndarray]):
-    """The arrays of a file, which note what is looked up."""
+class Arrays(collections.abc.Mapping[str, np.ndarray]):
+    """The arrays of a file, which note what is looked up.
+
+    A subclass of `dict` would let `|` and `items` pass without a note.
+    """
 
     def __init__(self, path: pathlib.Path):
         """Reads the file."""
         self._file = os.path.relpath(path, FOLDER)
         with np.load(path, allow_pickle=False) as arrays:
-            super().__init__(arrays)
+            self._arrays = dict(arrays)
 
     def __getitem__(self, name: str) -> np.ndarray:
         """One array, which counts as read from now on."""
+        array = self._arrays[name]
         looked_up.add((self._file, name))
-        return super().__getitem__(name)
+        return array
 
-    def get(self, name: str, default: object = None) -> object:
-        """One array, or the default."""
-        return self[name] if name in self else default
+    def __contains__(self, name: object) -> bool:
+        """Whether the file has an array of that name, which does not read it."""
+        return name in self._arrays
+
+    def __iter__(self):
+        """The names of the arrays."""
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        """The number of arrays."""
+        return len(self._arrays)
 
 
 def read(path: pathlib.Path) -> Arrays:

@@ -14,6 +14,9 @@ def test_an_array_counts_as_read_once_it_is_looked_up(monkeypatch):
     assert not known
     assert np.shape(arrays[first]) == np.shape(arrays.get(first))
     assert known == {("encoders/eat_tiny.npz", first)}
+    # A copy reads all of them.
+    assert {**arrays}.keys() == {name for _, name in known}
+    known -= {("encoders/eat_tiny.npz", second)}
     left = golden.unread(known)
     assert f"encoders/eat_tiny.npz: {first}" not in left
     assert f"encoders/eat_tiny.npz: {second}" in left

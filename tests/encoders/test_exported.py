@@ -353,8 +353,8 @@ def test_a_changed_number_in_a_file_without_digest_is_noticed(tmp_path, arrays):
 
 
 def test_folders_of_the_first_version_are_read_and_give_the_same():
-    exported = ExportedTokens.open(golden.FOLDER / "format_1" / "tokens")
-    with np.load(golden.FOLDER / "format_1" / "expected.npz") as expected:
+    exported = ExportedTokens.open(golden.FORMAT_1 / "tokens")
+    with np.load(golden.FORMAT_1 / "expected.npz") as expected:
         want = expected["patches"]
     tokens = exported.read([f"clip {i}" for i in range(len(want))])
     np.testing.assert_array_equal(tokens.patches, want)

@@ -113,9 +113,9 @@ def test_mistakes_are_named(tmp_path):
 
 @pytest.mark.parametrize("dense", ["float16", "int8"])
 def test_files_of_the_first_version_are_read_and_predict_the_same(dense):
-    with np.load(golden.FOLDER / "format_1" / "expected.npz") as expected:
+    with np.load(golden.FORMAT_1 / "expected.npz") as expected:
         want = expected[f"one_bit_{dense}"]
-    path = golden.FOLDER / "format_1" / f"one_bit_{dense}.safetensors"
+    path = golden.FORMAT_1 / f"one_bit_{dense}.safetensors"
     exported, tokens = load_exported(path, fake_encoder()), random_tokens()
     np.testing.assert_allclose(exported.logits(tokens), want, atol=1e-6)
     device = one_bit.load(path)

@@ -23,7 +23,7 @@ from unmute_jax.training.run import embed_all, run_experiment
 from unmute_jax.training.sharding import Sharding
 from unmute_jax.training.workdir import Workdir
 
-FORMAT_1 = golden.FOLDER / "format_1"
+FORMAT_1 = golden.FORMAT_1
 CHANGES = {
     "plain": {},
     "standardised": {"standardise": True},
