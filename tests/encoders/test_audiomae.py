@@ -10,7 +10,13 @@ import pytest
 import safetensors.numpy
 
 from tests import golden
-from tests.encoders.stages import applied, check_blocks, lengths
+from tests.encoders.stages import (
+    applied,
+    block_outputs,
+    check_blocks,
+    check_normalised,
+    lengths,
+)
 from unmute_jax.encoders import load_encoder
 from unmute_jax.errors import InputError
 from unmute_jax.weights.audiomae import position_table
@@ -46,6 +52,16 @@ def finetuned(num_heads):
 def test_every_stage_equals_the_reference_at_every_length(arrays, encoder):
     for length in lengths(arrays):
         x = arrays[f"x_{length}"][:, 0]
+        if f"logmel_{length}" in arrays:
+            check_normalised(encoder, arrays[f"logmel_{length}"], x)
+        if f"contextual_{length}" in arrays:
+            # The mean of all blocks but the first, each after the last norm.
+            later = [
+                applied(encoder, block, method="finish")
+                for block in block_outputs(encoder, x)[1:]
+            ]
+            name = f"contextual_{length}"
+            golden.assert_close(np.mean(later, 0), arrays[name], name, **TOLERANCE)
         if f"embed_{length}" in arrays:
             got = applied(encoder, jnp.asarray(x), method="embed")
             name = f"embed_{length}"
@@ -90,7 +106,9 @@ def test_another_epsilon_would_show(arrays, encoder):
     length = max(lengths(arrays), key=int)
     x = arrays[f"x_{length}"][:, 0]
     with pytest.raises(AssertionError, match="Not equal to tolerance"):
-        check_blocks(wrong, x, arrays, length, **TOLERANCE)
+        np.testing.assert_allclose(
+            block_outputs(wrong, x)[-1], arrays[f"block2_{length}"], **TOLERANCE
+        )
 
 
 def test_untrained_positions_are_those_of_the_reference(encoder):

@@ -4,12 +4,11 @@ import dataclasses
 import re
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from tests import golden
-from tests.encoders.stages import applied, captured
+from tests.encoders.stages import check_beats_stages
 from unmute_jax.encoders import load_encoder
 from unmute_jax.encoders.beats_network import BeatsNetwork, relative_buckets
 from unmute_jax.weights.beats import BeatsCheckpoints
@@ -39,35 +38,10 @@ def prefixes(arrays):
     return unmasked
 
 
-@jax.jit
-def exact_gelu(x):
-    return jax.nn.gelu(x, approximate=False)
-
-
 def test_every_stage_equals_the_reference(case):
     arrays, encoder = case
     for p in prefixes(arrays):
-        x = jnp.asarray(arrays[f"{p}_fbank_norm"])
-        stages = captured(encoder, x)
-        n = arrays[f"{p}_tokens"].shape[1]
-        got = {
-            "patch": stages["patch_embed"]["__call__"][0],
-            "patch_ln": stages["patch_norm"]["__call__"][0],
-            "proj": stages["project"]["__call__"][0],
-            "posconv": exact_gelu(stages["position_conv"]["__call__"][0]),
-            "enc_in": stages["norm"]["__call__"][0],
-            "attn0": stages["blocks_0"]["attn"]["__call__"][0],
-            "grep0": stages["blocks_0"]["attn"]["gate"]["__call__"][0],
-            "posbias": applied(encoder, n, method="position_bias"),
-            **{
-                f"block{k}": stages[f"blocks_{k}"]["__call__"][0]
-                for k in range(encoder.network.sizes.depth)
-            },
-        }
-        stored = [stage for stage in got if f"{p}_{stage}" in arrays]
-        assert {"enc_in", "block0"} <= set(stored)
-        for stage in stored:
-            close(got[stage], arrays[f"{p}_{stage}"], f"{p}_{stage}")
+        check_beats_stages(encoder, arrays, p, atol=ATOL, rtol=RTOL)
 
 
 def test_all_layers_are_the_block_outputs(case):

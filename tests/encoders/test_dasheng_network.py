@@ -63,6 +63,17 @@ def test_every_stage_equals_the_reference(arrays, encoder):
         assert len(stages["norm"]["__call__"]) == min(pieces, 2)
 
 
+def test_normalised_decibels_and_pieces_equal_the_reference(arrays, encoder):
+    for p in [name[0] for name in arrays if re.fullmatch(r"\w_logmel", name)]:
+        decibels = jnp.asarray(arrays[f"{p}_logmel"].swapaxes(1, 2))
+        x = applied(encoder, decibels, method="normalise")
+        if f"{p}_bn" in arrays:
+            close(x, arrays[f"{p}_bn"].swapaxes(1, 2), f"{p}_bn")
+        calls = captured(encoder, x)["norm"]["__call__"]
+        # One call for all whole pieces, one for the rest.
+        assert len(calls) == min(int(arrays[f"{p}_n_chunks"]), 2)
+
+
 def test_all_layers_are_the_block_outputs_before_the_norm(arrays, encoder):
     for p, x in inputs(arrays):
         tokens = encoder.encode(x, all_layers=True)

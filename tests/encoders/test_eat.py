@@ -10,7 +10,7 @@ import pytest
 import safetensors.numpy
 
 from tests import golden
-from tests.encoders.stages import applied, captured
+from tests.encoders.stages import check_normalised, eat_stages
 from unmute_jax.encoders import load_encoder
 from unmute_jax.encoders.eat import EatNetwork
 from unmute_jax.errors import InputError
@@ -27,6 +27,11 @@ CONSTANTS = {
     "speech_commands": "norm_speechcommands_v2",
 }
 TINY = {"width": 16, "depth": 2, "num_heads": 2}
+FILES_WITH_POSITIONS = [
+    file
+    for file in ("eat_tiny", "sslam_tiny")
+    if "positions_exact" in golden.read(golden.ENCODERS / f"{file}.npz")
+]
 
 
 @pytest.fixture(scope="module")
@@ -57,40 +62,9 @@ def close(got, want, what):
 def test_every_stage_equals_the_reference(arrays, encoder, lengths):
     assert lengths
     for length in lengths:
-        x = jnp.asarray(arrays[f"input_{length}"][:, 0])
-        close(
-            applied(encoder, x, method="embed"),
-            arrays[f"pre_norm_in_{length}"],
-            f"pre_norm_in_{length}",
-        )
-        stages = captured(encoder, x)
-
-        def out(*path, stages=stages):
-            node = stages
-            for name in path:
-                node = node[name]
-            return node["__call__"][0]
-
-        embedded = out("patch_embed")
-        b, t, f, d = embedded.shape
-        close(
-            embedded.reshape(b, t * f, d),
-            arrays[f"patch_embed_{length}"],
-            f"patch_embed_{length}",
-        )
-        close(
-            out("pre_norm"), arrays[f"pre_norm_out_{length}"], f"pre_norm_out_{length}"
-        )
-        close(out("blocks_0", "attn"), arrays[f"attn_0_{length}"], f"attn_0_{length}")
-        for k in range(encoder.network.sizes.depth):
-            close(
-                out(f"blocks_{k}", "mlp"),
-                arrays[f"ffn_{k}_{length}"],
-                f"ffn_{k}_{length}",
-            )
-            close(
-                out(f"blocks_{k}"), arrays[f"block_{k}_{length}"], f"block_{k}_{length}"
-            )
+        stages = eat_stages(encoder, jnp.asarray(arrays[f"input_{length}"][:, 0]))
+        for name, got in stages.items():
+            close(got, arrays[f"{name}_{length}"], f"{name}_{length}")
 
 
 def test_all_layers_are_the_block_outputs(arrays, encoder, lengths):
@@ -116,9 +90,8 @@ def test_the_front_end_pads_before_it_normalises(arrays, lengths):
     raw = [length for length in lengths if f"mel_raw_{length}" in arrays]
     assert raw
     for length in raw:
-        shift, scale = encoder.input.mean, 2 * encoder.input.std
-        want = (arrays[f"mel_raw_{length}"] - shift) / scale
-        np.testing.assert_allclose(arrays[f"input_{length}"][:, 0], want, atol=1e-6)
+        want = arrays[f"input_{length}"][:, 0]
+        check_normalised(encoder, arrays[f"mel_raw_{length}"], want)
     padded = encoder.frontend(np.zeros((1, 400), np.float32))[0, -1]
     np.testing.assert_allclose(padded, 0.467061, atol=1e-6)
 
@@ -150,7 +123,12 @@ def test_recipes_hold_the_constants_of_the_reference(front_end):
         np.testing.assert_allclose(got, front_end[name], rtol=1e-6)
 
 
-def test_stored_positions_are_used_and_ours_are_the_exact_ones(arrays, encoder):
+@pytest.mark.parametrize("file", FILES_WITH_POSITIONS)
+def test_stored_positions_are_used_and_ours_are_the_exact_ones(file):
+    arrays = golden.read(golden.ENCODERS / f"{file}.npz")
+    encoder = load_encoder(
+        file.partition("_")[0], golden.ENCODERS / f"{file}_hf.safetensors"
+    )
     stored, exact = arrays["positions_stored"][0], arrays["positions_exact"][0]
     np.testing.assert_array_equal(encoder.params["positions"], stored)
     # The reference rounds the angles to float32 before it takes their sines.

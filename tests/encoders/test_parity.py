@@ -1,7 +1,9 @@
 """Encoders against the reference implementations, with files of published layouts."""
 
 import json
+import re
 
+import jax
 import numpy as np
 import pytest
 
@@ -87,9 +89,11 @@ def check(encoder, tokens, case, given, arrays, atol):
     wanted = {key: given[key] for key in given.keys() - INPUTS if given[key]}
     assert wanted
     for what, name in wanted.items():
-        golden.assert_close(
-            got[what](), arrays[name], what, atol=atol, rtol=case["rtol"]
-        )
+        limits = {"atol": atol, "rtol": case["rtol"]}
+        golden.assert_close(values := got[what](), arrays[name], what, **limits)
+        if what == "logits" and (name := name.replace(what, "probs")) in arrays:
+            probabilities = jax.nn.sigmoid(values)
+            golden.assert_close(probabilities, arrays[name], "probs", **limits)
 
 
 @pytest.mark.parametrize(("case", "given"), cases(["input", "spectrogram"]))
@@ -108,6 +112,62 @@ def test_tokens_of_waveforms_equal_the_reference(case, given):
     tokens = encoder(np.atleast_2d(arrays[given["waveform"]]))
     atol = case.get("waveform_atol") or WAVEFORM_ATOL[case["encoder"]]
     check(encoder, tokens, case, given, arrays, atol)
+
+
+# Sizes in the configurations of the references, and what they are called here.
+SIZES = {
+    "width": "width",
+    "encoder_embed_dim": "width",
+    "depth": "depth",
+    "encoder_layers": "depth",
+    "encoder_ffn_embed_dim": "hidden",
+    "conv_pos": "kernel",
+    "conv_pos_groups": "groups",
+    "num_buckets": "buckets",
+    "max_distance": "max_distance",
+    "n_mels": "mels",
+    "n_audio_ctx": "positions",
+    "time_stride": "stride",
+    "frequency_stride": "stride",
+}
+HEADS = {"heads", "num_heads", "encoder_attention_heads"}
+
+
+def configuration(arrays):
+    """What the reference's configuration, stored beside the arrays, says."""
+    stated = {
+        match[1]: arrays[name].tolist()
+        for name in arrays
+        if (match := re.fullmatch(r"cfg_(\w+)", name)) and match[1] != "json"
+    }
+    for name in {"cfg_json", "config_json"} & arrays.keys():
+        stated |= json.loads(str(arrays[name]))
+    return stated
+
+
+def test_sizes_are_those_of_the_reference():
+    found = {
+        p.values[0]["arrays"]: p.values[0] for p in cases(["input", "spectrogram"])
+    }
+    compared = set()
+    for file, case in found.items():
+        arrays = golden.read(case["folder"] / file)
+        encoder, stated = load(case), configuration(arrays)
+        sizes = encoder.network.sizes
+        ours = {name: getattr(sizes, SIZES[name]) for name in SIZES.keys() & stated}
+        ours |= dict.fromkeys(HEADS & stated.keys(), encoder.details()["num_heads"])
+        if "embed_dim" in stated:
+            ours["embed_dim"] = getattr(sizes, "patch_width", sizes.width)
+        if "max_length" in stated:
+            ours["max_length"] = sizes.positions // 8
+        if "target_length" in stated:
+            ours["target_length"] = sizes.positions * 4
+        if "lengths" in stated:
+            frames = [re.fullmatch(r"input_(\d+)", name) for name in arrays]
+            ours["lengths"] = [int(match[1]) for match in frames if match]
+        assert ours == {name: stated[name] for name in ours}, file
+        compared |= ours.keys()
+    assert {"width", "depth", "encoder_layers", "num_heads", "heads"} <= compared
 
 
 def test_files_state_the_number_of_heads():

@@ -2,10 +2,12 @@
 
 import re
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from tests import golden
+from tests.encoders.stages import check_normalised, eat_stages
 from unmute_jax.encoders import load_encoder
 from unmute_jax.errors import InputError
 from unmute_jax.io import CACHE_VARIABLE
@@ -14,10 +16,37 @@ ATOL, RTOL = 2e-4, 1e-4
 TINY = {"width": 16, "depth": 2, "num_heads": 2}
 
 
-def test_all_layers_are_the_block_outputs():
-    arrays = golden.read(golden.ENCODERS / "sslam_tiny.npz")
-    encoder = load_encoder("sslam", golden.ENCODERS / "sslam_tiny_hf.safetensors")
-    lengths = [m[1] for name in arrays if (m := re.fullmatch(r"input_(\d+)", name))]
+@pytest.fixture(scope="module")
+def arrays():
+    return golden.read(golden.ENCODERS / "sslam_tiny.npz")
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return load_encoder("sslam", golden.ENCODERS / "sslam_tiny_hf.safetensors")
+
+
+@pytest.fixture(scope="module")
+def lengths(arrays):
+    names = [re.fullmatch(r"input_(\d+)", name) for name in arrays]
+    return [match[1] for match in names if match]
+
+
+def test_every_stage_equals_the_reference(arrays, encoder, lengths):
+    assert lengths
+    for length in lengths:
+        x = arrays[f"input_{length}"][:, 0]
+        if f"mel_raw_{length}" in arrays:
+            check_normalised(encoder, arrays[f"mel_raw_{length}"], x)
+        stages = eat_stages(encoder, jnp.asarray(x))
+        stored = [name for name in stages if f"{name}_{length}" in arrays]
+        assert "block_0" in stored
+        for name in stored:
+            what = f"{name}_{length}"
+            golden.assert_close(stages[name], arrays[what], what, atol=ATOL, rtol=RTOL)
+
+
+def test_all_layers_are_the_block_outputs(arrays, encoder, lengths):
     assert lengths
     for length in lengths:
         tokens = encoder.encode(arrays[f"input_{length}"][:, 0], all_layers=True)
