@@ -134,7 +134,7 @@ class Scripted:
     """Takes the place of the tasks of a cluster; what happens to them is given."""
 
     def __init__(self, *script):
-        self.nodes, self._tasks, self._running = [], [], 0
+        self.nodes, self.tasks, self._running = [], [], 0
         self._script = list(script)
 
     def __call__(self, ray, function, needs):
@@ -144,14 +144,14 @@ class Scripted:
         return self._running
 
     def start(self, task, node):
-        self._tasks.append(task)
+        self.tasks.append(task)
         self.nodes.append(node)
         self._running += 1
 
     def next_event(self, timeout):
         number, kind, value = self._script.pop(0)
         self._running -= kind != "item"
-        return Event(self._tasks[number], kind, value, "the node died")
+        return Event(self.tasks[number], kind, value, "the node died")
 
     def cancel(self):
         pass
@@ -180,6 +180,16 @@ def done(node):
 def test_a_node_that_is_lost_after_the_outcome_costs_nothing(scripted):
     tasks = scripted(cells(probes="linear"), (0, "item", done("a")), (0, "lost", None))
     assert len(tasks.nodes) == 1
+
+
+def test_what_a_lost_node_has_sent_goes_to_the_next_one(scripted):
+    trial = {"trials/first.json": b"{}"}
+    tasks = scripted(
+        cells(probes="linear"),
+        *((0, "item", News("a", "there", files=trial)), (0, "lost", None)),
+        *((1, "item", done("b")), (1, "end", None)),
+    )
+    assert [task.files for task in tasks.tasks] == [{}, trial]
 
 
 def test_no_cell_waits_for_a_node_while_another_has_room(scripted):
