@@ -6,13 +6,13 @@ import pytest
 import safetensors.numpy
 
 from tests import golden
-from unmute_jax.audio.kaldi import ENERGY_FLOOR, kaldi_fbank, mel_banks, window
+from tests.encoders.stages import check_filters, check_front_end
+from unmute_jax.audio.kaldi import ENERGY_FLOOR, kaldi_fbank
 from unmute_jax.encoders import load_encoder
 from unmute_jax.encoders.beats import MEAN, SCALE, STD, BeatsEncoder
 from unmute_jax.errors import InputError
 from unmute_jax.weights.torch_file import read_torch
 
-ATOL, RTOL = 1e-4, 1e-4
 FILES = ["beats_tiny", "beats_ft_tiny"]
 TABLE = "encoder.layers.{}.self_attn.relative_attention_bias.weight"
 
@@ -38,13 +38,7 @@ def load_changed(content, monkeypatch):
 def test_the_front_end_equals_the_reference():
     arrays = golden.read(golden.ENCODERS / "frontend_beats.npz")
     np.testing.assert_allclose((MEAN, STD), (arrays["mean"], arrays["std"]))
-    np.testing.assert_allclose(
-        window(BeatsEncoder.filters), arrays["window"], atol=1e-6
-    )
-    # The reference computes its slopes in float32.
-    np.testing.assert_allclose(
-        mel_banks(BeatsEncoder.filters), arrays["mel_bank"][:, :-1], atol=2e-5
-    )
+    check_filters(BeatsEncoder.filters, arrays["mel_bank"], arrays["window"])
     encoder = load_encoder("beats", weights="untrained", width=16, depth=1, num_heads=1)
     names = [name.removeprefix("wave_") for name in arrays if "wave_" in name]
     assert names
@@ -52,21 +46,29 @@ def test_the_front_end_equals_the_reference():
     for name in names:
         wave, want = arrays[f"wave_{name}"][None], arrays[f"fbank_{name}"]
         got = np.asarray(compiled(SCALE * wave, BeatsEncoder.filters))[0]
-        check_errors(got - want, 1.0)
+        check_errors(got, want, f"fbank_{name}")
         # Digital silence and the band without a bin are exactly at the floor.
         floor = want == want.min()
         assert floor.any()
         np.testing.assert_array_equal(got[floor], np.float32(np.log(ENERGY_FLOOR)))
-        check_errors(
-            np.asarray(encoder.frontend(wave))[0] - arrays[f"input_{name}"], 2 * STD
-        )
+        got, want = encoder.frontend(wave)[0], arrays[f"input_{name}"]
+        check_errors(got, want, f"input_{name}", 2 * STD)
 
 
-def check_errors(error, divisor):
-    error = np.abs(error) * divisor
-    assert error.max() <= 0.1
-    assert error.mean() <= 1e-4
-    assert np.quantile(error, 0.999) <= 2e-3
+@pytest.mark.parametrize("file", FILES)
+def test_log_mels_before_normalising_equal_the_reference(file):
+    arrays = golden.read(golden.ENCODERS / f"{file}.npz")
+    encoder = load_encoder("beats", golden.ENCODERS / f"{file}.pt")
+    got = np.asarray(encoder.frontend(arrays["a_wave"][None]))
+    if "a_fbank_raw" in arrays:
+        raw = got * 2 * STD + MEAN
+        check_errors(raw, arrays["a_fbank_raw"], "a_fbank_raw")
+    check_errors(got, arrays["a_fbank_norm"], "a_fbank_norm", 2 * STD)
+
+
+def check_errors(got, want, what, divisor=1.0):
+    check_front_end(got, want, what, atol=0.1 / divisor, mean=1e-4 / divisor)
+    assert np.quantile(np.abs(np.asarray(got) - want), 0.999) <= 2e-3 / divisor
 
 
 def test_masked_steps_do_not_enter_the_mean():

@@ -10,13 +10,15 @@ import pytest
 import safetensors.numpy
 
 from tests import golden
+from tests.encoders.stages import check_front_end
 from unmute_jax.encoders import load_encoder
 from unmute_jax.encoders.dasheng_network import INPUT_EPSILON
 from unmute_jax.encoders.framing import Extent
 from unmute_jax.errors import InputError
 from unmute_jax.weights.torch_file import read_torch
 
-ATOL, RTOL = 1e-4, 1e-4
+# Of decibels: the largest error, and the mean error.
+LIMITS = {"atol": 1e-2, "mean": 1e-4}
 FILE = golden.ENCODERS / "dasheng_tiny.pt"
 TINY = {"width": 16, "depth": 2, "num_heads": 2}
 
@@ -54,12 +56,6 @@ def load_changed(content, monkeypatch):
     return load
 
 
-def check_errors(got, want):
-    error = np.abs(np.asarray(got) - want)
-    assert error.max() <= 1e-2
-    assert error.mean() <= 1e-4
-
-
 def test_the_front_end_equals_the_reference(front_end):
     np.testing.assert_allclose(INPUT_EPSILON, front_end["bn_eps"])
     untrained = load_encoder("dasheng", weights="untrained", **TINY)
@@ -75,7 +71,8 @@ def test_the_front_end_equals_the_reference(front_end):
     assert names
     for name in names:
         wave = front_end[f"wave_{name}"][None]
-        check_errors(encoder.frontend(wave)[0], front_end[f"input_{name}"].T)
+        got, want = encoder.frontend(wave)[0], front_end[f"input_{name}"].T
+        check_front_end(got, want, f"input_{name}", **LIMITS)
 
 
 def test_the_clamp_is_that_of_the_clip_or_of_the_batch(front_end):
@@ -85,7 +82,8 @@ def test_the_clamp_is_that_of_the_clip_or_of_the_batch(front_end):
     for clamp, want in {"clip": alone, "batch": together}.items():
         encoder = load_encoder("dasheng", weights="untrained", clamp=clamp, **TINY)
         # The BatchNorm that has seen nothing only divides by sqrt(1 + epsilon).
-        check_errors(encoder.frontend(wave), want / np.sqrt(1 + INPUT_EPSILON))
+        want = want / np.sqrt(1 + INPUT_EPSILON)
+        check_front_end(encoder.frontend(wave), want, f"clamp of a {clamp}", **LIMITS)
 
 
 def test_tokens_that_depend_on_their_batch_have_no_identity():
