@@ -11,7 +11,7 @@ from tests.encoders.custom_encoders import Spectral
 
 
 class Fragile(Spectral):
-    """Obeys the files `kill` and `nan` in a folder, each of them once, and `wait`.
+    """Obeys the files `kill` and `nan` in a folder, once, and `wait` and `large`.
 
     The file of the weights names the folder.
     """
@@ -22,6 +22,8 @@ class Fragile(Spectral):
 
     def __call__(self, waveform, lengths):
         tokens = super().__call__(waveform, lengths)
+        if (self._folder / "large").exists():
+            tokens = tokens + np.float32(10_000)
         if len(waveform) == 1:  # The encoder is opened or checked.
             return tokens
         while (self._folder / "wait").exists():

@@ -98,11 +98,15 @@ def test_tokens_are_those_of_one_process_bit_for_bit(ray, here, lengths):
     assert store_files(again) == wanted
 
 
-def test_a_killed_worker_costs_nothing_but_time(ray, here, fragile, tmp_path):
+def test_a_killed_worker_costs_nothing_but_time_and_warnings_are_printed_once(
+    ray, here, fragile, tmp_path
+):
+    (tmp_path / "large").touch()
     wanted = here(fragile)
     (tmp_path / "kill").touch()
     stores, lines = on_nodes(fragile, ray)
     assert sum("was lost and is started again" in line for line in lines) == 1
+    assert sum("of what tells clips apart" in line for line in lines) == 1
     assert store_files(stores) == wanted
 
 
