@@ -1,6 +1,7 @@
 """Turns the records of runs into a report.
 
 unmute report RUN [RUN ...] --output OUT
+unmute report RUN --output OUT --open
 
 RUN is the folder of a run, or a folder that contains runs: every results/*.json below
 it is read. Encoders, data sets, probes and options may be mixed, and runs may be
@@ -21,6 +22,7 @@ Scores of resampled clips are cached, so that the next report of the same runs i
 from __future__ import annotations
 
 import pathlib
+import webbrowser
 
 from absl import flags
 
@@ -32,6 +34,7 @@ OUTPUT = flags.DEFINE_string("output", None, "The folder to write to.")
 EXPORT = flags.DEFINE_enum(
     "export", None, ["mteb"], "A format in which the results are written, too."
 )
+OPEN = flags.DEFINE_bool("open", False, "Open the page of the report in a browser.")
 
 
 def main(runs: list[str]) -> None:
@@ -46,7 +49,19 @@ def main(runs: list[str]) -> None:
     found = write_report(runs, folder)
     if EXPORT.value == "mteb":
         print(f"{export_results(runs, folder / 'mteb')}, in {folder}/mteb")
-    print(f"{found}\nopen {folder}/report.html")
+    print(found)
+    print(
+        open_page(folder / "report.html")
+        if OPEN.value
+        else f"open {folder}/report.html"
+    )
+
+
+def open_page(page: pathlib.Path) -> str:
+    """Opens a page in the browser of this machine, and says whether there is one."""
+    if webbrowser.open(page.absolute().as_uri()):
+        return f"opened {page}"
+    return f"no browser can be opened here: open {page} elsewhere"
 
 
 def run() -> None:
