@@ -61,7 +61,17 @@ SPECIES_LIST = flags.DEFINE_string(
     "A CSV file with the columns name and class, which maps the labels of the "
     "annotations to classes. By default that of the run, if there is one.",
 )
-TOP = flags.DEFINE_integer("top", 5, "The number of classes to print per recording.")
+LIKE = flags.DEFINE_string(
+    "like",
+    None,
+    "A recording. The clips of the run's data set that sound most like it are listed, "
+    "and nothing is predicted.",
+)
+TOP = flags.DEFINE_integer(
+    "top",
+    5,
+    "The number of classes to print per recording, or of clips to list with --like.",
+)
 PLOT = flags.DEFINE_bool("plot", False, "Draw the evidence for the detected classes.")
 BATCH_SIZE = flags.DEFINE_integer(
     "batch_size", None, "The number of windows per step of the encoder."

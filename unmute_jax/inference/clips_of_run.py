@@ -20,7 +20,7 @@ from unmute_jax.store.reader import TokenStore
 from unmute_jax.training.batches import rows_in_order
 from unmute_jax.training.setup import kept_for, make_probes, open_dataset
 
-Part = Literal["train", "validation"]
+Part = Literal["train", "validation", "every"]
 
 
 def dataset_of(trained: TrainedProbe) -> Dataset:
@@ -50,7 +50,7 @@ def stores_of(
     Args:
         trained: The trained probe.
         encoder: Its encoder.
-        part: The part of the data.
+        part: The part of the data, or every clip that the run used.
         log: A function that is called with lines about progress.
         dataset: The data set of the run, if `dataset_of` has opened it.
 
@@ -69,9 +69,11 @@ def stores_of(
     if trained.protocol not in protocols:
         raise unknown_name("protocol", trained.protocol, protocols, trained.dataset)
     protocol = protocols[trained.protocol]
-    splits = list(getattr(protocol, part))
-    if part == "train" and settings.refit:
-        splits += protocol.validation
+    splits = {
+        "train": [*protocol.train, *(protocol.validation if settings.refit else ())],
+        "validation": protocol.validation,
+        "every": [*protocol.train, *protocol.validation, *protocol.test],
+    }
     tokens = settings.tokens
     made = make_probes(settings, 1, encoder).values()
     kept = next(k for k in kept_for(made, settings) if k.layer == trained.reading.layer)
@@ -86,7 +88,7 @@ def stores_of(
             batch_size=tokens.batch_size,
             log=log,
         )
-        for split in splits
+        for split in splits[part]
     ]
 
 

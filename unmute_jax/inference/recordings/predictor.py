@@ -24,7 +24,7 @@ from unmute_jax.inference.recordings.windows import (
 from unmute_jax.results.trained import TrainedProbe
 from unmute_jax.store.batches import default_batch_size
 from unmute_jax.store.key import as_json
-from unmute_jax.tokens import Tokens
+from unmute_jax.tokens import Tokens, summarise
 
 # The share of the positive evidence that lies in the frequency band of an event.
 BAND_SHARE = 0.5
@@ -134,6 +134,17 @@ class Predictor:
         explain.check_prototypical(self.trained.probe)
         _, inputs = self._tokens(windows)
         return np.asarray(self._explain(self._params, inputs))[: len(windows)]
+
+    def means(self, windows: Sequence[Window]) -> Float[np.ndarray, "B D"]:
+        """The means over the tokens of up to `batch_size` windows.
+
+        They are those that token stores keep, of the layer that the probe reads.
+        """
+        tokens = self._encode(*pad_windows(windows, self.batch_size, self._clip_input))
+        layer = self.trained.reading.layer
+        if layer is not None and tokens.layer is None:
+            tokens = tokens.of_layer(layer)
+        return np.asarray(summarise(tokens.floats()).mean)[: len(windows)]
 
     def _tokens(self, windows: Sequence[Window]) -> tuple[Tokens, Any]:
         """The tokens of the encoder, and the input of the probe."""
