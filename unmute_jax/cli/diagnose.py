@@ -7,7 +7,7 @@ The command passes over the training clips once and writes
     OUT/diagnostics.html   a page that shows whether prototypes are copies of each
                            other, whether some of them match no token, and which
                            sounds the others match: the nearest training clips can be
-                           heard and seen
+                           heard and seen, and all clips are points of a map
     OUT/diagnostics.json   the numbers of every prototype
 
 It uses the tokens that training cached, and computes them again if they are gone.
@@ -39,6 +39,7 @@ def main(arguments: list[str]) -> None:
         raise InputError(f"--nearest must be at least 1, not {NEAREST.value}")
     folder = pathlib.Path(program.required(OUTPUT)).expanduser()
     with program.importing():
+        from unmute_jax.inference.clip_map import map_section
         from unmute_jax.inference.clips_of_run import batches_of, dataset_of, stores_of
         from unmute_jax.inference.diagnose import diagnose
         from unmute_jax.inference.diagnose_page import page
@@ -54,7 +55,8 @@ def main(arguments: list[str]) -> None:
     found = diagnose(trained, batches, nearest=NEAREST.value)
     text = json.dumps(found.to_dict(), indent=1)
     write_atomically(folder / "diagnostics.json", text)
-    sections = [listening_section(trained, found, dataset)]
+    parts = (listening_section(trained, found, dataset), map_section(stores, dataset))
+    sections = [part for part in parts if part is not None]
     write_atomically(folder / "diagnostics.html", page(trained, found, sections))
     print(
         f"{found.size[0]} prototypes, {found.clips} clips, {found.tokens} tokens\n"
