@@ -19,7 +19,7 @@ from unmute_jax.training.setup import prepare
 from unmute_jax.training.sharding import Sharding
 
 CONFIGS = sorted(p.stem for p in pathlib.Path("configs").glob("[!_]*.py"))
-GRID_CONFIGS = ("example_grid", "paper")
+GRID_CONFIGS = ("example_grid", "paper", "whisper_grid")
 GRIDS = {
     "general": "sslam-urban-conv",
     "single_label": "beats-esc50-simpool",

@@ -71,13 +71,13 @@ def test_a_worker_keeps_to_its_share_of_the_machine(tmp_path):
     code = (
         "import os; from unmute_jax import distributed; "
         "from unmute_jax.distributed.ray_cluster import Needs; "
-        "whole = distributed.host_memory(); "
         "Needs(cpus=1, gpus=0.25, folder=os.environ['FOLDER']).keep_to(); "
         "import jax, jax.numpy as jnp; jnp.ones(9).sum().block_until_ready(); "
         "threads = [open(f'/proc/self/task/{t}/comm').read().strip() "
         "for t in os.listdir('/proc/self/task')]; "
+        "share = distributed.host_memory(); distributed.set_memory_share(1.0); "
         "print(sum('Eigen' in t for t in threads), "
-        "round(distributed.host_memory() / whole * os.cpu_count()), "
+        "round(share / distributed.host_memory() * os.cpu_count()), "
         "os.environ['XLA_PYTHON_CLIENT_MEM_FRACTION'], os.getcwd())"
     )
     environment = {**os.environ, "FOLDER": str(tmp_path), "JAX_PLATFORMS": "cpu"}
