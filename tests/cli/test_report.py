@@ -1,9 +1,5 @@
-import pathlib
-import webbrowser
-
 from tests.cli.commands import start, start_forked
 from tests.report.made_up import record, write
-from unmute_jax.cli.report import open_page
 
 
 def test_the_page_is_opened_in_the_browser(tmp_path, monkeypatch):
@@ -18,12 +14,6 @@ def test_the_page_is_opened_in_the_browser(tmp_path, monkeypatch):
     page = tmp_path / "my out" / "report.html"
     assert done.stdout.endswith(f"opened {page}\n")
     assert opened.read_text().strip() == page.as_uri()
-
-
-def test_where_there_is_no_browser_one_line_says_so(monkeypatch):
-    monkeypatch.setattr(webbrowser, "open", lambda address: False)
-    line = open_page(pathlib.Path("out/report.html"))
-    assert line == "no browser can be opened here: open out/report.html elsewhere"
 
 
 def test_a_report_is_written_and_mistakes_are_one_line(tmp_path):

@@ -1,5 +1,8 @@
+import pathlib
+import webbrowser
+
 from tests.report.page_reader import Page
-from unmute_jax.report.page import FOLDED_ROWS, Picture, Section, html_page
+from unmute_jax.report.page import FOLDED_ROWS, Picture, Section, html_page, open_page
 from unmute_jax.report.tables import Field, Table
 
 HOSTILE = "<script>alert('x')</script> & \"quoted\""
@@ -63,3 +66,9 @@ def test_heads_of_columns_and_small_print_may_be_broken_into_lines():
     text = html_page("t", "s", [section("a", tables=(table,))])
     assert "my_<wbr>models:<wbr>&lt;Bird&gt;</th>" in text
     assert "<small>[0.5, 1.5]\npaper 2.0</small>" in text
+
+
+def test_where_there_is_no_browser_one_line_says_so(monkeypatch):
+    monkeypatch.setattr(webbrowser, "open", lambda address: False)
+    line = open_page(pathlib.Path("out/report.html"))
+    assert line == "no browser can be opened here: open out/report.html elsewhere"

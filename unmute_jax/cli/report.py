@@ -22,7 +22,6 @@ Scores of resampled clips are cached, so that the next report of the same runs i
 from __future__ import annotations
 
 import pathlib
-import webbrowser
 
 from absl import flags
 
@@ -45,6 +44,7 @@ def main(runs: list[str]) -> None:
     with program.importing():
         from unmute_jax.report import write_report
         from unmute_jax.report.mteb_results import export_results
+        from unmute_jax.report.page import open_page
 
     found = write_report(runs, folder)
     if EXPORT.value == "mteb":
@@ -55,13 +55,6 @@ def main(runs: list[str]) -> None:
         if OPEN.value
         else f"open {folder}/report.html"
     )
-
-
-def open_page(page: pathlib.Path) -> str:
-    """Opens a page in the browser of this machine, and says whether there is one."""
-    if webbrowser.open(page.absolute().as_uri()):
-        return f"opened {page}"
-    return f"no browser can be opened here: open {page} elsewhere"
 
 
 def run() -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import base64
 import dataclasses
 import functools
+import pathlib
+import webbrowser
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -147,3 +149,10 @@ def _template() -> jinja2.Template:
 
 def _encode_base64(data: bytes) -> str:
     return base64.b64encode(data).decode()
+
+
+def open_page(page: pathlib.Path) -> str:
+    """Opens a page in the browser of this machine, and says whether there is one."""
+    if webbrowser.open(page.absolute().as_uri()):
+        return f"opened {page}"
+    return f"no browser can be opened here: open {page} elsewhere"
