@@ -8,6 +8,7 @@ be one more package.
 from __future__ import annotations
 
 import collections
+import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -82,6 +83,8 @@ def two_dimensions(means: Float[np.ndarray, "n D"]) -> Float[np.ndarray, "n 2"]:
     Args:
         means: At least four vectors.
     """
+    # Without it joblib runs `lscpu`, and warns at length where a container has none.
+    os.environ.setdefault("LOKY_MAX_CPU_COUNT", str(os.cpu_count() or 1))
     # The import takes a second.
     from sklearn.manifold import TSNE
 
