@@ -8,7 +8,7 @@ be one more package.
 from __future__ import annotations
 
 import collections
-import os
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -83,15 +83,16 @@ def two_dimensions(means: Float[np.ndarray, "n D"]) -> Float[np.ndarray, "n 2"]:
     Args:
         means: At least four vectors.
     """
-    # Without it joblib runs `lscpu`, and warns at length where a container has none.
-    os.environ.setdefault("LOKY_MAX_CPU_COUNT", str(os.cpu_count() or 1))
     # The import takes a second.
     from sklearn.manifold import TSNE
 
     perplexity = min(PERPLEXITY, (len(means) - 1) / 3)
     # The similarity of `recordings/nearest.py`.
     layout = TSNE(perplexity=perplexity, metric="cosine", random_state=0)
-    return np.asarray(layout.fit_transform(means), np.float32)
+    with warnings.catch_warnings():
+        # joblib asks `lscpu`, and warns at length where a container has none.
+        warnings.filterwarnings("ignore", "Could not find the number of physical cores")
+        return np.asarray(layout.fit_transform(means), np.float32)
 
 
 def _draw(points: Float[np.ndarray, "n 2"], panels: dict[str, list[str]]) -> Figure:
