@@ -45,7 +45,7 @@ def make_parts(folder: pathlib.Path, platform: str, *, small: bool) -> list[Part
     """Returns all parts in their order.
 
     Args:
-        folder: Where the parts leave their files.
+        folder: The folder in which the parts leave their files.
         platform: "cpu", "cuda" or "tpu".
         small: Whether everything is tiny, to see that the program runs.
     """
